@@ -113,8 +113,8 @@ CAUSES: dict[str, Topic] = {
         " was given, and never by this head-end.",
         (
             (
-                "Let CME push the hash of what the head-end presents: import the head-end's CA certificate into"
-                " a trustpoint and name that one."
+                "Let CME push the hash of what the head-end presents: import the head-end's CA certificate"
+                " into a trustpoint and name that one."
             ),
             *CME_ROOT,
             *ASA_SERVE,
@@ -171,8 +171,8 @@ CAUSES: dict[str, Topic] = {
         "The host of the URL was compared with the names in the certificate that matched.",
         (
             (
-                "Issue the head-end's certificate with the host of the URL as a subject alternative name, or"
-                " write a URL with a host that the certificate names."
+                "Issue the head-end's certificate with the host of the URL as a subject alternative name,"
+                " or write a URL with a host that the certificate names."
             ),
             *CME_HOST_ID,
             *CME_REBUILD,
@@ -186,8 +186,8 @@ CAUSES: dict[str, Topic] = {
         "The times in the certificate were compared with the time of the handshake.",
         (
             (
-                "Check the clocks of the router and of the capturing host, and renew the certificate if it is"
-                " due:"
+                "Check the clocks of the router and of the capturing host, and renew the certificate if it"
+                " is due:"
             ),
             "  show clock detail",
             "  show crypto pki certificates verbose NAME",
@@ -245,8 +245,8 @@ VERDICTS: dict[str, Topic] = {
         "Each handshake says why its certificate is hidden.",
         (
             (
-                "Capture a full handshake: from before the phone connects, with whole packets, after the phone"
-                " was reset (so that it does not resume a session)."
+                "Capture a full handshake: from before the phone connects, with whole packets, after the"
+                " phone was reset (so that it does not resume a session)."
             ),
             "  tshark -i INTERFACE -s 0 -w FILE.pcapng host ADDRESS",
         ),

@@ -7,12 +7,19 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.recorder import network
+from tests.recorder.causes import CAUSES
 from tests.recorder.samples import SAMPLES
 from tests.recorder.stage import Stage
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 TOP = Path(__file__).resolve().parents[2]
+
+SETS = {"captures": SAMPLES, "tests/captures": CAUSES}
 
 
 def main() -> int:
@@ -21,6 +28,7 @@ def main() -> int:
         prog="python -m tests.recorder", description="Record the sample captures anew."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these recordings; needs -o")
+    parser.add_argument("--set", choices=SETS, help="only this set of captures")
     parser.add_argument(
         "-o", "--output", type=Path, help="record into this folder instead of the project's own"
     )
@@ -29,17 +37,14 @@ def main() -> int:
         parser.error("network namespaces need root: run it with sudo")
     if arguments.names and not arguments.output:
         parser.error("a part of the recordings needs a folder of its own: -o FOLDER")
-    for folder, recordings in ((TOP / "captures", SAMPLES),):
-        record(
-            arguments.output / folder.relative_to(TOP) if arguments.output else folder,
-            recordings,
-            arguments.names,
-        )
+    for folder, recordings in SETS.items():
+        if arguments.set in (None, folder):
+            record((arguments.output or TOP) / folder, recordings, arguments.names)
     return 0
 
 
-def record(folder: Path, recordings: tuple, names: list[str]) -> None:
-    """Record into a folder beside the real one, then put it in its place, so that no half of a set is left."""
+def record(folder: Path, recordings: tuple[Callable[[Stage], None], ...], names: list[str]) -> None:
+    """Record into a folder beside the real one, then put it in its place: no half of a set is ever left."""
     fresh = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

@@ -66,7 +66,7 @@ def cert_hash(certificate: x509.Certificate | Identity) -> str:
 
 
 def names(certificate: x509.Certificate) -> set[str]:
-    """Return what a host name is checked against: the common name, and subjectAltName's names and addresses."""
+    """Return what a host name is checked against: the common name and the subjectAltName entries."""
     found = {common_name(certificate)}
     for extension in certificate.extensions:
         if isinstance(extension.value, x509.SubjectAlternativeName):
@@ -90,21 +90,21 @@ def server(  # noqa: PLR0913 - each is one property of a certificate
     names: tuple[str, ...] = (),
     elliptic: bool = False,
     bits: int = 2048,
+    start: dt.datetime = VALID_FROM,
     until: dt.datetime = VALID_UNTIL,
     padding: int = 0,
 ) -> Identity:
-    """Make a head-end's certificate; self-signed, as IOS and CME make them by default, unless ``by`` is given.
+    """Make a head-end's certificate; self-signed, as IOS makes them by default, unless ``by`` is given.
 
-    ``names`` are subjectAltName entries, host names or IP addresses. ``padding`` adds a private extension of that
-    many bytes, for a Certificate message that outgrows what a reader expects.
+    ``names`` are subjectAltName entries, host names or IP addresses. ``padding`` adds a private extension of
+    that many bytes, for a Certificate message that outgrows what a reader expects.
     """
     key: PrivateKey
     if elliptic:
         key = ec.generate_private_key(ec.SECP256R1())
     else:
         key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
-    start = min(VALID_FROM, until - dt.timedelta(days=3650))
-    builder = _builder(name, key, by, start, until)
+    builder = _builder(name, key, by, min(start, until - dt.timedelta(days=365)), until)
     builder = builder.add_extension(_usage(signs=by is None), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     if names:
@@ -127,6 +127,13 @@ def device(name: str, by: Identity) -> Identity:
     return _signed(builder, key, by)
 
 
+def private_pem(identity: Identity) -> bytes:
+    """Return the identity's private key as PEM (PKCS#8), for the temporary folder of a run only."""
+    return identity.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
 def write(
     identity: Identity, folder: Path, chain: tuple[x509.Certificate, ...] = ()
 ) -> tuple[Path, Path, Path]:
@@ -134,11 +141,7 @@ def write(
     stem = hashlib.sha256(identity.der).hexdigest()[:16]
     certificate, key, above = (folder / f"{stem}{suffix}" for suffix in (".crt", ".key", ".chain"))
     certificate.write_text(pem(identity.certificate))
-    key.write_bytes(
-        identity.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
+    key.write_bytes(private_pem(identity))
     above.write_text("".join(pem(entry) for entry in chain))
     return certificate, key, above
 

@@ -1,4 +1,4 @@
-"""Captured frames as a list: read from dumpcap's file, put to a fixed date, damaged on purpose, written again."""
+"""Captured frames as a list: read from dumpcap's file, dated, damaged on purpose, written again."""
 
 from __future__ import annotations
 
@@ -72,7 +72,10 @@ class Frame:
 
 
 def read(path: Path) -> list[Frame]:
-    """Read a pcap file (little-endian, microseconds, as dumpcap writes it here); an unfinished last record is left out."""
+    """Read a pcap file (little-endian, microseconds, as dumpcap writes it here).
+
+    A last record that dumpcap has not finished yet is left out.
+    """
     data = path.read_bytes()
     frames: list[Frame] = []
     if len(data) < _FILE_HEADER.size:
@@ -107,7 +110,7 @@ def write(frames: Sequence[Frame], path: Path) -> None:
 
 
 def edit(source: Path, target: Path, *options: str) -> None:
-    """Let editcap write ``target`` from ``source``; it knows what this module does not: pcapng, secrets, snap lengths."""
+    """Let editcap write ``target``; it knows what this module does not: pcapng, secrets, snap lengths."""
     subprocess.run(["editcap", *options, source, target], check=True, capture_output=True)
 
 
@@ -143,7 +146,7 @@ def flight(frames: Sequence[Frame], port: int) -> list[int]:
 
 
 def swapped(frames: Sequence[Frame], first: int, second: int) -> list[Frame]:
-    """Exchange two frames as if they had overtaken one another: the times stay in order, the contents change places."""
+    """Exchange two frames as if one had overtaken the other; the times stay in order."""
     out = list(frames)
     out[first] = replace(frames[first], data=frames[second].data)
     out[second] = replace(frames[second], data=frames[first].data)

@@ -1,4 +1,4 @@
-"""Two network namespaces joined by one cable: phones on one side, servers on the other, dumpcap on the cable."""
+"""Two network namespaces joined by one cable: phones, servers, and dumpcap on the cable."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(*command: str | Path) -> str:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until ``condition`` holds; raise ``TimeoutError`` naming ``what`` when it does not within 20 seconds."""
+    """Wait until ``condition`` holds; after 20 seconds raise ``TimeoutError``, naming ``what``."""
     end = time.monotonic() + _PATIENCE
     while not condition():
         if time.monotonic() > end:
@@ -76,15 +76,14 @@ def inside(namespace: str) -> Iterator[None]:
 def network(mac: str = "00:00:5e:00:53:01") -> Iterator[None]:
     """Make the two namespaces and the cable, and take them away again.
 
-    Offloads are off, so that what is captured has the size and the checksums that it would have on a real cable.
+    Offloads are off, so that what is captured has the sizes and checksums that it would have on a real cable.
     """
     remove()
     for namespace in (PHONES, SERVERS):
         run("ip", "netns", "add", namespace)
     try:
-        run(
-            *f"ip link add name {PHONE_LINK} netns {PHONES} type veth peer name {SERVER_LINK} netns {SERVERS}".split()
-        )
+        peer = ("type", "veth", "peer", "name", SERVER_LINK, "netns", SERVERS)
+        run("ip", "link", "add", "name", PHONE_LINK, "netns", PHONES, *peer)
         run("ip", "-n", PHONES, "link", "set", PHONE_LINK, "address", mac)
         run("ip", "-n", SERVERS, "link", "set", SERVER_LINK, "address", "00:00:5e:00:53:fe")
         for namespace, link in ((PHONES, PHONE_LINK), (SERVERS, SERVER_LINK)):
@@ -106,7 +105,7 @@ def remove() -> None:
 
 
 def add_address(namespace: str, address: str, link: str = "lo") -> None:
-    """Give a namespace one more address; phones also get their default route with the first of each family."""
+    """Give a namespace one more address; phones get their default route with it."""
     six = ":" in address
     on_cable = link != "lo"
     length = {(False, False): 32, (False, True): 24, (True, False): 128, (True, True): 64}[six, on_cable]
@@ -129,6 +128,14 @@ def add_address(namespace: str, address: str, link: str = "lo") -> None:
         gateway = GATEWAY[6 if six else 4]
         family = "-6" if six else "-4"
         run("ip", family, "-n", namespace, "route", "replace", "default", "via", gateway, "dev", link)
+
+
+def datagram_socket(namespace: str, own: tuple[str, int]) -> socket.socket:
+    """Open a UDP socket in a namespace, bound to an address and a port of its own."""
+    with inside(namespace):
+        line = socket.socket(socket.AF_INET6 if ":" in own[0] else socket.AF_INET, socket.SOCK_DGRAM)
+    line.bind(own)
+    return line
 
 
 def start(
@@ -162,7 +169,7 @@ def listening(kind: str, port: int) -> bool:
 def recording(folder: Path, capture_filter: str = "arp or ip or ip6") -> Iterator[list[frames.Frame]]:
     """Record the cable with dumpcap while the block runs; afterwards the list yielded holds the frames.
 
-    A packet of our own marks the end: once dumpcap's file shows it, nothing that came before can still be on the way.
+    A packet of our own marks the end: once dumpcap's file shows it, nothing before it can still be on the way.
     """
     path, log = folder / "recording.pcap", folder / "dumpcap.log"
     path.unlink(missing_ok=True)
@@ -194,5 +201,5 @@ def _marks(path: Path) -> list[int]:
 
 
 def _worth_keeping(caught: Sequence[frames.Frame]) -> list[frames.Frame]:
-    """Leave out what the lab's kernel says by itself: IPv6 neighbour and router discovery, multicast reports."""
+    """Leave out what the lab's kernel says by itself: IPv6 neighbour discovery, multicast reports."""
     return [frame for frame in caught if not (frame.ethertype == 0x86DD and frame.data[20] in (0, 58))]

@@ -1,4 +1,4 @@
-"""A phone-like client: fetches its file, connects to the head-end, compares hashes, goes on or sends the alert."""
+"""A phone-like client: fetches its file, connects, compares hashes, goes on or sends the alert."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from tests.recorder import certificates, network
-from tlslite.api import HandshakeSettings, TLSConnection
+from tests.recorder import certificates, datagrams, network
+from tlslite.api import X509, HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
 from tlslite.constants import AlertDescription
-from tlslite.errors import TLSLocalAlert
+from tlslite.errors import TLSLocalAlert, TLSRemoteAlert
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from tlslite.session import Session
 
+    from tests.recorder.certificates import Identity
+
 TLS_1_0, TLS_1_2, TLS_1_3 = (3, 1), (3, 3), (3, 4)
-_DTLS = {"dtls1": (254, 255), "dtls1_2": (254, 253)}
 _ALERTS = {42: "bad_certificate", 46: "certificate_unknown", 48: "unknown_ca"}
 
 
@@ -40,14 +41,15 @@ class Connection:
     resumed: bool = False
     session: Session | None = None
     transport: str = "tcp"
+    server_alert: int | None = None
 
 
 @dataclass
 class Phone:
     """One phone: its name is ``SEP`` and its MAC address, as in the name of its configuration file.
 
-    ``hashes`` and ``check_host`` are what it read from that file. ``refuse`` makes it send this alert although a hash
-    matches, for the rejections whose reason is not in the certificate.
+    ``hashes`` and ``check_host`` are what it read from that file. ``refuse`` makes it send the alert although a
+    hash matches, for the rejections whose reason is not in the certificate.
     """
 
     name: str
@@ -86,7 +88,7 @@ class Phone:
         return self.read(done.stdout)
 
     def read(self, content: bytes) -> bytes:
-        """Take URL, hashes and host check from the file, the way a phone does that cares for nothing else in it."""
+        """Take URL, hashes and host check from the file."""
         if content[:1] == b"\x01":
             content = content[
                 int.from_bytes(content[8:10]) :
@@ -98,29 +100,34 @@ class Phone:
         return content
 
     def connect(
-        self, *, session: Session | None = None, address: str = "", port: int = 0, identity: Any = None
+        self,
+        *,
+        session: Session | None = None,
+        address: str = "",
+        own: Identity | None = None,
+        own_port: int = 0,
     ) -> Connection:
         """Connect to the URL's head-end; go on when the phone trusts it, end with the alert when it does not.
 
-        ``address`` is where the URL's host name points to. ``session`` is an earlier connection's, to be resumed.
-        ``identity`` is the phone's own (chain, key), where the head-end asks for one.
+        ``address`` is where the URL's host name points to. ``session`` is an earlier connection's, to be
+        resumed. ``own`` is the phone's own certificate, where the head-end asks for one.
         """
         parts = urlsplit(self.url)
         host = parts.hostname or ""
-        target = (address or host, port or parts.port or 443)
-        family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+        target = (address or host, parts.port or 443)
         with network.inside(network.PHONES):
-            line = socket.socket(family)
+            line = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET)
         with line:
             line.settimeout(10)
-            line.bind((self.address, 0))
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            line.bind((self.address, own_port))
             line.connect(target)
-            own = line.getsockname()[:2]
+            client = line.getsockname()[:2]
             tls = _Handshake(line, self, host)
-            alert = None
+            alert = answer = None
             try:
                 tls.handshakeClientCert(
-                    *(identity or ()),
+                    *(_own(own) if own else ()),
                     session=session,
                     settings=self._settings(),
                     serverName=host if re.search("[g-z]", host) else None,
@@ -130,52 +137,31 @@ class Phone:
                 tls.close()
             except TLSLocalAlert as error:
                 alert = error.description
+            except TLSRemoteAlert as error:
+                answer = error.description
             return Connection(
-                own,
+                client,
                 target,
                 self.version,
                 tls.presented,
                 alert,
                 resumed=bool(tls.resumed),
                 session=tls.session,
+                server_alert=answer,
             )
 
     def connect_with_datagrams(
-        self, *options: str, protocol: str = "dtls1", own_port: int = 50443, identity: Any = None
+        self, version: tuple[int, int] = datagrams.DTLS_1_0, own_port: int = 50443
     ) -> Connection:
-        """Connect over DTLS with OpenSSL's client (tlslite has no DTLS) and judge the chain afterwards.
-
-        ``options`` are s_client's own, for example to make it refuse what it cannot verify.
-        """
-        parts = urlsplit(self.url)
-        target = (parts.hostname or "", parts.port or 443)
-        command = [
-            "openssl",
-            "s_client",
-            f"-{protocol}",
-            "-connect",
-            f"{target[0]}:{target[1]}",
-            "-showcerts",
-        ]
-        command += [
-            "-bind",
-            f"{self.address}:{own_port}",
-            "-cipher",
-            "AES128-SHA:ALL:@SECLEVEL=0",
-            "-noservername",
-        ]
-        with network.inside(network.PHONES):
-            done = subprocess.run(
-                [*command, *options], input="Q\n", capture_output=True, text=True, timeout=20, check=False
+        """Connect over DTLS, which a phone does on UDP port 443 only, with the same judgement."""
+        host = urlsplit(self.url).hostname or ""
+        with network.datagram_socket(network.PHONES, (self.address, own_port)) as line:
+            line.connect((host, 443))
+            presented, alert = datagrams.connect(
+                line, version, lambda chain: self.trusts(chain, host), self.alert
             )
-        chain = x509.load_pem_x509_certificates(done.stdout.encode())
         return Connection(
-            (self.address, own_port),
-            target,
-            _DTLS[protocol],
-            tuple(map(certificates.der, chain)),
-            None,
-            transport="udp",
+            (self.address, own_port), (host, 443), version, presented, alert, transport="udp"
         )
 
     def trusts(self, presented: tuple[bytes, ...], host: str) -> bool:
@@ -210,6 +196,12 @@ class _Handshake(TLSConnection):  # type: ignore[misc]
         if not self.phone.trusts(self.presented, self.host):
             yield from self._sendError(self.phone.alert, _ALERTS.get(self.phone.alert, "refused"))
         yield from super()._check_certchain_with_settings(cert_chain, settings)
+
+
+def _own(identity: Identity) -> tuple[X509CertChain, Any]:
+    """Return certificate and key in tlslite's types."""
+    certificate = X509().parse(certificates.pem(identity.certificate))
+    return X509CertChain([certificate]), parsePEMKey(certificates.private_pem(identity).decode(), private=True)
 
 
 def _elements(text: str, name: str) -> list[str]:

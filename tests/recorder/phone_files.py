@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -20,9 +19,82 @@ _PADDING, _FILE_NAME, _TIMESTAMP = 13, 14, 15
 _ENCRYPTION, _INITIAL_VECTOR, _KEY_INFO, _WRAPPED_KEY, _PLAIN_HASH = 16, 19, 21, 25, 27
 _CREATED = 1767225600  # 2026-01-01 00:00:00 UTC
 
+_CME = """<device>
+<deviceProtocol>SCCP</deviceProtocol>
+<devicePool>
+<dateTimeSetting>
+<dateTemplate>M/D/YA</dateTemplate>
+<timeZone>Central Europe Standard/Daylight Time</timeZone>
+</dateTimeSetting>
+<callManagerGroup>
+<members>
+<member priority="0">
+<callManager>
+<ports>
+<ethernetPhonePort>2000</ethernetPhonePort>
+</ports>
+<processNodeName>192.0.2.5</processNodeName>
+</callManager>
+</member>
+</members>
+</callManagerGroup>
+</devicePool>
+<versionStamp>{Jan 01 2026 00:00:00}</versionStamp>
+<loadInformation>SCCP45.9-3-1SR4-1S</loadInformation>
+<networkLocale>United_States</networkLocale>
+<directoryURL>http://192.0.2.5:80/localdirectory</directoryURL>
+<deviceSecurityMode>1</deviceSecurityMode>
+<transportLayerProtocol>2</transportLayerProtocol>
+VPN</device>
+"""
+_CUCM = """<?xml version="1.0" encoding="UTF-8"?>
+<device  xsi:type="axl:XIPPhone" ctiid="101" uuid="{cfbff0d1-9375-5685-968c-48ce8b15ae17}">
+<fullConfig>true</fullConfig>
+<deviceProtocol>SIP</deviceProtocol>
+<TVS>
+<members>
+<member  priority="0">
+<port>2445</port>
+<address>192.0.2.6</address>
+</member>
+</members>
+</TVS>
+VPN<versionStamp>1767225600-5b4f6d0e-0c0f-4a55-8d5e-6c1d7c2f9a10</versionStamp>
+<loadInformation>sip88xx.14-0-1-0201-4</loadInformation>
+<deviceSecurityMode>1</deviceSecurityMode>
+<transportLayerProtocol>4</transportLayerProtocol>
+<capfAuthMode>0</capfAuthMode>
+<capfList>
+<capf>
+<phonePort>3804</phonePort>
+<processNodeName>192.0.2.6</processNodeName>
+</capf>
+</capfList>
+<certHash>OWN</certHash>
+<encrConfig>false</encrConfig>
+<url>http://192.0.2.6:8080/emapp/EMAppServlet?device=#DEVICENAME#&amp;EMCC=#EMCC#</url>
+</device>
+"""
+_STUB = """<?xml version="1.0" encoding="UTF-8"?>
+<device>
+<fullConfig>false</fullConfig>
+<ipAddressMode>0</ipAddressMode>
+<loadInformation>sip88xx.14-0-1-0201-4</loadInformation>
+<capfAuthMode>0</capfAuthMode>
+<capfList>
+<capf>
+<phonePort>3804</phonePort>
+<processNodeName>192.0.2.6</processNodeName>
+</capf>
+</capfList>
+<certHash>OWN</certHash>
+<encrConfig>true</encrConfig>
+</device>
+"""
+
 
 def vpn_group(urls: Sequence[str], cert_hashes: Sequence[str], *, check_host: bool = False) -> str:
-    """Return a ``vpnGroup`` element with its URLs and Base64 hashes, numbered from 1 in two lists of their own."""
+    """Return a ``vpnGroup`` with its URLs and Base64 hashes, numbered from 1 in two lists of their own."""
     addresses = "".join(f"<url{number}>{escape(url)}</url{number}>\n" for number, url in enumerate(urls, 1))
     credentials = "".join(
         f"<certHash{number}>{value}</certHash{number}>\n" for number, value in enumerate(cert_hashes, 1)
@@ -38,57 +110,28 @@ def vpn_group(urls: Sequence[str], cert_hashes: Sequence[str], *, check_host: bo
 
 def cme(vpn: str = "") -> bytes:
     """Return a 7965's file in the manner of CME: SCCP, no XML declaration, a version stamp in braces."""
-    return (
-        "<device>\n<deviceProtocol>SCCP</deviceProtocol>\n<devicePool>\n"
-        "<dateTimeSetting>\n<dateTemplate>M/D/YA</dateTemplate>\n<timeZone>Central Europe Standard/Daylight Time"
-        '</timeZone>\n</dateTimeSetting>\n<callManagerGroup>\n<members>\n<member priority="0">\n<callManager>\n'
-        "<ports>\n<ethernetPhonePort>2000</ethernetPhonePort>\n</ports>\n"
-        "<processNodeName>192.0.2.5</processNodeName>\n</callManager>\n</member>\n</members>\n</callManagerGroup>\n"
-        "</devicePool>\n<versionStamp>{Jan 01 2026 00:00:00}</versionStamp>\n"
-        "<loadInformation>SCCP45.9-3-1SR4-1S</loadInformation>\n<networkLocale>United_States</networkLocale>\n"
-        "<directoryURL>http://192.0.2.5:80/localdirectory</directoryURL>\n"
-        "<deviceSecurityMode>1</deviceSecurityMode>\n<transportLayerProtocol>2</transportLayerProtocol>\n"
-        f"{vpn}</device>\n"
-    ).encode()
+    return _CME.replace("VPN", vpn).encode()
 
 
 def cucm(vpn: str = "", own_certificate: str = "") -> bytes:
     """Return a file in the manner of CUCM, which never declares the ``xsi`` prefix that it uses.
 
-    ``own_certificate`` fills the top-level ``certHash``: the phone's own certificate in hex, which is not what a
-    head-end is compared with (domain: 1.6).
+    ``own_certificate`` fills the top-level ``certHash``: the phone's own certificate in hex, which is not what
+    a head-end is compared with.
     """
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f'<device  xsi:type="axl:XIPPhone" ctiid="101" uuid="{{{uuid.uuid5(uuid.NAMESPACE_DNS, "example.com")}}}">\n'
-        "<fullConfig>true</fullConfig>\n<deviceProtocol>SIP</deviceProtocol>\n"
-        '<TVS>\n<members>\n<member  priority="0">\n<port>2445</port>\n<address>192.0.2.6</address>\n</member>\n'
-        f"</members>\n</TVS>\n{vpn}"
-        "<versionStamp>1767225600-5b4f6d0e-0c0f-4a55-8d5e-6c1d7c2f9a10</versionStamp>\n"
-        "<loadInformation>sip88xx.14-0-1-0201-4</loadInformation>\n<deviceSecurityMode>1</deviceSecurityMode>\n"
-        "<transportLayerProtocol>4</transportLayerProtocol>\n<capfAuthMode>0</capfAuthMode>\n"
-        "<capfList>\n<capf>\n<phonePort>3804</phonePort>\n<processNodeName>192.0.2.6</processNodeName>\n</capf>\n"
-        f"</capfList>\n<certHash>{own_certificate}</certHash>\n<encrConfig>false</encrConfig>\n"
-        "<url>http://192.0.2.6:8080/emapp/EMAppServlet?device=#DEVICENAME#&amp;EMCC=#EMCC#</url>\n</device>\n"
-    ).encode()
+    return _CUCM.replace("VPN", vpn).replace("OWN", own_certificate).encode()
 
 
 def encrypted_stub(own_certificate: str) -> bytes:
     """Return what CUCM leaves in the readable file when the real one is encrypted: no ``vpnGroup`` at all."""
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n<device>\n<fullConfig>false</fullConfig>\n'
-        "<ipAddressMode>0</ipAddressMode>\n<loadInformation>sip88xx.14-0-1-0201-4</loadInformation>\n"
-        "<capfAuthMode>0</capfAuthMode>\n<capfList>\n<capf>\n<phonePort>3804</phonePort>\n"
-        "<processNodeName>192.0.2.6</processNodeName>\n</capf>\n</capfList>\n"
-        f"<certHash>{own_certificate}</certHash>\n<encrConfig>true</encrConfig>\n</device>\n"
-    ).encode()
+    return _STUB.replace("OWN", own_certificate).encode()
 
 
 def signed(content: bytes, name: str, signer: Identity, *, encryption: bytes = b"", major: int = 1) -> bytes:
     """Put the header of a ``.cnf.xml.sgn`` file before ``content`` and sign both (RSA PKCS#1 v1.5, SHA-1).
 
-    The signature covers header and content without the signature's own tag; the header's length counts it, and is
-    padded to four bytes by tag 13, which has neither length nor value (domain: 3.3).
+    The signature covers header and content without the signature's own tag; the header's length counts that
+    tag, and is padded to four bytes by tag 13, which has neither length nor value.
     """
     subject = signer.certificate.subject.rfc4514_string().encode() + b"\0"
     serial = signer.certificate.serial_number.to_bytes(20).lstrip(b"\0")

@@ -1,4 +1,4 @@
-"""The samples in ``captures/``: what a newcomer's first audit shows, one phone and one head-end for each verdict."""
+"""The samples in ``captures/``: what a newcomer's first audit shows, one phone and one head-end each."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def mismatch(stage: Stage) -> None:
 
 
 def fetched_over_tftp(stage: Stage) -> None:
-    """A phone fetches its file and connects; the head-end's certificate is renewed; the phone refuses the new one.
+    """A phone fetches its file and connects; the certificate is renewed; the phone refuses the new one.
 
     The file is in no folder: it is known from this capture only.
     """
@@ -149,7 +149,7 @@ def dtls(stage: Stage) -> None:
 
 
 def anyconnect(stage: Stage) -> None:
-    """A real AnyConnect session: ocserv and openconnect, TLS 1.2, then the early DTLS that Cisco's clients speak.
+    """A real AnyConnect session: ocserv and openconnect, TLS 1.2, then the early DTLS of Cisco's clients.
 
     The DTLS session is resumed from what the TLS session agreed on, so it shows no certificate.
     """
@@ -195,7 +195,7 @@ def tls13(stage: Stage) -> None:
 
 
 def voice_vlan(stage: Stage) -> None:
-    """IPv6 in a voice VLAN, segments of the certificate out of order, an elliptic-curve certificate, a packed file."""
+    """IPv6 in a voice VLAN, segments out of order, an elliptic-curve certificate, a packed file."""
     phone = Phone(
         "SEP00005E005319", "2001:db8:0:100::19", "https://[2001:db8:0:200::90]/PhoneVPN", version=TLS_1_2
     )
@@ -228,7 +228,7 @@ def voice_vlan(stage: Stage) -> None:
 
 
 def rejected(stage: Stage) -> None:
-    """The hash matches, but the host-ID check is on and the certificate knows the head-end by another name."""
+    """The hash matches, but the host-ID check is on and the certificate bears another name."""
     phone = Phone("SEP00005E00531A", "198.51.100.26", "https://203.0.113.100/SSLVPNphone")
     identity = certificates.server("cme.example.com", names=("cme.example.com",))
     phone.hashes = (certificates.cert_hash(identity),)

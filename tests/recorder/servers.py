@@ -1,4 +1,4 @@
-"""The real parts: OpenSSL and ocserv as head-ends, tftpd-hpa and a web server that hand out configuration files."""
+"""The real parts: OpenSSL and ocserv as head-ends, tftpd-hpa and a web server for the phones' files."""
 
 from __future__ import annotations
 
@@ -62,10 +62,16 @@ def head_end(  # noqa: PLR0913 - each is one property of a head-end
         command += ["-cert_chain", above]
     datagrams = protocol.startswith("dtls")
     if not datagrams:
-        command += ["-www"]  # answer a request with a page, and close
+        command += ["-WWW"]  # answer a request with a file or with "no such file", and close
     kind = "udp" if datagrams else "tcp"
-    with _serving(kind, address, port, folder / "s_server.log", *command, *options):
+    with _serving(kind, address, port, folder / "s_server.log", *command, *options, cwd=_empty(folder)):
         yield
+
+
+def _empty(folder: Path) -> Path:
+    empty = folder / "empty"
+    empty.mkdir(exist_ok=True)
+    return empty
 
 
 @contextmanager

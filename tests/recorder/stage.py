@@ -52,7 +52,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Handshake:
-    """A handshake of a capture, in the words of ``audit -f json``; ``hidden`` says why no certificate can be seen."""
+    """A handshake in the words of ``audit -f json``; ``hidden`` says why no certificate can be seen."""
 
     transport: str
     client: dict[str, Any]
@@ -62,14 +62,14 @@ class Handshake:
     resumed: bool
     certificates: list[Shown]
     alerts: list[dict[str, Any]]
-    verdict: str
+    verdict: str | None
     devices: list[str]
     hidden: str | None
 
 
 @dataclass
 class Stage:
-    """One set of captures with its ``cnf`` folder, certificates and ``expected.json``, recorded into ``folder``."""
+    """One set of captures with its ``cnf`` folder, certificates and ``expected.json``, in ``folder``."""
 
     folder: Path
     first_day: dt.datetime = FIRST_DAY
@@ -96,7 +96,7 @@ class Stage:
             time.sleep(0.15)
 
     def cnf(self, name: str, content: bytes, *, served_at: Path | None = None, note: str = "") -> Path:
-        """Write a configuration file into ``cnf/`` or, when a server of the recording has it, into its folder."""
+        """Write a configuration file into ``cnf/``, or into the folder of the server that hands it out."""
         path = (served_at or self.folder / "cnf") / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -144,7 +144,7 @@ class Stage:
     def handshake(  # noqa: PLR0913 - the keys of a handshake
         self,
         connection: Connection,
-        verdict: str,
+        verdict: str | None,
         *,
         served: Sequence[Certificate] = (),
         own: Sequence[Certificate] = (),
@@ -152,7 +152,7 @@ class Stage:
         server_name: str | None = None,
         hidden: str | None = None,
     ) -> Handshake:
-        """State a handshake from what the head-end was given to serve; what the phone received must be the same.
+        """State a handshake from what the head-end was given to serve; the phone must have received the same.
 
         A handshake whose certificates cannot be seen names the reason as ``hidden``, and lists none.
         """
@@ -163,9 +163,9 @@ class Stage:
             )
         shown = [] if hidden else [*self._shown("server", served), *self._shown("client", own)]
         alerts = []
-        if connection.alert is not None:
-            name = _ALERTS[connection.alert]
-            alerts.append({"sender": "client", "level": "fatal", "code": connection.alert, "name": name})
+        for sender, code in (("client", connection.alert), ("server", connection.server_alert)):
+            if code is not None:
+                alerts.append({"sender": sender, "level": "fatal", "code": code, "name": _ALERTS[code]})
         return Handshake(
             transport=connection.transport,
             client={"address": connection.client[0], "port": connection.client[1]},
@@ -227,7 +227,8 @@ class Stage:
         for position, certificate in enumerate(chain):
             data = certificates.der(certificate)
             sha1 = hashlib.sha1(data, usedforsecurity=False)
-            name = f"{certificates.common_name(certificate).replace('*', 'any').replace(' ', '-')}-{sha1.hexdigest()[:8]}.pem"
+            stem = certificates.common_name(certificate).replace("*", "any").replace(" ", "-")
+            name = f"{stem}-{sha1.hexdigest()[:8]}.pem"
             (folder / name).write_text(certificates.pem(certificate))
             out.append(
                 Shown(

@@ -21,7 +21,7 @@ from certhash.report import output
 from certhash.report.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from certhash.document import Document
 
@@ -30,6 +30,8 @@ FORMATS = {
     "json": "certhash.report.jsonform",
     "ndjson": "certhash.report.ndjson",
     "csv": "certhash.report.csvform",
+    "junit": "certhash.report.junit",
+    "sarif": "certhash.report.sarif",
 }
 """Every form, and the module that writes it."""
 
@@ -76,7 +78,16 @@ def render(document: Document, form: str, look: Look | None = None) -> str:
 
 
 def write(document: Document, arguments: argparse.Namespace) -> None:
-    """Write every result that the options of :func:`add_output_arguments` ask for; files first.
+    """Write the document in every form that the options of :func:`add_output_arguments` ask for.
+
+    Raises:
+        InputError, BrokenPipeError: see :func:`write_each`.
+    """
+    write_each(arguments, lambda form, set_as: render(document, form, set_as))
+
+
+def write_each(arguments: argparse.Namespace, renderer: Callable[[str, Look], str]) -> None:
+    """Write what `renderer` returns for every form that is asked for; files first.
 
     Raises:
         InputError: one cannot be written (the others are, all the same).
@@ -84,10 +95,9 @@ def write(document: Document, arguments: argparse.Namespace) -> None:
     """
     failures = []
     for wanted in sorted(outputs(arguments), key=lambda each: each.path is None):
-        text = render(document, wanted.form, look(arguments, to_terminal=wanted.path is None))
-        content = text.encode("utf-8", "backslashreplace")
+        text = renderer(wanted.form, look(arguments, to_terminal=wanted.path is None))
         try:
-            put(wanted, content)
+            put(wanted, text.encode("utf-8", "backslashreplace"))
         except InputError as error:
             failures.append(str(error))
     if failures:
@@ -102,15 +112,16 @@ def put(wanted: Output, content: bytes) -> None:
         output.save(wanted.path, content)
 
 
-def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+def add_output_arguments(parser: argparse.ArgumentParser, forms: Sequence[str] = tuple(FORMATS)) -> None:
     """Add `-f`, `-o`, `--color`, `-q` and `-v`; :func:`outputs` and :func:`look` read them."""
+    parser.set_defaults(forms=tuple(forms))
     group = parser.add_argument_group("output")
     group.add_argument(
         "-f",
         "--format",
         dest="outputs",
         action=_Ordered,
-        choices=tuple(FORMATS),
+        choices=tuple(forms),
         help="form of the result (table, or what FILE's name tells); may be repeated, each with its own -o",
     )
     group.add_argument(
@@ -144,7 +155,7 @@ def outputs(arguments: argparse.Namespace) -> tuple[Output, ...]:
         if not pairs or option in pairs[-1] or len(pairs[-1]) > 1:
             pairs.append({})
         pairs[-1][option] = value
-    wanted = [_output(pair) for pair in pairs] or [Output("table", None)]
+    wanted = [_output(pair, arguments.forms) for pair in pairs] or [Output("table", None)]
     places = [each.path for each in wanted]
     for place in places:
         if places.count(place) > 1:
@@ -181,11 +192,11 @@ class _Ordered(argparse.Action):
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), (option, values)])
 
 
-def _output(pair: dict[str, str]) -> Output:
+def _output(pair: dict[str, str], forms: Sequence[str]) -> Output:
     path = pair.get("path")
     if path == "":
         raise InputError("-o needs the name of a file")
     form = pair.get("form") or SUFFIXES.get(PurePath(path or "").suffix.lower())
-    if form is None:
-        raise InputError(f"{visible(path or '')}: say with -f which form it is to have")
+    if form is None or form not in forms:
+        raise InputError(f"{visible(path or '')}: say with -f which form it is to have: {', '.join(forms)}")
     return Output(form, None if path == "-" else path)

@@ -14,13 +14,13 @@ from rich.text import Text
 
 from certhash.causes import HIDDEN, VERDICTS, is_typed
 from certhash.document import FINDINGS
-from certhash.report.text import LONGEST_HASH, count, visible
+from certhash.report.text import LONGEST_HASH, count, place, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from certhash.document import Certificate, Document, Expectation, Handshake, Verdict
-    from certhash.model import CaptureStatus, Endpoint
+    from certhash.model import CaptureStatus
     from certhash.report import Look
 
 ORDER: tuple[Verdict, ...] = ("mismatch", "rejected", "unverifiable", "unseen", "match")
@@ -41,21 +41,16 @@ _LONG = 300  # characters of a stranger's text
 
 def render(document: Document, look: Look) -> str:
     """Return the report as text, as wide as `look` says; a hash is never cut nor wrapped."""
-    return _Report(document, look).text()
+    report = _Report(document, look)
+    report.set()
+    return report.text()
 
 
-def place(end: Endpoint) -> str:
-    """Return an address and port as they are written in a URL."""
-    address = f"[{end.address}]" if ":" in end.address else end.address
-    return address if end.port is None else f"{address}:{end.port}"
+class Page:
+    """Text for people, set line by line."""
 
-
-class _Report:
-    def __init__(self, document: Document, look: Look) -> None:
-        self.document = document
+    def __init__(self, look: Look) -> None:
         self.look = look
-        self.handshakes = {handshake.id: handshake for handshake in document.handshakes}
-        self.said: dict[tuple[str, ...], str] = {}
         self.console = Console(
             file=io.StringIO(),
             width=look.width,
@@ -70,20 +65,12 @@ class _Report:
         )
 
     def text(self) -> str:
-        self.headline()
-        self.findings()
-        if self.look.verbosity >= 0:
-            self.expectations()
-            if self.look.verbosity > 0 or not self.document.expectations:
-                self.head_ends()
-        self.coverage()
+        """Return what was set, without blanks at the ends of lines."""
         file = self.console.file
         assert isinstance(file, io.StringIO)  # noqa: S101 - for the type checker
         return "\n".join(line.rstrip() for line in file.getvalue().split("\n"))
 
-    # ------------------------------------------------------------ what is set
-
-    def line(self, *parts: str | Text) -> None:
+    def line(self, *parts: str | Text | tuple[str, str]) -> None:
         """Print a line that may be wrapped."""
         self.console.print(Text.assemble(*parts))
 
@@ -92,6 +79,7 @@ class _Report:
         self.console.print(Text.assemble(*parts), no_wrap=True, overflow="ignore", crop=False)
 
     def heading(self, text: str) -> None:
+        """Print a heading, after an empty line."""
         self.console.print()
         self.console.print(Text(text, "bold"))
 
@@ -113,7 +101,22 @@ class _Report:
         if note and not beside:
             self.console.print(Padding(Text(note, "dim", overflow="fold"), (0, 0, 0, _INDENT + 12)))
 
-    # ------------------------------------------------------------ the parts
+
+class _Report(Page):
+    def __init__(self, document: Document, look: Look) -> None:
+        super().__init__(look)
+        self.document = document
+        self.handshakes = {handshake.id: handshake for handshake in document.handshakes}
+        self.said: dict[tuple[str, ...], str] = {}
+
+    def set(self) -> None:
+        self.headline()
+        self.findings()
+        if self.look.verbosity >= 0:
+            self.expectations()
+            if self.look.verbosity > 0 or not self.document.expectations:
+                self.head_ends()
+        self.coverage()
 
     def headline(self) -> None:
         summary = self.document.summary

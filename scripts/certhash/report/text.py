@@ -7,6 +7,10 @@ turn the direction of writing, and bytes that are no UTF-8 (which reach us as lo
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from certhash.model import Endpoint
 
 LONGEST_HASH = 128
 """Characters. The Base64 of a SHA-512 has 88; what is no longer than this is never cut."""
@@ -30,6 +34,12 @@ def visible(text: str, limit: int = 0) -> str:
 def without_surrogates(text: str) -> str:
     """Return `text` with what UTF-8 cannot carry written out; all else stays as it is."""
     return _SURROGATE.sub(lambda found: _escape(found[0]), text)
+
+
+def place(end: Endpoint) -> str:
+    """Return an address and port as they are written in a URL."""
+    address = f"[{end.address}]" if ":" in end.address else end.address
+    return address if end.port is None else f"{address}:{end.port}"
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
