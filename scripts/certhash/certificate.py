@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 T = TypeVar("T")
+_DER = serialization.Encoding.DER
 
 
 class CertificateDetails(Struct, frozen=True):
@@ -102,3 +104,30 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
         ):
             names.append(str(name.value))
     return tuple(names)
+
+
+@lru_cache(maxsize=4096)
+def public_key(der: bytes) -> tuple[bytes, ...]:
+    """Return the public key of a DER certificate in its DER forms: SubjectPublicKeyInfo, and PKCS #1 for RSA.
+
+    Empty where the key cannot be read.
+    """
+    certificate = _try(lambda: x509.load_der_x509_certificate(der))
+    if certificate is None:
+        return ()
+    forms = (serialization.PublicFormat.SubjectPublicKeyInfo, serialization.PublicFormat.PKCS1)
+    keys = (_try(lambda f=form: certificate.public_key().public_bytes(_DER, f)) for form in forms)  # type: ignore[misc]
+    return tuple(key for key in keys if key)
+
+
+@lru_cache(maxsize=65536)
+def was_issued_by(der: bytes, issuer: bytes) -> bool:
+    """Tell whether one DER certificate was issued by another, by names and signature; False if unreadable."""
+    if der == issuer:
+        return False
+
+    def verified() -> bool:
+        x509.load_der_x509_certificate(der).verify_directly_issued_by(x509.load_der_x509_certificate(issuer))
+        return True
+
+    return bool(_try(verified))

@@ -100,7 +100,7 @@ def _from_content(data: bytes, name: str) -> list[dict[str, object]]:
 
 
 def _certificate_entries(name: str, certificates: list[bytes]) -> list[dict[str, object]]:
-    from certhash.certificate import details  # noqa: PLC0415 - slow to import, and a hash needs none of it
+    from certhash.certificate import details
 
     entries: list[dict[str, object]] = []
     for number, der in enumerate(certificates, 1):
