@@ -1,0 +1,7 @@
+"""``python -m certhash``."""
+
+import sys
+
+from certhash.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""From a capture file to an :class:`~certhash.model.Observation`."""

@@ -1,0 +1,92 @@
+"""The command line: finds the command, runs it, and turns whatever happens into an exit status.
+
+Start-up time counts, so only the command that was asked for is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from certhash import __version__
+from certhash.errors import InputError
+
+COMMANDS = {
+    "audit": "captures and cnf files in, a verdict per phone out",
+    "hash": "certificate files and thumbprints: the hash, every way round",
+    "cnf": "what phones expect, per cnf file",
+    "probe": "ask a live head-end for its chain, hash it, compare",
+    "watch": "the same verdicts live, from an interface",
+    "export": "every distinct certificate of captures as a .cer file",
+    "report": "turn a saved JSON result into another form",
+    "diff": "compare two saved JSON results",
+    "explain": "what a cause means, how it is found out, what to do",
+    "schema": "print the JSON schema of the result",
+    "plugin": "install, uninstall or check the Wireshark plugin",
+    "doctor": "what is installed, what works, what to do about the rest",
+}
+"""Each is a module of :mod:`certhash.commands` with ``add_arguments(parser)`` and ``run(arguments)``."""
+
+EXIT_STATUS = (
+    "exit status: 0 nothing wrong, 1 a finding (mismatch or rejection), 2 something could not be done"
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status (0, 1 or 2)."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        status = _dispatch(argv)
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"certhash: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader went away (`| head`): nothing is wrong with us, and nothing may be said about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except KeyboardInterrupt:
+        print("certhash: interrupted", file=sys.stderr)
+        return 2
+    except RecursionError:
+        print("certhash: the input is nested too deeply to be read", file=sys.stderr)
+        return 2
+    return status
+
+
+def _dispatch(argv: list[str]) -> int:
+    name = argv[0] if argv else ""
+    if name not in COMMANDS:
+        parser = _overview()
+        if not argv:
+            parser.print_help(sys.stderr)
+            return 2
+        parser.parse_args(argv)  # --help and --version end here; anything else is a usage error
+        return 2
+    from importlib import import_module
+
+    command = import_module(f"certhash.commands.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"certhash {name}",
+        description=command.__doc__,
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    return int(command.run(parser.parse_args(argv[1:])))
+
+
+def _overview() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"  {name:{width}}  {text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="certhash",
+        usage="certhash COMMAND ...",
+        description=f"Why a Cisco IP phone does not trust its VPN head-end.\n\ncommands:\n{lines}",
+        epilog=f"`certhash COMMAND --help` says more.\n{EXIT_STATUS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"certhash {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
+    return parser

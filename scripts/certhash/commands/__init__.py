@@ -1,0 +1,1 @@
+"""The commands: a module each, with ``add_arguments`` and ``run``; imported one at a time."""

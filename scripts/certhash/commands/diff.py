@@ -1,0 +1,40 @@
+"""Compare two saved JSON results: which phones got worse, which were mended, which certificates changed.
+
+The exit status is 1 if something got worse: a finding where the older result has none.
+
+Examples:
+  certhash diff march.json april.json
+  certhash diff march.json april.json -f json -o changes.json
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from certhash import report
+from certhash.report import difference
+from certhash.report.jsonform import load
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `diff` takes."""
+    parser.add_argument("old", metavar="OLD.json", help="the earlier result of `audit -f json`")
+    parser.add_argument("new", metavar="NEW.json", help="the later one")
+    report.add_output_arguments(parser, forms=("table", "json"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write what changed."""
+    report.outputs(arguments)  # a mistake there is said before the files are read
+    changes = difference.compare(load(arguments.old), load(arguments.new))
+
+    def renderer(form: str, look: report.Look) -> str:
+        if form == "json":
+            return difference.render_json(changes)
+        return difference.render_table(changes, look)
+
+    report.write_each(arguments, renderer)
+    return 1 if changes.worse else 0

@@ -1,0 +1,35 @@
+"""Print the JSON schema of the result that `audit -f json` writes.
+
+It is made from the types that make the result, so the two cannot differ.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from certhash.document import SCHEMA_VERSION, Document
+from certhash.report.output import to_standard_output
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add nothing: `schema` takes no arguments."""
+
+
+def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001
+    """Print the schema (JSON Schema, draft 2020-12)."""
+    to_standard_output(msgspec.json.format(msgspec.json.encode(schema()), indent=2) + b"\n")
+    return 0
+
+
+def schema() -> dict[str, object]:
+    """Return the schema of :class:`certhash.document.Document`."""
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"certhash result, schema version {SCHEMA_VERSION}",
+    }
+    return {**head, **msgspec.json.schema(Document)}

@@ -1,0 +1,80 @@
+"""CSV: a row for every expectation, safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import TYPE_CHECKING
+
+from certhash.report.text import visible
+
+if TYPE_CHECKING:
+    from certhash.document import Document, Expectation, Handshake
+
+COLUMNS = (
+    "verdict",
+    "cause",
+    "device",
+    "url",
+    "hashes",
+    "matched",
+    "presented",
+    "subject",
+    "server",
+    "time",
+    "capture",
+    "frame",
+    "source",
+    "source_frame",
+    "source_line",
+    "explanation",
+    "advice",
+    "warnings",
+)
+
+# At the start of a cell; after a semicolon too, which separates cells where the comma is the decimal sign.
+_FORMULA = re.compile(r"(^\s*|;\s*)(?=[-=+@＝＋－＠])")  # noqa: RUF001 - the full-width signs count as well
+_CELL = 32_000  # characters; spreadsheets take 32,767 in a cell
+
+
+def render(document: Document) -> str:
+    """Return the rows (RFC 4180); an apostrophe precedes what a spreadsheet would take for a formula."""
+    handshakes = {handshake.id: handshake for handshake in document.handshakes}
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(COLUMNS)
+    for expectation in document.expectations:
+        row = _row(expectation, handshakes.get(expectation.decided_by or ""))
+        writer.writerow([_safe(row[column]) for column in COLUMNS])
+    return stream.getvalue()
+
+
+def _row(expectation: Expectation, decided: Handshake | None) -> dict[str, str | int | None]:
+    presented = [each for each in decided.certificates if each.sender == "server"] if decided else []
+    return {
+        "verdict": expectation.verdict,
+        "cause": expectation.cause,
+        "device": expectation.device,
+        "url": expectation.url,
+        "hashes": " ".join(f"certHash{each.number} {each.value}" for each in expectation.hashes),
+        "matched": expectation.matched,
+        "presented": " ".join(f"{each.position} {each.sha1}" for each in presented),
+        "subject": presented[0].subject if presented else None,
+        "server": decided.server.address if decided else None,
+        "time": decided.time if decided else None,
+        "capture": decided.capture if decided else None,
+        "frame": (presented[0].frame if presented else decided.frame) if decided else None,
+        "source": expectation.source,
+        "source_frame": expectation.frame,
+        "source_line": expectation.line,
+        "explanation": expectation.explanation,
+        "advice": " | ".join(each.strip() for each in expectation.advice),
+        "warnings": " | ".join(expectation.warnings),
+    }
+
+
+def _safe(value: str | int | None) -> str | int:
+    if not isinstance(value, str):
+        return "" if value is None else value
+    return _FORMULA.sub(r"\1'", visible(value, _CELL))

@@ -1,0 +1,199 @@
+"""What changed between two results: a pure function, and its forms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from certhash.document import FINDINGS, Cause, Document, Handshake, Verdict
+from certhash.report.jsonform import encode
+from certhash.report.text import count, place, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from certhash.report import Look
+
+
+class State(Struct, frozen=True):
+    """What a result said of a device and a URL."""
+
+    verdict: Verdict
+    cause: Cause | None
+    hashes: tuple[str, ...]
+    explanation: str
+
+
+class Change(Struct, frozen=True):
+    """A device and a URL of which two results say different things; None where one says nothing."""
+
+    device: str
+    url: str | None
+    old: State | None
+    new: State | None
+
+
+class Presented(Struct, frozen=True):
+    """A certificate of a head-end's newest chain; `sha1` is Base64."""
+
+    position: int
+    sha1: str
+    subject: str | None
+
+
+class Renewal(Struct, frozen=True):
+    """A head-end that presents another chain than before."""
+
+    server: str
+    server_name: str | None
+    old: tuple[Presented, ...]
+    new: tuple[Presented, ...]
+    time: str
+    """Of the first handshake of the new result that shows the new chain."""
+
+
+class Difference(Struct, frozen=True):
+    """All that changed, in the order of the new result."""
+
+    worse: tuple[Change, ...]
+    """A finding where there was none: this makes the exit status 1."""
+    mended: tuple[Change, ...]
+    """A finding before, a match now."""
+    changed: tuple[Change, ...]
+    """A finding before and now, of another kind or with other hashes."""
+    unclear: tuple[Change, ...]
+    """Decided before, and cannot be told now."""
+    cleared: tuple[Change, ...]
+    """Could not be told before, and matches now."""
+    appeared: tuple[Change, ...]
+    """Not in the old result, and no finding."""
+    gone: tuple[Change, ...]
+    """Not in the new result."""
+    certificates: tuple[Renewal, ...]
+
+
+_TITLES = {
+    "worse": "got worse",
+    "mended": "mended",
+    "changed": "still wrong, in another way",
+    "unclear": "can no longer be told",
+    "cleared": "now known to match",
+    "appeared": "new",
+    "gone": "no longer there",
+}
+_RANK: tuple[Verdict, ...] = ("mismatch", "rejected", "unverifiable", "unseen", "match")
+_LONG = 300
+
+
+def compare(old: Document, new: Document) -> Difference:
+    """Return what changed from `old` to `new`. Where a device and URL stand twice, the worse verdict counts."""
+    before, after = _states(old), _states(new)
+    groups: dict[str, list[Change]] = {name: [] for name in _TITLES}
+    for key in [*after, *(key for key in before if key not in after)]:
+        old_state, new_state = before.get(key), after.get(key)
+        kind = _kind(old_state, new_state)
+        if kind:
+            groups[kind].append(Change(*key, old_state, new_state))
+    return Difference(
+        **{name: tuple(changes) for name, changes in groups.items()}, certificates=_renewals(old, new)
+    )
+
+
+def render_json(difference: Difference) -> str:
+    """Return the difference as indented JSON."""
+    from msgspec.json import format as indented  # noqa: PLC0415 - not for the table
+
+    return indented(encode(difference), indent=2).decode() + "\n"
+
+
+def render_table(difference: Difference, look: Look) -> str:
+    """Return the difference as text for people."""
+    from certhash.report.table import COLORS, Page  # noqa: PLC0415 - rich is slow to import
+
+    page = Page(look)
+    groups: dict[str, tuple[Change, ...]] = {name: getattr(difference, name) for name in _TITLES}
+    numbers = [f"{len(changes):,} {_TITLES[name]}" for name, changes in groups.items() if changes]
+    if difference.certificates:
+        numbers.append(f"{count(len(difference.certificates), 'head-end')} with another certificate")
+    page.line(("; ".join(numbers) or "Nothing changed.", "bold"))
+    shown = ("worse", "changed") if look.verbosity < 0 else tuple(_TITLES)
+    for name in shown:
+        if groups[name]:
+            page.heading(f"{_TITLES[name].capitalize()}: {count(len(groups[name]), 'expectation')}")
+        for change in groups[name]:
+            state = change.new or change.old
+            style = COLORS[state.verdict] if state else ""
+            page.line(
+                (visible(change.device, _LONG), "bold"),
+                f"  at  {visible(change.url or '(no URL can be read)', _LONG)}",
+            )
+            page.line(f"  {_word(change.old)} -> ", (_word(change.new), style))
+            if name == "worse" and change.new:
+                page.field("why", change.new.explanation)
+    if difference.certificates and look.verbosity >= 0:
+        page.heading(f"Another certificate: {count(len(difference.certificates), 'head-end')}")
+        for renewal in difference.certificates:
+            name = f" as {visible(renewal.server_name, _LONG)}" if renewal.server_name else ""
+            page.line((f"{renewal.server}{name}", "bold"), f"  since {renewal.time}")
+            for label, chain in (("before", renewal.old), ("now", renewal.new)):
+                for each in chain:
+                    page.value(label, f"{each.position}", each.sha1, each.subject or "")
+    return page.text()
+
+
+def _word(state: State | None) -> str:
+    if state is None:
+        return "not there"
+    return f"{state.verdict} ({state.cause})" if state.cause else state.verdict
+
+
+def _states(document: Document) -> dict[tuple[str, str | None], State]:
+    states: dict[tuple[str, str | None], State] = {}
+    for each in document.expectations:
+        key = (each.device, each.url)
+        if key not in states or _RANK.index(each.verdict) < _RANK.index(states[key].verdict):
+            hashes = tuple(expected.value for expected in each.hashes)
+            states[key] = State(each.verdict, each.cause, hashes, each.explanation)
+    return states
+
+
+def _kind(old: State | None, new: State | None) -> str | None:
+    was = old is not None and old.verdict in FINDINGS
+    if new is None:
+        return "gone"
+    if old is None:
+        return "worse" if new.verdict in FINDINGS else "appeared"
+    if new.verdict in FINDINGS:
+        same = (old.verdict, old.cause, old.hashes) == (new.verdict, new.cause, new.hashes)
+        return None if same else "changed" if was else "worse"
+    if new.verdict == "match":
+        return "mended" if was else None if old.verdict == "match" else "cleared"
+    return "unclear" if was or old.verdict == "match" else None
+
+
+def _renewals(old: Document, new: Document) -> tuple[Renewal, ...]:
+    before, after = _chains(old.handshakes), _chains(new.handshakes)
+    renewals = []
+    for key, handshakes in after.items():
+        chain, last = _chain(handshakes[-1]), _chain(before[key][-1]) if key in before else ()
+        if last and chain != last:
+            first = next(each for each in handshakes if _chain(each) == chain)
+            renewals.append(Renewal(*key, last, chain, first.time))
+    return tuple(renewals)
+
+
+def _chains(handshakes: Iterable[Handshake]) -> dict[tuple[str, str | None], list[Handshake]]:
+    groups: dict[tuple[str, str | None], list[Handshake]] = {}
+    for handshake in sorted(handshakes, key=lambda each: each.time):
+        if _chain(handshake):
+            groups.setdefault((place(handshake.server), handshake.server_name), []).append(handshake)
+    return groups
+
+
+def _chain(handshake: Handshake) -> tuple[Presented, ...]:
+    return tuple(
+        Presented(each.position, each.sha1, each.subject)
+        for each in handshake.certificates
+        if each.sender == "server"
+    )

@@ -1,0 +1,142 @@
+"""SARIF 2.1.0: what is wrong or cannot be told, with the cnf file and line as the place.
+
+A finding has the kind ``fail``, what cannot be told ``open`` (the specification's word, section 3.27.9). Matches are left out: viewers list every result as something to look at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from msgspec.json import format as indented
+
+from certhash.causes import CAUSES, VERDICTS
+from certhash.document import FINDINGS
+from certhash.report.jsonform import encode
+from certhash.report.text import visible
+
+if TYPE_CHECKING:
+    from certhash.causes import Topic
+    from certhash.document import Document, Expectation, Handshake
+    from certhash.model import Problem
+
+Object = dict[str, object]
+
+_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_LONG = 1000  # characters of a stranger's text
+
+
+def render(document: Document) -> str:
+    """Return the log file with one run."""
+    handshakes = {handshake.id: handshake for handshake in document.handshakes}
+    results = [each for each in document.expectations if each.verdict != "match"]
+    named = {_rule_id(each) for each in results}
+    rules = {name: topic for name, topic in {**CAUSES, **VERDICTS}.items() if name in named}
+    order = {name: index for index, name in enumerate(rules)}
+    driver = {
+        "name": "certhash",
+        "version": document.tool.certhash,
+        "rules": [_rule(name, topic) for name, topic in rules.items()],
+    }
+    invocation = {
+        "executionSuccessful": not document.problems,
+        "exitCode": document.exit_status,
+        "toolExecutionNotifications": [_notification(each) for each in document.problems],
+    }
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [invocation],
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(each, handshakes.get(each.decided_by or ""), order) for each in results],
+    }
+    return indented(encode({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}), indent=2).decode() + "\n"
+
+
+def _rule_id(expectation: Expectation) -> str:
+    return expectation.cause or expectation.verdict
+
+
+def _rule(name: str, topic: Topic) -> Object:
+    return {
+        "id": name,
+        "shortDescription": {"text": f"{topic.title[0].upper()}{topic.title[1:]}."},
+        "fullDescription": {"text": topic.meaning},
+        "help": {"text": "\n".join([topic.evidence, *topic.advice])},
+    }
+
+
+def _result(expectation: Expectation, decided: Handshake | None, order: dict[str, int]) -> Object:
+    rule = _rule_id(expectation)
+    finding = expectation.verdict in FINDINGS
+    # The device and its URL stay the same from run to run; the path of the file need not.
+    identity = "\0".join((expectation.device, expectation.url or "", rule))
+    result: Object = {
+        "ruleId": rule,
+        "ruleIndex": order[rule],
+        "kind": "fail" if finding else "open",
+        "level": "error" if finding else "none",
+        "message": {"text": _message(expectation)},
+        "locations": [_location(expectation)],
+        "partialFingerprints": {
+            "certhash/v1": hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+        },
+        "properties": {
+            "verdict": expectation.verdict,
+            "advice": [visible(line) for line in expectation.advice],
+        },
+    }
+    if decided is not None:
+        result["relatedLocations"] = [_evidence(decided)]
+    return result
+
+
+def _message(expectation: Expectation) -> str:
+    explanation = expectation.explanation or f"{VERDICTS[expectation.verdict].title}."
+    text = visible(f"{expectation.device} at {expectation.url or 'an unknown URL'}: {explanation}", _LONG)
+    # Section 3.11.5: {0} would be a placeholder; section 3.11.6: [x](1) would be a link.
+    return text.replace("{", "{{").replace("}", "}}").replace("](", "] (")
+
+
+def _location(expectation: Expectation) -> Object:
+    physical: Object = {"artifactLocation": {"uri": _uri(expectation.source)}}
+    line = next((each.line for each in expectation.hashes if each.line), expectation.line)
+    if line and expectation.frame is None:
+        physical["region"] = {"startLine": line}
+    name = visible(expectation.device, _LONG)
+    url = visible(expectation.url or "", _LONG)
+    logical = {"name": name, "fullyQualifiedName": f"{name} {url}".rstrip(), "kind": "resource"}
+    return {"physicalLocation": physical, "logicalLocations": [logical]}
+
+
+def _evidence(handshake: Handshake) -> Object:
+    frames = [each.frame for each in handshake.certificates if each.sender == "server"]
+    message = f"The handshake is in frame {frames[0] if frames else handshake.frame}, at {handshake.time}."
+    return {
+        "id": 0,
+        "physicalLocation": {"artifactLocation": {"uri": _uri(handshake.capture)}},
+        "message": {"text": message},
+    }
+
+
+def _notification(problem: Problem) -> Object:
+    return {
+        "level": "error",
+        "message": {"text": visible(f"{problem.path}: {problem.message}", _LONG)},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(problem.path)}}}],
+    }
+
+
+def _uri(path: str) -> str:
+    """Return a path as a URI (relative where the path is); undecodable bytes survive as ``%NN``."""
+    uri = quote(path.encode("utf-8", "surrogateescape" if _from_bytes(path) else "backslashreplace"))
+    return f"file://{uri}" if os.path.isabs(path) else uri or "."  # noqa: PTH117
+
+
+def _from_bytes(path: str) -> bool:
+    try:
+        path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,18 @@
+"""Where the files that travel with the package are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def plugin_folder() -> Path:
+    """Return the folder that holds ``certhash.lua``: inside an installed package, or in the source tree.
+
+    Raises:
+        FileNotFoundError: the installation is damaged.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "_plugin", package.parents[1] / "plugin"):
+        if (folder / "certhash.lua").is_file():
+            return folder
+    raise FileNotFoundError(f"certhash.lua is missing beside {package}: install certhash again")
