@@ -35,13 +35,14 @@ local show = {
     thumbprint = ProtoField.bytes("certhash.thumbprint", "Thumbprint (SHA-1)"),
     sha256 = ProtoField.string("certhash.sha256", "SHA-256, Base64"),
     position = ProtoField.uint32("certhash.position", "Position in the chain"),
+    whole = ProtoField.bytes("certhash.certificate_bytes", "Certificate as it stands in the message"),
     cnf_downloaded = ProtoField.string("certhash.cnf_downloaded", "Phone configuration downloaded"),
     cnf_content = ProtoField.bytes("certhash.cnf_content", "File as transferred"),
     cnf_client = ProtoField.string("certhash.cnf_client", "Fetched by"),
     cnf_server = ProtoField.string("certhash.cnf_server", "Served by"),
 }
 certhash.fields = {
-    show.certificate, show.sha1, show.thumbprint, show.sha256, show.position,
+    show.certificate, show.sha1, show.thumbprint, show.sha256, show.position, show.whole,
     show.cnf_downloaded, show.cnf_content, show.cnf_client, show.cnf_server,
 }
 
@@ -72,6 +73,7 @@ local function handshake_readers(protocol)
     return {
         type = reader(protocol .. ".handshake.type"),
         certificate = reader(protocol .. ".handshake.certificate"),
+        entry_length = reader(protocol .. ".handshake.certificate_length"),
         length = reader(protocol .. ".handshake.certificates_length"),
         server_name = reader(protocol .. ".handshake.extensions_server_name"),
     }
@@ -152,16 +154,17 @@ local function quoted()
     return read.icmp() or read.icmpv6()
 end
 
--- Certificate messages of a frame, in their order, each a list of FieldInfo.  The dissector gives all certificates of a
--- frame in one row; a message's length says how far it reaches.
+-- Certificate messages of a frame, in their order, each a list of { info = FieldInfo, length = what the message states }.
+-- The dissector gives all certificates of a frame in one row; a message's length says how far it reaches.
 local function messages(readers)
     local certificates = { readers.certificate() }
     if #certificates == 0 then
         return {}
     end
-    local lengths = { readers.length() }
+    local lengths, entries = { readers.length() }, { readers.entry_length() }
+    local paired = #entries == #certificates
     local found, at, floor = {}, 0, math.huge
-    for _, certificate in ipairs(certificates) do
+    for i, certificate in ipairs(certificates) do
         local from = certificate.offset
         local span = lengths[at]
         if not (span and from >= floor and from < span.offset + span.len + span.value) then
@@ -170,10 +173,20 @@ local function messages(readers)
             until at >= #lengths or lengths[at].value > 0
             found[#found + 1] = {}
         end
-        table.insert(found[#found], certificate)
+        table.insert(found[#found], { info = certificate, length = paired and entries[i].value or certificate.len })
         floor = from + certificate.len
     end
     return found
+end
+
+-- The bytes that the message gives for a certificate, and whether that is more than Wireshark's field holds: of damaged
+-- DER the field ends where the damage begins, and a phone hashes what it was sent.
+local function entry_bytes(certificate)
+    local info, length = certificate.info, certificate.length
+    local source = info.source
+    if length ~= info.value:len() and source and info.offset + length <= source:len() then
+        return source:range(info.offset, length)
+    end
 end
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -196,9 +209,12 @@ local function show_certificates(tree, found, role)
     local chains = {}
     for _, message in ipairs(found) do
         local chain = {}
-        for position, info in ipairs(message) do
-            local known = hash(info.value:raw())
-            chain[position] = { range = info.range, thumbprint = known.thumbprint, hash = known }
+        for position, certificate in ipairs(message) do
+            local whole = entry_bytes(certificate)
+            local known = hash(whole and whole:bytes():raw() or certificate.info.value:raw())
+            chain[position] = {
+                range = certificate.info.range, whole = whole, thumbprint = known.thumbprint, hash = known,
+            }
         end
         chains[#chains + 1] = chain
     end
@@ -212,6 +228,9 @@ local function show_certificates(tree, found, role)
             item:add(show.thumbprint, bytes:range(shown * 20, 20)):set_generated()
             item:add(show.sha256, certificate.range, certificate.hash.sha256):set_generated()
             item:add(show.position, certificate.range, index - 1):set_generated()
+            if certificate.whole then
+                item:add(show.whole, certificate.whole):set_generated()
+            end
             shown = shown + 1
         end
     end
