@@ -89,7 +89,7 @@ _VERSIONS = {
     0x0302: "TLS 1.1",
     0x0303: "TLS 1.2",
     TLS13: "TLS 1.3",
-    0x0100: "DTLS 1.0 (before standardization)",
+    0x0100: "DTLS 1.0 (early)",
     0xFEFF: "DTLS 1.0",
     0xFEFD: "DTLS 1.2",
     DTLS13: "DTLS 1.3",
@@ -218,6 +218,8 @@ class Handshakes:
                 for record in row.certificates
             )
             now.chains.setdefault(sender, chain)
+        if now.version is None and CLIENT_HELLO not in types and row.record_versions:
+            now.version = row.record_versions[0]  # the ServerHello is not in the capture
         now.alerts += [
             Alert(
                 row.frame,
@@ -244,8 +246,6 @@ class Handshakes:
                     row.session_ids and row.session_ids[0] and row.session_ids[0] == now.client_session
                 )
                 now.server_psk = PRE_SHARED_KEY in row.extensions
-        elif now.version is None and row.record_versions:
-            now.version = row.record_versions[0]
         now.server_spoke_of_certificates |= bool(
             {SERVER_KEY_EXCHANGE, SERVER_HELLO_DONE, CERTIFICATE} & set(row.types)
         )
