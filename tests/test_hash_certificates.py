@@ -183,7 +183,7 @@ def test_details_are_what_openssl_prints(tmp_path: Path) -> None:
 
 
 def test_names_are_alternative_names_else_the_common_name() -> None:
-    import ipaddress  # noqa: PLC0415
+    import ipaddress
 
     assert details(make("vpn.example")).names == ("vpn.example",)
     both = make(

@@ -219,21 +219,24 @@ def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decisi
 def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
     if not handshakes:
         return Decision("unseen", None, None, None)
-    unanswered: Decision | None = None
+    refused: Decision | None = None  # newer than what decides: a refusal of a certificate that cannot be seen
+    carried: Decision | None = None  # newer than what decides: a hash was carried, and nobody answered
     for seen in reversed(handshakes):
+        concerns = seen.rejection is not None and _concerns(seen, told, evidence)
         if not seen.chain:
+            refused = refused or (Decision("unverifiable", seen, None, None) if concerns else None)
             continue
         found = carries(seen, told.group)
         if found is None:
             # An older certificate that differs says nothing against a newer one that does not.
-            return unanswered or Decision("mismatch", seen, None, None)
-        certificate, expected = found
-        if seen.rejection is not None and _concerns(seen, told, evidence):
-            return unanswered or Decision("rejected", seen, certificate, expected)
+            return carried or Decision("mismatch", seen, None, None)
+        if concerns:
+            rejected = Decision("rejected", seen, *found)
+            return rejected if carried is None or carried.certificate is found[0] else carried
         if seen.rejection is None and seen.handshake.client_proceeded:
-            return Decision("match", seen, certificate, expected)
-        unanswered = unanswered or Decision("unverifiable", seen, certificate, expected)
-    return unanswered or Decision("unverifiable", handshakes[-1], None, None)
+            return refused or Decision("match", seen, *found)
+        carried = carried or Decision("unverifiable", seen, *found)
+    return carried or refused or Decision("unverifiable", handshakes[-1], None, None)
 
 
 def _concerns(seen: Seen, told: Told, evidence: Evidence) -> bool:

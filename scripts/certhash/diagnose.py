@@ -291,6 +291,12 @@ def _unverifiable(case: Case) -> Diagnosis:
     listed = "; ".join(f"{count} x {HIDDEN[reason].title}" for reason, count in sorted(reasons.items()))
     advice = next((HIDDEN[r].advice for r in reasons if HIDDEN[r].advice), VERDICTS["unverifiable"].advice)
     handshakes = f"{len(case.handshakes)} handshake{'s' if len(case.handshakes) > 1 else ''}"
+    if case.seen.rejection is not None:
+        explanation = (
+            f"A certificate that cannot be seen ({HIDDEN[case.seen.handshake.hidden or 'incomplete'].title}) was "
+            f"refused in {_place(case.seen)}.{_refusal(case)}"
+        )
+        return Diagnosis(None, explanation, advice)
     explanation = (
         f"{handshakes} with this head-end, the newest in {_place(case.seen)}, and the server's certificate "
         f"is seen in none: {listed}."
