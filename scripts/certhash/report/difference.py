@@ -87,7 +87,7 @@ _LONG = 300
 
 
 def compare(old: Document, new: Document) -> Difference:
-    """Return what changed from `old` to `new`. Where a device and URL stand twice, the worse verdict counts."""
+    """Return what changed from `old` to `new`; where both say it twice, the worse counts."""
     before, after = _states(old), _states(new)
     groups: dict[str, list[Change]] = {name: [] for name in _TITLES}
     for key in [*after, *(key for key in before if key not in after)]:

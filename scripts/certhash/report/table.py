@@ -257,6 +257,20 @@ class _Report(Page):
             )
             for certificate in _presented(handshakes[0]):
                 self.value("", f"{certificate.position}", certificate.sha1, certificate.subject or "")
+        self.clients()
+
+    def clients(self) -> None:
+        """Print the certificates of clients (a phone's own), once each."""
+        seen: dict[str, tuple[Certificate, Handshake]] = {}
+        for handshake in self.document.handshakes:
+            for certificate in handshake.certificates:
+                if certificate.sender == "client":
+                    seen.setdefault(certificate.sha256, (certificate, handshake))
+        if seen:
+            self.heading("What clients presented")
+        for certificate, handshake in seen.values():
+            self.line((f"{visible(place(handshake.client))}", "bold"), f"  first {handshake.time}")
+            self.value("", f"{certificate.position}", certificate.sha1, certificate.subject or "")
 
     def coverage(self) -> None:
         document, summary = self.document, self.document.summary
