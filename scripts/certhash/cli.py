@@ -28,7 +28,9 @@ COMMANDS = {
 }
 """Each is a module of :mod:`certhash.commands` with ``add_arguments(parser)`` and ``run(arguments)``."""
 
-EXIT_STATUS = "exit status: 0 nothing wrong, 1 a finding (mismatch or rejection), 2 something could not be done"
+EXIT_STATUS = (
+    "exit status: 0 nothing wrong, 1 a finding (mismatch or rejection), 2 something could not be done"
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,7 +64,7 @@ def _dispatch(argv: list[str]) -> int:
             return 2
         parser.parse_args(argv)  # --help and --version end here; anything else is a usage error
         return 2
-    from importlib import import_module  # noqa: PLC0415 - only what the command needs
+    from importlib import import_module
 
     command = import_module(f"certhash.commands.{name}")
     parser = argparse.ArgumentParser(

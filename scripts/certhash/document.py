@@ -51,7 +51,7 @@ class Capture(Struct, frozen=True):
 
 
 class Certificate(Struct, frozen=True):
-    """A certificate as it was presented in a handshake; what could not be parsed is None, the hashes never."""
+    """A certificate as it was presented; what could not be parsed is None, the hashes never are."""
 
     position: int
     sender: Sender

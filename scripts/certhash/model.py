@@ -12,7 +12,8 @@ from typing import Literal
 from msgspec import Struct
 
 Sender = Literal["server", "client"]
-Transport = Literal["tcp", "udp"]
+Transport = Literal["tcp", "udp", "other"]
+"""`other`: no transport at all, as under EAP-TLS."""
 CaptureStatus = Literal["complete", "truncated", "unreadable"]
 HashSource = Literal["plugin", "python"]
 

@@ -1,0 +1,308 @@
+"""One row a frame: which fields tshark is asked for, and what its lines say.
+
+A row is what tshark said and nothing more; what the rows of a connection mean together is for
+:mod:`certhash.capture.handshakes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple
+
+from certhash.capture.tshark import AGGREGATOR, SEPARATOR
+from certhash.model import Endpoint, Transport
+
+_BASE = (
+    "frame.number",
+    "frame.time_epoch",
+    "frame.protocols",
+    "ip.src",
+    "ip.dst",
+    "ipv6.src",
+    "ipv6.dst",
+    "eth.src",
+    "eth.dst",
+    "tcp.stream",
+    "tcp.srcport",
+    "tcp.dstport",
+    "udp.stream",
+    "udp.srcport",
+    "udp.dstport",
+    "tcp.analysis.lost_segment",
+    "tcp.analysis.ack_lost_segment",
+    "_ws.short",
+    "dns.resp.name",
+    "dns.resp.type",
+    "dns.a",
+    "dns.aaaa",
+    "dns.cname",
+)
+_TLS = (
+    "record.content_type",
+    "record.version",
+    "handshake.type",
+    "handshake.version",
+    "handshake.extensions.supported_version",
+    "handshake.random",
+    "handshake.session_id",
+    "handshake.ciphersuite",
+    "handshake.extension.type",
+    "handshake.extensions_server_name",
+    "handshake.certificate",
+    "handshake.certificate_length",
+    "alert_message.level",
+    "alert_message.desc",
+)
+_PLUGIN = (
+    "certhash.sha1",
+    "certhash.position",
+    "certhash.cnf_downloaded",
+    "certhash.cnf_content",
+    "certhash.cnf_client",
+    "certhash.cnf_server",
+    "_ws.lua.error",
+)
+STOCK_FIELDS = (*_BASE, *(f"tls.{f}" for f in _TLS), *(f"dtls.{f}" for f in _TLS))
+"""What a tshark without the plugin is asked for."""
+PLUGIN_FIELDS = STOCK_FIELDS + _PLUGIN
+
+_STOCK_FILTER = " || ".join(
+    (
+        *(
+            f"{p}.{f}"
+            for p in ("tls", "dtls")
+            for f in ("handshake", "handshake.type", "alert_message", "record.content_type == 20")
+        ),
+        "dns.a || dns.aaaa",
+        # Not evidence by themselves: they say why a certificate is not seen.
+        "tcp.analysis.lost_segment || tcp.analysis.ack_lost_segment || ((tcp || udp) && _ws.short)",
+    )
+)
+_PLUGIN_FILTER = f"{_STOCK_FILTER} || certhash.cnf_downloaded || _ws.lua.error"
+
+_COLUMN = {name: number for number, name in enumerate(PLUGIN_FIELDS)}
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+
+
+class AlertRecord(NamedTuple):
+    """Level and description of an alert, as numbers (RFC 8446, section 6)."""
+
+    level: int
+    code: int
+
+
+class CertificateRecord(NamedTuple):
+    """A certificate of a frame."""
+
+    position: int
+    """0 is the first of its Certificate message."""
+    der: bytes
+    length: int | None
+    """The length that the Certificate message states; longer than `der` where the DER is malformed."""
+    sha1: str | None
+    """Base64, computed by the plugin; None where it computed none."""
+
+
+class DownloadRecord(NamedTuple):
+    """A cnf file whose last block is in this frame."""
+
+    name: str
+    content: bytes
+    client: str | None
+    server: str | None
+
+
+class Row(NamedTuple):
+    """What tshark says of one frame."""
+
+    frame: int
+    time: int
+    """Microseconds since 1970-01-01 UTC."""
+    transport: Transport
+    stream: int | None
+    source: Endpoint
+    destination: Endpoint
+    dtls: bool
+    lost: bool
+    """Segments before this one, or those that it acknowledges, are not in the capture."""
+    cut: bool
+    """The packet was cut when it was recorded."""
+    content_types: tuple[int, ...]
+    record_versions: tuple[int, ...]
+    types: tuple[int, ...]
+    versions: tuple[int, ...]
+    supported_versions: tuple[int, ...]
+    randoms: tuple[str, ...]
+    session_ids: tuple[str, ...]
+    cipher_suites: tuple[int, ...]
+    extensions: tuple[int, ...]
+    server_name: str | None
+    certificates: tuple[CertificateRecord, ...]
+    unpaired_hashes: int
+    """How many hashes the plugin gave beyond, or short of (negative), one a certificate."""
+    alerts: tuple[AlertRecord, ...]
+    answers: tuple[tuple[str, str], ...]
+    """DNS: name, address."""
+    downloads: tuple[DownloadRecord, ...]
+    plugin_error: bool
+
+
+def fields(*, plugin: bool) -> tuple[str, ...]:
+    """Return the fields to ask tshark for."""
+    return PLUGIN_FIELDS if plugin else STOCK_FIELDS
+
+
+def display_filter(*, plugin: bool) -> str:
+    """Return the filter that leaves only the frames that may say something."""
+    return _PLUGIN_FILTER if plugin else _STOCK_FILTER
+
+
+def parse(line: str, *, plugin: bool) -> Row:
+    """Read one line of tshark's output.
+
+    Raises:
+        ValueError: the line is not what :func:`fields` asked for.
+    """
+    cells = line.split(SEPARATOR)
+    if len(cells) != len(fields(plugin=plugin)):
+        raise ValueError(f"tshark printed {len(cells)} fields instead of {len(fields(plugin=plugin))}")
+
+    def values(name: str) -> list[str]:
+        cell = cells[_COLUMN[name]]
+        return cell.split(AGGREGATOR) if cell else []
+
+    def first(name: str) -> str | None:
+        cell = cells[_COLUMN[name]]
+        return cell.split(AGGREGATOR, 1)[0] if cell else None
+
+    def both(name: str) -> list[str]:
+        return values(f"tls.{name}") + values(f"dtls.{name}")
+
+    def numbers(name: str) -> tuple[int, ...]:
+        return tuple(int(v, 0) for v in both(name))
+
+    transport, stream, ports = _transport(values)
+    source, destination = _addresses(values, cells[_COLUMN["frame.protocols"]])
+    types = numbers("handshake.type")
+    ders = [bytes.fromhex(v) if _HEX.fullmatch(v) else b"" for v in both("handshake.certificate")]
+    lengths = numbers("handshake.certificate_length")
+    hashes = values("certhash.sha1") if plugin else []
+    positions = values("certhash.position") if plugin else []
+    paired = len(hashes) == len(ders) == len(positions)
+    return Row(
+        frame=int(cells[_COLUMN["frame.number"]]),
+        time=_microseconds(cells[_COLUMN["frame.time_epoch"]]),
+        transport=transport,
+        stream=stream,
+        source=Endpoint(source, ports[0]),
+        destination=Endpoint(destination, ports[1]),
+        dtls=bool(cells[_COLUMN["dtls.record.content_type"]]),
+        lost=bool(
+            cells[_COLUMN["tcp.analysis.lost_segment"]] or cells[_COLUMN["tcp.analysis.ack_lost_segment"]]
+        ),
+        cut=bool(cells[_COLUMN["_ws.short"]]),
+        content_types=numbers("record.content_type"),
+        record_versions=numbers("record.version"),
+        types=types,
+        versions=numbers("handshake.version"),
+        supported_versions=numbers("handshake.extensions.supported_version"),
+        randoms=tuple(both("handshake.random")),
+        session_ids=tuple(both("handshake.session_id")),
+        cipher_suites=numbers("handshake.ciphersuite"),
+        extensions=numbers("handshake.extension.type"),
+        server_name=first("tls.handshake.extensions_server_name")
+        or first("dtls.handshake.extensions_server_name"),
+        certificates=tuple(
+            CertificateRecord(
+                int(positions[i]) if paired else i,
+                der,
+                lengths[i] if len(lengths) == len(ders) else None,
+                hashes[i] if paired else None,
+            )
+            for i, der in enumerate(ders)
+        ),
+        unpaired_hashes=len(hashes) - len(ders) if plugin else 0,
+        alerts=tuple(
+            AlertRecord(level, code)
+            for level, code in zip(
+                numbers("alert_message.level"), numbers("alert_message.desc"), strict=False
+            )
+        ),
+        answers=_answers(values),
+        downloads=_downloads(values) if plugin else (),
+        plugin_error=plugin and bool(cells[_COLUMN["_ws.lua.error"]]),
+    )
+
+
+_Values = Callable[[str], list[str]]
+
+
+def _transport(values: _Values) -> tuple[Transport, int | None, tuple[int | None, int | None]]:
+    """Return the innermost transport of the frame; there is none under EAP-TLS."""
+    name: Transport
+    for name in ("tcp", "udp"):
+        streams = values(f"{name}.stream")
+        if streams:
+            return (
+                name,
+                int(streams[-1]),
+                (int(values(f"{name}.srcport")[-1]), int(values(f"{name}.dstport")[-1])),
+            )
+    return "other", None, (None, None)
+
+
+def _addresses(values: _Values, protocols: str) -> tuple[str, str]:
+    """Return the innermost addresses: in a tunnel the outer ones belong to somebody else."""
+    order = [p for p in protocols.split(":") if p in ("ip", "ipv6")]
+    for kind in (order[-1] if order else "ip", "ip", "ipv6", "eth"):
+        sources, destinations = values(f"{kind}.src"), values(f"{kind}.dst")
+        if sources and destinations:
+            return sources[-1], destinations[-1]
+    return "", ""
+
+
+def _answers(values: _Values) -> tuple[tuple[str, str], ...]:
+    """Pair names with addresses: the records of a kind stand in the same order as their values."""
+    addresses = {"1": iter(values("dns.a")), "28": iter(values("dns.aaaa"))}
+    aliases = iter(values("dns.cname"))
+    canonical: dict[str, str] = {}
+    found: list[tuple[str, str]] = []
+    for owner, kind in zip(values("dns.resp.name"), values("dns.resp.type"), strict=False):
+        name = owner.lower().rstrip(".")
+        if kind == "5":
+            canonical[name] = next(aliases, "").lower().rstrip(".")
+        elif kind in addresses and (address := next(addresses[kind], None)):
+            found.append((name, address))
+    answers = list(found)
+    for alias in canonical:
+        target, hops = alias, 0
+        while target in canonical and hops < len(canonical):
+            target, hops = canonical[target], hops + 1
+        answers += [(alias, address) for name, address in found if name == target]
+    return tuple(answers)
+
+
+def _downloads(values: _Values) -> tuple[DownloadRecord, ...]:
+    names, contents = values("certhash.cnf_downloaded"), values("certhash.cnf_content")
+    clients, servers = values("certhash.cnf_client"), values("certhash.cnf_server")
+    return tuple(
+        DownloadRecord(
+            name,
+            bytes.fromhex(contents[i]) if i < len(contents) and _HEX.fullmatch(contents[i]) else b"",
+            clients[i] if i < len(clients) else None,
+            servers[i] if i < len(servers) else None,
+        )
+        for i, name in enumerate(names)
+    )
+
+
+def _microseconds(text: str) -> int:
+    """Read ``frame.time_epoch``: seconds with a fraction, or (newer versions) ISO 8601."""
+    if "T" in text:
+        moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+        return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+    whole, _, fraction = text.partition(".")
+    micros = int((fraction + "000000")[:6])
+    return int(whole) * 1_000_000 + (-micros if whole.startswith("-") else micros)

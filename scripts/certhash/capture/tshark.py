@@ -1,0 +1,354 @@
+"""Running tshark: as it should run, not as a user's profile happens to say, and with little power.
+
+Every run has an empty configuration folder, the preferences it relies on stated on the command line, and the
+capture on standard input. Where certhash runs as root, tshark runs as an unprivileged user: dissectors are
+the attack surface, and from 4.4 on tshark loads no Lua for root, silently. The plugin is found by
+``WIRESHARK_PLUGIN_DIR``, which stands in for the system's plugin folder, so that a copy installed on the
+machine is not registered a second time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple
+
+from msgspec import Struct
+
+from certhash.errors import InputError
+from certhash.resources import plugin_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from certhash.model import CaptureStatus
+
+SEPARATOR = "\x1e"
+AGGREGATOR = "\x1f"
+
+PREFERENCES = (
+    # Off by default, and without it a certificate whose segments came out of order is not shown.
+    "tcp.reassemble_out_of_order:TRUE",
+    # The defaults that the rest relies on: a system-wide preferences file may have changed them.
+    "tcp.desegment_tcp_streams:TRUE",
+    "tcp.analyze_sequence_numbers:TRUE",
+    "tcp.check_checksum:FALSE",
+    "ip.defragment:TRUE",
+    "ip.check_checksum:FALSE",
+    "ipv6.defragment:TRUE",
+    "udp.check_checksum:FALSE",
+    "tls.desegment_ssl_records:TRUE",
+    "tls.desegment_ssl_application_data:TRUE",
+)
+DISABLED_PROTOCOLS = (
+    # They push a layer per attribute of a certificate; past 22 certificates in a frame tshark gives the frame
+    # up, and the post-dissector never sees it. Nothing here uses what they would show.
+    "x509sat",
+    "x509ce",
+    "pkix1explicit",
+    "pkix1implicit",
+)
+DECODE_AS = ("tcp.port==3804,tls",)
+"""Cisco's CAPF port, which Wireshark gives to another protocol (HiQnet)."""
+
+INSTALL_TSHARK = "install it: apt-get install tshark (Debian, Ubuntu), or name it with --tshark"
+
+
+class Tshark(Struct, frozen=True):
+    """A tshark that answered."""
+
+    path: str
+    version: str
+    lua: str | None
+    """The version of Lua in it; None where it was built without."""
+
+
+class Workplace(NamedTuple):
+    """The folder a tshark lives in while it runs, and whom it runs as."""
+
+    folder: Path
+    user: int | None
+    """The user id to run as; None for ourselves."""
+    keylog: Path | None
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    status: CaptureStatus
+    packets: int
+    error: str | None
+    """One line, where the status is not ``complete``."""
+    complaints: tuple[str, ...]
+    """What tshark said of its own trouble while it dissected: each may hide a certificate."""
+    missing_fields: bool
+    """tshark refused the plugin's fields: the plugin did not load, and nothing was read."""
+
+
+def find(path: str | None = None) -> Tshark:
+    """Find tshark, on the PATH or at `path`, and ask for its version.
+
+    Raises:
+        InputError: there is none, or it does not answer as tshark.
+    """
+    found = shutil.which(path or "tshark")
+    if found is None:
+        where = f"{path}: no such program" if path else "tshark is not installed"
+        raise InputError(f"{where}; {INSTALL_TSHARK}")
+    found = os.path.abspath(found)  # noqa: PTH100 - a link is kept: it may be what selects a version
+    with workplace() as place:
+        try:
+            process = _start([found, "--version"], place, subprocess.DEVNULL)
+            answer = process.communicate(timeout=30)[0].decode("utf-8", "replace")
+        except (OSError, subprocess.SubprocessError) as error:
+            raise InputError(f"{found}: cannot be run ({_reason(error)}); {INSTALL_TSHARK}") from None
+    version = re.match(r"TShark \(Wireshark\) (\d[\w.]*)", answer)
+    if not version:
+        raise InputError(f"{found}: does not answer as tshark; {INSTALL_TSHARK}")
+    lua = re.search(r"\bwith\s+Lua\s+(\d[\d.]*\d)", answer)
+    return Tshark(found, version[1].rstrip("."), lua[1] if lua else None)
+
+
+@contextlib.contextmanager
+def workplace(*, keylog: str | None = None) -> Iterator[Workplace]:
+    """Make the folder that tshark runs in: no configuration, our plugin, and the keys if there are any.
+
+    Raises:
+        InputError: the key log cannot be read.
+    """
+    user = _unprivileged_user()
+    folder = Path(tempfile.mkdtemp(prefix="certhash-", dir=_folder_for_others() if user else None))
+    try:
+        folder.chmod(0o755)
+        (folder / "home").mkdir()
+        shutil.copytree(plugin_folder(), folder / "plugins", copy_function=shutil.copyfile)
+        keys = None
+        if keylog is not None:
+            keys = folder / "keylog"
+            try:
+                shutil.copyfile(keylog, keys)
+            except OSError as error:
+                raise InputError(
+                    f"{keylog}: {_reason(error)}; --keylog wants a readable key log file"
+                ) from None
+            keys.chmod(0o400)
+            if user is not None:
+                os.chown(keys, user, -1)
+        yield Workplace(folder, user, keys)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def arguments(
+    tshark: Tshark,
+    place: Workplace,
+    *,
+    fields: tuple[str, ...],
+    display_filter: str,
+    decode_as: tuple[str, ...] = (),
+) -> list[str]:
+    """Return the command that prints `fields` of every frame that passes the filter, and counts frames."""
+    command = [tshark.path, "-n", "-r", "-"]
+    for preference in PREFERENCES:
+        command += ["-o", preference]
+    if place.keylog is not None:
+        command += ["-o", f"tls.keylog_file:{place.keylog}"]
+    for protocol in DISABLED_PROTOCOLS:
+        command += ["--disable-protocol", protocol]
+    for rule in (*DECODE_AS, *decode_as):
+        command += ["-d", rule]
+    command += [
+        "-Y",
+        display_filter,
+        "-T",
+        "fields",
+        "-E",
+        f"separator={SEPARATOR}",
+        "-E",
+        f"aggregator={AGGREGATOR}",
+    ]
+    for field in fields:
+        command += ["-e", field]
+    # The only way to learn how many frames were read that holds for every file format.
+    return [*command, "-z", "io,stat,0"]
+
+
+class Run:
+    """One tshark reading one capture: iterate over its lines, then ask for the outcome.
+
+    Args:
+        command: from :func:`arguments`.
+        place: where it runs, and as whom.
+        source: the capture, as an open file that is handed over as it is; or a function that writes the
+            packets to read into the pipe that it is given, in a thread of its own, while the lines are read.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        place: Workplace,
+        source: BinaryIO | Callable[[IO[bytes]], None],
+    ) -> None:
+        self._feed = None if not callable(source) else source
+        self.process = _start(command, place, subprocess.PIPE if callable(source) else source)
+        self._stderr: list[bytes] = []
+        self._frames: int | None = None
+        self._threads = [threading.Thread(target=self._read_stderr, daemon=True)]
+        if self._feed:
+            self._threads.append(threading.Thread(target=self._write_stdin, daemon=True))
+        _running.add(self)
+        for thread in self._threads:
+            thread.start()
+
+    def lines(self) -> Iterator[str]:
+        """Yield the line of every frame that passed the filter."""
+        output = self.process.stdout
+        assert output is not None  # noqa: S101 - a pipe was asked for
+        try:
+            for raw in output:
+                line = raw.decode("utf-8", "replace").rstrip("\n")
+                if SEPARATOR in line:
+                    yield line
+                elif count := re.match(r"\|\s*[\d.]+ <> +[\d.]+ *\|\s*(\d+)\s*\|", line):
+                    self._frames = int(count[1])
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """End the process, whatever it is doing, and its threads with it."""
+        if self.process.poll() is None:
+            # At the end of its output tshark has only to exit; anybody else who stops wants it gone.
+            try:
+                self.process.wait(0 if self._frames is None else 5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait()
+        _running.discard(self)
+        for thread in self._threads:
+            thread.join()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe:
+                pipe.close()
+
+    def outcome(self) -> Outcome:
+        """Tell how the run ended; to be asked when :meth:`lines` has come to its end."""
+        status = self.process.returncode
+        said = [
+            line
+            for raw in self._stderr
+            if (line := raw.decode("utf-8", "replace").strip()) and not line.startswith("Running as user")
+        ]
+        text = " ".join(said)
+        complaints = tuple(line for line in said if "Dissector bug" in line or line.startswith("Lua: "))
+        packets = self._frames or 0
+        if status == 0 and self._frames is not None:
+            return Outcome("complete", packets, None, complaints, missing_fields=False)
+        if "fields aren't valid" in text or "not a valid protocol or protocol field" in text:
+            return Outcome("unreadable", 0, text, (), missing_fields=True)
+        if "cut short" in text:
+            return Outcome("truncated", packets, "the file is cut short", complaints, missing_fields=False)
+        if "damaged or corrupt" in text:
+            detail = re.search(r"\((.*?)\)", text)
+            error = f"the file is damaged: {detail[1] if detail else text}"
+            return Outcome(
+                "truncated" if packets else "unreadable", packets, error, complaints, missing_fields=False
+            )
+        if "isn't a capture file" in text or "file format" in text:
+            return Outcome(
+                "unreadable", 0, "not a capture file that tshark can read", (), missing_fields=False
+            )
+        if status < 0:
+            error = f"tshark was ended by signal {-status} before it had read everything"
+        else:
+            error = f"tshark failed with exit status {status}: {said[-1] if said else 'it did not say why'}"
+        return Outcome("truncated", packets, error, complaints, missing_fields=False)
+
+    def _read_stderr(self) -> None:
+        assert self.process.stderr is not None  # noqa: S101 - a pipe was asked for
+        kept = 0
+        for line in self.process.stderr:
+            kept += len(line)
+            if kept < 1 << 20:  # a file full of dissector bugs must not fill our memory
+                self._stderr.append(line)
+
+    def _write_stdin(self) -> None:
+        pipe = self.process.stdin
+        assert pipe is not None  # noqa: S101 - a pipe was asked for
+        assert self._feed is not None  # noqa: S101 - or there would be no such thread
+        # When tshark ends early its status says why; that it no longer listens says nothing more.
+        with contextlib.suppress(BrokenPipeError):
+            try:
+                self._feed(pipe)
+            finally:
+                pipe.close()
+
+
+_running: set[Run] = set()
+
+
+def stop_all() -> None:
+    """End every tshark that is running, from whichever thread: for whoever is interrupted."""
+    for run in list(_running):
+        run.process.kill()
+
+
+def _start(command: list[str], place: Workplace, stdin: int | BinaryIO) -> subprocess.Popen[bytes]:
+    home = str(place.folder / "home")
+    return subprocess.Popen(
+        command,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=home,
+        env={
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": home,
+            "XDG_CONFIG_HOME": home,
+            "WIRESHARK_CONFIG_DIR": home,
+            "WIRESHARK_PLUGIN_DIR": str(place.folder / "plugins"),
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+        },
+        start_new_session=True,  # Ctrl-C is ours to handle
+        user=place.user,
+        group=None if place.user is None else _group_of(place.user),
+        extra_groups=None if place.user is None else (),
+    )
+
+
+def _group_of(user: int) -> int:
+    try:
+        return pwd.getpwuid(user).pw_gid
+    except KeyError:
+        return user  # a user that is not listed has no group either
+
+
+def _unprivileged_user() -> int | None:
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("nobody").pw_uid
+    except KeyError:
+        return 65534  # the number that "nobody" has everywhere
+
+
+def _folder_for_others() -> str:
+    """Return a folder for temporary files that another user can reach; root's own may be closed."""
+    for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes the name
+        path = Path(folder).resolve()
+        if all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents)):
+            return str(path)
+    raise InputError("no temporary folder can be reached by an unprivileged user: set TMPDIR to one")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error)

@@ -1,0 +1,264 @@
+"""Certificates out of files, as DER.
+
+DER, PEM (one or many, with any text around them, as IOS and ASA export them), PKCS#7, and the hex or Base64
+of a DER certificate. What a phone hashes is the bytes, so nothing is decoded further than needed: the
+structure is told apart by the tags of ASN.1's outer layers (RFC 5280, 2986, 5958, 2315), since a library for
+X.509 refuses real certificates whose hash is wanted all the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+INTEGER, BIT_STRING, OCTET_STRING, OID, SEQUENCE = 0x02, 0x03, 0x04, 0x06, 0x30
+CONTEXT_0 = 0xA0
+
+PKCS7 = "a PKCS#7 file"
+SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
+"""1.2.840.113549.1.7.2, PKCS#7 signedData (RFC 2315, section 14)."""
+
+_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+_PEM_HEADER = re.compile(r"^[A-Za-z0-9-]+:[^\n]*\n", re.MULTILINE)
+_HEX_DER = re.compile(r"\s*30\s?8[0-4][0-9A-Fa-f\s:]+")
+_BASE64_DER = re.compile(r"\s*MI[A-Za-z0-9+/\s]+={0,2}\s*")
+
+
+def certificates_in(data: bytes) -> list[bytes]:
+    """Return the DER of every certificate in a file, in the file's order.
+
+    Raises:
+        ValueError: there is none, or one that is not whole; the message is one line that says what the file
+        is.
+    """
+    if not data.strip():
+        raise ValueError("it is empty")
+    if data[0] == SEQUENCE and _is_binary(data):
+        return _from_der(data)
+    text = decode_text(data)
+    blocks = list(pem_blocks(text))
+    if blocks:
+        return _from_pem(blocks)
+    if _HEX_DER.fullmatch(text):
+        return _from_der(_unhex(text))
+    if _BASE64_DER.fullmatch(text):
+        return _from_der(_unbase64(text))
+    raise ValueError("it holds no certificate (DER, PEM or PKCS#7 is needed)")
+
+
+def pem_blocks(text: str) -> Iterator[tuple[str, str, int]]:
+    """Find PEM blocks in text: label, body and line number of each; lines may be wrapped, joined or indented.
+
+    Raises:
+        ValueError: a block has no end.
+    """
+    position = 0
+    while found := _PEM.search(text, position):
+        line = text.count("\n", 0, found.start()) + 1
+        end = text.find(f"-----END {found[1]}-----", found.end())
+        following = _PEM.search(text, found.end())
+        if end < 0 or (following and following.start() < end):
+            raise ValueError(f"the PEM block that begins at line {line} has no end")
+        yield found[1], text[found.end() : end], line
+        position = end
+
+
+def pem_certificates(label: str, body: str) -> list[bytes]:
+    """Return the certificates of one PEM block.
+
+    Raises:
+        ValueError: the block holds something else; the message is one line that says what.
+    """
+    der = _unbase64(_PEM_HEADER.sub("", body.lstrip()))
+    if label == "TRUSTED CERTIFICATE":
+        # OpenSSL's own form: the certificate, and after it what it is trusted for.
+        der = der[: _content(der, 0)[1]]
+    return _from_der(der)
+
+
+def check_certificate(der: bytes) -> bytes:
+    """Return the DER unchanged if it has the outer form of exactly one certificate.
+
+    Raises:
+        ValueError: it has another; the message is one line that says what it is.
+    """
+    kind = _kind_of(der)
+    if kind != "a certificate":
+        raise ValueError(f"it is {kind}, not a certificate")
+    return der
+
+
+def decode_text(data: bytes) -> str:
+    """Decode text of unknown origin: by its byte order mark, else UTF-8, else Latin-1; line ends are LF."""
+    for mark, encoding in (
+        (b"\xff\xfe", "utf-16"),
+        (b"\xfe\xff", "utf-16"),
+        (b"\xef\xbb\xbf", "utf-8-sig"),
+        (b"", "utf-8"),
+    ):
+        if data.startswith(mark):
+            try:
+                text = data.decode(encoding)
+                break
+            except UnicodeDecodeError:
+                continue
+    else:
+        text = data.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _from_pem(blocks: list[tuple[str, str, int]]) -> list[bytes]:
+    """Take the certificates; other blocks (a key beside its certificate) matter only where there is none."""
+    found: list[bytes] = []
+    others: list[str] = []
+    for label, body, line in blocks:
+        try:
+            if ("CERTIFICATE" in label.split() and "REQUEST" not in label) or label in {"PKCS7", "CMS"}:
+                found += pem_certificates(label, body)
+            else:
+                others.append(_pem_kind(label))
+        except ValueError as error:
+            raise ValueError(f"the PEM block at line {line}: {error}") from error
+    if not found:
+        raise ValueError(f"it is {others[0]}, not a certificate")
+    return found
+
+
+def _pem_kind(label: str) -> str:
+    if "PRIVATE KEY" in label:
+        return "a private key"
+    if "REQUEST" in label:
+        return "a certificate signing request"
+    return {
+        "PUBLIC KEY": "a public key",
+        "RSA PUBLIC KEY": "a public key",
+        "X509 CRL": "a revocation list",
+    }.get(label, f"a PEM block of {label}")
+
+
+def _from_der(der: bytes) -> list[bytes]:
+    kind = _kind_of(der)
+    if kind == PKCS7:
+        try:
+            return _from_pkcs7(der)
+        except IndexError:
+            raise ValueError("it is a damaged PKCS#7 file") from None
+    if kind != "a certificate":
+        raise ValueError(f"it is {kind}, not a certificate")
+    return [der]
+
+
+def _from_pkcs7(der: bytes) -> list[bytes]:
+    """Take the certificates out of SignedData, where [0] holds them in fourth place (RFC 2315, 9.1)."""
+    (_, explicit, _) = _elements(der, 0)[1]
+    (_, signed_data, _) = _elements(der, explicit)[0]
+    for tag, start, _ in _elements(der, signed_data):
+        if tag == CONTEXT_0:
+            inner = [der[first:last] for tag, first, last in _elements(der, start) if tag == SEQUENCE]
+            if inner:
+                return [check_certificate(certificate) for certificate in inner]
+    raise ValueError("it is a PKCS#7 file without certificates")
+
+
+_OUTER_KINDS: dict[tuple[int, ...], str] = {
+    (SEQUENCE, BIT_STRING): "a public key",
+    (INTEGER, INTEGER): "a public key",
+    (SEQUENCE, OCTET_STRING): "an encrypted private key",
+}
+"""By the inner tags: RFC 5280, 4.1 (SubjectPublicKeyInfo), RFC 8017, A.1.1, RFC 5958, 3"""
+
+
+def _kind_of(der: bytes) -> str:
+    """Say what a DER file is, by the tags of its outer layers."""
+    try:
+        end = _content(der, 0)[1]
+        if der[0] != SEQUENCE:
+            return "not a DER sequence"
+        if end < len(der):
+            return f"a DER sequence with {len(der) - end} bytes after its end"
+        elements = _elements(der, 0)
+        tags = tuple(tag for tag, _, _ in elements)
+        if tags == (SEQUENCE, SEQUENCE, BIT_STRING):
+            return _signed_kind([tag for tag, _, _ in _elements(der, elements[0][1])])
+        return _OUTER_KINDS.get(tags) or _kind_by_first(der, elements)
+    except ValueError as error:
+        return str(error)
+
+
+def _kind_by_first(der: bytes, elements: list[tuple[int, int, int]]) -> str:
+    """Tell by the first element: a type's OID (RFC 2315) or a version (RFC 7292, 8017, 5958, 5915)."""
+    if elements and elements[0][0] == OID:
+        first, last = _content(der, elements[0][1])
+        whole = len(elements) > 1 and der[first:last] == SIGNED_DATA
+        return PKCS7 if whole else "PKCS#7 of another kind"
+    if elements and elements[0][0] == INTEGER:
+        first, last = _content(der, elements[0][1])
+        return "a PKCS#12 file" if der[first:last] == b"\x03" else "a private key"
+    return "a DER sequence of another kind"
+
+
+def _signed_kind(tags: list[int]) -> str:
+    """Tell certificate (RFC 5280, 4.1), request (RFC 2986, 4) and revocation list (RFC 5280, 5.1) apart."""
+    if tags[:1] == [CONTEXT_0]:
+        tags = tags[1:]
+    if tags[:6] == [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE]:
+        return "a certificate"
+    if tags[:3] == [INTEGER, SEQUENCE, SEQUENCE] and tags[3:4] in ([], [CONTEXT_0]):
+        return "a certificate signing request"
+    if [tag for tag in tags[:3] if tag != INTEGER][:2] == [SEQUENCE, SEQUENCE]:
+        return "a revocation list"
+    return "a signed DER sequence of another kind"
+
+
+def _content(der: bytes, start: int) -> tuple[int, int]:
+    """Return where the content of the element at `start` begins and ends."""
+    if start + 2 > len(der):
+        raise ValueError("DER that is cut short")
+    length = der[start + 1]
+    first = start + 2
+    if length == 0x80:  # noqa: PLR2004 - X.690, 8.1.3.6
+        raise ValueError("BER of indefinite length")
+    if length > 0x80:  # noqa: PLR2004 - X.690, 8.1.3.5
+        count = length - 0x80
+        length = int.from_bytes(der[first : first + count], "big")
+        first += count
+    if first + length > len(der):
+        raise ValueError(f"DER that is cut short: {first + length} bytes are announced, {len(der)} are there")
+    return first, first + length
+
+
+def _elements(der: bytes, outer: int) -> list[tuple[int, int, int]]:
+    """List the elements inside the one that starts at `outer`: tag, start and end of each."""
+    start, end = _content(der, outer)
+    elements = []
+    while start < end:
+        stop = _content(der, start)[1]
+        if stop > end:
+            raise ValueError("DER whose parts overlap")
+        elements.append((der[start], start, stop))
+        start = stop
+    return elements
+
+
+def _is_binary(data: bytes) -> bool:
+    """Tell DER from text that happens to start with the digit 0 (which is 0x30, too)."""
+    return any(byte > 0x7E or (byte < 0x20 and byte not in b"\t\n\r\f") for byte in data[:64])  # noqa: PLR2004
+
+
+def _unhex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(re.sub(r"[\s:]+", "", text))
+    except ValueError as error:
+        raise ValueError("the hex of a certificate that is cut short") from error
+
+
+def _unbase64(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except binascii.Error as error:
+        raise ValueError("its Base64 is damaged") from error

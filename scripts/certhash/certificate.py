@@ -1,0 +1,133 @@
+"""What a certificate says, for people: none of it decides whether a phone trusts it, the hash does that.
+
+``cryptography`` refuses some real certificates (RFC violations that phones do not mind), so every detail is
+optional by itself.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import warnings
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import NameOID
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+T = TypeVar("T")
+_DER = serialization.Encoding.DER
+
+
+class CertificateDetails(Struct, frozen=True):
+    """The readable parts of a certificate; None, or empty, where one cannot be read."""
+
+    subject: str | None = None
+    """RFC 4514, characters that could steer a terminal as ``\\XX`` escapes of the same RFC."""
+    issuer: str | None = None
+    serial: str | None = None
+    """Hex, upper case, in whole bytes."""
+    not_before: str | None = None
+    """ISO 8601 UTC with microseconds, ``2026-02-22T00:08:38.000000Z``."""
+    not_after: str | None = None
+    names: tuple[str, ...] = ()
+    """DNS names and addresses of the subject alternative name; without that extension, the common names."""
+
+
+@lru_cache(maxsize=4096)
+def details(der: bytes) -> CertificateDetails:
+    """Read a DER certificate; never raises, whatever the bytes are."""
+    with warnings.catch_warnings():
+        # The library warns of odd serial numbers and the like; here they are data.
+        warnings.simplefilter("ignore")
+        certificate = _try(lambda: x509.load_der_x509_certificate(der))
+        if certificate is None:
+            return CertificateDetails()
+        return CertificateDetails(
+            subject=_try(lambda: _name(certificate.subject)),
+            issuer=_try(lambda: _name(certificate.issuer)),
+            serial=_try(lambda: _hex(certificate.serial_number)),
+            not_before=_try(lambda: _time(certificate.not_valid_before_utc)),
+            not_after=_try(lambda: _time(certificate.not_valid_after_utc)),
+            names=_try(lambda: _names(certificate)) or (),
+        )
+
+
+def _try(read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except Exception:  # noqa: BLE001 - whatever the library trips over, this one detail is missing and no more
+        return None
+
+
+def _name(name: x509.Name) -> str:
+    return _harmless(name.rfc4514_string())
+
+
+def _harmless(text: str) -> str:
+    """Write what cannot be printed (control characters, direction marks) as RFC 4514 writes bytes."""
+    return "".join(
+        char
+        if char.isprintable()
+        else "".join(f"\\{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
+        for char in text
+    )
+
+
+def _hex(number: int) -> str:
+    digits = f"{abs(number):X}"
+    return ("-" if number < 0 else "") + digits.zfill(len(digits) + len(digits) % 2)
+
+
+def _time(moment: datetime) -> str:
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """RFC 6125, 6.4.4: the common name counts only where there is no alternative name."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return tuple(_harmless(str(attribute.value)) for attribute in common)
+    names: list[str] = []
+    for name in extension.value:
+        if isinstance(name, x509.DNSName):
+            names.append(_harmless(name.value))
+        elif isinstance(name, x509.IPAddress) and isinstance(
+            name.value, ipaddress.IPv4Address | ipaddress.IPv6Address
+        ):
+            names.append(str(name.value))
+    return tuple(names)
+
+
+@lru_cache(maxsize=4096)
+def public_key(der: bytes) -> tuple[bytes, ...]:
+    """Return the public key of a DER certificate in its DER forms: SubjectPublicKeyInfo, and PKCS #1 for RSA.
+
+    Empty where the key cannot be read.
+    """
+    certificate = _try(lambda: x509.load_der_x509_certificate(der))
+    if certificate is None:
+        return ()
+    forms = (serialization.PublicFormat.SubjectPublicKeyInfo, serialization.PublicFormat.PKCS1)
+    keys = (_try(lambda f=form: certificate.public_key().public_bytes(_DER, f)) for form in forms)  # type: ignore[misc]
+    return tuple(key for key in keys if key)
+
+
+@lru_cache(maxsize=65536)
+def was_issued_by(der: bytes, issuer: bytes) -> bool:
+    """Tell whether one DER certificate was issued by another, by names and signature; False if unreadable."""
+    if der == issuer:
+        return False
+
+    def verified() -> bool:
+        x509.load_der_x509_certificate(der).verify_directly_issued_by(x509.load_der_x509_certificate(issuer))
+        return True
+
+    return bool(_try(verified))

@@ -1,0 +1,8 @@
+"""What phones were told to expect: one reader a format, and :func:`read` over files and folders."""
+
+from __future__ import annotations
+
+from certhash.cnf.phone_xml import from_download, is_cnf_name, problems_of, read_phone_xml
+from certhash.cnf.read import read
+
+__all__ = ["from_download", "is_cnf_name", "problems_of", "read", "read_phone_xml"]

@@ -1,0 +1,77 @@
+"""Show what phones expect: per file the head-ends, the certificate hashes and the host-ID check.
+
+Each PATH is a file or a folder, which is searched: cnf files as they lie on flash or a TFTP server, plain or
+signed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from certhash.cnf import read
+from certhash.digest import ios_fingerprint, thumbprint, to_base64
+from certhash.visible import visible
+
+if TYPE_CHECKING:
+    import argparse
+
+    from certhash.model import CnfFile, KnownCertificate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="cnf file, folder, or - for standard input")
+    parser.add_argument("--json", action="store_true", help="print a JSON object instead of text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print every file's expectations; 2 where something could not be read."""
+    sources = read(arguments.paths)
+    if arguments.json:
+        print(msgspec.json.format(msgspec.json.encode(sources), indent=2).decode())
+    else:
+        blocks = [_describe(cnf) for cnf in sources.cnf_files]
+        blocks += [_describe_certificate(certificate) for certificate in sources.known]
+        if blocks:
+            print("\n\n".join(blocks))
+        elif not sources.problems:
+            print(
+                "certhash: no cnf file found in " + ", ".join(map(visible, arguments.paths)), file=sys.stderr
+            )
+    for problem in sources.problems:
+        print(f"certhash: {visible(problem.path)}: {problem.message}", file=sys.stderr)
+    return 2 if sources.problems else 0
+
+
+def _describe(cnf: CnfFile) -> str:
+    lines = [f"{visible(cnf.device)}  {visible(cnf.source)}  ({cnf.kind})"]
+    if cnf.kind == "encrypted":
+        lines.append("  encrypted: what the phone expects cannot be told")
+    elif cnf.group is None:
+        lines.append("  no vpnGroup: the phone has no VPN")
+    else:
+        rows = [(f"url{url.number}", visible(url.value)) for url in cnf.group.urls]
+        for item in cnf.group.hashes:
+            value = visible("".join(item.value.split()))
+            if item.algorithm is None:
+                rows.append((f"certHash{item.number}", f"{value}  malformed"))
+            else:
+                rows.append(
+                    (f"certHash{item.number}", f"{value}  {item.algorithm} {thumbprint(item.digest)}")
+                )
+        check = {None: "not said (on by default)", True: "on", False: "off"}[cnf.group.host_id_check]
+        rows.append(("host-ID check", check))
+        lines += [f"  {label:13}  {value}" for label, value in rows]
+    lines += [f"  warning: {visible(warning)}" for warning in cnf.warnings]
+    return "\n".join(lines)
+
+
+def _describe_certificate(certificate: KnownCertificate) -> str:
+    title = " ".join(filter(None, ["certificate", certificate.role, certificate.trustpoint]))
+    lines = [f"{visible(title)}  {visible(certificate.source)}"]
+    lines.append(f"  certHash       {to_base64(certificate.sha1)}  SHA-1 {ios_fingerprint(certificate.sha1)}")
+    lines += [f"  served at      {end.address}:{end.port}" for end in certificate.served_at]
+    return "\n".join(lines)

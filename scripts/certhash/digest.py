@@ -1,0 +1,164 @@
+"""Digests, and the ways in which people and phones write them.
+
+A phone is given the digest of a whole DER certificate in Base64 (``<certHash1>``); Windows, IOS and OpenSSL
+show the same bytes as hex (thumbprint, fingerprint). SHA-1 has 20 bytes, SHA-256 32, SHA-512 64.
+
+What a text is, is decided by its count of characters alone, blanks and separators left out: 40, 64 or 128 hex
+digits are hex; 27, 43 or 86 characters of Base64 (28, 44 or 88 with ``=``) are Base64. No count is in both
+lists, so a text that could be read either way (a SHA-1 in hex is Base64 of 30 bytes too) has one reading.
+
+Only the standard library's small modules are imported: these functions are wanted quickly.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+
+ALGORITHMS = {20: "SHA-1", 32: "SHA-256", 64: "SHA-512"}
+"""The digests that a phone may be given, by length in bytes."""
+
+MD5_BYTES = 16
+
+LONGEST_TEXT = 200
+"""Characters. A SHA-512 in hex has 128 digits; more than this with blanks and a label is something else."""
+
+_INVISIBLE = dict.fromkeys([0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x202A, 0x202C, 0x2060, 0xFEFF])
+"""Marks that come along when text is copied: U+200E leads the thumbprint of Windows' Details tab."""
+
+_DASHES = str.maketrans("\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{MINUS SIGN}", "---")
+
+_LABEL = re.compile(
+    r"""
+    (?: <\s*certHash\d*\s*> | certHash\d*\s*[:=] )
+    | (?: (?P<before> (?:SHA|MD) -? \d+ ) [ ]+ )?
+      (?: (?:certificate\ )? (?:fingerprint|thumbprint) )
+      (?: [ ]* \(? (?P<after> (?:SHA|MD) -? \d+ ) \)? )?
+      [ ]* [:=]?
+    | (?P<alone> (?:SHA|MD) -? \d+ ) [ ]* [:=]
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What tools print before the digits: ``SHA1 Fingerprint=``, ``Fingerprint SHA1:``, ``Thumbprint:``."""
+
+_ZERO_X = re.compile(r"(?<![0-9A-Za-z])0x", re.IGNORECASE)
+_SEPARATORS = re.compile(r"[\s:.,-]+")
+_HEX = re.compile(r"[0-9A-Fa-f]+")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+_URL_SAFE = re.compile(r"[A-Za-z0-9_-]+={0,2}")
+
+
+def sha1_base64(der: bytes) -> str:
+    """Return the SHA-1 of a DER certificate in Base64, as it stands in ``<certHash1>``."""
+    return to_base64(sha1(der))
+
+
+def sha1(der: bytes) -> bytes:
+    """Return the 20 bytes of a SHA-1. It names a certificate here and protects nothing."""
+    return hashlib.sha1(der, usedforsecurity=False).digest()
+
+
+def sha256(der: bytes) -> bytes:
+    """Return the 32 bytes of the SHA-256 of a DER certificate."""
+    return hashlib.sha256(der).digest()
+
+
+def to_base64(digest: bytes) -> str:
+    """Return a digest in Base64, with padding."""
+    return base64.b64encode(digest).decode("ascii")
+
+
+def thumbprint(digest: bytes) -> str:
+    """Return a digest in hex, upper case, without separators."""
+    return digest.hex().upper()
+
+
+def ios_fingerprint(digest: bytes) -> str:
+    """Return a digest as IOS prints it after ``Fingerprint SHA1:``: upper-case hex in groups of eight."""
+    return digest.hex(" ", -4).upper()
+
+
+def decode_cert_hash(value: str) -> tuple[bytes, str | None]:
+    """Decode the text of a ``certHashN`` element: the digest, and its algorithm as the length tells it.
+
+    White space is left out and a missing ``=`` is no fault, since the bytes are what counts. Anything that
+    does not decode to a known digest's length, or that no encoder writes (other characters, unused bits that
+    are not zero), is malformed: ``(b"", None)``.
+    """
+    digest = _decode_base64("".join(value.split()))
+    return (digest, ALGORITHMS[len(digest)]) if digest else (b"", None)
+
+
+def read_hash(text: str) -> tuple[bytes, str]:
+    """Read a digest as people paste it, in hex or Base64; return its bytes and algorithm.
+
+    Accepted around and inside: blanks and line ends, colons, dashes, groups of any size, either case, ``0x``,
+    invisible marks, and what tools print in front (``SHA1 Fingerprint=``).
+
+    Raises:
+        ValueError: it is no digest that a phone could be given; the message is one line that says why.
+    """
+    text = text.translate(_INVISIBLE).translate(_DASHES).strip()
+    text, claimed = _without_label(text)
+    if not text:
+        raise ValueError("there is nothing in it")
+    digits = _SEPARATORS.sub("", _ZERO_X.sub("", text))
+    digest = _decode_hex(digits) or _decode_base64("".join(text.split()))
+    if not digest:
+        raise ValueError(_why_not(text, digits))
+    algorithm = ALGORITHMS[len(digest)]
+    if claimed and claimed != algorithm:
+        raise ValueError(
+            f"it is called {claimed}, and its length of {len(digest)} bytes is that of {algorithm}"
+        )
+    return digest, algorithm
+
+
+def _without_label(text: str) -> tuple[str, str | None]:
+    """Cut off what stands before the digits, and tell which algorithm it names."""
+    found = _LABEL.match(text)
+    if not found:
+        return text, None
+    rest = re.sub(r"<\s*/\s*certHash\d*\s*>\s*$", "", text[found.end() :], flags=re.IGNORECASE)
+    name = (found["before"] or found["after"] or found["alone"] or "").upper().replace("-", "")
+    return rest.strip(), name.replace("SHA", "SHA-") or None
+
+
+def _decode_hex(digits: str) -> bytes:
+    if len(digits) // 2 in ALGORITHMS and len(digits) % 2 == 0 and _HEX.fullmatch(digits):
+        return bytes.fromhex(digits)
+    return b""
+
+
+def _decode_base64(text: str) -> bytes:
+    """Return the bytes of a digest in Base64; empty where it is not just as an encoder writes it."""
+    bare = text.rstrip("=")
+    if not _BASE64.fullmatch(text) or len(bare) * 6 // 8 not in ALGORITHMS:
+        return b""
+    padded = bare + "=" * (-len(bare) % 4)
+    try:
+        digest = binascii.a2b_base64(padded)
+    except binascii.Error:
+        return b""
+    # One text for one digest: bits beyond the last byte must be zero, and padding is whole or absent.
+    return digest if base64.b64encode(digest).decode("ascii") == padded and text in {bare, padded} else b""
+
+
+def _why_not(text: str, digits: str) -> str:
+    compact = "".join(text.split())
+    if _HEX.fullmatch(digits):
+        if len(digits) == 2 * MD5_BYTES:
+            return "32 hex digits are an MD5 fingerprint: a phone compares SHA-1, which has 40"
+        return f"{len(digits)} hex digits are no thumbprint: SHA-1 has 40, SHA-256 64"
+    if ("-" in compact or "_" in compact) and _URL_SAFE.fullmatch(compact):
+        digest = _decode_base64(compact.replace("-", "+").replace("_", "/"))
+        if digest:
+            return f"it is written in the URL-safe alphabet; a cnf file writes {to_base64(digest)}"
+    if _BASE64.fullmatch(compact):
+        bare = compact.rstrip("=")
+        if len(bare) * 6 // 8 in ALGORITHMS:
+            return "it is Base64 with wrong padding or a wrong last character: no digest is written so"
+        return f"{len(compact)} characters of Base64 are no hash: SHA-1 has 28, SHA-256 44"
+    return "it is neither hex (SHA-1: 40 digits) nor Base64 (SHA-1: 28 characters)"

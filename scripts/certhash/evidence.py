@@ -1,0 +1,203 @@
+"""The evidence of an audit in one place: every handshake of every capture, and how head-ends are found in it.
+
+Nothing here decides a verdict; it answers "which handshakes are with this head-end", "which device is at this
+address" and "who presents a certificate with this digest".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections import defaultdict
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from certhash.headend import HeadEnd, read_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from certhash.model import CnfFile, Endpoint, Fetch, Handshake, KnownCertificate, Observation
+
+DTLS_PORT = 443
+"""Whatever the port of the URL: phones use UDP 443 for DTLS (README-cisco-svc of ocserv)."""
+
+CERTIFICATE_ALERTS = frozenset({42, 43, 44, 45, 46, 48})
+"""Fatal alerts by which a client refuses a certificate (RFC 8446, section 6.2). TAC 116638 names 42 for a
+hash that differs, CSCvn76864 shows 48 for some firmware; what else phones send is not documented."""
+
+_DIGESTS = {"SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
+
+
+class Presented:
+    """A certificate's bytes (DER), with what is computed of them once for all handshakes."""
+
+    def __init__(self, der: bytes) -> None:
+        self.der = der
+        self._digests: dict[str, bytes] = {}
+
+    def digest(self, algorithm: str) -> bytes:
+        """Return the raw digest; `algorithm` is ``SHA-1``, ``SHA-256`` or ``SHA-512``."""
+        found = self._digests.get(algorithm)
+        if found is None:
+            found = hashlib.new(_DIGESTS[algorithm], self.der, usedforsecurity=False).digest()
+            self._digests[algorithm] = found
+        return found
+
+    @cached_property
+    def sha1(self) -> bytes:
+        """The raw SHA-1: what a phone compares."""
+        return self.digest("SHA-1")
+
+
+class Seen:
+    """One handshake of one capture."""
+
+    def __init__(
+        self, id_: str, capture: str, handshake: Handshake, store: Mapping[bytes, Presented]
+    ) -> None:
+        self.id = id_
+        self.capture = capture
+        self.handshake = handshake
+        self.chain = tuple(store[c.sha256] for c in handshake.certificates if c.sender == "server")
+        """The server's certificates, as presented."""
+        self.rejection = next(
+            (
+                a
+                for a in handshake.alerts
+                if a.sender == "client" and a.level == "fatal" and a.code in CERTIFICATE_ALERTS
+            ),
+            None,
+        )
+        """The client's fatal alert about the certificate, if it sent one."""
+
+    @property
+    def order(self) -> tuple[int, str, int]:
+        """Handshakes are compared by when they were; the rest makes the order of equals stable."""
+        return self.handshake.time, self.capture, self.handshake.frame
+
+
+class Evidence:
+    """All handshakes, oldest first, with the indexes that questions need.
+
+    Args:
+        observations: of all captures.
+        cnf_files: for the addresses that devices fetched them from.
+        known: certificates that are known without a capture.
+        resolve: names (lower case) to addresses, as the user states them.
+    """
+
+    def __init__(
+        self,
+        observations: Iterable[Observation],
+        cnf_files: Iterable[CnfFile] = (),
+        known: Iterable[KnownCertificate] = (),
+        resolve: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
+        self.certificates: dict[bytes, Presented] = {}
+        self.seen: list[Seen] = []
+        self.known: dict[bytes, list[KnownCertificate]] = defaultdict(list)
+        """SHA-1 to the certificates that are known without a capture."""
+        for certificate in known:
+            self.known[certificate.sha1].append(certificate)
+        self._addresses: dict[str, set[str]] = defaultdict(set)
+        self._by_address: dict[str, list[Seen]] = defaultdict(list)
+        self._by_name: dict[str, list[Seen]] = defaultdict(list)
+        self._of_head_end: dict[HeadEnd, tuple[Seen, ...]] = {}
+        self._fetches: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self._take(observations, resolve or {})
+        self._take_fetches(cnf_files)
+
+    def _take(self, observations: Iterable[Observation], resolve: Mapping[str, Iterable[str]]) -> None:
+        for name, addresses in resolve.items():
+            self._addresses[name].update(read_address(a) or a for a in addresses)
+        for observation in observations:
+            for sha256, der in observation.certificates.items():
+                self.certificates.setdefault(sha256, Presented(der))
+            for answer in observation.answers:
+                self._addresses[answer.name].add(read_address(answer.address) or answer.address)
+            taken: set[str] = set()
+            for handshake in observation.handshakes:
+                id_ = f"{observation.path}:{handshake.frame}"
+                while id_ in taken:
+                    id_ += "+"
+                taken.add(id_)
+                self.seen.append(Seen(id_, observation.path, handshake, self.certificates))
+        self.seen.sort(key=lambda s: s.order)
+        for seen in self.seen:
+            self._by_address[_address(seen.handshake.server)].append(seen)
+            asked_for = _name(seen)
+            if asked_for is not None:
+                self._by_name[asked_for].append(seen)
+                self._addresses[asked_for].add(_address(seen.handshake.server))
+
+    def _take_fetches(self, cnf_files: Iterable[CnfFile]) -> None:
+        for cnf in cnf_files:
+            if cnf.fetch:
+                self._fetches[cnf.fetch.client].append((cnf.fetch.time, cnf.device))
+        for fetches in self._fetches.values():
+            fetches.sort()
+
+    def with_head_end(self, head_end: HeadEnd) -> tuple[Seen, ...]:
+        """Return the handshakes with a head-end, oldest first.
+
+        A name is found by SNI, by DNS answers in the captures and by what the user stated; never by a live
+        query. A handshake that asks for another name at the same address is with somebody else.
+        """
+        found = self._of_head_end.get(head_end)
+        if found is None:
+            found = tuple(self._find(head_end))
+            self._of_head_end[head_end] = found
+        return found
+
+    def _find(self, head_end: HeadEnd) -> list[Seen]:
+        addresses = {head_end.host} if head_end.is_address else self._addresses.get(head_end.host, set())
+        found = {
+            id(seen): seen
+            for address in addresses
+            for seen in self._by_address.get(address, ())
+            if head_end.is_address or _name(seen) in (None, head_end.host)
+        }
+        if not head_end.is_address:
+            found |= {id(seen): seen for seen in self._by_name.get(head_end.host, ())}
+        return sorted((s for s in found.values() if _port_fits(s.handshake, head_end)), key=lambda s: s.order)
+
+    def addresses_of(self, head_end: HeadEnd) -> frozenset[str]:
+        """Return the addresses that a head-end is known to have."""
+        return frozenset({head_end.host} if head_end.is_address else self._addresses.get(head_end.host, ()))
+
+    def device_of(self, seen: Seen) -> str | None:
+        """Return the device at a handshake's client address: the last that fetched its cnf file there."""
+        fetches = self._fetches.get(seen.handshake.client.address)
+        if not fetches:
+            return None
+        position = bisect_right(fetches, seen.handshake.time, key=lambda f: f[0])
+        return fetches[position - 1][1] if position else None
+
+    @cached_property
+    def presenters(self) -> dict[bytes, list[Seen]]:
+        """SHA-1 of a server's certificate, to the handshakes that presented it, oldest first."""
+        found: dict[bytes, list[Seen]] = defaultdict(list)
+        for seen in self.seen:
+            for certificate in dict.fromkeys(seen.chain):
+                found[certificate.sha1].append(seen)
+        return found
+
+
+def is_before(fetch: Fetch | None, seen: Seen) -> bool:
+    """Tell whether a handshake is older than the file, so that it shows what a phone made of an older one."""
+    return fetch is not None and seen.handshake.time < fetch.time
+
+
+def _address(endpoint: Endpoint) -> str:
+    return read_address(endpoint.address) or endpoint.address
+
+
+def _name(seen: Seen) -> str | None:
+    name = seen.handshake.server_name
+    return name.lower().rstrip(".") if name else None
+
+
+def _port_fits(handshake: Handshake, head_end: HeadEnd) -> bool:
+    port = handshake.server.port
+    return port == head_end.port or (handshake.transport == "udp" and port == DTLS_PORT)

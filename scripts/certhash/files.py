@@ -1,0 +1,49 @@
+"""Small files, read whole: bounded, and never a pipe that nobody writes to."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+LARGEST = 16 * 1024 * 1024
+"""Bytes. A certificate has one to five kilobytes, a phone's config some ten, a router's some hundred."""
+
+STANDARD_INPUT = "-"
+
+
+def read_small_file(path: str, limit: int = LARGEST) -> bytes:
+    """Return the content of a file, or of standard input for ``-``.
+
+    Raises:
+        ValueError: it is no regular file, larger than `limit`, or cannot be read; one line that says so.
+    """
+    if path == STANDARD_INPUT:
+        return _bounded(sys.stdin.buffer.read(limit + 1), limit)
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - a path may be bytes that are no UTF-8
+        if stat.S_ISDIR(mode):
+            raise ValueError("it is a folder, and a file is wanted here")
+        # /dev/fd/63 is what a shell passes for <(command): somebody writes to that one.
+        if not (stat.S_ISREG(mode) or (stat.S_ISFIFO(mode) and path.startswith("/dev/fd/"))):
+            raise ValueError("it is a pipe or a device: save it to a file, or give it on standard input as -")
+        with Path(path).open("rb") as file:
+            return _bounded(file.read(limit + 1), limit)
+    except OSError as error:
+        raise ValueError(explain(error)) from error
+
+
+def explain(error: OSError) -> str:
+    """Say in a few words why a file cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, PermissionError):
+        return "it may not be read by this user"
+    return f"it cannot be read ({error.strerror or error})"
+
+
+def _bounded(data: bytes, limit: int) -> bytes:
+    if len(data) > limit:
+        raise ValueError(f"it is larger than {limit // 1024 // 1024} MB, and nothing that is wanted here is")
+    return data

@@ -1,0 +1,158 @@
+"""Captured frames as a list: read from dumpcap's file, dated, damaged on purpose, written again."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import subprocess
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_FILE_HEADER = struct.Struct("<IHHiIII")
+_RECORD = struct.Struct("<IIII")
+_MAGIC = 0xA1B2C3D4  # times in microseconds
+_ETHERNET = 1
+_LONGEST = 262144
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One Ethernet frame: the time in microseconds since 1970 and its bytes."""
+
+    time: int
+    data: bytes
+
+    @property
+    def ethertype(self) -> int:
+        """The EtherType, of an untagged frame."""
+        return int.from_bytes(self.data[12:14])
+
+    @property
+    def payload(self) -> bytes:
+        """What the frame's TCP or UDP header carries; nothing for any other frame."""
+        return self.data[self._payload_offset() :][: self._payload_length()]
+
+    def _transport(self) -> tuple[int, int, int]:
+        """Return the protocol, the offset of its header, and the end of the IP packet."""
+        if self.ethertype == 0x0800:
+            header = (self.data[14] & 0x0F) * 4
+            return self.data[23], 14 + header, 14 + int.from_bytes(self.data[16:18])
+        if self.ethertype == 0x86DD:
+            return self.data[20], 54, 54 + int.from_bytes(self.data[18:20])
+        return -1, len(self.data), len(self.data)
+
+    def _payload_offset(self) -> int:
+        protocol, offset, end = self._transport()
+        if protocol == 6:
+            return offset + (self.data[offset + 12] >> 4) * 4
+        return offset + 8 if protocol == 17 else end
+
+    def _payload_length(self) -> int:
+        return self._transport()[2] - self._payload_offset()
+
+    @property
+    def protocol(self) -> int:
+        """The protocol above IP: 6 for TCP, 17 for UDP; -1 where there is no IP."""
+        return self._transport()[0]
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """Source and destination port; (0, 0) for a frame that is neither TCP nor UDP."""
+        protocol, offset, _ = self._transport()
+        if protocol not in (6, 17):
+            return 0, 0
+        return int.from_bytes(self.data[offset : offset + 2]), int.from_bytes(
+            self.data[offset + 2 : offset + 4]
+        )
+
+
+def read(path: Path) -> list[Frame]:
+    """Read a pcap file (little-endian, microseconds, as dumpcap writes it here).
+
+    A last record that dumpcap has not finished yet is left out.
+    """
+    data = path.read_bytes()
+    frames: list[Frame] = []
+    if len(data) < _FILE_HEADER.size:
+        return frames
+    assert _FILE_HEADER.unpack_from(data)[0] == _MAGIC, path
+    position = _FILE_HEADER.size
+    while position + _RECORD.size <= len(data):
+        seconds, fraction, kept, _ = _RECORD.unpack_from(data, position)
+        position += _RECORD.size
+        if position + kept > len(data):
+            break
+        frames.append(Frame(seconds * 1_000_000 + fraction, data[position : position + kept]))
+        position += kept
+    return frames
+
+
+def write(frames: Sequence[Frame], path: Path) -> None:
+    """Write the frames as ``.pcap``, ``.pcap.gz`` or ``.pcapng``, by the name's end."""
+    content = bytearray(_FILE_HEADER.pack(_MAGIC, 2, 4, 0, 0, _LONGEST, _ETHERNET))
+    for frame in frames:
+        seconds, fraction = divmod(frame.time, 1_000_000)
+        content += _RECORD.pack(seconds, fraction, len(frame.data), len(frame.data)) + frame.data
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(bytes(content), mtime=0))
+    elif path.suffix == ".pcap":
+        path.write_bytes(content)
+    else:
+        plain = path.with_suffix(".plain.pcap")
+        plain.write_bytes(content)
+        edit(plain, path, "-F", "pcapng")
+        plain.unlink()
+
+
+def edit(source: Path, target: Path, *options: str) -> None:
+    """Let editcap write ``target``; it knows what this module does not: pcapng, secrets, snap lengths."""
+    subprocess.run(["editcap", *options, source, target], check=True, capture_output=True)
+
+
+def dated(frames: Sequence[Frame], start: dt.datetime) -> list[Frame]:
+    """Move the frames in time so that the first one carries ``start``; the gaps between them stay."""
+    shift = round(start.timestamp() * 1_000_000) - frames[0].time
+    return [replace(frame, time=frame.time + shift) for frame in frames]
+
+
+def paused(frames: Sequence[Frame], at: int, seconds: int) -> list[Frame]:
+    """Put a pause before frame ``at`` (an index): what follows moves that many seconds on."""
+    later = [replace(frame, time=frame.time + seconds * 1_000_000) for frame in frames[at:]]
+    return [*frames[:at], *later]
+
+
+def tagged(frames: Sequence[Frame], vlan: int) -> list[Frame]:
+    """Put an 802.1Q tag into every frame, as a capture on a trunk port shows it (a phone's voice VLAN)."""
+    tag = struct.pack(">HH", 0x8100, 5 << 13 | vlan)  # 5 is the priority that phones give to voice
+    return [replace(frame, data=frame.data[:12] + tag + frame.data[12:]) for frame in frames]
+
+
+def flight(frames: Sequence[Frame], port: int) -> list[int]:
+    """Return the indexes of the first run of segments that the server at ``port`` sends one after another."""
+    indexes: list[int] = []
+    for index, frame in enumerate(frames):
+        if not frame.payload:
+            continue
+        if frame.ports[0] == port:
+            indexes.append(index)
+        elif indexes:
+            break
+    return indexes
+
+
+def swapped(frames: Sequence[Frame], first: int, second: int) -> list[Frame]:
+    """Exchange two frames as if one had overtaken the other; the times stay in order."""
+    out = list(frames)
+    out[first] = replace(frames[first], data=frames[second].data)
+    out[second] = replace(frames[second], data=frames[first].data)
+    return out
+
+
+def without(frames: Sequence[Frame], index: int) -> list[Frame]:
+    """Leave one frame out, as a capture does that could not keep up."""
+    return [*frames[:index], *frames[index + 1 :]]
