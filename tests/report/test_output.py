@@ -58,6 +58,7 @@ class TestPairs:
             ("-f json -o a -f csv -o b", [("json", "a"), ("csv", "b")]),
             ("-f table -f json -o a", [("table", None), ("json", "a")]),
             ("-f json -o a -f table", [("json", "a"), ("table", None)]),
+            ("-o a.csv -o b -f json", [("csv", "a.csv"), ("table", "b"), ("json", None)]),
             ("-f json -o a -o b.csv", [("json", "a"), ("csv", "b.csv")]),
         ],
     )
@@ -72,7 +73,7 @@ class TestPairs:
             "-f json -f csv",
             "-f json -o a -f csv -o a",
             "-o a -f json -o b",
-            "-o a.csv -f json -o a.csv",
+            "-o a.csv -o a.csv",
             "-o a.pdf",
             "-o=",
         ],
@@ -127,7 +128,7 @@ class TestSave:
     def test_a_name_with_undecodable_bytes(self, tmp_path: Path) -> None:
         path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.json")
         save(path, b"new")
-        assert os.listdir(os.fsencode(tmp_path)) == [b"caf\xe9.json"]
+        assert os.listdir(os.fsencode(tmp_path)) == [b"caf\xe9.json"]  # noqa: PTH208 - as bytes
 
     def test_a_name_as_long_as_names_may_be(self, tmp_path: Path) -> None:
         save(str(tmp_path / ("n" * 255)), b"new")
