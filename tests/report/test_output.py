@@ -258,7 +258,7 @@ class TestLoad:
         assert (done.returncode, done.stdout) == (2, b"")
 
     def test_cut_anywhere_it_is_never_half_a_report(self, saved: Path, tmp_path: Path) -> None:
-        from certhash.report.jsonform import load  # noqa: PLC0415
+        from certhash.report.jsonform import load
 
         content, cut = saved.read_bytes().rstrip(), tmp_path / "cut.json"
         for length in range(0, len(content) - 1, len(content) // 200):
@@ -269,7 +269,7 @@ class TestLoad:
     @pytest.mark.parametrize("name", ["missing.json", ".", "nul\0"])
     def test_what_cannot_be_read(self, name: str, certhash: Certhash) -> None:
         if "\0" in name:
-            from certhash.report.jsonform import load  # noqa: PLC0415
+            from certhash.report.jsonform import load
 
             with pytest.raises(InputError, match="cannot be read"):
                 load(name)
@@ -291,6 +291,6 @@ class TestLoad:
             assert certhash("report", "-", "-f", "json", stdin=file).stdout == saved.read_bytes()
 
     def test_the_table_of_a_saved_result_is_that_of_the_result(self, certhash: Certhash, saved: Path) -> None:
-        from certhash.report.jsonform import load  # noqa: PLC0415
+        from certhash.report.jsonform import load
 
         assert certhash("report", saved).stdout.decode() == report.render(load(str(saved)), "table")

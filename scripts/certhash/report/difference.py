@@ -102,14 +102,14 @@ def compare(old: Document, new: Document) -> Difference:
 
 def render_json(difference: Difference) -> str:
     """Return the difference as indented JSON."""
-    from msgspec.json import format as indented  # noqa: PLC0415 - not for the table
+    from msgspec.json import format as indented
 
     return indented(encode(difference), indent=2).decode() + "\n"
 
 
 def render_table(difference: Difference, look: Look) -> str:
     """Return the difference as text for people."""
-    from certhash.report.table import COLORS, Page  # noqa: PLC0415 - rich is slow to import
+    from certhash.report.table import COLORS, Page
 
     page = Page(look)
     groups: dict[str, tuple[Change, ...]] = {name: getattr(difference, name) for name in _TITLES}
