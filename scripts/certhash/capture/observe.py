@@ -162,6 +162,11 @@ class _Reading:
             sha256 = hashlib.sha256(der).digest()
             self._sha256_of[der] = sha256
             self._certificates[sha256] = der
+        if not record.whole:
+            self._problems.append(
+                f"frame {frame}: certificate {record.position} is damaged, and tshark shows a part of it: "
+                "its hash is not known"
+            )
         if record.sha1 is not None:
             ours = base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()
             if record.sha1 != ours:

@@ -58,6 +58,7 @@ _TLS = (
 _PLUGIN = (
     "certhash.sha1",
     "certhash.position",
+    "certhash.certificate_bytes",
     "certhash.cnf_downloaded",
     "certhash.cnf_content",
     "certhash.cnf_client",
@@ -99,8 +100,9 @@ class CertificateRecord(NamedTuple):
     position: int
     """0 is the first of its Certificate message."""
     der: bytes
-    length: int | None
-    """The length that the Certificate message states; longer than `der` where the DER is malformed."""
+    whole: bool
+    """`der` has the length that the message states. Of damaged DER, Wireshark's own field ends where the
+    damage begins; the plugin gives the rest."""
     sha1: str | None
     """Base64, computed by the plugin; None where it computed none."""
 
@@ -188,6 +190,10 @@ def parse(line: str, *, plugin: bool) -> Row:
     types = numbers("handshake.type")
     ders = [bytes.fromhex(v) if _HEX.fullmatch(v) else b"" for v in both("handshake.certificate")]
     lengths = numbers("handshake.certificate_length")
+    rest = iter(values("certhash.certificate_bytes") if plugin else ())
+    for i, (der, length) in enumerate(zip(ders, lengths, strict=False)):
+        if len(der) != length and len(ders) == len(lengths):
+            ders[i] = bytes.fromhex(next(rest, "")) or der
     hashes = values("certhash.sha1") if plugin else []
     positions = values("certhash.position") if plugin else []
     paired = len(hashes) == len(ders) == len(positions)
@@ -218,7 +224,7 @@ def parse(line: str, *, plugin: bool) -> Row:
             CertificateRecord(
                 int(positions[i]) if paired else i,
                 der,
-                lengths[i] if len(lengths) == len(ders) else None,
+                len(lengths) != len(ders) or len(der) == lengths[i],
                 hashes[i] if paired else None,
             )
             for i, der in enumerate(ders)

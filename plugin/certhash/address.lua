@@ -1,0 +1,109 @@
+-- Network addresses: from the bytes of a packet to text and back.
+--
+-- Wireshark's own Address prints a resolved name where name resolution is on, and may print another one a moment later,
+-- so nothing that is compared can be built on it.  Here an address is its 4 or 16 bytes, and its text is numeric.
+
+local M = {}
+
+--- The text of 4 bytes (dotted quad) or 16 bytes (RFC 5952: lower case, the longest run of zeros as "::").
+-- Bytes of another length, a MAC address for one, come back as hex pairs with colons.
+function M.text(bytes)
+    if #bytes == 4 then
+        return ("%d.%d.%d.%d"):format(bytes:byte(1, 4))
+    elseif #bytes ~= 16 then
+        return (bytes:gsub(".", function(c) return (":%02x"):format(c:byte()) end):sub(2))
+    end
+    local groups = {}
+    for i = 1, 16, 2 do
+        local high, low = bytes:byte(i, i + 1)
+        groups[#groups + 1] = high * 256 + low
+    end
+    local best, best_length, start = nil, 1, nil
+    for i = 1, 9 do
+        if groups[i] == 0 then
+            start = start or i
+        elseif start then
+            if i - start > best_length then
+                best, best_length = start, i - start
+            end
+            start = nil
+        end
+    end
+    local function hex(from, to)
+        local out = {}
+        for i = from, to do
+            out[#out + 1] = ("%x"):format(groups[i])
+        end
+        return table.concat(out, ":")
+    end
+    if best then
+        return hex(1, best - 1) .. "::" .. hex(best + best_length, 8)
+    end
+    return hex(1, 8)
+end
+
+local function ipv4(text)
+    local parts = { text:match("^(%d+)%.(%d+)%.(%d+)%.(%d+)$") }
+    if #parts ~= 4 then
+        return nil
+    end
+    for i = 1, 4 do
+        local number = tonumber(parts[i])
+        -- A leading zero may mean octal to one reader and nothing to the next: it is no address.
+        if number > 255 or #parts[i] > 1 and parts[i]:sub(1, 1) == "0" then
+            return nil
+        end
+        parts[i] = string.char(number)
+    end
+    return table.concat(parts)
+end
+
+-- The bytes of "a:b:c" (no "::" in it); nil where it is none.
+local function groups_of(text)
+    local out = {}
+    if text == "" then
+        return ""
+    end
+    for part in (text .. ":"):gmatch("([^:]*):") do
+        if part:match("^%x%x?%x?%x?$") then
+            local number = tonumber(part, 16)
+            out[#out + 1] = string.char(math.floor(number / 256), number % 256)
+        else
+            return nil
+        end
+    end
+    return table.concat(out)
+end
+
+--- The bytes of a literal IPv4 or IPv6 address; nil where the text is none (a host name).
+function M.parse(text)
+    local four = ipv4(text)
+    if four then
+        return four
+    end
+    local head, quad = text:match("^(.*:)(%d+%.%d+%.%d+%.%d+)$")
+    if head then
+        local bytes = ipv4(quad)
+        if not bytes then
+            return nil
+        end
+        local b1, b2, b3, b4 = bytes:byte(1, 4)
+        text = ("%s%x:%x"):format(head, b1 * 256 + b2, b3 * 256 + b4)
+    end
+    local before, after = text:match("^(.-)::(.*)$")
+    local left, right
+    if before then
+        left, right = groups_of(before), groups_of(after)
+        if not left or not right or #left + #right > 14 then
+            return nil
+        end
+    else
+        left, right = groups_of(text), ""
+        if not left or #left ~= 16 then
+            return nil
+        end
+    end
+    return left .. ("\0"):rep(16 - #left - #right) .. right
+end
+
+return M

@@ -1,0 +1,169 @@
+-- TFTP transfers put together (RFC 1350, options of RFC 2347, 2348, 2349 and 7440).
+--
+-- Wireshark tells which packets are TFTP, on whatever port, and to which request each belongs; this module takes the
+-- packets' bytes from there, since Wireshark by itself puts no file together that a plugin could read.
+--
+--   local transfers = tftp.new(wanted)         wanted(name) says whether a file is worth keeping
+--   transfers:request(frame, payload)          a read request, seen in that frame
+--   transfers:packet(request_frame, payload)   an answer; returns the transfer when it is now complete
+--
+-- A transfer is { name =, content =, request = }.  Whatever the capture holds, memory stays bounded: a file may have
+-- MAX_FILE bytes, all unfinished files together MAX_OPEN_BYTES, and there may be MAX_OPEN of them; beyond that the
+-- oldest go.
+
+local M = { MAX_FILE = 4 * 1024 * 1024, MAX_OPEN = 1024, MAX_OPEN_BYTES = 32 * 1024 * 1024 }
+
+local DATA, ERROR, OPTIONS = 3, 5, 6
+local READ = 1
+
+local Transfers = {}
+Transfers.__index = Transfers
+
+--- A new, empty set of transfers.
+function M.new(wanted)
+    return setmetatable({ wanted = wanted, open = {}, order = {}, first = 1, last = 0, count = 0, bytes = 0 }, Transfers)
+end
+
+-- The options at the end of a request or of its acknowledgement: name NUL value NUL, names in any case.
+local function options(text)
+    local found = {}
+    for name, value in text:gmatch("([^\0]+)\0([^\0]*)\0") do
+        found[name:lower()] = tonumber(value)
+    end
+    return found
+end
+
+function Transfers:drop(request)
+    local transfer = self.open[request]
+    if transfer then
+        self.open[request] = nil
+        self.count = self.count - 1
+        self.bytes = self.bytes - transfer.size
+    end
+end
+
+-- The oldest transfers make room.
+function Transfers:trim()
+    while self.count > M.MAX_OPEN or self.bytes > M.MAX_OPEN_BYTES do
+        local request = self.order[self.first]
+        self.order[self.first] = nil
+        self.first = self.first + 1
+        self:drop(request)
+    end
+end
+
+--- Note a read request; other requests, and files that are not wanted, are passed over.
+function Transfers:request(frame, payload)
+    local high, low = payload:byte(1, 2)
+    if high ~= 0 or low ~= READ or self.open[frame] then
+        return
+    end
+    local name, mode, rest = payload:match("^([^\0]+)\0([^\0]+)\0(.*)$", 3)
+    if not name or not self.wanted(name) then
+        return
+    end
+    self.open[frame] = {
+        name = name,
+        request = frame,
+        netascii = mode:lower() == "netascii",
+        asked = options(rest).blksize,
+        blocks = {},
+        size = 0,
+        count = 0,
+        highest = 0,
+        shift = 0,
+    }
+    self.count = self.count + 1
+    self.last = self.last + 1
+    self.order[self.last] = frame
+    self:trim()
+end
+
+-- The number of a block counted on beyond 65535, where servers start again with 0 or with 1.
+local function full_number(transfer, block)
+    local number = block + transfer.shift
+    local behind = transfer.highest - number
+    if behind > 32768 then
+        local skip = (block == 1 and transfer.highest % 65536 == 65535) and 65535 or 65536
+        transfer.shift = transfer.shift + skip
+        number = number + skip
+    elseif behind < -32768 and transfer.shift > 0 then
+        number = number - 65536  -- a late retransmission from before the wrap
+    end
+    return number
+end
+
+-- The size of a full block.  Without the server's acknowledgement of options it is 512, unless what came is longer: then
+-- the acknowledgement is only missing in the capture.
+local function block_size(transfer)
+    if transfer.size_agreed then
+        return transfer.size_agreed
+    end
+    local first = transfer.blocks[1]
+    if first and transfer.asked and #first == transfer.asked then
+        return transfer.asked
+    end
+    return math.max(512, transfer.longest or 0)
+end
+
+local function assemble(transfer)
+    local size = block_size(transfer)
+    local last = transfer.blocks[transfer.highest]
+    if #last >= size or transfer.count < transfer.highest then
+        return nil
+    end
+    for i = 1, transfer.highest - 1 do
+        if #transfer.blocks[i] ~= size then
+            return nil
+        end
+    end
+    local content = table.concat(transfer.blocks, "", 1, transfer.highest)
+    if transfer.total and transfer.total ~= #content then
+        return nil
+    end
+    if transfer.netascii then
+        content = content:gsub("\r\n", "\n"):gsub("\r\0", "\r")
+    end
+    return { name = transfer.name, content = content, request = transfer.request }
+end
+
+--- Note an answer; returns the transfer where this packet completes it, and nil otherwise.
+function Transfers:packet(request, payload)
+    local transfer = self.open[request]
+    if not transfer or #payload < 4 then
+        return nil
+    end
+    local _, opcode, high, low = payload:byte(1, 4)
+    if opcode == ERROR then
+        self:drop(request)
+    elseif opcode == OPTIONS then
+        local agreed = options(payload:sub(3))
+        transfer.size_agreed = agreed.blksize or 512
+        transfer.total = not transfer.netascii and agreed.tsize or nil
+    elseif opcode == DATA then
+        local number = full_number(transfer, high * 256 + low)
+        if number < 1 or transfer.blocks[number] then
+            return nil  -- a retransmission: the first one counts
+        end
+        local data = payload:sub(5)
+        if transfer.size + #data > M.MAX_FILE then
+            self:drop(request)
+            return nil
+        end
+        transfer.blocks[number] = data
+        transfer.count = transfer.count + 1
+        transfer.highest = math.max(transfer.highest, number)
+        transfer.longest = math.max(transfer.longest or 0, #data)
+        transfer.size = transfer.size + #data
+        self.bytes = self.bytes + #data
+        local complete = assemble(transfer)
+        if complete then
+            self:drop(request)
+            return complete
+        end
+        self:trim()
+    end
+    return nil
+end
+
+return M
