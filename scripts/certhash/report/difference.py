@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from certhash.document import FINDINGS, Cause, Document, Handshake, Verdict
+from certhash.report.groups import ORDER, presented
 from certhash.report.jsonform import encode
 from certhash.report.text import count, place, visible
 
@@ -82,7 +83,6 @@ _TITLES = {
     "appeared": "new",
     "gone": "no longer there",
 }
-_RANK: tuple[Verdict, ...] = ("mismatch", "rejected", "unverifiable", "unseen", "match")
 _LONG = 300
 
 
@@ -152,7 +152,7 @@ def _states(document: Document) -> dict[tuple[str, str | None], State]:
     states: dict[tuple[str, str | None], State] = {}
     for each in document.expectations:
         key = (each.device, each.url)
-        if key not in states or _RANK.index(each.verdict) < _RANK.index(states[key].verdict):
+        if key not in states or ORDER.index(each.verdict) < ORDER.index(states[key].verdict):
             hashes = tuple(expected.value for expected in each.hashes)
             states[key] = State(each.verdict, each.cause, hashes, each.explanation)
     return states
@@ -192,8 +192,4 @@ def _chains(handshakes: Iterable[Handshake]) -> dict[tuple[str, str | None], lis
 
 
 def _chain(handshake: Handshake) -> tuple[Presented, ...]:
-    return tuple(
-        Presented(each.position, each.sha1, each.subject)
-        for each in handshake.certificates
-        if each.sender == "server"
-    )
+    return tuple(Presented(each.position, each.sha1, each.subject) for each in presented(handshake))
