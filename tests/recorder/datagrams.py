@@ -114,7 +114,9 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def _session(library: ctypes.CDLL, side: int, version: tuple[int, int]) -> tuple[ctypes.c_void_p, ctypes.c_void_p]:
+def _session(
+    library: ctypes.CDLL, side: int, version: tuple[int, int]
+) -> tuple[ctypes.c_void_p, ctypes.c_void_p]:
     session, credentials = ctypes.c_void_p(), ctypes.c_void_p()
     _check(library.gnutls_init(ctypes.byref(session), side | _DATAGRAM), "session")
     _check(library.gnutls_certificate_allocate_credentials(ctypes.byref(credentials)), "credentials")

@@ -61,6 +61,12 @@ class Frame:
         return self._transport()[0]
 
     @property
+    def opens_tcp(self) -> bool:
+        """Whether this is the first packet of a TCP connection."""
+        protocol, offset, _ = self._transport()
+        return protocol == 6 and self.data[offset + 13] == 0x02
+
+    @property
     def ports(self) -> tuple[int, int]:
         """Source and destination port; (0, 0) for a frame that is neither TCP nor UDP."""
         protocol, offset, _ = self._transport()

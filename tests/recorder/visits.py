@@ -34,9 +34,13 @@ def numbered(number: int, head_end: int = 0, *, version: tuple[int, int] = TLS_1
     )
 
 
-def told(stage: Stage, phone: Phone, *expected: Identity | Certificate | str, check_host: bool = False) -> None:
+def told(
+    stage: Stage, phone: Phone, *expected: Identity | Certificate | str, check_host: bool = False
+) -> None:
     """Write the phone's file: these hashes, given as text or as the certificates they are of."""
-    phone.hashes = tuple(entry if isinstance(entry, str) else certificates.cert_hash(entry) for entry in expected)
+    phone.hashes = tuple(
+        entry if isinstance(entry, str) else certificates.cert_hash(entry) for entry in expected
+    )
     phone.check_host = check_host
     vpn = phone_files.vpn_group([phone.url], phone.hashes, check_host=check_host)
     stage.cnf(phone.file, phone_files.cme(vpn))
