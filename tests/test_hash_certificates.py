@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime as dt
+import itertools
 import subprocess
 import textwrap
 from typing import TYPE_CHECKING
@@ -145,6 +146,7 @@ def private(form: serialization.PrivateFormat, password: bytes = b"") -> bytes:
         ((pem(ROOT) + pem(LEAF).replace("MII", "M*I")).encode(), "damaged"),
         (LEAF.hex()[:-1].encode(), "cut short"),
     ],
+    ids=itertools.count(),  # the keys differ in every process that runs tests
 )
 def test_what_is_no_certificate_is_named(data: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]+$") as refusal:

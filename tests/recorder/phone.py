@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from tests.recorder import certificates, datagrams, network
 from tlslite.api import X509, HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
 from tlslite.constants import AlertDescription
 from tlslite.errors import TLSLocalAlert, TLSRemoteAlert
+
+from tests.recorder import certificates, datagrams, network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

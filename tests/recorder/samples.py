@@ -7,6 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from tests.recorder import certificates, datagrams, frames, network, phone_files, servers
 from tests.recorder.phone import TLS_1_2, TLS_1_3, Connection, Phone
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography.x509 import Certificate
+
     from tests.recorder.certificates import Identity
 
 USER, PASSWORD = "phone", "secret"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from cryptography.x509 import Certificate
+
     from tests.recorder.phone import Connection, Phone
 
 FIRST_DAY = dt.datetime(2026, 3, 2, 9, tzinfo=dt.UTC)
