@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tlslite.session import Session
-
     from tests.recorder.certificates import Identity
+    from tlslite.session import Session
 
 TLS_1_0, TLS_1_2, TLS_1_3 = (3, 1), (3, 3), (3, 4)
 _ALERTS = {42: "bad_certificate", 46: "certificate_unknown", 48: "unknown_ca"}
@@ -50,9 +49,9 @@ class Connection:
 class Phone:
     """One phone: its name is ``SEP`` and its MAC address, as in the name of its configuration file.
 
-    ``hashes`` and ``check_host`` are what it read from that file. ``refuse`` makes it send the alert although a
-    hash matches, for the rejections whose reason is not in the certificate. ``sends_name`` puts the URL's host name
-    into the ClientHello (SNI).
+    ``hashes`` and ``check_host`` are what it read from that file. ``refuse`` makes it send the alert although
+    a hash matches, for the rejections whose reason is not in the certificate. ``sends_name`` puts the URL's
+    host name into the ClientHello (SNI).
     """
 
     name: str

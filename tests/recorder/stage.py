@@ -179,8 +179,8 @@ class Stage:
     ) -> Handshake:
         """State a handshake from what the head-end was given to serve; the phone must have received the same.
 
-        A handshake whose certificates cannot be seen names the reason as ``hidden``, and lists none. ``asked``
-        and ``answered`` tell whether ClientHello and ServerHello are in the capture.
+        A handshake whose certificates cannot be seen names the reason as ``hidden``, and lists none.
+        ``asked`` and ``answered`` tell whether ClientHello and ServerHello are in the capture.
         """
         datagrams = connection.transport == "udp"
         if served and connection.presented:

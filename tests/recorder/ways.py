@@ -19,7 +19,7 @@ _HALF_HOUR = 1800
 
 
 def one_name(stage: Stage) -> None:
-    """Two head-ends behind one name, which only the DNS answer in the capture ties to them: no SNI is sent."""
+    """Two head-ends behind one name, tied to it by the DNS answer in the capture only: no SNI is sent."""
     phone = numbered(110, url="https://vpn110.example.com/phone")
     one_only = numbered(111, url=phone.url)
     nowhere = numbered(112, url="https://vpn112.example.com/phone")
@@ -28,7 +28,7 @@ def one_name(stage: Stage) -> None:
     told(stage, phone, first, second)
     told(stage, one_only, first)
     told(stage, nowhere, first)
-    hosts = {"vpn110.example.com": ("203.0.113.110", "203.0.113.111")}
+    hosts: dict[str, tuple[str, ...]] = {"vpn110.example.com": ("203.0.113.110", "203.0.113.111")}
     with (
         stage.cable(phone),
         servers.dns(_RESOLVER, hosts, stage.work),
@@ -181,7 +181,7 @@ def changed_copy(stage: Stage) -> None:
 
 
 def fetched_twice(stage: Stage) -> None:
-    """The file is made anew when the certificate is: each handshake is judged by what was fetched before it."""
+    """The file is made anew when the certificate is: a handshake is judged by what was fetched before it."""
     phone = numbered(116)
     before, now = certificates.server("vpn116.example.com"), certificates.server("vpn116.example.com")
     contents = [
