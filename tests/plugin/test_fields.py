@@ -115,7 +115,7 @@ def test_several_messages_in_one_frame(place: Machine) -> None:
 
 
 def test_sixty_certificates(place: Machine) -> None:
-    """More certificates than Wireshark's own limit allows are hashed, where its X.509 attributes are switched off."""
+    """More certificates than Wireshark itself can show are hashed once its X.509 attributes are off."""
     chain = [identity(f"certificate {number}").der for number in range(60)]
     frames = conversation([talk(LEAF)[0], Said(from_client=False, payload=records(message(chain)))])
     capture = place.put("sixty.pcap", pcap(frames))
