@@ -6,7 +6,7 @@ certificates, alerts, names and file transfers is the same as for the whole capt
 
 - What is not surely understood passes: other link types, tunnels, fragments, IPv6 extension headers, protocols not listed here.
 - The first packet of every direction of every flow passes, and every SYN, so tshark counts its streams as before.
-- Of TLS over TCP, application data is left out, from the second packet with it on (see ``streams``); what comes after moves up.
+- Of TLS over TCP, records of application data are left out, and what comes after moves up (see ``streams``).
 - Acknowledgements without data pass only where they tell of data that was not captured: nothing else depends on them.
 - DTLS application data, RTP, and encrypted QUIC and ESP packets are left out one by one.
 
@@ -149,6 +149,7 @@ class _Carver:
         look = Window(records.buffer)
         parsed = parse(records, look, self._seed)
         packets = parsed.packets
+        self.keys |= records.secrets
         keep = np.ones(len(records.start), bool)
         keep[parsed.esp_row] = False
         moved: dict[int, list[Moved]] = {}
@@ -379,6 +380,7 @@ class _Follower:
         self._size = packets.size[self._at]
         self._payload = packets.payload[self._at]
         self._cut = packets.here[self._at] < self._size
+        self._new = lanes.opens[chosen] & ~carver.known["seen"][lanes.direction[chosen]]
         self._begins = begins
         self._closed = closed
         direction = lanes.direction[chosen]
@@ -402,7 +404,7 @@ class _Follower:
         fast = np.flatnonzero(ready)
         place = self._open.copy()
         slow = np.flatnonzero(~ready).tolist()
-        lists = _Lists(*(column.tolist() for column in (self._at, self._seq, self._size, self._payload, self._cut, self._begins)))
+        lists = _Lists(*(column.tolist() for column in (self._at, self._seq, self._size, self._payload, self._cut, self._begins, self._new)))
         dropped = np.zeros(len(self._at), bool)
         while slow or len(fast):
             handed = []
@@ -438,8 +440,11 @@ class _Follower:
             else:
                 start = lists.payload[place]
                 fate = stream.take(seq, view[start : start + size], may_skip)
-            if fate == "drop":
+            if fate == "drop" and not lists.new[place]:
                 dropped[place] = True
+            elif fate == "drop":
+                # The first packet of a direction is needed for its headers.
+                moved[lists.at[place]] = [Moved(stream.stand, b"")]
             elif fate != "keep":
                 moved[lists.at[place]] = fate
             place += 1
@@ -496,6 +501,7 @@ class _Lists(NamedTuple):
     payload: list[int]
     cut: list[bool]
     begins: list[int]
+    new: list[bool]
 
 
 def _remade(records: Records, packets: Packets, at: int, moved: Moved) -> bytes:

@@ -34,7 +34,7 @@ CUT_SHORT = "the file ends in the middle of a packet"
 _PCAP_MAGIC = {b"\xa1\xb2\xc3\xd4": ">", b"\xd4\xc3\xb2\xa1": "<", b"\xa1\xb2\x3c\x4d": ">", b"\x4d\x3c\xb2\xa1": "<"}
 _PCAP_HEADER = 24
 _PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
-_SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
+_SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED, _SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10
 _SMALLEST_BLOCK = 12
 
 Ints = NDArray[np.int64]
@@ -68,6 +68,8 @@ class Records(NamedTuple):
     order: str
     status: Status = "complete"
     error: str = ""
+    secrets: bool = False
+    """Whether the capture has brought keys for its own packets."""
 
 
 def recognise(head: bytes | bytearray) -> Layout:
@@ -96,6 +98,7 @@ class _Pcap:
     """The records of a pcap file."""
 
     layout: Layout = "pcap"
+    secrets = False
 
     def __init__(self, head: bytearray) -> None:
         self.order = _PCAP_MAGIC[bytes(head[:4])]
@@ -145,6 +148,7 @@ class _Pcapng:
 
     def __init__(self) -> None:
         self.order = "<"
+        self.secrets = False
         self._interfaces: list[tuple[int, int]] = []
 
     def cut(self, buffer: bytearray, held: int) -> _Cut:
@@ -183,6 +187,8 @@ class _Pcapng:
                 row = (at, end, at + 28, captured, length, self._link(interface))
             elif kind == _SECTION:
                 self._interfaces = []
+            elif kind == _SECRETS:
+                self.secrets = True
             elif kind == _INTERFACE and size >= 20:  # noqa: PLR2004
                 self._interfaces.append(struct.unpack_from(self.order + "H2xI", buffer, at + 8))
             elif kind in (_SIMPLE, _OLD_PACKET):
@@ -237,7 +243,7 @@ def windows(source: Readable, window: int = WINDOW) -> Iterator[Records]:
             window *= 2
             buffer = buffer[:held] + bytearray(window + SLACK - held)
         elif len(rows[0]):
-            yield Records(buffer, *rows, reader.layout, reader.order)
+            yield Records(buffer, *rows, reader.layout, reader.order, secrets=reader.secrets)
         rest = held - used
         buffer[:rest] = buffer[used:held]
         if error:

@@ -101,26 +101,15 @@ class Stream:
         return "keep"
 
     def take(self, seq: int, payload: memoryview, may_skip: bool) -> Fate:
-        """Take a packet's payload, in order of arrival, and say what becomes of the packet.
-
-        "keep" includes that ``payload``, which is the packet's own memory, may have been changed: the length of a record of
-        which the rest is left out.
-        """
+        """Take a packet's payload, in order of arrival, and say what becomes of the packet."""
         if self.state == PLAIN:
             return self._as_it_is(seq, payload)
-        ahead = seq - self.reached & _WORD
-        if ahead >= 1 << 31:
-            ahead -= 1 << 32
+        ahead = _signed(seq - self.reached)
         if self.state == LOST:
             self.doubtful |= -len(payload) < ahead <= 0
             return "drop"
         if ahead > 0:
-            self.waiting.append((seq, bytes(payload)))
-            fate: Fate = "drop" if self.state == SKIP else self._as_it_is(seq, payload)
-            if sum(len(data) for _, data in self.waiting) > HOLD:
-                self.state = LOST
-                self.waiting = []
-            return fate
+            return self._wait(seq, payload)
         fresh = payload[-ahead:]
         if not fresh:
             return "drop" if self.state == SKIP or self.shift else "keep"
@@ -132,10 +121,21 @@ class Stream:
             self.partial = b""
         at = self.boundary - before & _WORD
         if self.state == WALK:
-            fate = self._as_it_is(seq, payload)
-            self._walk(data, at, before, fresh if data is fresh else None, may_skip)
-            return fate
+            shown = self._walk(data, at, before, may_skip and data is fresh)
+            if shown == len(data):
+                return self._as_it_is(seq, payload)
+            shown -= ahead
+            return [Moved(seq - self.shift & _WORD, payload[:shown])] if shown else "drop"
         return self._skip(data, at, before, may_skip)
+
+    def _wait(self, seq: int, payload: memoryview) -> Fate:
+        """Take a packet that comes after a gap."""
+        self.waiting.append((seq, bytes(payload)))
+        fate: Fate = "drop" if self.state == SKIP else self._as_it_is(seq, payload)
+        if sum(len(data) for _, data in self.waiting) > HOLD:
+            self.state = LOST
+            self.waiting = []
+        return fate
 
     def _as_it_is(self, seq: int, payload: memoryview) -> Fate:
         return [Moved(seq - self.shift & _WORD, payload)] if self.shift else "keep"
@@ -169,41 +169,39 @@ class Stream:
         if at + HEADER > size:
             self.partial = bytes(data[at:])
             return "drop"
-        rest = bytearray(data[at:])
+        rest = bytes(data[at:])
         seq = self.stand
-        self.shift = self.boundary - self.stand & _WORD
+        self.shift = self.boundary - seq & _WORD
         self.state = WALK
         behind = self.waiting
-        with memoryview(rest) as view:
-            self._walk(view, 0, self.boundary, view, may_skip)
+        rest = rest[: self._walk(rest, 0, self.boundary, may_skip and not behind)]
         moved = [Moved(seq + start & _WORD, rest[start : start + PIECE]) for start in range(0, len(rest), PIECE)]
         return moved + [Moved(start - self.shift & _WORD, data) for start, data in behind]
 
-    def _walk(self, data: memoryview | bytes, at: int, before: int, own: memoryview | None, may_skip: bool) -> None:
-        """Step over records of any kind; at application data that runs on, begin to leave it out.
+    def _walk(self, data: memoryview | bytes, at: int, before: int, may_skip: bool) -> int:
+        """Step over records of any kind; begin to leave out application data where it runs to the end, or on.
 
-        ``own`` is ``data`` where it is memory that will be passed on, so that a length in it can be changed.
+        Return how many of the bytes are to be shown: all, or those before a record that is not whole.
         """
         size = len(data)
+        shown = size
         while at + HEADER <= size:
             kind, version, length = _header(data, at)
             if not is_record(kind, version, length):
                 self.give_up()
-                return
+                return size
             after = at + HEADER + length
             if kind == APPLICATION_DATA and after >= size and may_skip and not self.waiting:
-                here = size - at - HEADER
-                if after == size or (own is not None and here):
-                    if own is not None and after > size:
-                        own[at + 3 : at + 5] = here.to_bytes(2, "big")
-                    self.state = SKIP
-                    self.stand = self.reached - self.shift & _WORD
-                    at = after
-                    break
+                shown = at if after > size else size
+                self.state = SKIP
+                self.stand = before + shown - self.shift & _WORD
+                at = after
+                break
             at = after
         self.boundary = before + at & _WORD
         if at < size:
             self.partial = bytes(data[at:])
+        return shown
 
 
 def _signed(difference: int) -> int:
