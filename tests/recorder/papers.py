@@ -80,8 +80,8 @@ def forms(stage: Stage) -> None:
 def configurations(stage: Stage) -> None:
     """What CME and ASA print, in ``config/``, and the same two head-ends in a capture.
 
-    CME pushes the root to the phone behind the ASA, which is right, and its own leaf to the phone that connects
-    to CME itself, which presents the self-signed certificate that ``webvpn gateway`` made: a mismatch.
+    CME pushes the root to the phone behind the ASA, which is right, and its own leaf to the phone that
+    connects to CME itself, which presents the self-signed certificate that ``webvpn gateway`` made.
     """
     root = certificates.authority("Example Root CA 130")
     leaf = certificates.server("cme.example.com", by=root)
