@@ -33,7 +33,7 @@ _BASE64_DER = re.compile(r"\s*MI[A-Za-z0-9+/\s]+={0,2}\s*")
 
 
 class NoCertificateError(ValueError):
-    """A file holds neither a certificate nor anything that is akin to one."""
+    """A file holds no certificate, whatever else it is; a damaged one is another matter."""
 
 
 def certificates_in(data: bytes) -> list[bytes]:
@@ -137,7 +137,7 @@ def _from_pem(blocks: list[tuple[str, str, int]]) -> list[bytes]:
         except ValueError as error:
             raise ValueError(f"the PEM block at line {line}: {error}") from error
     if not found:
-        raise ValueError(f"it is {others[0]}, not a certificate")
+        raise NoCertificateError(f"it is {others[0]}, not a certificate")
     return found
 
 
@@ -161,7 +161,7 @@ def _from_der(der: bytes) -> list[bytes]:
         except IndexError:
             raise ValueError("it is a damaged PKCS#7 file") from None
     if kind != "a certificate":
-        raise ValueError(f"it is {kind}, not a certificate")
+        raise NoCertificateError(f"it is {kind}, not a certificate")
     return [der]
 
 

@@ -230,7 +230,9 @@ class _Reader:
     def _gateway(self, gateway: Gateway, line: Line) -> bool:
         if found := re.fullmatch(rf"ip address (\S+)(?: port {_NUMBER})?(?: .*)?", line.text):
             gateway.address, gateway.port = read_address(found[1]), int(found[2] or 443)
-        elif found := re.fullmatch(rf"ip interface (\S+)(?: port {_NUMBER})?(?: .*)?", line.text):
+        elif found := re.fullmatch(
+            rf"ip interface (\S+(?: [0-9/.]+)?)(?: port {_NUMBER})?(?: .*)?", line.text
+        ):
             gateway.interface, gateway.port = _plain(found[1]), int(found[2] or 443)
         elif found := re.fullmatch(r"ssl trustpoint (\S+)", line.text):
             gateway.trustpoint = (found[1], line.number)

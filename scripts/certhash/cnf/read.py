@@ -43,7 +43,8 @@ def read(paths: Iterable[str]) -> Sources:
                     continue
                 found.append(read_source(path, read_small_file(path)))
             except ValueError as error:
-                if named or _claims(path) or unusable == NOT_PERMITTED:
+                passed_over = isinstance(error, NoCertificateError) or unusable
+                if named or _claims(path) or not passed_over or unusable == NOT_PERMITTED:
                     found.append(Sources(problems=(Problem(path, visible(str(error))),)))
     return Sources(
         tuple(_with_doubles_marked([cnf for source in found for cnf in source.cnf_files])),
@@ -66,10 +67,10 @@ def read_source(path: str, data: bytes) -> Sources:
         return pasted
     try:
         certificates = certificates_in(data)
-    except NoCertificateError:
-        raise ValueError(
-            "it is no phone's config, and has no VPN configuration or certificate in it"
-        ) from None
+    except NoCertificateError as error:
+        raise NoCertificateError(
+            f"nothing in it says what phones expect or head-ends serve; {error}"
+        ) from error
     return Sources(
         (), tuple(KnownCertificate(path, None, None, None, sha1(der), der) for der in certificates)
     )

@@ -47,8 +47,8 @@ def read_voice_vpn(lines: list[Line], configuration: Configuration) -> dict[tupl
     text = "\n".join(line.text for line in lines)
     digests: dict[tuple[int, int], bytes] = {}
     headings = list(_GROUP.finditer(text))
-    ends = [heading.start() for heading in headings[1:]] + [len(text)]
-    for heading, end in zip(headings, ends, strict=True):
+    bounds = [heading.start() for heading in headings] + [len(text)]
+    for heading, end in zip(headings, bounds[1:], strict=True):
         tag = int(heading[1])
         number = lines[text.count("\n", 0, heading.start())].number
         group = Group(number)

@@ -9,7 +9,7 @@ from msgspec import Struct
 _MORE = re.compile(r" ?(?:--More--|<--- More --->)(?:[\b]+ *[\b]*)?")
 """The pager of IOS and of ASA, with the backspaces that rub it out on the screen."""
 
-_PROMPT = re.compile(r"(?P<host>[A-Za-z][\w.-]*(?:/[\w.-]+)*)(?P<mode>\(config[\w-]*\))?[#>][ ]?")
+_PROMPT = re.compile(r"[A-Za-z][\w.-]*(?:/[\w.-]+)*(?:\(conf[\w-]*\)| )?[#>][ ]?")
 
 _WINDOW = 79
 """Characters. A terminal of 80 columns breaks a line after 79 or 80."""
