@@ -40,6 +40,7 @@ local show = {
     thumbprint = ProtoField.bytes("certhash.thumbprint", "Thumbprint (SHA-1)"),
     sha256 = ProtoField.string("certhash.sha256", "SHA-256, Base64"),
     position = ProtoField.uint32("certhash.position", "Position in the chain"),
+    whole = ProtoField.bytes("certhash.certificate_bytes", "Certificate as it stands in the message"),
     match = ProtoField.bool("certhash.match", "Listed in a known configuration"),
     device = ProtoField.string("certhash.device", "Device"),
     cnf = ProtoField.string("certhash.cnf", "Configuration file"),
@@ -117,6 +118,7 @@ local function tls_readers(protocol)
     return {
         type = reader(protocol .. ".handshake.type"),
         certificate = reader(protocol .. ".handshake.certificate"),
+        entry_length = reader(protocol .. ".handshake.certificate_length"),
         length = reader(protocol .. ".handshake.certificates_length"),
         server_name = reader(protocol .. ".handshake.extensions_server_name"),
         alert = reader(protocol .. ".alert_message.desc"),
@@ -262,13 +264,24 @@ local function values(fields)
     return fields
 end
 
--- Certificate messages of a frame, in their order, each a list of { range =, known = }.  The dissector gives all
+-- The bytes that the message gives for a certificate, where Wireshark's field holds others: of damaged DER the field ends
+-- where the damage begins, and a phone hashes what it was sent.
+local function entry_bytes(info, length)
+    local source = info.source
+    if length and length.value ~= info.value:len() and source and info.offset + length.value <= source:len() then
+        return source:range(info.offset, length.value)
+    end
+end
+
+-- Certificate messages of a frame, in their order, each a list of { range =, known =, whole = }.  The dissector gives all
 -- certificates of a frame in one row; a message's length says how far it reaches.
 local function messages(readers, found)
     local certificates = { readers.certificate() }
     local lengths = #certificates > 0 and { readers.length() } or {}
+    local entries = #certificates > 0 and { readers.entry_length() } or {}
+    entries = #entries == #certificates and entries or {}
     local message, at, floor = nil, 0, math.huge
-    for _, certificate in ipairs(certificates) do
+    for i, certificate in ipairs(certificates) do
         local from = certificate.offset
         local span = lengths[at]
         if not (span and from >= floor and from < span.offset + span.len + span.value) then
@@ -278,7 +291,9 @@ local function messages(readers, found)
             message = {}
             found[#found + 1] = message
         end
-        message[#message + 1] = { range = certificate.range, known = hash(certificate.value:raw()) }
+        local whole = entry_bytes(certificate, entries[i])
+        local der = whole and whole:bytes():raw() or certificate.value:raw()
+        message[#message + 1] = { range = certificate.range, known = hash(der), whole = whole }
         floor = from + certificate.len
     end
     return found
@@ -529,6 +544,9 @@ local function show_certificates(tree, found, role, judgement)
             item:add(show.thumbprint, bytes:range(shown * 20, 20)):set_generated()
             item:add(show.sha256, range, known.sha256):set_generated()
             item:add(show.position, range, position):set_generated()
+            if certificate.whole then
+                item:add(show.whole, certificate.whole):set_generated()
+            end
             shown = shown + 1
             local listed = judgement and judgement.listed[shown]
             if listed and knows_files then

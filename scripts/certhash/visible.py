@@ -1,13 +1,36 @@
-"""Text that strangers wrote, as a terminal may get it."""
+"""Text that strangers wrote, made harmless: what cannot be seen is written out.
+
+Subjects, server names, file names and cnf files may hold escape sequences, control characters, marks that
+turn the direction of writing, and bytes that are no UTF-8 (which reach us as lone surrogates, PEP 383).
+"""
 
 from __future__ import annotations
 
+import re
 
-def visible(text: str) -> str:
-    r"""Return the text with every character that does not print as itself written out, as ``\x1b``."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def visible(text: str, limit: int = 0) -> str:
+    r"""Return `text` with every character that does not print as itself written as ``\x1b`` or ``\u202e``.
+
+    An undecodable byte of a file name is written as ``\xNN``. With a `limit` the result is cut there, with a
+    word that says how long the text is.
+    """
+    if limit and len(text) > limit:
+        return f"{visible(text[:limit])}… ({len(text):,} characters)"
     if text.isprintable():
         return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for char in text
-    )
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def without_surrogates(text: str) -> str:
+    """Return `text` with what UTF-8 cannot carry written out; all else stays as it is."""
+    return _SURROGATE.sub(lambda found: _escape(found[0]), text)
+
+
+def _escape(character: str) -> str:
+    point = ord(character)
+    if 0xDC80 <= point <= 0xDCFF:  # noqa: PLR2004 - PEP 383: the byte NN of an undecodable name is U+DCNN
+        return f"\\x{point & 0xFF:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -210,17 +210,29 @@ def _decode(data: bytes, warnings: list[str]) -> str:
 def _check_recovered(root: etree._Element, text: str, error: etree._LogEntry) -> None:
     """Refuse a damaged file whose vpnGroup may have been lost or torn in the repair."""
     where = f"line {error.line}: {visible(error.message.strip())}"
-    comments = "".join(comment.text or "" for comment in root.iter(etree.Comment))
-    opened = text.count("<vpnGroup") - comments.count("<vpnGroup")
-    closed = text.count("</vpnGroup") - comments.count("</vpnGroup")
-    empty = len(re.findall(r"<vpnGroup\s*/>", text)) - len(re.findall(r"<vpnGroup\s*/>", comments))
+    text = _without_comments(text)
+    opened = len(re.findall(r"<vpnGroup\b", text))
     found = sum(1 for _ in root.iter("{*}vpnGroup"))
-    if opened != closed + empty or opened != found:
+    group = re.search(r"<vpnGroup\b.*?</vpnGroup\s*>|<vpnGroup\s*/>", text, re.DOTALL)
+    if opened != found or opened > 1 or (opened == 1 and not (group and _is_well_formed(group[0]))):
         raise ValueError(f"it is damaged or cut short within its vpnGroup ({where})")
     if not found and not re.search(r"</(?:device|Default)\s*>\s*$", text):
         raise ValueError(
             f"it is damaged or cut short before the end, and a vpnGroup may be missing ({where})"
         )
+
+
+def _without_comments(text: str) -> str:
+    parts = text.split("<!--")
+    return parts[0] + "".join(part.partition("-->")[2] for part in parts[1:])
+
+
+def _is_well_formed(text: str) -> bool:
+    try:
+        etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, no_network=True))
+    except etree.XMLSyntaxError:
+        return False
+    return True
 
 
 def _check_root(root: etree._Element) -> None:

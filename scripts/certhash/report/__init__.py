@@ -145,17 +145,27 @@ def add_output_arguments(parser: argparse.ArgumentParser, forms: Sequence[str] =
 
 
 def outputs(arguments: argparse.Namespace) -> tuple[Output, ...]:
-    """Return what is asked for: an `-f` and the `-o` beside it make a pair, whichever comes first.
+    """Return what is asked for: an `-f` belongs to the `-o` after it; one of each may change places.
 
     Raises:
         InputError: two results would go to one place, or a form cannot be told.
     """
-    pairs: list[dict[str, str]] = []
+    pairs: list[tuple[str | None, str | None]] = []
+    form = None
     for option, value in arguments.outputs or ():
-        if not pairs or option in pairs[-1] or len(pairs[-1]) > 1:
-            pairs.append({})
-        pairs[-1][option] = value
-    wanted = [_output(pair, arguments.forms) for pair in pairs] or [Output("table", None)]
+        if option == "path":
+            if form and pairs and pairs[-1][0] is None:
+                raise InputError(f"-f {form} stands between two -o: put each -f before its -o")
+            pairs.append((form, value))
+            form = None
+        else:
+            if form:
+                pairs.append((form, None))
+            form = value
+    if form:
+        path = pairs.pop()[1] if len(pairs) == 1 and pairs[0][0] is None else None
+        pairs.append((form, path))
+    wanted = [_output(*pair, arguments.forms) for pair in pairs] or [Output("table", None)]
     places = [each.path for each in wanted]
     for place in places:
         if places.count(place) > 1:
@@ -192,11 +202,10 @@ class _Ordered(argparse.Action):
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), (option, values)])
 
 
-def _output(pair: dict[str, str], forms: Sequence[str]) -> Output:
-    path = pair.get("path")
+def _output(form: str | None, path: str | None, forms: Sequence[str]) -> Output:
     if path == "":
         raise InputError("-o needs the name of a file")
-    form = pair.get("form") or SUFFIXES.get(PurePath(path or "").suffix.lower())
+    form = form or SUFFIXES.get(PurePath(path or "").suffix.lower())
     if form is None or form not in forms:
         raise InputError(f"{visible(path or '')}: say with -f which form it is to have: {', '.join(forms)}")
     return Output(form, None if path == "-" else path)

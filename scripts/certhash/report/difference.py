@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from certhash.document import FINDINGS, Cause, Document, Handshake, Verdict
+from certhash.report.groups import ORDER, presented
 from certhash.report.jsonform import encode
 from certhash.report.text import count, place, visible
 
@@ -82,12 +83,11 @@ _TITLES = {
     "appeared": "new",
     "gone": "no longer there",
 }
-_RANK: tuple[Verdict, ...] = ("mismatch", "rejected", "unverifiable", "unseen", "match")
 _LONG = 300
 
 
 def compare(old: Document, new: Document) -> Difference:
-    """Return what changed from `old` to `new`. Where a device and URL stand twice, the worse verdict counts."""
+    """Return what changed from `old` to `new`; where both say it twice, the worse counts."""
     before, after = _states(old), _states(new)
     groups: dict[str, list[Change]] = {name: [] for name in _TITLES}
     for key in [*after, *(key for key in before if key not in after)]:
@@ -102,14 +102,14 @@ def compare(old: Document, new: Document) -> Difference:
 
 def render_json(difference: Difference) -> str:
     """Return the difference as indented JSON."""
-    from msgspec.json import format as indented  # noqa: PLC0415 - not for the table
+    from msgspec.json import format as indented
 
     return indented(encode(difference), indent=2).decode() + "\n"
 
 
 def render_table(difference: Difference, look: Look) -> str:
     """Return the difference as text for people."""
-    from certhash.report.table import COLORS, Page  # noqa: PLC0415 - rich is slow to import
+    from certhash.report.table import COLORS, Page
 
     page = Page(look)
     groups: dict[str, tuple[Change, ...]] = {name: getattr(difference, name) for name in _TITLES}
@@ -152,7 +152,7 @@ def _states(document: Document) -> dict[tuple[str, str | None], State]:
     states: dict[tuple[str, str | None], State] = {}
     for each in document.expectations:
         key = (each.device, each.url)
-        if key not in states or _RANK.index(each.verdict) < _RANK.index(states[key].verdict):
+        if key not in states or ORDER.index(each.verdict) < ORDER.index(states[key].verdict):
             hashes = tuple(expected.value for expected in each.hashes)
             states[key] = State(each.verdict, each.cause, hashes, each.explanation)
     return states
@@ -192,8 +192,4 @@ def _chains(handshakes: Iterable[Handshake]) -> dict[tuple[str, str | None], lis
 
 
 def _chain(handshake: Handshake) -> tuple[Presented, ...]:
-    return tuple(
-        Presented(each.position, each.sha1, each.subject)
-        for each in handshake.certificates
-        if each.sender == "server"
-    )
+    return tuple(Presented(each.position, each.sha1, each.subject) for each in presented(handshake))

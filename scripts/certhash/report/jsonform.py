@@ -13,10 +13,7 @@ from certhash.document import SCHEMA_VERSION, Document
 from certhash.errors import InputError
 from certhash.report.text import visible, without_surrogates
 
-# C1 controls and marks that turn or break lines: JSON may carry them raw, a terminal or an editor obeys them.
-_OBEYED = re.compile(
-    "[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-)
+_FOREIGN = re.compile("[\x7f-\U0010ffff]+")
 
 
 class _Head(msgspec.Struct):
@@ -31,7 +28,7 @@ def render(document: Document) -> str:
 def encode(value: object) -> bytes:
     """Return `value` as JSON (UTF-8) on one line.
 
-    Undecodable bytes of file names are written out as text, and what a terminal would obey is escaped.
+    Undecodable bytes of file names are written out as text, and what does not print as itself is escaped.
     """
     try:
         encoded = msgspec.json.encode(value)
@@ -39,7 +36,7 @@ def encode(value: object) -> bytes:
         encoded = msgspec.json.encode(_map_text(msgspec.to_builtins(value)))
     if encoded.isascii():
         return encoded
-    return _OBEYED.sub(lambda found: json.dumps(found[0])[1:-1], encoded.decode()).encode()
+    return _FOREIGN.sub(_escape, encoded.decode()).encode()
 
 
 def load(path: str) -> Document:
@@ -70,6 +67,14 @@ def load(path: str) -> Document:
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{name}: {_complaint(str(error))}") from None
+
+
+def _escape(found: re.Match[str]) -> str:
+    """Escape what does not print as itself: it stands within a string, where JSON has escapes for it."""
+    text = found[0]
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def _complaint(error: str) -> str:

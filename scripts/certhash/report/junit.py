@@ -36,7 +36,7 @@ def render(document: Document) -> str:
         for problem in document.problems:
             _problem(suite, problem)
     etree.indent(root)
-    return etree.tostring(root, encoding="unicode", pretty_print=True)
+    return etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=True).decode()
 
 
 def _suite(root: etree._Element, name: str, numbers: dict[str, int]) -> etree._Element:

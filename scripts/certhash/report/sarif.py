@@ -1,6 +1,7 @@
 """SARIF 2.1.0: what is wrong or cannot be told, with the cnf file and line as the place.
 
-A finding has the kind ``fail``, what cannot be told ``open`` (the specification's word, section 3.27.9). Matches are left out: viewers list every result as something to look at.
+A finding has the kind ``fail``, what cannot be told ``open`` (the specification's word, section 3.27.9).
+Matches are left out: viewers list every result as something to look at.
 """
 
 from __future__ import annotations

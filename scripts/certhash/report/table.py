@@ -14,17 +14,15 @@ from rich.text import Text
 
 from certhash.causes import HIDDEN, VERDICTS, is_typed
 from certhash.document import FINDINGS
+from certhash.report.groups import ORDER, findings, presented
 from certhash.report.text import LONGEST_HASH, count, place, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from certhash.document import Certificate, Document, Expectation, Handshake, Verdict
+    from certhash.document import Certificate, Document, Expectation, Handshake
     from certhash.model import CaptureStatus
     from certhash.report import Look
-
-ORDER: tuple[Verdict, ...] = ("mismatch", "rejected", "unverifiable", "unseen", "match")
-"""The worst first."""
 
 COLORS = {
     "mismatch": "bold red",
@@ -114,6 +112,9 @@ class _Report(Page):
         self.findings()
         if self.look.verbosity >= 0:
             self.expectations()
+            self.warnings()
+            if self.look.verbosity > 0:
+                self.undecided()
             if self.look.verbosity > 0 or not self.document.expectations:
                 self.head_ends()
         self.coverage()
@@ -132,25 +133,12 @@ class _Report(Page):
         self.line(Text(f"{count(total, 'expectation')} (a device and a URL each): ", "bold"), listed)
 
     def findings(self) -> None:
-        found = [each for each in self.document.expectations if each.verdict in FINDINGS]
-        found.sort(key=lambda each: ORDER.index(each.verdict))
-        groups: dict[object, list[Expectation]] = {}
-        for expectation in found:
-            key: object = id(expectation) if self.look.verbosity > 0 else self.likeness(expectation)
-            groups.setdefault(key, []).append(expectation)
-        for group in groups.values():
-            self.finding(group)
-
-    def likeness(self, expectation: Expectation) -> object:
-        """Return what findings have in common that one step mends."""
-        decided = self.handshakes.get(expectation.decided_by or "")
-        return (
-            expectation.verdict,
-            expectation.cause,
-            expectation.url,
-            tuple(each.value for each in expectation.hashes),
-            tuple(each.sha256 for each in _presented(decided)),
-        )
+        for group in findings(self.document):
+            if self.look.verbosity > 0:
+                for expectation in group:
+                    self.finding([expectation])
+            else:
+                self.finding(group)
 
     def finding(self, group: list[Expectation]) -> None:
         first = group[0]
@@ -198,7 +186,7 @@ class _Report(Page):
                 self.field(label, step)
 
     def evidence(self, handshake: Handshake) -> None:
-        for label, certificate in zip(_once("presented"), _presented(handshake), strict=False):
+        for label, certificate in zip(_once("presented"), presented(handshake), strict=False):
             self.value(
                 label,
                 f"{certificate.position}",
@@ -238,11 +226,34 @@ class _Report(Page):
             table.add_row(*cells, *([Text(visible(each.matched or ""))] if wide else []))
         self.console.print(table)
 
+    def warnings(self) -> None:
+        """Print what is odd about expectations that are no findings."""
+        odd: dict[str, list[str]] = {}
+        for each in self.document.expectations:
+            for warning in each.warnings if each.verdict not in FINDINGS else ():
+                odd.setdefault(warning, []).append(each.device)
+        if odd:
+            self.heading("Warnings")
+        for warning, devices in odd.items():
+            more = f" and {count(len(devices) - 1, 'device')} more" if len(devices) > 1 else ""
+            self.line((visible(devices[0], _LONG), "bold"), f"{more}: {visible(warning, _LONG * 2)}")
+
+    def undecided(self) -> None:
+        """Print why a verdict could not be told."""
+        rows = [each for each in self.document.expectations if each.verdict in {"unverifiable", "unseen"}]
+        if rows:
+            self.heading("Not decided")
+        for each in rows:
+            device, url = visible(each.device, _LONG), visible(each.url or "(no URL can be read)", _LONG)
+            self.line((each.verdict, COLORS[each.verdict]), "  ", (device, "bold"), f"  at  {url}")
+            self.field("why", each.explanation)
+            self.advice(each)
+
     def head_ends(self) -> None:
         """Print who presented what: once for every server and chain."""
         seen: dict[tuple[str, str, tuple[str, ...]], list[Handshake]] = {}
         for handshake in self.document.handshakes:
-            chain = tuple(each.sha256 for each in _presented(handshake))
+            chain = tuple(each.sha256 for each in presented(handshake))
             if chain:
                 key = (place(handshake.server), handshake.server_name or "", chain)
                 seen.setdefault(key, []).append(handshake)
@@ -255,8 +266,22 @@ class _Report(Page):
                 Text(f"{visible(server)}{shown}", "bold"),
                 f"  {count(len(handshakes), 'handshake')}, first {times[0]}",
             )
-            for certificate in _presented(handshakes[0]):
+            for certificate in presented(handshakes[0]):
                 self.value("", f"{certificate.position}", certificate.sha1, certificate.subject or "")
+        self.clients()
+
+    def clients(self) -> None:
+        """Print the certificates of clients (a phone's own), once each."""
+        seen: dict[str, tuple[Certificate, Handshake]] = {}
+        for handshake in self.document.handshakes:
+            for certificate in handshake.certificates:
+                if certificate.sender == "client":
+                    seen.setdefault(certificate.sha256, (certificate, handshake))
+        if seen:
+            self.heading("What clients presented")
+        for certificate, handshake in seen.values():
+            self.line((f"{visible(place(handshake.client))}", "bold"), f"  first {handshake.time}")
+            self.value("", f"{certificate.position}", certificate.sha1, certificate.subject or "")
 
     def coverage(self) -> None:
         document, summary = self.document, self.document.summary
@@ -292,18 +317,13 @@ def _once(label: str) -> Iterable[str]:
         yield ""
 
 
-def _presented(handshake: Handshake | None) -> tuple[Certificate, ...]:
-    certificates = handshake.certificates if handshake else ()
-    return tuple(each for each in certificates if each.sender == "server")
-
-
 def _where(handshake: Handshake) -> str:
     name = f" ({handshake.server_name})" if handshake.server_name else ""
     return f"{place(handshake.server)}{name} to {place(handshake.client)}, {handshake.version or 'TLS'}"
 
 
 def _when(handshake: Handshake) -> str:
-    certificates = _presented(handshake)
+    certificates = presented(handshake)
     frame = certificates[0].frame if certificates else handshake.frame
     return f"{handshake.time}, {handshake.capture} frame {frame}"
 

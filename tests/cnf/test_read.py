@@ -1,0 +1,157 @@
+"""Protects the search of folders and `certhash cnf`: nothing is skipped silently, nothing hangs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from certhash.cnf import read
+
+TAC = "fZ2xQHMBcWj/fSoNs5IkPbA2Pt8="
+
+
+def phone(cert_hash: str = TAC, url: str = "https://10.201.160.201/SSLVPNphone") -> str:
+    return (
+        f"<device><vpnGroup><addresses><url1>{url}</url1></addresses>"
+        f"<credentials><certHash1>{cert_hash}</certHash1></credentials></vpnGroup></device>"
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two phones in two levels, and what else lies in such folders."""
+    (tmp_path / "its" / "more").mkdir(parents=True)
+    (tmp_path / "its" / "SEP000000000001.cnf.xml").write_text(phone())
+    (tmp_path / "its" / "more" / "vrf1_SEP000000000002.cnf.xml").write_text(phone())
+    (tmp_path / "its" / "dialplan.xml").write_text("<DIALTEMPLATE/>")
+    (tmp_path / "its" / "SEP000000000001.tlv").write_bytes(b"\1\0\2\0\0")
+    (tmp_path / "its" / "notes.txt").write_text("nothing of interest")
+    return tmp_path
+
+
+def test_folder_is_searched(folder: Path) -> None:
+    sources = read([str(folder)])
+    assert [cnf.device for cnf in sources.cnf_files] == ["SEP000000000001", "SEP000000000002"]
+    assert sources.problems == ()
+
+
+def test_loops_pipes_and_broken_links(folder: Path) -> None:
+    (folder / "its" / "loop").symlink_to(folder)
+    (folder / "SEP000000000003.cnf.xml").symlink_to("nowhere")
+    (folder / "SEP000000000004.cnf.xml").symlink_to("SEP000000000004.cnf.xml")
+    (folder / "other").symlink_to("nowhere")
+    os.mkfifo(folder / "SEP000000000005.cnf.xml")
+    os.mkfifo(folder / "pipe")
+    sources = read([str(folder)])
+    assert [cnf.device for cnf in sources.cnf_files] == ["SEP000000000001", "SEP000000000002"]
+    assert sorted((os.path.basename(p.path)[:15], p.message[:12]) for p in sources.problems) == [  # noqa: PTH119
+        ("SEP000000000003", "there is no "),
+        ("SEP000000000004", "it cannot be"),
+        ("SEP000000000005", "it is a pipe"),
+    ]
+
+
+def test_the_same_file_twice_is_read_once(folder: Path) -> None:
+    (folder / "SEP000000000001.cnf.xml").symlink_to("its/SEP000000000001.cnf.xml")
+    assert len(read([str(folder)]).cnf_files) == 2
+
+
+def test_what_was_named_must_be_usable(folder: Path) -> None:
+    named = [
+        str(folder / "its" / name) for name in ("dialplan.xml", "notes.txt", "nowhere", "SEP000000000001.tlv")
+    ]
+    sources = read(named)
+    assert [problem.path for problem in sources.problems] == named
+
+
+def test_what_claims_to_be_a_cnf_file_must_be_readable(folder: Path) -> None:
+    (folder / "SEP000000000003.cnf.xml").write_text("gone")
+    (folder / "SEP000000000004.cnf.xml").write_bytes(b"")
+    (folder / "SEP000000000005.cnf.xml").write_text(phone("7D9D"))
+    with (folder / "SEP000000000006.cnf.xml").open("wb") as file:
+        file.truncate(100 * 1024 * 1024)
+    (folder / "SEP000000000007.cnf.xml").mkdir()
+    sources = read([str(folder)])
+    assert [(os.path.basename(p.path)[:15], "\n" in p.message) for p in sources.problems] == [  # noqa: PTH119
+        (f"SEP00000000000{n}", False) for n in (3, 4, 5, 6)
+    ]
+    assert len(sources.cnf_files) == 3
+
+
+def test_unreadable_folder_is_a_problem() -> None:
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        Path(folder, "its").mkdir(mode=0)
+        if user == 0:
+            os.seteuid(65534)  # root may read everything: be nobody for a moment
+        try:
+            problems = read([folder]).problems
+        finally:
+            os.seteuid(user)
+    assert [(p.path, p.message) for p in problems] == [(f"{folder}/its", "it may not be read by this user")]
+
+
+def test_two_files_for_one_device(folder: Path) -> None:
+    (folder / "SEP000000000001.cnf.xml").write_text(phone("1eD9l3VEI9DGWQGKlNBGE1bRhUg="))
+    (folder / "sep000000000002.cnf.xml").write_text(phone())
+    warned = {cnf.source for cnf in read([str(folder)]).cnf_files if cnf.warnings}
+    assert warned == {str(folder / "SEP000000000001.cnf.xml"), str(folder / "its/SEP000000000001.cnf.xml")}
+
+
+def run(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run(
+        [sys.executable, "-m", "certhash", "cnf", *arguments], input=given, capture_output=True, check=False
+    )
+    assert b"Traceback" not in done.stderr
+    return done
+
+
+def test_command(folder: Path) -> None:
+    done = run(str(folder))
+    assert done.returncode == 0
+    text = done.stdout.decode()
+    assert text.count(f"{TAC}  SHA-1 7D9DB14073017168FF7D2A0DB392243DB0363EDF") == 2
+    assert text.count("https://10.201.160.201/SSLVPNphone") == 2
+    assert done.stderr == b""
+
+
+def test_command_says_what_is_wrong(folder: Path) -> None:
+    (folder / "SEP000000000003.cnf.xml").write_text(phone("a\x1b]0;b"))
+    (folder / "SEP000000000004.cnf.xml").write_text("<device><fullConfig>false</fullConfig></device>")
+    (folder / "XMLDefault7960.cnf.xml").write_text("<device></device>")
+    done = run(str(folder))
+    assert done.returncode == 2
+    assert b"encrypted: what the phone expects cannot be told" in done.stdout
+    assert b"XMLDefault7960" in done.stdout
+    assert b"no vpnGroup" in done.stdout
+    assert b"\x1b" not in done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert b"SEP000000000003.cnf.xml" in line
+
+
+def test_command_json(folder: Path) -> None:
+    (folder / "SEP000000000003.cnf.xml").write_text(phone(""))
+    result = json.loads(run("--json", str(folder)).stdout)
+    assert [len(result[key]) for key in ("cnf_files", "known", "problems")] == [3, 0, 1]
+    by_device = {cnf["device"]: cnf["group"]["hashes"][0] for cnf in result["cnf_files"]}
+    assert by_device["SEP000000000001"]["digest"] == TAC
+
+
+def test_command_with_standard_input() -> None:
+    done = run("-", given=phone().encode())
+    assert done.returncode == 0
+    assert TAC.encode() in done.stdout
+    assert b"names no phone" in done.stdout
+
+
+def test_command_with_nothing_to_show(tmp_path: Path) -> None:
+    done = run(str(tmp_path))
+    assert done.returncode == 0
+    assert b"no cnf file found" in done.stderr

@@ -1,0 +1,153 @@
+"""Protects `certhash hash`: what a user types and reads, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TAC = "fZ2xQHMBcWj/fSoNs5IkPbA2Pt8="
+THUMBPRINT = "7D9DB14073017168FF7D2A0DB392243DB0363EDF"
+
+
+def run(*arguments: str, given: bytes = b"", folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "certhash", "hash", *arguments],
+        input=given,
+        capture_output=True,
+        check=False,
+        cwd=folder,
+    )
+    assert b"Traceback" not in done.stderr
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate made by openssl, in PEM and DER."""
+    folder = tmp_path_factory.mktemp("certificates")
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            "key.pem",
+            "-out",
+            "cert.pem",
+            "-subj",
+            "/O=Example/CN=CME head-end",
+            "-days",
+            "30",
+        ],
+        cwd=folder,
+        capture_output=True,
+        check=True,
+    )
+    subprocess.run(
+        ["openssl", "x509", "-in", "cert.pem", "-outform", "der", "-out", "cert.cer"], cwd=folder, check=True
+    )
+    return folder
+
+
+def fingerprint(folder: Path, algorithm: str = "sha1") -> str:
+    done = subprocess.run(
+        ["openssl", "x509", "-in", "cert.pem", "-noout", "-fingerprint", f"-{algorithm}"],
+        cwd=folder,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return done.stdout
+
+
+def test_thumbprint_to_base64_and_back() -> None:
+    for text in (TAC, THUMBPRINT, "\u200e7d 9d b1 40 73 01 71 68 ff 7d 2a 0d b3 92 24 3d b0 36 3e df"):
+        done = run(text)
+        assert done.returncode == 0
+        assert TAC in done.stdout
+        assert THUMBPRINT in done.stdout
+
+
+def test_certificate_files(folder: Path) -> None:
+    done = run("cert.cer", "cert.pem", folder=folder)
+    wanted = fingerprint(folder).partition("=")[2].strip().replace(":", "")
+    assert done.returncode == 0
+    assert done.stdout.count(f"thumbprint  {wanted}\n") == 2
+    assert "CN=CME head-end" in done.stdout
+    # The Base64 that is printed for the file is the one that is printed for openssl's fingerprint of it.
+    same = run(given=fingerprint(folder).encode())
+    base64_line = next(line for line in same.stdout.splitlines() if "certHash" in line)
+    assert base64_line in done.stdout
+
+
+def test_sha256_of_a_certificate(folder: Path) -> None:
+    sha256 = run("-", given=fingerprint(folder, "sha256").encode()).stdout
+    value = next(line.split()[1] for line in sha256.splitlines() if "certHash" in line)
+    assert value in run("cert.pem", folder=folder).stdout
+
+
+def test_standard_input(folder: Path) -> None:
+    done = run("-", given=(folder / "cert.cer").read_bytes())
+    assert done.returncode == 0
+    assert "CN=CME head-end" in done.stdout
+    wrapped = run(given=b"7d9db14073017168\nff7d2a0db392243d\nb0363edf\n")
+    assert TAC in wrapped.stdout
+    each = run(given=f"{TAC}\n{'00' * 20}\n".encode())
+    assert each.stdout.count("certHash") == 2
+
+
+def test_one_bad_argument_leaves_the_others(folder: Path) -> None:
+    done = run("nothing-here.cer", TAC, "key.pem", ".", folder=folder)
+    assert done.returncode == 2
+    assert TAC in done.stdout
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("certhash: nothing-here.cer: there is no such file")
+    assert lines[1] == "certhash: key.pem: it is a private key, not a certificate"
+    assert lines[2].startswith("certhash: .: it is a folder")
+
+
+def test_file_wins_over_hash(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / THUMBPRINT).write_bytes((folder / "cert.cer").read_bytes())
+    done = run(THUMBPRINT, folder=tmp_path)
+    assert "CN=CME head-end" in done.stdout
+    assert TAC not in done.stdout
+
+
+def test_json(folder: Path) -> None:
+    entries = json.loads(run("--json", TAC, "cert.pem", folder=folder).stdout)
+    assert entries[0]["base64"] == TAC
+    assert entries[0]["thumbprint"] == THUMBPRINT
+    assert entries[1]["subject"] == "CN=CME head-end,O=Example"
+
+
+def test_pipe_and_large_file_are_refused(tmp_path: Path) -> None:
+    subprocess.run(["mkfifo", "pipe.cer"], cwd=tmp_path, check=True)
+    with (tmp_path / "large.cer").open("wb") as file:
+        file.truncate(200 * 1024 * 1024)
+    done = run("pipe.cer", "large.cer", folder=tmp_path)
+    assert done.returncode == 2
+    assert "pipe.cer: it is a pipe" in done.stderr
+    assert "large.cer: it is larger than" in done.stderr
+
+
+def test_hash_needs_no_heavy_import() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "certhash", "hash", TAC],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "certhash.digest" in imported
+    assert not imported & {"cryptography", "lxml", "msgspec", "numpy", "pyshark", "rich"}
