@@ -59,7 +59,7 @@ def read_source(path: str, data: bytes) -> Sources:
     Raises:
         ValueError: it is nothing that is read here, or something that is and is damaged.
     """
-    if is_cnf_name(path) or b"<device" in data[:_SNIFFED] or signed.is_signed(data):
+    if is_cnf_name(path) or b"<device" in data[:_SNIFFED] or _is_signed_cnf(data):
         cnf = read_phone_xml("standard input" if path == STANDARD_INPUT else path, data, path)
         return Sources((cnf,), (), tuple(problems_of(cnf)))
     pasted = None if is_der(data) else read_pasted(decode_text(data), path)
@@ -74,6 +74,14 @@ def read_source(path: str, data: bytes) -> Sources:
     return Sources(
         (), tuple(KnownCertificate(path, None, None, None, sha1(der), der) for der in certificates)
     )
+
+
+def _is_signed_cnf(data: bytes) -> bool:
+    """Tell a signed cnf file from the lists of trusted certificates (``.tlv``), which have the same header."""
+    try:
+        return signed.is_signed(data) and is_cnf_name(signed.unwrap(data).name or "")
+    except ValueError:
+        return False
 
 
 def _claims(path: str) -> bool:
