@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from certhash.certfile import NoCertificateError, certificates_in, decode_text, is_der
 from certhash.cnf import signed
+from certhash.cnf.fetch import fetch, is_address
 from certhash.cnf.pasted import read_pasted
 from certhash.cnf.phone_xml import is_cnf_name, problems_of, read_phone_xml
 from certhash.digest import sha1
@@ -27,7 +28,7 @@ _SNIFFED = 4096
 
 
 def read(paths: Iterable[str]) -> Sources:
-    """Read all cnf files, configurations and certificate files there are in files and folders; never raises.
+    """Read the cnf files, configurations and certificates of files, folders and addresses; never raises.
 
     A path that was named must be usable; in a folder, a file that is nothing of the kind is passed over
     unless its name claims that it is a phone's config or a certificate.
@@ -41,7 +42,8 @@ def read(paths: Iterable[str]) -> Sources:
                     raise ValueError(unusable)  # noqa: TRY301 - all reasons are reported in one place
                 if not (named or is_cnf_name(path) or _may_be_read_here(path)):
                     continue
-                found.append(read_source(path, read_small_file(path)))
+                content = fetch(path) if is_address(path) else read_small_file(path)
+                found.append(read_source(path, content))
             except ValueError as error:
                 passed_over = isinstance(error, NoCertificateError) or unusable
                 if named or _claims(path) or not passed_over or unusable == NOT_PERMITTED:
@@ -77,7 +79,7 @@ def read_source(path: str, data: bytes) -> Sources:
 
 
 def _is_signed_cnf(data: bytes) -> bool:
-    """Tell a signed cnf file from the lists of trusted certificates (``.tlv``), which have the same header."""
+    """List files, whether each was named, and why one cannot be read; none twice, so that loops end."""
     try:
         return signed.is_signed(data) and is_cnf_name(signed.unwrap(data).name or "")
     except ValueError:
@@ -95,8 +97,8 @@ def _may_be_read_here(path: str) -> bool:
 
 
 def _walk(given: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, bool, str]]:
-    """List the files, whether each was named, and why it cannot be read; nothing twice, so that loops end."""
-    if given == STANDARD_INPUT:
+    """List files, whether each was named, why it cannot be read; nothing twice, so that loops end."""
+    if given == STANDARD_INPUT or is_address(given):
         yield given, True, ""
         return
     folders = [given]
