@@ -79,7 +79,7 @@ def read_source(path: str, data: bytes) -> Sources:
 
 
 def _is_signed_cnf(data: bytes) -> bool:
-    """List files, whether each was named, and why one cannot be read; none twice, so that loops end."""
+    """Tell a signed cnf file from lists of trusted certificates (``.tlv``), which have the same header."""
     try:
         return signed.is_signed(data) and is_cnf_name(signed.unwrap(data).name or "")
     except ValueError:
