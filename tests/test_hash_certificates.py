@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime as dt
+import itertools
 import subprocess
 import textwrap
 from typing import TYPE_CHECKING
@@ -145,6 +146,7 @@ def private(form: serialization.PrivateFormat, password: bytes = b"") -> bytes:
         ((pem(ROOT) + pem(LEAF).replace("MII", "M*I")).encode(), "damaged"),
         (LEAF.hex()[:-1].encode(), "cut short"),
     ],
+    ids=itertools.count(),  # the keys differ in every process that runs tests
 )
 def test_what_is_no_certificate_is_named(data: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]+$") as refusal:
@@ -183,7 +185,7 @@ def test_details_are_what_openssl_prints(tmp_path: Path) -> None:
 
 
 def test_names_are_alternative_names_else_the_common_name() -> None:
-    import ipaddress  # noqa: PLC0415
+    import ipaddress
 
     assert details(make("vpn.example")).names == ("vpn.example",)
     both = make(

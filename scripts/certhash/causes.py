@@ -285,8 +285,9 @@ HIDDEN: dict[str, Topic] = {
         ("Give the keys that the client or the server logged:", "  certhash audit CAPTURE --keylog FILE"),
     ),
     "packets-missing": Topic(
-        "packets are missing",
-        "Segments of the handshake are not in the capture, so its messages cannot be put together.",
+        "packets are missing or out of order",
+        "Parts of the handshake are not in the capture, or in an order in which tshark does not put its messages"
+        " together.",
         "TCP sequence numbers or DTLS fragments leave a gap.",
         ("Capture closer to the phone or the head-end, and see whether the capture program reports drops.",),
     ),

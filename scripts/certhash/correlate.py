@@ -13,6 +13,8 @@ import base64
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from certhash import document
 from certhash.certificate import details
 from certhash.diagnose import Case, Decision, diagnose
@@ -82,8 +84,8 @@ def correlate(
 def _in_force(cnf_files: Sequence[CnfFile]) -> tuple[list[CnfFile], list[CnfFile]]:
     """Part the files that say what a device expects now from those that a later fetch replaced.
 
-    A copy in a folder that says the same as what the phone fetched last is one expectation; a copy that says
-    otherwise stays beside it, with a warning: one of the two is stale.
+    What the phone was seen to fetch last is what it expects. A copy in a folder that says the same stands for
+    it; one that says otherwise is stale, or was never fetched, and the expectation warns of it.
     """
     files: dict[str, list[CnfFile]] = defaultdict(list)
     fetched: dict[str, list[CnfFile]] = defaultdict(list)
@@ -96,14 +98,10 @@ def _in_force(cnf_files: Sequence[CnfFile]) -> tuple[list[CnfFile], list[CnfFile
         if fetched[device]:
             *older, newest = sorted(fetched[device], key=lambda c: c.fetch.time if c.fetch else 0)
             superseded += older
-            same = [c for c in copies if _says(c) == _says(newest)]
-            for copy in copies:
-                if copy in same:
-                    current.append(_replace(copy, fetch=newest.fetch))
-                else:
-                    current.append(_warned(copy, _stale_copy(newest)))
-            if not same:
-                current.append(newest)
+            same = next((c for c in copies if _says(c) == _says(newest)), None)
+            warnings = tuple(_differs(c, newest) for c in copies if c is not same)
+            in_force = newest if same is None else replace(same, fetch=newest.fetch)
+            current.append(replace(in_force, warnings=(*in_force.warnings, *warnings)))
         else:
             current += copies
     return current, superseded
@@ -122,22 +120,13 @@ def _says(cnf: CnfFile) -> object:
     return tuple(u.value for u in cnf.group.urls), hashes, cnf.group.host_id_check, cnf.group.hash_algorithm
 
 
-def _stale_copy(newest: CnfFile) -> str:
+def _differs(copy: CnfFile, newest: CnfFile) -> str:
     assert newest.fetch is not None  # noqa: S101 - only fetched files are passed
+    hashes = ", ".join(h.value for h in copy.group.hashes) if copy.group else "nothing that can be read"
     return (
-        f"this copy is not what the phone fetched last: in {newest.fetch.capture}, frame "
-        f"{newest.fetch.frame}, {iso(newest.fetch.time)}, it was given another file"
+        f"{copy.source} is not what the phone fetched last (in {newest.fetch.capture}, frame "
+        f"{newest.fetch.frame}, {iso(newest.fetch.time)}): it lists {hashes}; one of the two is stale"
     )
-
-
-def _replace(cnf: CnfFile, **changes: object) -> CnfFile:
-    from msgspec.structs import replace
-
-    return replace(cnf, **changes)
-
-
-def _warned(cnf: CnfFile, warning: str) -> CnfFile:
-    return _replace(cnf, warnings=(*cnf.warnings, warning))
 
 
 def _told(
@@ -230,21 +219,24 @@ def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decisi
 def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
     if not handshakes:
         return Decision("unseen", None, None, None)
-    unanswered: Decision | None = None
+    refused: Decision | None = None  # newer than what decides: a refusal of a certificate that cannot be seen
+    carried: Decision | None = None  # newer than what decides: a hash was carried, and nobody answered
     for seen in reversed(handshakes):
+        concerns = seen.rejection is not None and _concerns(seen, told, evidence)
         if not seen.chain:
+            refused = refused or (Decision("unverifiable", seen, None, None) if concerns else None)
             continue
         found = carries(seen, told.group)
         if found is None:
             # An older certificate that differs says nothing against a newer one that does not.
-            return unanswered or Decision("mismatch", seen, None, None)
-        certificate, expected = found
-        if seen.rejection is not None and _concerns(seen, told, evidence):
-            return unanswered or Decision("rejected", seen, certificate, expected)
+            return carried or Decision("mismatch", seen, None, None)
+        if concerns:
+            rejected = Decision("rejected", seen, *found)
+            return rejected if carried is None or carried.certificate is found[0] else carried
         if seen.rejection is None and seen.handshake.client_proceeded:
-            return Decision("match", seen, certificate, expected)
-        unanswered = unanswered or Decision("unverifiable", seen, certificate, expected)
-    return unanswered or Decision("unverifiable", handshakes[-1], None, None)
+            return refused or Decision("match", seen, *found)
+        carried = carried or Decision("unverifiable", seen, *found)
+    return carried or refused or Decision("unverifiable", handshakes[-1], None, None)
 
 
 def _concerns(seen: Seen, told: Told, evidence: Evidence) -> bool:

@@ -131,11 +131,13 @@ def _stale_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
     """The certificate is one that this head-end itself presented, at another time."""
     if expected is None or not expected.digest:
         return None
-    having = [s for s in case.handshakes if _has(s, expected)]
+    address = case.seen.handshake.server.address
+    here = [s for s in case.handshakes if s.chain and s.handshake.server.address == address]
+    having = [s for s in here if _has(s, expected)]
     if not having:
         return None
     last = having[-1]
-    first_other = next((s for s in case.handshakes if s.order > last.order and s.chain), case.seen)
+    first_other = next((s for s in here if s.order > last.order), case.seen)
     return Diagnosis(
         "stale-hash",
         f"{_name(expected)} is of the certificate that this head-end presented until {_when(last)} "
@@ -149,7 +151,7 @@ def _other_head_end(case: Case, expected: ExpectedHash | None) -> Diagnosis | No
     """The certificate is one that another server presents, or is configured to."""
     if expected is None or not expected.digest:
         return None
-    # This head-end never presented it: then the hash would be called stale.
+    # This address never presented it, or the hash would be called stale.
     other = case.evidence.presenters.get(expected.digest)
     if other:
         return Diagnosis(
@@ -226,9 +228,9 @@ def _malformed_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | No
 
 _MISMATCH_RULES: tuple[Callable[[Case, ExpectedHash | None], Diagnosis | None], ...] = (
     _stale_hash,
+    _issuer_hash,
     _other_head_end,
     _wrong_input,
-    _issuer_hash,
     _malformed_hash,
 )
 
@@ -289,6 +291,12 @@ def _unverifiable(case: Case) -> Diagnosis:
     listed = "; ".join(f"{count} x {HIDDEN[reason].title}" for reason, count in sorted(reasons.items()))
     advice = next((HIDDEN[r].advice for r in reasons if HIDDEN[r].advice), VERDICTS["unverifiable"].advice)
     handshakes = f"{len(case.handshakes)} handshake{'s' if len(case.handshakes) > 1 else ''}"
+    if case.seen.rejection is not None:
+        explanation = (
+            f"A certificate that cannot be seen ({HIDDEN[case.seen.handshake.hidden or 'incomplete'].title}) was "
+            f"refused in {_place(case.seen)}.{_refusal(case)}"
+        )
+        return Diagnosis(None, explanation, advice)
     explanation = (
         f"{handshakes} with this head-end, the newest in {_place(case.seen)}, and the server's certificate "
         f"is seen in none: {listed}."

@@ -169,6 +169,9 @@ class VpnGroup(Struct, frozen=True):
     """None where the file does not say (CME's and CUCM's default is on)."""
     hash_algorithm: str | None
     """The text of ``hashAlg``; only ``0`` was ever seen, beside SHA-1."""
+    unresolved: tuple[str, ...] = ()
+    """From a configuration: the ``vpn-trustpoint`` lines whose certificate is not in it. The list of hashes
+    is then not complete, and that none of them matches proves nothing."""
 
 
 class Fetch(Struct, frozen=True):

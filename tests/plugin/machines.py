@@ -1,7 +1,8 @@
-"""The places where the plugin is tested: this machine's tshark, and Debian 13's with Lua 5.4 in a tree of its own.
+"""The places where the plugin is tested: this machine's tshark, and Debian 13's with Lua 5.4.
 
-In both, tshark runs as an unprivileged user: from version 4.4 on it loads no Lua for root.  Each test session has a folder
-in each place that this user may read, with a copy of the plugin, and a home folder without any configuration.
+In both, tshark runs as an unprivileged user: from version 4.4 on it loads no Lua for root.  Each test session
+has a folder in each place that this user may read, with a copy of the plugin, and a home folder without any
+configuration.
 """
 
 from __future__ import annotations

@@ -12,6 +12,6 @@ to look at one while working on it; the committed sets are only ever recorded wh
 certificates are made anew each time and every file of a set depends on them.
 
 Needs the Debian packages ``wireshark-common`` (dumpcap, editcap), ``iproute2``, ``ethtool``, ``openssl``,
-``tftpd-hpa``, ``tftp-hpa``, ``curl``, ``ocserv``, ``openconnect``, ``gnutls-bin`` and ``dnsmasq-base``, and the
-Python packages ``cryptography`` and ``tlslite-ng``. No private key leaves the temporary folder of a run.
+``tftpd-hpa``, ``tftp-hpa``, ``curl``, ``ocserv``, ``openconnect``, ``gnutls-bin`` and ``dnsmasq-base``, and
+the Python packages ``cryptography`` and ``tlslite-ng``. No private key leaves the temporary folder of a run.
 """

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 
 from tests.recorder import network
 from tests.recorder.causes import CAUSES
+from tests.recorder.hiding import HIDING
+from tests.recorder.papers import PAPERS
 from tests.recorder.samples import SAMPLES
 from tests.recorder.stage import Stage
+from tests.recorder.ways import WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 TOP = Path(__file__).resolve().parents[2]
 
-SETS = {"captures": SAMPLES, "tests/captures": CAUSES}
+SETS = {"captures": SAMPLES, "tests/captures": (*CAUSES, *HIDING, *WAYS, *PAPERS)}
 
 
 def main() -> int:

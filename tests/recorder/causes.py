@@ -8,7 +8,6 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from tests.recorder import certificates, frames, phone_files, servers
 from tests.recorder.visits import numbered, told, visit
 
@@ -103,7 +102,9 @@ def issuer_hash(stage: Stage) -> None:
     phone = numbered(40)
     phone.alert = 48
     told(stage, phone, root)
-    stage.cnf("Example-Root-CA-40.pem", certificates.pem(root.certificate).encode(), note="a certificate file")
+    stage.cnf(
+        "Example-Root-CA-40.pem", certificates.pem(root.certificate).encode(), note="a certificate file"
+    )
     with stage.cable(phone):
         caught, connection = visit(stage, phone, identity)
     shown = stage.handshake(connection, "mismatch", served=[identity.certificate], devices=[phone])
@@ -114,8 +115,8 @@ def issuer_hash(stage: Stage) -> None:
 def issuer_elsewhere(stage: Stage) -> None:
     """``issuer-hash`` from captures alone: another head-end sends the root; and the near miss beside it.
 
-    The third head-end's certificate comes from a root of the same name with another key: what signed it is not
-    what the hash is of, so only ``other-head-end`` is true there.
+    The third head-end's certificate comes from a root of the same name with another key: the hash is not of
+    what signed it, so only ``other-head-end`` is true there.
     """
     root, namesake = (certificates.authority("Example Root CA 41") for _ in range(2))
     alone = certificates.server("vpn41.example.com", by=root)
@@ -139,10 +140,16 @@ def issuer_elsewhere(stage: Stage) -> None:
         stage.handshake(connections[1], "mismatch", served=[alone.certificate], devices=[phone]),
         stage.handshake(connections[2], "mismatch", served=[stranger.certificate], devices=[other]),
     ]
-    stage.save("issuer-elsewhere.pcapng", caught, shown, note="another head-end sends the root that is hashed")
+    stage.save(
+        "issuer-elsewhere.pcapng", caught, shown, note="another head-end sends the root that is hashed"
+    )
     stage.expect(phone, f"cnf/{phone.file}", "mismatch", "issuer-hash")
     stage.expect(
-        other, f"cnf/{other.file}", "mismatch", "other-head-end", note="the issuer has this name, not this key"
+        other,
+        f"cnf/{other.file}",
+        "mismatch",
+        "other-head-end",
+        note="the issuer has this name, not this key",
     )
 
 
@@ -178,7 +185,9 @@ def wrong_input(stage: Stage) -> None:
         told_wrong.append(wrong)
     unknown = numbered(56, head_end=48)
     told(stage, unknown, certificates.server("nowhere.example.com"))
-    stage.expect(unknown, f"cnf/{unknown.file}", "mismatch", "unknown-certificate", note="of no certificate seen")
+    stage.expect(
+        unknown, f"cnf/{unknown.file}", "mismatch", "unknown-certificate", note="of no certificate seen"
+    )
     stage.expect(phone, f"cnf/{phone.file}", "match", note="blanks and line ends around the hash")
     devices = [phone, *told_wrong, unknown]
     shown = stage.handshake(connection, "match", served=[identity.certificate], devices=devices)
@@ -210,10 +219,15 @@ def malformed_hash(stage: Stage) -> None:
 
 
 def host_id(stage: Stage) -> None:
-    """``host-id``: a wildcard does not count as the name. Beside it, three that must not be blamed on names."""
+    """``host-id``: a wildcard does not count as the name. Beside it, three not to be blamed on names."""
     wildcard = certificates.server("any.example.com", names=("*.example.com",))
     _refusal(
-        stage, numbered(64, url="https://vpn64.example.com/phone"), wildcard, "host-id-wildcard", "host-id", check_host=True
+        stage,
+        numbered(64, url="https://vpn64.example.com/phone"),
+        wildcard,
+        "host-id-wildcard",
+        "host-id",
+        check_host=True,
     )
     named = certificates.server("vpn65.example.com", names=("vpn65.example.com",))
     phone = numbered(65, url="https://vpn65.example.com/phone")
@@ -261,7 +275,9 @@ def alert_only(stage: Stage) -> None:
     """``alert-only``: the hash matches and the phone says unknown_ca, as one firmware of the 8800 does."""
     phone = numbered(72)
     phone.refuse, phone.alert = True, 48
-    _refusal(stage, phone, certificates.server("alert.example.com"), "alert-only", "alert-only", check_host=False)
+    _refusal(
+        stage, phone, certificates.server("alert.example.com"), "alert-only", "alert-only", check_host=False
+    )
 
 
 def unknown_client(stage: Stage) -> None:
@@ -274,7 +290,9 @@ def unknown_client(stage: Stage) -> None:
         caught, connection = visit(stage, wrong, identity)
     shown = stage.handshake(connection, "rejected", served=[identity.certificate], devices=[right, wrong])
     stage.save("unknown-client.pcapng", caught, [shown], note="whose alert this is cannot be told")
-    stage.expect(right, f"cnf/{right.file}", "rejected", "alert-only", note="the alert may be another phone's")
+    stage.expect(
+        right, f"cnf/{right.file}", "rejected", "alert-only", note="the alert may be another phone's"
+    )
     stage.expect(wrong, f"cnf/{wrong.file}", "mismatch", "unknown-certificate")
 
 
@@ -294,9 +312,11 @@ def known_client(stage: Stage) -> None:
         ):
             wrong.fetch_over_tftp("192.0.2.5", stage.work)
             connection = wrong.connect()
-    shown = stage.handshake(connection, None, served=[identity.certificate], devices=[wrong])
+    shown = stage.handshake(connection, None, served=[identity.certificate], devices=[right, wrong])
     fetched = stage.download(wrong.file, content, "tftp", wrong, "192.0.2.5")
-    stage.save("known-client.pcapng", caught, [shown], downloads=[fetched], note="whose alert this is can be told")
+    stage.save(
+        "known-client.pcapng", caught, [shown], downloads=[fetched], note="whose alert this is can be told"
+    )
     stage.expect(right, f"cnf/{right.file}", "match")
     stage.expect(wrong, "known-client.pcapng", "mismatch", "unknown-certificate")
 
@@ -324,14 +344,22 @@ def client_certificate(stage: Stage) -> None:
             accepted, "match", served=[identity.certificate], own=[own.certificate], devices=[phone, confused]
         ),
         stage.handshake(
-            refused, "match", served=[identity.certificate], own=[refused_one.certificate], devices=[turned_away]
+            refused,
+            "match",
+            served=[identity.certificate],
+            own=[refused_one.certificate],
+            devices=[turned_away],
         ),
     ]
     note = "the phone's own certificate is sent as well; the second head-end refuses it"
     stage.save("client-certificate.pcapng", [*caught, *more], shown, note=note)
     stage.expect(phone, f"cnf/{phone.file}", "match")
     stage.expect(
-        confused, f"cnf/{confused.file}", "mismatch", "unknown-certificate", note="the hash is of a phone's certificate"
+        confused,
+        f"cnf/{confused.file}",
+        "mismatch",
+        "unknown-certificate",
+        note="the hash is of a phone's certificate",
     )
     stage.expect(turned_away, f"cnf/{turned_away.file}", "match", note="the alert is the server's")
 
@@ -384,7 +412,9 @@ def _refusal(  # noqa: PLR0913 - what is refused, and what must be said of it
         devices=[phone],
         server_name=host if "example" in host else None,
     )
-    stage.save(f"{name}.pcapng", caught, [shown], note=f"refused with alert {phone.alert} although the hash matches")
+    stage.save(
+        f"{name}.pcapng", caught, [shown], note=f"refused with alert {phone.alert} although the hash matches"
+    )
     stage.expect(phone, f"cnf/{phone.file}", "rejected", cause)
 
 

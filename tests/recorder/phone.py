@@ -6,24 +6,25 @@ import base64
 import hashlib
 import re
 import socket
+import struct
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from tests.recorder import certificates, datagrams, network
 from tlslite.api import X509, HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
 from tlslite.constants import AlertDescription
 from tlslite.errors import TLSLocalAlert, TLSRemoteAlert
+
+from tests.recorder import certificates, datagrams, network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tlslite.session import Session
-
     from tests.recorder.certificates import Identity
+    from tlslite.session import Session
 
 TLS_1_0, TLS_1_2, TLS_1_3 = (3, 1), (3, 3), (3, 4)
 _ALERTS = {42: "bad_certificate", 46: "certificate_unknown", 48: "unknown_ca"}
@@ -48,8 +49,9 @@ class Connection:
 class Phone:
     """One phone: its name is ``SEP`` and its MAC address, as in the name of its configuration file.
 
-    ``hashes`` and ``check_host`` are what it read from that file. ``refuse`` makes it send the alert although a
-    hash matches, for the rejections whose reason is not in the certificate.
+    ``hashes`` and ``check_host`` are what it read from that file. ``refuse`` makes it send the alert although
+    a hash matches, for the rejections whose reason is not in the certificate. ``sends_name`` puts the URL's
+    host name into the ClientHello (SNI).
     """
 
     name: str
@@ -60,7 +62,7 @@ class Phone:
     version: tuple[int, int] = TLS_1_0
     alert: int = AlertDescription.bad_certificate
     refuse: bool = False
-    _text: str = field(default="", repr=False)
+    sends_name: bool = True
 
     @property
     def file(self) -> str:
@@ -99,6 +101,15 @@ class Phone:
         self.check_host = _elements(text, "enableHostIDCheck") == ["1"]
         return content
 
+    def resolve(self, name: str, server: str) -> None:
+        """Ask a name server for the addresses of a name, and wait for the answer."""
+        labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+        question = struct.pack(">6H", 4711, 0x0100, 1, 0, 0, 0) + labels + struct.pack(">BHH", 0, 1, 1)
+        with network.datagram_socket(network.PHONES, (self.address, 0)) as line:
+            line.settimeout(5)
+            line.sendto(question, (server, 53))
+            line.recv(512)
+
     def connect(
         self,
         *,
@@ -130,7 +141,7 @@ class Phone:
                     *(_own(own) if own else ()),
                     session=session,
                     settings=self._settings(),
-                    serverName=host if re.search("[g-z]", host) else None,
+                    serverName=host if self.sends_name and re.search("[g-z]", host) else None,
                 )
                 tls.write(f"GET {parts.path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
                 tls.read(min=1, max=4096)
@@ -160,9 +171,7 @@ class Phone:
             presented, alert = datagrams.connect(
                 line, version, lambda chain: self.trusts(chain, host), self.alert
             )
-        return Connection(
-            (self.address, own_port), (host, 443), version, presented, alert, transport="udp"
-        )
+        return Connection((self.address, own_port), (host, 443), version, presented, alert, transport="udp")
 
     def trusts(self, presented: tuple[bytes, ...], host: str) -> bool:
         """Tell whether one of the hashes is of one of the certificates, and no check stands against it."""
@@ -201,7 +210,9 @@ class _Handshake(TLSConnection):  # type: ignore[misc]
 def _own(identity: Identity) -> tuple[X509CertChain, Any]:
     """Return certificate and key in tlslite's types."""
     certificate = X509().parse(certificates.pem(identity.certificate))
-    return X509CertChain([certificate]), parsePEMKey(certificates.private_pem(identity).decode(), private=True)
+    return X509CertChain([certificate]), parsePEMKey(
+        certificates.private_pem(identity).decode(), private=True
+    )
 
 
 def _elements(text: str, name: str) -> list[str]:

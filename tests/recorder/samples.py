@@ -7,7 +7,8 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.recorder import certificates, frames, network, phone_files, servers
+
+from tests.recorder import certificates, datagrams, frames, network, phone_files, servers
 from tests.recorder.phone import TLS_1_2, TLS_1_3, Connection, Phone
 
 if TYPE_CHECKING:
@@ -158,16 +159,11 @@ def anyconnect(stage: Stage) -> None:
     identity = certificates.server("asa.example.com", by=root, names=("asa.example.com", "203.0.113.70"))
     phone.hashes = (certificates.cert_hash(identity),)
     stage.cnf(phone.file, phone_files.cucm(phone_files.vpn_group([phone.url], phone.hashes)))
-    with (
-        stage.cable(phone),
-        servers.anyconnect(identity, "203.0.113.70", stage.work, chain=(root.certificate,), legacy=True),
-        stage.recording() as caught,
-    ):
-        openconnect(stage, phone, identity, "--dtls-ciphers=AES128-SHA")
-    tunnel, datagrams = connections(caught, phone, TLS_1_2)
+    with stage.cable(phone):
+        caught, tunnel, channel = anyconnect_session(stage, phone, identity, datagrams.EARLY, resumed=True)
     shown = [
         stage.handshake(tunnel, "match", served=[identity.certificate, root.certificate], devices=[phone]),
-        stage.handshake(datagrams, "unverifiable", devices=[phone], hidden="resumed"),
+        stage.handshake(channel, "unverifiable", devices=[phone], hidden="resumed"),
     ]
     stage.save(
         "anyconnect.pcapng", caught, shown, note="ocserv and openconnect; TLS 1.2, then DTLS version 0x0100"
@@ -269,6 +265,29 @@ SAMPLES: tuple[Callable[[Stage], None], ...] = (
 )
 
 
+def anyconnect_session(
+    stage: Stage, phone: Phone, identity: Identity, version: tuple[int, int], *, resumed: bool
+) -> tuple[list[frames.Frame], Connection, Connection]:
+    """Record ocserv and openconnect until the DTLS channel stands; return its two connections as well.
+
+    The early DTLS resumes what the TLS session agreed on; later versions take a pre-shared key from it.
+    """
+    address = phone.url.split("/")[2]
+    early = version == datagrams.EARLY
+    with (
+        servers.anyconnect(identity, address, stage.work, chain=identity.above, early_dtls=early),
+        stage.recording() as caught,
+    ):
+        openconnect(stage, phone, identity, *(["--dtls-ciphers=AES128-SHA"] if early else []))
+    # openconnect does not tell its ports: they are those of the first packets to port 443
+    ports = {frame.protocol: frame.ports[0] for frame in reversed(caught) if frame.ports[1] == 443}
+    tunnel = Connection((phone.address, ports[6]), (address, 443), TLS_1_2, (), None)
+    channel = Connection(
+        (phone.address, ports[17]), (address, 443), version, (), None, resumed=resumed, transport="udp"
+    )
+    return caught, tunnel, channel
+
+
 def openconnect(stage: Stage, phone: Phone, identity: Identity, *options: str) -> None:
     """Log in with openconnect, wait until its DTLS channel stands, and leave."""
     key = identity.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -296,19 +315,3 @@ def openconnect(stage: Stage, phone: Phone, identity: Identity, *options: str) -
             raise RuntimeError(f"openconnect: {log.read_text()}")
     finally:
         network.stop(client)
-
-
-def connections(
-    caught: list[frames.Frame], phone: Phone, version: tuple[int, int]
-) -> tuple[Connection, Connection]:
-    """Find the ports of openconnect's TLS and DTLS connections, which it does not tell, among the frames."""
-    ports = {
-        frame.protocol: frame.ports[0]
-        for frame in reversed(caught)
-        if frame.payload and frame.ports[1] == 443
-    }
-    server = ("203.0.113.70", 443)
-    return (
-        Connection((phone.address, ports[6]), server, version, (), None),
-        Connection((phone.address, ports[17]), server, (1, 0), (), None, resumed=True, transport="udp"),
-    )

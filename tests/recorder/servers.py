@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography.x509 import Certificate
+
     from tests.recorder.certificates import Identity
 
 USER, PASSWORD = "phone", "secret"
@@ -49,10 +50,12 @@ def head_end(  # noqa: PLR0913 - each is one property of a head-end
     port: int = 443,
     chain: tuple[Certificate, ...] = (),
     options: tuple[str, ...] = (),
+    answers: bool = True,
 ) -> Iterator[None]:
     """Run OpenSSL's s_server as a head-end that presents ``identity`` and then ``chain``.
 
-    ``protocol`` is s_server's option: tls1, tls1_2, tls1_3, dtls1, dtls1_2.
+    ``protocol`` is s_server's option: tls1, tls1_2, tls1_3, dtls1, dtls1_2. With
+    ``answers`` a request gets a short answer over TLS, and the connection ends.
     """
     certificate, key, above = certificates.write(identity, folder, chain)
     literal = f"[{address}]" if ":" in address else address
@@ -61,7 +64,7 @@ def head_end(  # noqa: PLR0913 - each is one property of a head-end
     if chain:
         command += ["-cert_chain", above]
     datagrams = protocol.startswith("dtls")
-    if not datagrams:
+    if answers and not datagrams:
         command += ["-WWW"]  # answer a request with a file or with "no such file", and close
     kind = "udp" if datagrams else "tcp"
     with _serving(kind, address, port, folder / "s_server.log", *command, *options, cwd=_empty(folder)):
@@ -91,13 +94,26 @@ def web(address: str, folder: Path, log: Path, port: int = 6970) -> Iterator[Non
 
 
 @contextmanager
+def dns(address: str, hosts: dict[str, tuple[str, ...]], folder: Path) -> Iterator[None]:
+    """Run dnsmasq as a resolver that knows these names and no others."""
+    table = folder / "hosts"
+    lines = [f"{address} {name}" for name, addresses in hosts.items() for address in addresses]
+    table.write_text("\n".join(lines) + "\n")
+    table.chmod(0o644)
+    command = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"]
+    command += ["--user=root", "--pid-file=", f"--addn-hosts={table}", f"--listen-address={address}"]
+    with _serving("udp", address, 53, folder / "dnsmasq.log", *command, "--bind-interfaces"):
+        yield
+
+
+@contextmanager
 def anyconnect(
     identity: Identity,
     address: str,
     folder: Path,
     *,
     chain: tuple[Certificate, ...] = (),
-    legacy: bool = False,
+    early_dtls: bool = False,
 ) -> Iterator[None]:
     """Run ocserv, an AnyConnect head-end, with one user (``USER``, ``PASSWORD``)."""
     certificate, key, above = certificates.write(identity, folder, chain)
@@ -128,7 +144,7 @@ device = vpns
 ipv4-network = 192.0.2.128
 ipv4-netmask = 255.255.255.192
 cisco-client-compat = true
-dtls-legacy = {"true" if legacy else "false"}
+dtls-legacy = {"true" if early_dtls else "false"}
 use-occtl = false
 pid-file = {folder}/ocserv.pid
 """

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from cryptography.x509 import Certificate
+
     from tests.recorder.phone import Connection, Phone
 
 FIRST_DAY = dt.datetime(2026, 3, 2, 9, tzinfo=dt.UTC)
@@ -65,6 +66,8 @@ class Handshake:
     verdict: str | None
     devices: list[str]
     hidden: str | None
+    asked: bool
+    answered: bool
 
 
 @dataclass
@@ -76,6 +79,8 @@ class Stage:
     captures: list[dict[str, Any]] = field(default_factory=list)
     expectations: list[dict[str, Any]] = field(default_factory=list)
     files: list[dict[str, Any]] = field(default_factory=list)
+    forms: list[dict[str, Any]] = field(default_factory=list)
+    papers: list[dict[str, Any]] = field(default_factory=list)
     work: Path = field(default_factory=Path)
 
     @contextmanager
@@ -105,6 +110,21 @@ class Stage:
             self.files.append({"path": f"cnf/{name}", "note": note})
         return path
 
+    def form(self, name: str, content: bytes, read: dict[str, Any]) -> None:
+        """Write a phone's file into ``forms/`` and note what must be read from it."""
+        self._put(f"forms/{name}", content)
+        self.forms.append({"path": f"forms/{name}", **read})
+
+    def paper(self, name: str, content: bytes, read: dict[str, Any]) -> None:
+        """Write what a CME or an ASA prints into ``config/`` and note what must be read from it."""
+        self._put(f"config/{name}", content)
+        self.papers.append({"path": f"config/{name}", **read})
+
+    def _put(self, name: str, content: bytes) -> None:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
     @staticmethod
     def download(name: str, content: bytes, protocol: str, phone: Phone, server: str) -> dict[str, Any]:
         """State a configuration file that a capture carries; ``protocol`` is tftp or http."""
@@ -121,13 +141,16 @@ class Stage:
         self,
         phone: Phone,
         source: str,
-        verdict: str,
+        verdict: str | None,
         cause: str | None = None,
         *,
         url: str = "",
         note: str = "",
     ) -> None:
-        """Note what the audit of the whole set must say about a device and one of its URLs."""
+        """Note what the audit of the whole set must say about a device and one of its URLs.
+
+        A verdict of ``None`` leaves it open: the note says what is known.
+        """
         self.expectations.append(
             {
                 "device": phone.name,
@@ -151,10 +174,13 @@ class Stage:
         devices: Iterable[Phone] = (),
         server_name: str | None = None,
         hidden: str | None = None,
+        asked: bool = True,
+        answered: bool = True,
     ) -> Handshake:
         """State a handshake from what the head-end was given to serve; the phone must have received the same.
 
         A handshake whose certificates cannot be seen names the reason as ``hidden``, and lists none.
+        ``asked`` and ``answered`` tell whether ClientHello and ServerHello are in the capture.
         """
         datagrams = connection.transport == "udp"
         if served and connection.presented:
@@ -178,6 +204,8 @@ class Stage:
             verdict=verdict,
             devices=[phone.name for phone in devices],
             hidden=hidden,
+            asked=asked,
+            answered=answered,
         )
 
     def save(  # noqa: PLR0913 - the keys of a capture
@@ -214,9 +242,24 @@ class Stage:
             }
         )
 
+    def with_keylog(self, name: str, handshakes: Sequence[Handshake], expectation: dict[str, str]) -> None:
+        """Note what the last capture shows to a reader that is given its file of keys."""
+        self.files.append({"path": name, "note": "the keys of one capture"})
+        self.captures[-1]["keylog"] = {
+            "path": name,
+            "handshakes": [asdict(entry) for entry in handshakes],
+            "expectation": expectation,
+        }
+
     def finish(self) -> None:
         """Write ``expected.json``."""
-        book = {"captures": self.captures, "files": self.files, "expectations": self.expectations}
+        book = {
+            "captures": self.captures,
+            "files": self.files,
+            "expectations": self.expectations,
+            "forms": self.forms,
+            "config": self.papers,
+        }
         text = json.dumps(book, indent=1, ensure_ascii=False)
         (self.folder / "expected.json").write_text(text + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The steps that most recordings are made of: a phone with a number, what it is told, its visit to a head-end."""
+"""The steps that most recordings are made of: a phone, what it is told, its visit to a head-end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cryptography.x509 import Certificate
-
     from tests.recorder.certificates import Identity
     from tests.recorder.frames import Frame
     from tests.recorder.phone import Connection
@@ -34,9 +33,13 @@ def numbered(number: int, head_end: int = 0, *, version: tuple[int, int] = TLS_1
     )
 
 
-def told(stage: Stage, phone: Phone, *expected: Identity | Certificate | str, check_host: bool = False) -> None:
+def told(
+    stage: Stage, phone: Phone, *expected: Identity | Certificate | str, check_host: bool = False
+) -> None:
     """Write the phone's file: these hashes, given as text or as the certificates they are of."""
-    phone.hashes = tuple(entry if isinstance(entry, str) else certificates.cert_hash(entry) for entry in expected)
+    phone.hashes = tuple(
+        entry if isinstance(entry, str) else certificates.cert_hash(entry) for entry in expected
+    )
     phone.check_host = check_host
     vpn = phone_files.vpn_group([phone.url], phone.hashes, check_host=check_host)
     stage.cnf(phone.file, phone_files.cme(vpn))

@@ -211,10 +211,10 @@ def _check_recovered(root: etree._Element, text: str, error: etree._LogEntry) ->
     """Refuse a damaged file whose vpnGroup may have been lost or torn in the repair."""
     where = f"line {error.line}: {visible(error.message.strip())}"
     text = _without_comments(text)
-    groups = re.findall(r"<vpnGroup\b.*?</vpnGroup\s*>|<vpnGroup\s*/>", text, re.DOTALL)
     opened = len(re.findall(r"<vpnGroup\b", text))
     found = sum(1 for _ in root.iter("{*}vpnGroup"))
-    if not opened == len(groups) == found or not all(map(_is_well_formed, groups)):
+    group = re.search(r"<vpnGroup\b.*?</vpnGroup\s*>|<vpnGroup\s*/>", text, re.DOTALL)
+    if opened != found or opened > 1 or (opened == 1 and not (group and _is_well_formed(group[0]))):
         raise ValueError(f"it is damaged or cut short within its vpnGroup ({where})")
     if not found and not re.search(r"</(?:device|Default)\s*>\s*$", text):
         raise ValueError(

@@ -53,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-j", "--jobs", type=_jobs, default=0, metavar="N", help="captures read at once (one a processor)"
     )
+    parser.add_argument(
+        "--no-carve",
+        dest="carve",
+        action="store_false",
+        help="hand tshark every packet, also those that no verdict can depend on",
+    )
     parser.add_argument("--tshark", metavar="PATH", help="the tshark to use (the one on the PATH)")
     report.add_output_arguments(parser)
 
@@ -66,7 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
     from certhash.capture.observe import Settings
 
     signal.signal(signal.SIGTERM, _interrupt)
-    settings = Settings(tshark.find(arguments.tshark), arguments.keylog, tuple(arguments.decode_as))
+    settings = Settings(
+        tshark.find(arguments.tshark), arguments.keylog, tuple(arguments.decode_as), arguments.carve
+    )
     request = Request(tuple(arguments.captures), tuple(arguments.cnf), settings, resolve, arguments.jobs)
     document = audit(
         request, lambda line: None if arguments.quiet else print(f"certhash: {line}", file=sys.stderr)

@@ -1,0 +1,533 @@
+"""Leave out of a capture what no verdict can depend on, before tshark dissects the rest.
+
+tshark needs some 15 microseconds a packet, and remembers each.  Most packets of an archive are application data, voice and bare
+acknowledgements.  ``carve`` reads a capture once and passes on everything but these, so that what tshark says of handshakes,
+certificates, alerts, names and file transfers is the same as for the whole capture:
+
+- What is not surely understood passes: other link types, tunnels, fragments, IPv6 extension headers, protocols not listed here.
+- The first packet of every direction of every flow passes, and every SYN, so tshark counts its streams as before.
+- Of TLS over TCP, records of application data are left out, and what comes after moves up (see ``streams``).
+- Acknowledgements without data pass only where they tell of data that was not captured: nothing else depends on them.
+- DTLS application data, RTP, and encrypted QUIC and ESP packets are left out one by one.
+
+With keys at hand, TLS, DTLS and QUIC pass whole, since decryption needs every record.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certhash.capture.flows import FlowTable
+from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, parse
+from certhash.capture.pcap import WINDOW, Ints, Readable, Records, Status, windows
+from certhash.capture.streams import (
+    APPLICATION_DATA,
+    HEADER,
+    LARGEST_RECORD,
+    LOST,
+    PLAIN,
+    SKIP,
+    Moved,
+    Stream,
+)
+
+
+class Carved(NamedTuple):
+    """What was read and what was passed on.
+
+    ``packets`` is how many packets the capture has, ``frames`` the number (1, 2...) in the capture of each packet passed on.
+    ``doubtful`` counts connections of which something was left out that might have mattered after all (a gap that was filled
+    megabytes later): then the capture is to be read again as a whole.
+    """
+
+    packets: int
+    frames: NDArray[np.uint32]
+    status: Status
+    error: str
+    bytes_read: int
+    doubtful: int
+
+    def frame(self, passed: int) -> int:
+        """Return the number in the capture of the n-th packet passed on (1, 2...)."""
+        beyond = passed - len(self.frames)
+        return int(self.frames[passed - 1]) if beyond <= 0 else self.packets + beyond
+
+
+def carve(
+    source: Readable, sink: Callable[[bytes | memoryview], object], *, keys: bool = False, window: int = WINDOW
+) -> Carved:
+    """Read a capture and hand to ``sink`` a smaller one of the same format.
+
+    The sink must use what it is given before it returns.  What is no pcap or pcapng file is passed on as it is.  Errors of the
+    source and of the sink pass through.  ``keys`` says that secrets are at hand with which TLS can be decrypted.
+    """
+    carver = _Carver(keys=keys)
+    status: Status = "complete"
+    error = ""
+    size = 0
+    for records in windows(source, window):
+        size += int(records.end[-1] - records.start[0])
+        sink(carver.window(records))
+        status, error = records.status, records.error
+    frames = np.concatenate([np.zeros(0, np.uint32), *carver.frames])
+    return Carved(carver.packets, frames, status, error, size, carver.doubtful)
+
+
+_DIRECTION = np.dtype(
+    [
+        ("state", "u1"),  # of its Stream, like the next four
+        ("reached", "u4"),
+        ("boundary", "u4"),
+        ("shift", "u4"),
+        ("stand", "u4"),
+        ("more", "?"),  # its Stream is kept as an object, since it has more to remember
+        ("seen", "?"),  # a packet of it has passed
+        ("paid", "?"),  # it has carried data
+        ("synced", "?"),  # TLS has been recognised in it
+        ("never", "?"),  # nothing of it may be left out
+        ("quic", "?"),  # it has carried a QUIC packet with a long header
+        ("opened", "?"),  # it has carried a SYN,
+        ("first", "u4"),  # with this sequence number
+        ("end", "u4"),  # the sequence number after its last packet
+        ("voice", "u8"),  # what stays the same in the RTP headers of a call, of its last packet (0: no RTP)
+        ("count", "u2"),  # the sequence number of that packet
+    ]
+)
+_ACK = 0x10
+_WORD = 0xFFFFFFFF
+_DTLS_HEADER = 13
+_DTLS = (0xFEFF, 0xFEFD, 0x0100)
+_QUIC = (0x00000001, 0x6B3343CF)
+_SIMPLE_HEADER = 12
+
+
+class _Lanes(NamedTuple):
+    """The packets of a window, of one protocol, grouped by direction and in order of arrival within each.
+
+    ``at`` are places in ``packets``; ``direction`` goes with it; ``opens`` marks the first of each group.
+    """
+
+    look: Window
+    packets: Packets
+    at: Ints
+    direction: Ints
+    opens: Bools
+
+    def previous(self, values: NDArray[np.generic], before: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return the value of the previous packet of the same direction, from ``before`` for the first in the window."""
+        earlier = np.empty_like(values)
+        earlier[1:] = values[:-1]
+        earlier[self.opens] = before[self.direction[self.opens]]
+        return earlier
+
+    def last(self) -> Bools:
+        """Mark the last of each group."""
+        return np.append(self.opens[1:], True)
+
+
+class _Carver:
+    """The state of one pass over a capture."""
+
+    def __init__(self, *, keys: bool) -> None:
+        self.packets = 0
+        self.frames: list[NDArray[np.uint32]] = []
+        self.doubtful = 0
+        self.keys = keys
+        self._seed = np.uint64(secrets.randbits(64))
+        self._flows = FlowTable()
+        self.known = np.zeros(1 << 12, _DIRECTION)
+        self._streams: dict[int, Stream] = {}
+
+    def window(self, records: Records) -> bytes | memoryview:
+        """Return what is left of a window, as bytes of a capture."""
+        look = Window(records.buffer)
+        parsed = parse(records, look, self._seed)
+        packets = parsed.packets
+        self.keys |= records.secrets
+        keep = np.ones(len(records.start), bool)
+        keep[parsed.esp_row] = False
+        moved: dict[int, list[Moved]] = {}
+        if len(packets.row):
+            direction = self._directions(packets)
+            self._fragments(parsed.fragment_key)
+            order = np.argsort(direction.astype(np.uint16), kind="stable")
+            if len(self.known) > 1 << 16:
+                order = order[np.argsort(direction[order] >> 16, kind="stable")]
+            is_tcp = packets.protocol[order] == TCP
+            for follow, chosen in ((self._tcp, order[is_tcp]), (self._udp, order[~is_tcp])):
+                if len(chosen):
+                    group = direction[chosen]
+                    lanes = _Lanes(look, packets, chosen, group, np.append(True, group[1:] != group[:-1]))
+                    follow(lanes, keep, moved)
+                    self.known["seen"][group] = True
+        return self._rest(records, packets, keep, moved)
+
+    # ------------------------------------------------------------------------------------------------------- flows
+
+    def _directions(self, packets: Packets) -> Ints:
+        """Return the number of each packet's direction: twice that of its flow, or one more."""
+        flow, new = self._flows.number(packets.key)
+        self._make_room()
+        syn = np.flatnonzero(packets.flags & (SYN | _ACK) == SYN)
+        if len(syn):
+            fresh = np.zeros(len(flow), bool)
+            fresh[new] = True
+            first = syn[fresh[syn]]
+            started = 2 * flow[first] + packets.up[first]
+            self.known["opened"][started] = True
+            self.known["first"][started] = packets.seq[first]
+            for at in syn[~fresh[syn]].tolist():
+                # A new connection between the same ports, unless the SYN was sent again: tshark begins a new stream, too.
+                one = 2 * int(flow[at]) + int(packets.up[at])
+                seq = int(packets.seq[at])
+                if not (self.known["opened"][one] and self.known["first"][one] == seq):
+                    number = self._flows.renew(packets.key[at])
+                    self._make_room()
+                    flow[at:][packets.key[at:] == packets.key[at]] = number
+                    one = 2 * number + int(packets.up[at])
+                    self.known["opened"][one] = True
+                    self.known["first"][one] = seq
+        return 2 * flow + packets.up
+
+    def _make_room(self) -> None:
+        if 2 * self._flows.count > len(self.known):
+            larger = np.zeros(4 * self._flows.count, _DIRECTION)
+            larger[: len(self.known)] = self.known
+            self.known = larger
+
+    def _fragments(self, keys: NDArray[np.uint64]) -> None:
+        """Leave nothing out of connections that are seen in fragments: their bytes pass unread."""
+        for flow in self._flows.known(keys).tolist():
+            for one in (2 * flow, 2 * flow + 1) if flow >= 0 else ():
+                known = self.known[one]
+                self.doubtful += bool(known["state"] in (SKIP, LOST) or known["shift"])
+                known["never"] = True
+                known["state"] = PLAIN
+                self._streams.pop(one, None)
+
+    # --------------------------------------------------------------------------------------------------------- TCP
+
+    def _tcp(self, lanes: _Lanes, keep: Bools, moved: dict[int, list[Moved]]) -> None:
+        known, packets, at, direction = self.known, lanes.packets, lanes.at, lanes.direction
+        seq, size, flags = packets.seq[at], packets.size[at], packets.flags[at]
+        end = (seq + size + (flags & SYN != 0) + (flags & FIN != 0) & _WORD).astype(np.uint32)
+        seen = ~lanes.opens | known["seen"][direction]
+        bare = (size == 0) & (flags & (SYN | FIN | RST) == 0)
+        told = seq == lanes.previous(end, known["end"])
+        last = lanes.last()
+        known["end"][direction[last]] = end[last]
+        self._payloads(lanes, np.flatnonzero(size), keep, moved)
+        # What carries no data says nothing more of a stream of which data is being left out.
+        empty = (size == 0) & (flags & (SYN | RST) == 0)
+        skipping = (known["state"][direction] >= SKIP) | (known["shift"][direction] != 0)
+        keep[packets.row[at[seen & (bare & told | empty & skipping)]]] = False
+
+    def _payloads(self, lanes: _Lanes, paying: Ints, keep: Bools, moved: dict[int, list[Moved]]) -> None:
+        """Follow the TLS streams among the packets with data (``paying``, places in the lanes)."""
+        if not len(paying):
+            return
+        known = self.known
+        direction = lanes.direction[paying]
+        known["paid"][direction] = True
+        begins, closed = _recognise(lanes, paying)
+        found = np.flatnonzero(begins >= 0)
+        found = found[~known["never"][direction[found]]]
+        known["synced"][direction[found]] = True
+        active = known["synced"][direction]
+        if active.any():
+            follower = _Follower(self, lanes, paying[active], begins[active], closed[active])
+            follower.run(keep, moved)
+
+    def stream(self, one: int) -> Stream:
+        """Return what is known of a direction as a stream."""
+        if self.known["more"][one]:
+            return self._streams.pop(one)
+        known = self.known[one]
+        return Stream(*(int(known[name]) for name in ("state", "reached", "boundary", "shift", "stand")))
+
+    def store(self, one: int, stream: Stream) -> None:
+        """Remember a stream."""
+        known = self.known[one]
+        known["state"], known["reached"], known["boundary"] = stream.state, stream.reached, stream.boundary
+        known["shift"], known["stand"], known["more"] = stream.shift, stream.stand, stream.has_more
+        known["synced"] = stream.state != PLAIN or stream.shift
+        self.doubtful += stream.doubtful
+        if stream.has_more:
+            self._streams[one] = stream
+
+    def may_skip(self, one: int) -> bool:
+        """Say whether application data of a direction may be left out: TLS in both, or the other has said nothing."""
+        other = self.known[one ^ 1]
+        return not self.keys and not self.known["never"][one] and bool(other["synced"] or not other["paid"])
+
+    # --------------------------------------------------------------------------------------------------------- UDP
+
+    def _udp(self, lanes: _Lanes, keep: Bools, _moved: dict[int, list[Moved]]) -> None:
+        """Leave out encrypted DTLS and QUIC, and voice.  Datagrams stand alone, so each is judged alone."""
+        known, packets, look, at, direction = self.known, lanes.packets, lanes.look, lanes.at, lanes.direction
+        seen = ~lanes.opens | known["seen"][direction]
+        size, payload = packets.size[at], packets.payload[at]
+        whole = packets.here[at] >= size
+        head = look.u64(payload).astype(np.int64)
+        first = head >> 56 & 0xFF
+        drop = np.zeros(len(at), bool)
+        if not self.keys:
+            tunnel = np.flatnonzero(whole & (first == APPLICATION_DATA) & (size > _DTLS_HEADER))
+            drop[tunnel] = _only_dtls_data(look, payload[tunnel], size[tunnel])
+            long = (first >= 0xC0) & np.isin(head >> 24 & 0xFFFFFFFF, _QUIC) & (size >= 1200)  # noqa: PLR2004
+            known["quic"][direction[long]] = True
+            known["quic"][direction[long] ^ 1] = True
+            drop |= (first >> 6 == 1) & known["quic"][direction]
+        # RFC 3550 5.1: version 2; RFC 5761 4: payload types 64 to 95 would be RTCP.
+        kind = head >> 48 & 0x7F
+        spoken = whole & (first >> 6 == 2) & (size >= 12) & ((kind < 64) | (kind > 95))  # noqa: PLR2004
+        spoken &= np.minimum(packets.source_port[at], packets.destination_port[at]) >= 1024  # noqa: PLR2004
+        voice = np.where(spoken, look.u32(payload + 8) | first << 32, 0).astype(np.uint64)
+        count = (head >> 32 & 0xFFFF).astype(np.uint16)
+        step = count - lanes.previous(count, known["count"])
+        drop |= spoken & (voice == lanes.previous(voice, known["voice"])) & (step > 0) & (step <= 100)  # noqa: PLR2004
+        last = lanes.last()
+        known["voice"][direction[last]] = voice[last]
+        known["count"][direction[last]] = count[last]
+        keep[packets.row[at[drop & seen]]] = False
+
+    # ------------------------------------------------------------------------------------------------------ output
+
+    def _rest(
+        self, records: Records, packets: Packets, keep: Bools, moved: dict[int, list[Moved]]
+    ) -> bytes | memoryview:
+        """Put together what is left, and note the numbers of its packets."""
+        is_packet = records.data > 0
+        number = (self.packets + np.cumsum(is_packet)).astype(np.uint32)
+        self.packets = int(number[-1])
+        view = memoryview(records.buffer)
+        if keep.all() and not moved:
+            self.frames.append(number[is_packet])
+            return view[int(records.start[0]) : int(records.end[-1])]
+        rows = packets.row[list(moved)]
+        keep[rows] = False
+        edges = np.flatnonzero(np.diff(keep, prepend=False, append=False))
+        begin, end = edges[::2], edges[1::2] - 1
+        pieces = [view[a:b] for a, b in zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)]
+        passed = np.flatnonzero(keep & is_packet)
+        if moved:
+            made = [[_remade(records, packets, at, one) for one in several] for at, several in moved.items()]
+            numbered = list(zip(begin.tolist(), pieces, strict=True))
+            numbered += [(row, piece) for row, several in zip(rows.tolist(), made, strict=True) for piece in several]
+            numbered.sort(key=lambda item: item[0])
+            pieces = [piece for _, piece in numbered]
+            passed = np.sort(np.concatenate((passed, np.repeat(rows, [len(several) for several in made]))))
+        self.frames.append(number[passed])
+        return b"".join(pieces)
+
+
+def _recognise(lanes: _Lanes, paying: Ints) -> tuple[Ints, Bools]:
+    """Find where TLS begins.
+
+    Return where the first TLS record starts in each packet, counted from its first byte of data (-1 where TLS does not begin), and
+    whether the packet is exactly one record of application data.
+    """
+    at = lanes.at[paying]
+    here, size = lanes.packets.here[at], lanes.packets.size[at]
+    head = lanes.look.u64(lanes.packets.payload[at]).astype(np.int64)
+    kind, version, length, message = head >> 56 & 0xFF, head >> 40 & 0xFFFF, head >> 24 & 0xFFFF, head >> 16 & 0xFF
+    record = (version >= 0x300) & (version <= 0x304) & (length <= LARGEST_RECORD)  # noqa: PLR2004
+    hello = (kind == 22) & record & ((message == 1) | (message == 2)) & (here > HEADER)  # noqa: PLR2004
+    closed = (kind == APPLICATION_DATA) & record & (length + HEADER == size) & (here == size)
+    # A ClientHello of SSL 2.0 form, which older clients send: length with the top bit set, type 1, version 3.x.
+    old = (head < 0) & (head >> 40 & 0xFF == 1) & (head >> 32 & 0xFF == 3) & (head >> 24 & 0xFF <= 4) & (here > HEADER)  # noqa: PLR2004
+    return np.where(hello | closed, 0, np.where(old, (head >> 48 & 0x7FFF) + 2, -1)), closed
+
+
+def _only_dtls_data(look: Window, at: Ints, size: Ints) -> Bools:
+    """Say which datagrams hold nothing but encrypted application data (RFC 6347 4.1)."""
+    end = at + size
+    good = np.ones(len(at), bool)
+    going = np.arange(len(at))
+    while len(going):
+        here = at[going]
+        version, epoch = look.u16(here + 1), look.u16(here + 3)
+        fits = here + _DTLS_HEADER <= end[going]
+        fits &= (look.u8(here) == APPLICATION_DATA) & np.isin(version, _DTLS) & (epoch > 0)
+        after = here + _DTLS_HEADER + look.u16(here + 11)
+        fits &= after <= end[going]
+        good[going[~fits]] = False
+        at[going] = after
+        going = going[fits & (after < end[going])]
+    return good
+
+
+class _Follower:
+    """The TLS streams of one window: its packets with data in connections that are TLS, grouped by direction.
+
+    A stream that is in the midst of application data, with nothing missing, is followed from record header to record header,
+    many streams at a time; anything else goes packet by packet through ``Stream``.
+    """
+
+    def __init__(self, carver: _Carver, lanes: _Lanes, chosen: Ints, begins: Ints, closed: Bools) -> None:
+        packets = lanes.packets
+        self._carver = carver
+        self._look = lanes.look
+        self._at = lanes.at[chosen]
+        self._row = packets.row[self._at]
+        self._seq = packets.seq[self._at]
+        self._size = packets.size[self._at]
+        self._payload = packets.payload[self._at]
+        self._cut = packets.here[self._at] < self._size
+        self._new = lanes.opens[chosen] & ~carver.known["seen"][lanes.direction[chosen]]
+        self._begins = begins
+        self._closed = closed
+        direction = lanes.direction[chosen]
+        self._open = np.flatnonzero(np.append(True, direction[1:] != direction[:-1]))
+        self._stop = np.append(self._open[1:], len(chosen))
+        self._lane = direction[self._open]
+        # Where the bytes of each packet lie if all were put in one row.
+        self._after = np.cumsum(self._size)
+        self._before = self._after - self._size
+
+    def run(self, keep: Bools, moved: dict[int, list[Moved]]) -> None:
+        """Follow every stream to the end of the window."""
+        known = self._carver.known
+        broken = self._cut.copy()
+        broken[1:] |= self._seq[1:] != (self._seq[:-1] + self._size[:-1] & _WORD)
+        broken[self._open] = self._cut[self._open]
+        index = np.arange(len(broken))
+        last_break = np.maximum.reduceat(np.where(broken, index, -1), self._open)
+        ready = (known["state"][self._lane] == SKIP) & ~known["more"][self._lane] & (last_break < self._open)
+        ready &= known["reached"][self._lane] == self._seq[self._open]
+        fast = np.flatnonzero(ready)
+        place = self._open.copy()
+        slow = np.flatnonzero(~ready).tolist()
+        lists = _Lists(*(column.tolist() for column in (self._at, self._seq, self._size, self._payload, self._cut, self._begins, self._new)))
+        dropped = np.zeros(len(self._at), bool)
+        while slow or len(fast):
+            handed = []
+            for lane in slow:
+                there = self._packet_by_packet(lane, int(place[lane]), int(last_break[lane]), lists, dropped, moved)
+                if there < self._stop[lane]:
+                    place[lane] = there
+                    handed.append(lane)
+            fast = np.concatenate((fast, np.array(handed, np.int64)))
+            slow = self._record_by_record(fast, place, dropped) if len(fast) else []
+            fast = fast[:0]
+        keep[self._row[dropped]] = False
+
+    def _packet_by_packet(
+        self, lane: int, place: int, last_break: int, lists: _Lists, dropped: Bools, moved: dict[int, list[Moved]]
+    ) -> int:
+        """Follow one stream; return the packet from which on it may be followed by its headers, or the end."""
+        carver = self._carver
+        one = int(self._lane[lane])
+        begin, stop = place, int(self._stop[lane])
+        stream = carver.stream(one)
+        may_skip = carver.may_skip(one)
+        view = memoryview(self._look.buffer)
+        while place < stop:
+            seq, size = lists.seq[place], lists.size[place]
+            if place > max(begin, last_break) and stream.state == SKIP and seq == stream.reached and not stream.has_more:
+                break
+            if stream.state == PLAIN and lists.begins[place] >= 0:
+                stream.start(seq, seq + lists.begins[place] & _WORD)
+            if lists.cut[place]:
+                fate = stream.cut_short(seq, size)
+                carver.known["never"][one] |= stream.state == PLAIN
+            else:
+                start = lists.payload[place]
+                fate = stream.take(seq, view[start : start + size], may_skip)
+            if fate == "drop" and not lists.new[place]:
+                dropped[place] = True
+            elif fate == "drop":
+                # The first packet of a direction is needed for its headers.
+                moved[lists.at[place]] = [Moved(stream.stand, b"")]
+            elif fate != "keep":
+                moved[lists.at[place]] = fate
+            place += 1
+        carver.store(one, stream)
+        return place
+
+    def _record_by_record(self, fast: Ints, place: Ints, dropped: Bools) -> list[int]:
+        """Follow streams through application data; return those that meet something else, and put where in ``place``."""
+        known = self._carver.known
+        lane = self._lane[fast]
+        begin = place[fast]
+        origin = known["boundary"][lane].astype(np.int64)
+        base = self._before[begin]
+        at = base + (origin - self._seq[begin] & _WORD)
+        limit = self._after[self._stop[fast] - 1]
+        met = self._stop[fast].copy()
+        end_of_run = self._ends_of_runs()
+        going = np.flatnonzero(at < limit)
+        while len(going):
+            here = at[going]
+            packet = np.searchsorted(self._after, here, side="right")
+            head = self._look.u64(self._payload[packet] + here - self._before[packet]).astype(np.int64)
+            version, length = head >> 40 & 0xFFFF, head >> 24 & 0xFFFF
+            good = (head >> 56 == APPLICATION_DATA) & (version >= 0x300) & (version <= 0x304) & (length <= LARGEST_RECORD)  # noqa: PLR2004
+            good &= here + HEADER <= self._after[packet]
+            after = np.where(here == self._before[packet], np.maximum(end_of_run[packet], here + HEADER + length), here + HEADER + length)
+            met[going[~good]] = packet[~good]
+            at[going] = np.where(good, np.minimum(after, np.maximum(limit[going], here + HEADER + length)), here)
+            going = going[good & (at[going] < limit[going])]
+        change = np.zeros(len(dropped) + 1, np.int64)
+        np.add.at(change, begin, 1)
+        np.add.at(change, met, -1)
+        dropped |= np.cumsum(change[:-1]) > 0
+        reached = np.where(met < self._stop[fast], self._before[np.minimum(met, len(self._before) - 1)], limit)
+        known["reached"][lane] = (self._seq[begin] + reached - base & _WORD).astype(np.uint32)
+        known["boundary"][lane] = (self._seq[begin] + at - base & _WORD).astype(np.uint32)
+        place[fast] = met
+        return fast[met < self._stop[fast]].tolist()
+
+    def _ends_of_runs(self) -> Ints:
+        """Return, for packets that are one record each, where the last of them in a row ends; else 0."""
+        count = len(self._at)
+        nearest = np.minimum.accumulate(np.where(self._closed, count, np.arange(count))[::-1])[::-1]
+        ends = np.append(self._before, self._after[-1])[nearest]
+        return np.where(self._closed, ends, 0)
+
+
+class _Lists(NamedTuple):
+    """Columns as lists, which are faster to look into one by one."""
+
+    at: list[int]
+    seq: list[int]
+    size: list[int]
+    payload: list[int]
+    cut: list[bool]
+    begins: list[int]
+    new: list[bool]
+
+
+def _remade(records: Records, packets: Packets, at: int, moved: Moved) -> bytes:
+    """Return the record of a packet with another payload and sequence number."""
+    row = int(packets.row[at])
+    start, end, data = int(records.start[row]), int(records.end[row]), int(records.data[row])
+    captured = int(records.captured[row])
+    ip, transport, payload = int(packets.ip[at]), int(packets.transport[at]), int(packets.payload[at])
+    buffer = records.buffer
+    headers = buffer[data:payload]
+    if buffer[ip] >> 4 == 4:  # noqa: PLR2004
+        struct.pack_into(">H", headers, ip - data + 2, payload - ip + len(moved.payload))
+    else:
+        struct.pack_into(">H", headers, ip - data + 4, payload - transport + len(moved.payload))
+    struct.pack_into(">I", headers, transport - data + 4, moved.seq)
+    trailer = buffer[payload + int(packets.size[at]) : data + captured]
+    packet = b"".join((headers, moved.payload, trailer))
+    head = buffer[start:data]
+    if records.layout == "pcap":
+        struct.pack_into(records.order + "II", head, 8, len(packet), len(packet))
+        return head + packet
+    options = buffer[data + (captured + 3 & ~3) : end - 4]
+    block = len(head) + (len(packet) + 3 & ~3) + len(options) + 4
+    struct.pack_into(records.order + "I", head, 4, block)
+    if data - start == _SIMPLE_HEADER:
+        struct.pack_into(records.order + "I", head, 8, len(packet))
+    else:
+        struct.pack_into(records.order + "II", head, 20, len(packet), len(packet))
+    return b"".join((head, packet, bytes(-len(packet) % 4), options, struct.pack(records.order + "I", block)))

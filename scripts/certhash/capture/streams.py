@@ -1,0 +1,209 @@
+"""Follow TLS records through one direction of a TCP connection, and say which of its bytes are application data.
+
+A verdict depends on the records of a handshake and on alerts, never on application data (content type 23).  A stream of which
+only the rest is shown must still be whole for the one who reassembles it: TCP reassembly waits for missing bytes, for ever.
+So nothing is left out but whole records, and what comes after them moves up, by changing sequence numbers: the reader sees the
+same stream, from which application data has been taken out.
+Sources: RFC 5246 6.2.1 and RFC 8446 5.1 (records), RFC 9293 3.4 (sequence numbers).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, Literal, NamedTuple
+
+PLAIN: Final = 0
+"""No TLS has been recognised (yet, or any more); everything passes."""
+WALK: Final = 1
+"""Record by record; everything passes."""
+SKIP: Final = 2
+"""In application data, which is left out."""
+LOST: Final = 3
+"""Bytes are missing for so long that no reassembly will go on; everything is left out."""
+
+HEADER: Final = 5
+LARGEST_RECORD: Final = (1 << 14) + 2048
+APPLICATION_DATA: Final = 23
+HOLD: Final = 1 << 20
+"""Bytes behind a gap that are waited with, a stream."""
+PIECE: Final = 32_000
+"""Payload bytes of a packet that is made up."""
+
+_header = struct.Struct(">BHH").unpack_from
+_WORD = 0xFFFFFFFF
+
+
+class Moved(NamedTuple):
+    """Payload that takes the place of a packet's own, and its sequence number."""
+
+    seq: int
+    payload: bytes | bytearray | memoryview
+
+
+Fate = Literal["keep", "drop"] | list[Moved]
+
+
+def is_record(kind: int, version: int, size: int) -> bool:
+    """Say whether a record header (content type, version, length) is one of SSL 3.0 to TLS 1.3."""
+    return 20 <= kind <= 24 and 0x300 <= version <= 0x304 and size <= LARGEST_RECORD  # noqa: PLR2004
+
+
+class Stream:
+    """One direction of one TCP connection.  Sequence numbers are those of the capture, modulo 2^32.
+
+    ``reached`` is where the bytes that came without a gap end, ``boundary`` where the next record header stands or will.
+    ``shift`` is how far the numbers of packets that pass are moved down; in ``SKIP``, ``stand`` is the number that the one who
+    reads what passes waits for.  ``partial`` holds the bytes from ``boundary`` to ``reached`` when a header is cut in two, and
+    ``waiting`` what came behind a gap.
+    """
+
+    __slots__ = ("boundary", "doubtful", "partial", "reached", "shift", "stand", "state", "waiting")
+
+    def __init__(self, state: int, reached: int, boundary: int, shift: int, stand: int) -> None:
+        self.state = state
+        self.reached = reached
+        self.boundary = boundary
+        self.shift = shift
+        self.stand = stand
+        self.partial = b""
+        self.waiting: list[tuple[int, bytes]] = []
+        self.doubtful = False
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is anything besides the numbers to remember."""
+        return bool(self.partial or self.waiting)
+
+    def start(self, seq: int, boundary: int) -> None:
+        """Begin to follow records: one starts at ``seq`` (and, where that is no TLS record, the first that is at ``boundary``)."""
+        self.state = WALK
+        self.reached = seq
+        self.boundary = boundary
+        self.partial = b""
+        self.waiting = []
+
+    def give_up(self) -> None:
+        """Let everything pass from now on."""
+        self.state = PLAIN
+        self.partial = b""
+        self.waiting = []
+
+    def cut_short(self, seq: int, size: int) -> Fate:
+        """Take a packet of which not all bytes were captured: only inside a record is that no matter."""
+        inside = (self.boundary - seq & _WORD) >= size and (self.boundary - seq & _WORD) < 1 << 31
+        if self.state == SKIP and inside and not self.waiting and seq == self.reached:
+            self.reached = seq + size & _WORD
+            return "drop"
+        if self.state == SKIP:
+            self.shift = seq - self.stand & _WORD
+        if self.state != LOST:
+            self.give_up()
+        return "keep"
+
+    def take(self, seq: int, payload: memoryview, may_skip: bool) -> Fate:
+        """Take a packet's payload, in order of arrival, and say what becomes of the packet."""
+        if self.state == PLAIN:
+            return self._as_it_is(seq, payload)
+        ahead = _signed(seq - self.reached)
+        if self.state == LOST:
+            self.doubtful |= -len(payload) < ahead <= 0
+            return "drop"
+        if ahead > 0:
+            return self._wait(seq, payload)
+        fresh = payload[-ahead:]
+        if not fresh:
+            return "drop" if self.state == SKIP or self.shift else "keep"
+        before = self.reached - len(self.partial) & _WORD
+        self.reached = self.reached + len(fresh) & _WORD
+        data: memoryview | bytes = fresh
+        if self.partial or self.waiting:
+            data = self.partial + bytes(fresh) + self._contiguous()
+            self.partial = b""
+        at = self.boundary - before & _WORD
+        if self.state == WALK:
+            shown = self._walk(data, at, before, may_skip and data is fresh)
+            if shown == len(data):
+                return self._as_it_is(seq, payload)
+            shown -= ahead
+            return [Moved(seq - self.shift & _WORD, payload[:shown])] if shown else "drop"
+        return self._skip(data, at, before, may_skip)
+
+    def _wait(self, seq: int, payload: memoryview) -> Fate:
+        """Take a packet that comes after a gap."""
+        self.waiting.append((seq, bytes(payload)))
+        fate: Fate = "drop" if self.state == SKIP else self._as_it_is(seq, payload)
+        if sum(len(data) for _, data in self.waiting) > HOLD:
+            self.state = LOST
+            self.waiting = []
+        return fate
+
+    def _as_it_is(self, seq: int, payload: memoryview) -> Fate:
+        return [Moved(seq - self.shift & _WORD, payload)] if self.shift else "keep"
+
+    def _contiguous(self) -> bytes:
+        """Return what waits and is now without a gap, and count it as reached."""
+        found = b""
+        left = []
+        for seq, data in sorted(self.waiting, key=lambda item: _signed(item[0] - self.reached)):
+            ahead = _signed(seq - self.reached)
+            if ahead > 0:
+                left.append((seq, data))
+                continue
+            more = data[-ahead:] if ahead else data
+            found += more
+            self.reached = self.reached + len(more) & _WORD
+        self.waiting = left
+        return found
+
+    def _skip(self, data: memoryview | bytes, at: int, before: int, may_skip: bool) -> Fate:
+        """Step over application data.  At anything else, pass it on from there."""
+        size = len(data)
+        while at + HEADER <= size:
+            kind, version, length = _header(data, at)
+            if kind != APPLICATION_DATA or not is_record(kind, version, length):
+                break
+            at += HEADER + length
+        self.boundary = before + at & _WORD
+        if at >= size:
+            return "drop"
+        if at + HEADER > size:
+            self.partial = bytes(data[at:])
+            return "drop"
+        rest = bytes(data[at:])
+        seq = self.stand
+        self.shift = self.boundary - seq & _WORD
+        self.state = WALK
+        behind = self.waiting
+        rest = rest[: self._walk(rest, 0, self.boundary, may_skip and not behind)]
+        moved = [Moved(seq + start & _WORD, rest[start : start + PIECE]) for start in range(0, len(rest), PIECE)]
+        return moved + [Moved(start - self.shift & _WORD, data) for start, data in behind]
+
+    def _walk(self, data: memoryview | bytes, at: int, before: int, may_skip: bool) -> int:
+        """Step over records of any kind; begin to leave out application data where it runs to the end, or on.
+
+        Return how many of the bytes are to be shown: all, or those before a record that is not whole.
+        """
+        size = len(data)
+        shown = size
+        while at + HEADER <= size:
+            kind, version, length = _header(data, at)
+            if not is_record(kind, version, length):
+                self.give_up()
+                return size
+            after = at + HEADER + length
+            if kind == APPLICATION_DATA and after >= size and may_skip and not self.waiting:
+                shown = at if after > size else size
+                self.state = SKIP
+                self.stand = before + shown - self.shift & _WORD
+                at = after
+                break
+            at = after
+        self.boundary = before + at & _WORD
+        if at < size:
+            self.partial = bytes(data[at:])
+        return shown
+
+
+def _signed(difference: int) -> int:
+    difference &= _WORD
+    return difference - (1 << 32) if difference >= 1 << 31 else difference

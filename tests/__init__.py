@@ -1,0 +1,1 @@
+"""Tests, the recorder of the captures, and the benchmarks."""

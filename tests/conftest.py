@@ -1,0 +1,64 @@
+"""What all tests share: the programs they need, and certhash run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[1]
+
+PACKAGES = {
+    "capinfos": "wireshark-common",
+    "editcap": "wireshark-common",
+    "mergecap": "wireshark-common",
+    "openssl": "openssl",
+    "tshark": "tshark",
+}
+"""Debian's package of each program that tests run."""
+
+
+def need(program: str) -> str:
+    """Return the path of a program; without it the test fails, and says how to get it."""
+    found = shutil.which(program)
+    if found is None:
+        pytest.fail(f"{program} is missing: apt-get install {PACKAGES.get(program, program)}")
+    return found
+
+
+class Ended(NamedTuple):
+    """A run of certhash that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output, read as JSON."""
+        return json.loads(self.out)
+
+
+def certhash(
+    *arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None, **environment: str
+) -> Ended:
+    """Run certhash in a process of its own; the result is text, and a traceback fails the test."""
+    need("tshark")
+    ended = subprocess.run(
+        [sys.executable, "-m", "certhash", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=300,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(TOP / "scripts"), **environment},
+    )
+    err = ended.stderr.decode("utf-8", "replace")
+    assert "Traceback" not in err, err
+    return Ended(ended.returncode, ended.stdout.decode("utf-8", "replace"), err)
