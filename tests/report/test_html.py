@@ -332,7 +332,8 @@ def test_every_link_and_label_leads_somewhere(opened: Opened) -> None:
         assert len(ids) == len(set(ids))
         links = page.evaluate("Array.from(document.querySelectorAll('a'), (each) => each.hash.slice(1))")
         labels = page.evaluate(
-            "Array.from(document.querySelectorAll('[aria-labelledby]'), (e) => e.getAttribute('aria-labelledby'))"
+            "Array.from(document.querySelectorAll('[aria-labelledby]'),"
+            " (each) => each.getAttribute('aria-labelledby'))"
         )
         assert {*links, *labels} <= set(ids)
 
