@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -451,6 +452,49 @@ def renegotiated(stage: Stage) -> None:
     stage.expect(phone, f"cnf/{phone.file}", "match")
 
 
+def warning_alert(stage: Stage) -> None:
+    """A bad_certificate that is a warning, after which the phone goes on: no rejection."""
+    phone = numbered(106)
+    phone.warns = True
+    identity = certificates.server("vpn106.example.com")
+    told(stage, phone, identity)
+    with stage.cable(phone):
+        caught, connection = visit(stage, phone, identity)
+    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    stage.save("warning-alert.pcapng", caught, [shown], note="bad_certificate, level warning")
+    stage.expect(phone, f"cnf/{phone.file}", "match")
+
+
+def old_version(stage: Stage) -> None:
+    """A phone that speaks TLS 1.0 only and a head-end that no longer does: no certificate is sent at all."""
+    phone = numbered(107)
+    identity = certificates.server("vpn107.example.com")
+    told(stage, phone, identity)
+    with (
+        stage.cable(phone),
+        servers.head_end(identity, "203.0.113.107", stage.work, protocol="tls1_2"),
+        stage.recording() as caught,
+    ):
+        connection = phone.connect()
+    shown = stage.handshake(
+        connection, "unverifiable", devices=[phone], hidden="no-common-version", answered=False
+    )
+    stage.save("old-version.pcapng", caught, [shown], note="the head-end refuses TLS 1.0")
+    stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
+
+
+def unreachable(stage: Stage) -> None:
+    """Nothing listens where the URL points to: packets, and no handshake."""
+    phone = numbered(108)
+    told(stage, phone, certificates.server("vpn108.example.com"))
+    with stage.cable(phone):
+        network.add_address(network.SERVERS, "203.0.113.108")
+        with stage.recording() as caught, contextlib.suppress(ConnectionRefusedError):
+            phone.connect()
+    stage.save("unreachable.pcapng", caught, [], note="connection refused")
+    stage.expect(phone, f"cnf/{phone.file}", "unseen")
+
+
 HIDING: tuple[Callable[[Stage], None], ...] = (
     tls13_keys,
     tls13_keylog,
@@ -473,4 +517,7 @@ HIDING: tuple[Callable[[Stage], None], ...] = (
     port_reuse,
     several_connections,
     renegotiated,
+    warning_alert,
+    old_version,
+    unreachable,
 )

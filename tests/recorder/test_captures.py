@@ -39,8 +39,9 @@ VERSIONS = {
     "0xfeff": "DTLS 1.0",
     "0xfefd": "DTLS 1.2",
 }
-CLIENT_HELLO, SERVER_HELLO = "1", "2"
-ALERT, FATAL = "21", "2"
+CLIENT_HELLO, SERVER_HELLO, CLIENT_KEY_EXCHANGE = "1", "2", "16"
+ALERT, CLOSE_NOTIFY = "21", "0"
+LEVELS = {"warning": "1", "fatal": "2"}
 FIELDS = (
     *("frame.time_epoch", "ip.src", "ipv6.src", "tcp.srcport", "udp.srcport"),
     *("ip.dst", "ipv6.dst", "tcp.dstport", "udp.dstport"),
@@ -92,12 +93,16 @@ class Row:
         return (ALERT, "2") in records or bool(self["tls.record.opaque_type"])
 
 
+def tshark() -> str:
+    """Return the path of tshark; without it the tests fail, and say how to get it."""
+    program = shutil.which("tshark")
+    return program or pytest.fail("tshark is missing: apt-get install tshark")
+
+
 @pytest.fixture(name="read", scope="module")
 def stock_tshark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Read]:
     """Return a function that reads a capture by tshark, without any plugin or preference of the user's."""
-    program = shutil.which("tshark")
-    if program is None:
-        pytest.fail("tshark is missing: apt-get install tshark")
+    program = tshark()
     home = str(tmp_path_factory.mktemp("home"))
     environment = {**os.environ, "HOME": home, "XDG_CONFIG_HOME": home, "WIRESHARK_CONFIG_DIR": home}
     known: dict[tuple[Path, tuple[str, ...]], list[Row]] = {}
@@ -162,15 +167,15 @@ def test_shows_exactly_the_certificates(folder: Path, capture: dict[str, Any], r
 @each_capture
 def test_shows_exactly_the_alerts(folder: Path, capture: dict[str, Any], read: Read) -> None:
     wanted = Counter(
-        (way(handshake, alert["sender"]), str(alert["code"]))
+        (way(handshake, alert["sender"]), LEVELS[alert["level"]], str(alert["code"]))
         for handshake in capture["handshakes"]
         for alert in handshake["alerts"]
     )
     found = Counter(
-        (row.endpoints, code)
+        (row.endpoints, level, code)
         for row in read(folder / capture["path"])
         for level, code in zip(row["alert_message.level"], row["alert_message.desc"], strict=True)
-        if level == FATAL and row.has_plain_alert
+        if code != CLOSE_NOTIFY and row.has_plain_alert
     )
     assert found == wanted
 
@@ -197,6 +202,27 @@ def test_shows_exactly_the_handshakes(folder: Path, capture: dict[str, Any], rea
 
 
 @each_capture
+def test_resumed_handshakes_exchange_no_key(folder: Path, capture: dict[str, Any], read: Read) -> None:
+    """Up to TLS 1.2, a client that goes on sends ClientKeyExchange, unless the session is resumed."""
+    went_on = {
+        row.endpoints
+        for row in read(folder / capture["path"])
+        if CLIENT_KEY_EXCHANGE in row["handshake.type"]
+    }
+    resumed = {way(entry, "client") for entry in capture["handshakes"] if entry["resumed"]}
+    full = {
+        way(entry, "client")
+        for entry in capture["handshakes"]
+        if not entry["resumed"]
+        and entry["version"] not in {"TLS 1.3", None}
+        and entry["hidden"] != "snaplen"
+        and not any(alert["sender"] == "client" and alert["level"] == "fatal" for alert in entry["alerts"])
+    }
+    assert not went_on & resumed
+    assert full <= went_on
+
+
+@each_capture
 def test_is_small_dated_and_complete(folder: Path, capture: dict[str, Any], read: Read) -> None:
     assert (folder / capture["path"]).stat().st_size < 200_000
     rows = read(folder / capture["path"])
@@ -207,7 +233,7 @@ def test_is_small_dated_and_complete(folder: Path, capture: dict[str, Any], read
 @each_capture
 def test_downloads_can_be_taken_out(folder: Path, capture: dict[str, Any], tmp_path: Path) -> None:
     for protocol in {entry["protocol"] for entry in capture["downloads"]}:
-        command = ["tshark", "-n", "-Q", "-r", folder / capture["path"], "-d", "tcp.port==6970,http"]
+        command = [tshark(), "-n", "-Q", "-r", folder / capture["path"], "-d", "tcp.port==6970,http"]
         subprocess.run(
             [*command, "--export-objects", f"{protocol},{tmp_path}"], check=True, capture_output=True
         )
