@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, get_args
@@ -159,9 +160,7 @@ class TestManualPage:
         done = subprocess.run(
             [_program("mandoc"), "-T", "ascii"], input=page, capture_output=True, check=True
         )
-        text = subprocess.run(
-            ["col", "-b"], input=done.stdout, capture_output=True, check=True
-        ).stdout.decode()
+        text = re.sub(".\x08", "", done.stdout.decode())  # bold is a letter struck twice
         assert "certhash - why a Cisco IP phone does not trust its VPN head-end" in text
         for command in ("audit", "report", "diff", "explain", "schema"):
             assert f"certhash {command}" in text
