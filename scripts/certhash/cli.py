@@ -23,6 +23,8 @@ COMMANDS = {
     "diff": "compare two saved JSON results",
     "explain": "what a cause means, how it is found out, what to do",
     "schema": "print the JSON schema of the result",
+    "completion": "print a script that completes commands in bash, zsh or fish",
+    "man": "print the manual page",
     "plugin": "install, uninstall or check the Wireshark plugin",
     "doctor": "what is installed, what works, what to do about the rest",
 }

@@ -93,7 +93,9 @@ def tls_transcript(
     server = server_context.wrap_bio(to_server, to_client, server_side=True)
     turns: list[Turn] = []
 
-    def step(action: Callable[[], object], outgoing: ssl.MemoryBIO, incoming: ssl.MemoryBIO, side: Side) -> bool:
+    def step(
+        action: Callable[[], object], outgoing: ssl.MemoryBIO, incoming: ssl.MemoryBIO, side: Side
+    ) -> bool:
         try:
             action()
             done = True
@@ -189,9 +191,21 @@ class Endpoints(NamedTuple):
 def tcp_frame(ends: Endpoints, segment: Segment) -> bytes:
     """Return the Ethernet frame of a segment; checksums are left zero, as after offloading."""
     source, destination = (ends.client, ends.server) if segment.from_client else (ends.server, ends.client)
-    ports = (ends.client_port, ends.server_port) if segment.from_client else (ends.server_port, ends.client_port)
+    ports = (
+        (ends.client_port, ends.server_port) if segment.from_client else (ends.server_port, ends.client_port)
+    )
     ip = _IP.pack(0x45, 0, 52 + len(segment.payload), 0, 0x4000, 64, 6, 0, source, destination)
-    tcp = _TCP.pack(*ports, segment.seq & 0xFFFFFFFF, segment.ack & 0xFFFFFFFF, 0x80, segment.flags, 65535, 0, 0, _TIMESTAMPS)
+    tcp = _TCP.pack(
+        *ports,
+        segment.seq & 0xFFFFFFFF,
+        segment.ack & 0xFFFFFFFF,
+        0x80,
+        segment.flags,
+        65535,
+        0,
+        0,
+        _TIMESTAMPS,
+    )
     return b"".join((_MACS[segment.from_client], b"\x08\x00", ip, tcp, segment.payload))
 
 
@@ -268,11 +282,15 @@ def busy(folder: Path, scale: float = 1.0) -> Iterator[bytes]:
 
 def rtp_call(index: int, packets: int) -> Iterator[bytes]:
     """Yield one G.711 call: both directions, 20 ms of sound a packet."""
-    ends = endpoints(index)._replace(client_port=16384 + 2 * (index % 8000), server_port=24576 + 2 * (index % 8000))
+    ends = endpoints(index)._replace(
+        client_port=16384 + 2 * (index % 8000), server_port=24576 + 2 * (index % 8000)
+    )
     sound = random.Random(index).randbytes(160)
     for number in range(packets):
         for from_client in (True, False):
-            header = struct.pack(">BBHII", 0x80, 0, number & 0xFFFF, number * 160, 0x1000 + index * 2 + from_client)
+            header = struct.pack(
+                ">BBHII", 0x80, 0, number & 0xFFFF, number * 160, 0x1000 + index * 2 + from_client
+            )
             yield udp_frame(ends, from_client, header + sound)
 
 
@@ -313,7 +331,10 @@ def dtls_transcript(identity: Identity) -> list[Turn]:
     """Record a real DTLS 1.2 handshake of ``openssl s_server`` and ``s_client`` on loopback, datagram by datagram."""
     import socket  # noqa: PLC0415  (only this capture needs it)
 
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free,
+    ):
         relay.bind(("127.0.0.1", 0))
         relay.settimeout(5)
         free.bind(("127.0.0.1", 0))
@@ -388,7 +409,12 @@ def many(folder: Path, scale: float = 1.0) -> Iterator[list[bytes]]:
         yield list(tls_flow(index, turns))
 
 
-SINGLE: dict[str, Callable[[Path, float], Iterator[bytes]]] = {"bulk": bulk, "busy": busy, "dtls": dtls, "mix": mix}
+SINGLE: dict[str, Callable[[Path, float], Iterator[bytes]]] = {
+    "bulk": bulk,
+    "busy": busy,
+    "dtls": dtls,
+    "mix": mix,
+}
 NAMES = (*SINGLE, "many")
 
 

@@ -30,6 +30,7 @@ FORMATS = {
     "json": "certhash.report.jsonform",
     "ndjson": "certhash.report.ndjson",
     "csv": "certhash.report.csvform",
+    "html": "certhash.report.html",
     "junit": "certhash.report.junit",
     "sarif": "certhash.report.sarif",
 }
