@@ -68,7 +68,7 @@ def audit(request: Request, watcher: Watcher) -> Document:
         watcher.note(f"passed over {found.passed_over} files in folders that are no captures")
     sources = cnf.read(request.cnf)
     problems = list(found.problems)
-    if not found.captures and not problems:
+    if request.captures and not found.captures and not problems:
         problems.append(Problem(" ".join(request.captures), NOTHING_THERE))
     observations, interrupted = observe_all(request, found.captures, watcher)
     if interrupted:

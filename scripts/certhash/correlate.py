@@ -187,13 +187,13 @@ def _cannot_tell(
 # ---------------------------------------------------------------- the verdict of an expectation
 
 
-def carries(seen: Seen, group: VpnGroup) -> tuple[Presented, ExpectedHash] | None:
-    """Return the first certificate of the presented chain that one of the hashes is of, with that hash.
+def carries(chain: Sequence[Presented], group: VpnGroup) -> tuple[Presented, ExpectedHash] | None:
+    """Return the first certificate of a presented chain that one of the hashes is of, with that hash.
 
     Digests are compared as bytes. Beside hashAlg 0 a phone compares SHA-1, so a longer digest does not match
     there, even if it is of the right certificate.
     """
-    for certificate in seen.chain:
+    for certificate in chain:
         for expected in group.hashes:
             if expected.algorithm is None or not expected.digest:
                 continue
@@ -207,6 +207,8 @@ def carries(seen: Seen, group: VpnGroup) -> tuple[Presented, ExpectedHash] | Non
 def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
     """Give the verdict of one expectation from the handshakes with its head-end, oldest first."""
     decision = _newest(told, handshakes, evidence)
+    if decision.verdict == "unseen":
+        return _by_configuration(told, evidence)
     if decision.verdict == "match":
         # Somebody got on with this certificate. If this phone itself refused the same one, believe the phone.
         own = [s for s in handshakes if evidence.device_of(s) == told.cnf.device]
@@ -218,7 +220,7 @@ def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decisi
 
 def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
     if not handshakes:
-        return Decision("unseen", None, None, None)
+        return Decision("unseen")
     refused: Decision | None = None  # newer than what decides: a refusal of a certificate that cannot be seen
     carried: Decision | None = None  # newer than what decides: a hash was carried, and nobody answered
     for seen in reversed(handshakes):
@@ -226,7 +228,7 @@ def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decis
         if not seen.chain:
             refused = refused or (Decision("unverifiable", seen, None, None) if concerns else None)
             continue
-        found = carries(seen, told.group)
+        found = carries(seen.chain, told.group)
         if found is None:
             # An older certificate that differs says nothing against a newer one that does not.
             return carried or Decision("mismatch", seen, None, None)
@@ -237,6 +239,17 @@ def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decis
             return refused or Decision("match", seen, *found)
         carried = carried or Decision("unverifiable", seen, *found)
     return carried or refused or Decision("unverifiable", handshakes[-1], None, None)
+
+
+def _by_configuration(told: Told, evidence: Evidence) -> Decision:
+    """Where nobody was seen to connect, hold the hashes against what a configuration makes it present."""
+    configured = evidence.configured(told.head_end)
+    if not configured:
+        return Decision("unseen")
+    found = carries([presented for _, presented in configured], told.group)
+    if found is None:
+        return Decision("mismatch", configured=configured)
+    return Decision("match", None, *found, configured=configured)
 
 
 def _concerns(seen: Seen, told: Told, evidence: Evidence) -> bool:
@@ -331,7 +344,7 @@ def _handshake_verdict(seen: Seen, told: list[Told]) -> document.HandshakeVerdic
         return "unlisted"
     if not seen.chain:
         return "unverifiable"
-    if not any(carries(seen, t.group) for t in told):
+    if not any(carries(seen.chain, t.group) for t in told):
         return "mismatch"
     return "match" if seen.rejection is None else "rejected"
 

@@ -24,14 +24,18 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `audit` takes."""
     parser.add_argument(
-        "captures", nargs="+", metavar="CAPTURE", help="a capture file, or a folder that is searched for them"
+        "captures",
+        nargs="*",
+        metavar="CAPTURE",
+        help="a capture file, or a folder that is searched; none, to hold configurations against each other",
     )
     parser.add_argument(
         "--cnf",
         action="append",
         default=[],
         metavar="PATH",
-        help="what phones expect: SEP<MAC>.cnf.xml files, or folders of them; may be repeated",
+        help="what phones expect: SEP<MAC>.cnf.xml files, running-configs, show output, certificates, "
+        "folders of them, or tftp://HOST/FILE and http://HOST:6970/FILE; may be repeated",
     )
     parser.add_argument(
         "--keylog", metavar="FILE", help="TLS keys, as SSLKEYLOGFILE writes them: for TLS 1.3"
@@ -75,6 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Audit, and write the result."""
+    if not (arguments.captures or arguments.cnf):
+        raise InputError("audit: nothing to do: give captures, configurations (--cnf), or both")
     report.outputs(arguments)  # a mistake there is said before hours are spent
     resolve = _resolve(arguments.resolve)
     from certhash.audit import Request, audit
