@@ -138,9 +138,13 @@ def _expected(expectation: Expectation) -> list[Words]:
 def _shown(expectation: Expectation, handshake: Handshake) -> list[Words]:
     words: list[Words] = []
     for each in presented(handshake):
-        same = each.sha1 == expectation.matched
-        tone: Tone = "good" if same else "bad"
-        words.append((f"{each.position}: {each.sha1} {'expected' if same else 'not expected'}", tone, True))
+        text = f"{each.position}: {each.sha1}"
+        if expectation.matched is None:
+            words.append((f"{text} not expected", "bad", True))
+        elif each.sha1 == expectation.matched:
+            words.append((f"{text} expected", "good", True))
+        else:  # one of the chain is enough
+            words.append((text, "plain", True))
     return words
 
 
