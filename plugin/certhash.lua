@@ -47,7 +47,8 @@ local show = {
     url = ProtoField.string("certhash.url", "Told to use"),
     verdict = ProtoField.string("certhash.verdict", "Verdict"),
     story = ProtoField.string("certhash.story", "In words"),
-    certificate_in = ProtoField.framenum("certhash.certificate_in", "Rejected certificate in", base.NONE, frametype.REQUEST),
+    certificate_in = ProtoField.framenum("certhash.certificate_in", "Rejected certificate in", base.NONE,
+        frametype.REQUEST),
     rejected_in = ProtoField.framenum("certhash.rejected_in", "Rejected in", base.NONE, frametype.RESPONSE),
     cnf_downloaded = ProtoField.string("certhash.cnf_downloaded", "Phone configuration downloaded"),
     cnf_content = ProtoField.bytes("certhash.cnf_content", "File as transferred"),
@@ -247,12 +248,8 @@ local function endpoints(pinfo)
         { address = target, port = ports and pinfo.dst_port or nil }
 end
 
-local function address_text(side)
-    return #side.address == 17 and side.address or address.text(side.address)
-end
-
 local function endpoint_text(side)
-    return story.endpoint(address_text(side), side.port)
+    return story.endpoint(address.text(side.address), side.port)
 end
 
 -- A packet that an ICMP error quotes is an old one, and cut short.
@@ -309,8 +306,8 @@ local function learn(pinfo, name, content, source, target)
     local number = pinfo.number
     local file = {
         name = visible.text(cnf.base_name(name), 200),
-        server = address_text(source),
-        client = address_text(target),
+        server = address.text(source.address),
+        client = address.text(target.address),
     }
     if capture.files_bytes + #content <= KEPT_FILES_BYTES then
         capture.files_bytes = capture.files_bytes + #content
@@ -489,7 +486,8 @@ end
 
 local function refusal_text(handshake, sent, alert, found)
     local by = sent == handshake.server_sent and handshake.client or handshake.server
-    return story.refusal({ by = address_text(by), code = alert.code, after = alert.after }, sent.chain[1].sha1, found)
+    local refusal_by = { by = address.text(by.address), code = alert.code, after = alert.after }
+    return story.refusal(refusal_by, sent.chain[1].sha1, found)
 end
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -508,17 +506,24 @@ local function thumbprints_tvb(found)
     return ByteArray.new(table.concat(all), true):tvb("Thumbprints")
 end
 
--- Devices with their files and URLs.
-local function show_devices(item, list)
+-- A device with its file and URLs.
+local function show_device(item, file)
+    local device = item:add(show.device, visible.text(file.device, 60)):set_generated()
+    local source = device:add(show.cnf, visible.text(file.path or file.name)):set_generated()
+    if file.frame then
+        source:append_text((" (fetched in frame %d)"):format(file.frame))
+    end
+    for _, url in ipairs(file.urls or {}) do
+        device:add(show.url, visible.text(url.text, 255)):set_generated()
+    end
+end
+
+-- Devices, but none that this frame shows already: a column should not repeat them.
+local function show_devices(item, list, shown)
     for _, entry in ipairs(list) do
-        local file = entry.file
-        local device = item:add(show.device, visible.text(file.device, 60)):set_generated()
-        local source = device:add(show.cnf, visible.text(file.path or file.name)):set_generated()
-        if file.frame then
-            source:append_text((" (fetched in frame %d)"):format(file.frame))
-        end
-        for _, url in ipairs(file.urls or {}) do
-            device:add(show.url, visible.text(url.text, 255)):set_generated()
+        if not shown[entry.file] then
+            shown[entry.file] = true
+            show_device(item, entry.file)
         end
     end
     if list.more then
@@ -527,7 +532,7 @@ local function show_devices(item, list)
 end
 
 local function show_certificates(tree, found, role, judgement)
-    local bytes, shown = thumbprints_tvb(found), 0
+    local bytes, shown, devices = thumbprints_tvb(found), 0, {}
     local knows_files = judgement and book().files > 0
     for _, message in ipairs(found) do
         for index, certificate in ipairs(message) do
@@ -548,7 +553,7 @@ local function show_certificates(tree, found, role, judgement)
                 local match = item:add(show.match, #listed > 0):set_generated()
                 if #listed > 0 then
                     match:append_text(" (" .. story.listed(listed, position) .. ")")
-                    show_devices(match, listed)
+                    show_devices(match, listed, devices)
                 end
             end
         end
@@ -569,7 +574,7 @@ local function show_verdict(tree, pinfo, seen, judgement)
             item:add_proto_expert_info(EXPERT[judgement.verdict], text)
         end
         if judgement.verdict == "mismatch" then
-            show_devices(item, judgement.told)
+            show_devices(item, judgement.told, {})
         end
     else
         tree:add(show.story, text):set_generated()
@@ -595,7 +600,7 @@ local function show_alert(tree, pinfo, seen)
     if judgement and judgement.verdict then
         local item = tree:add(show.verdict, judgement.verdict):set_generated()
         item:set_text("Verdict: " .. story.verdict(judgement, endpoint_text(handshake.server)))
-        show_devices(item, judgement.told)
+        show_devices(item, judgement.told, {})
         if certhash.prefs.info_column then
             local known = judgement.verdict ~= "unlisted" and ", " .. judgement.verdict or ""
             pinfo.cols.info:append(" [certhash: certificate rejected" .. known .. "]")
@@ -613,10 +618,7 @@ local function show_file(tree, file)
     end
     local what = file.read
     if what then
-        local device = item:add(show.device, visible.text(what.device, 60)):set_generated()
-        for _, url in ipairs(what.urls or {}) do
-            device:add(show.url, visible.text(url.text, 255)):set_generated()
-        end
+        show_device(item, what)
         local summary = what.urls and "expects " .. story.hashes(what)
             or what.kind == "encrypted" and "encrypted for the phone: what it expects cannot be told"
             or "no VPN is configured in it"
@@ -630,7 +632,8 @@ local function show_file(tree, file)
     end
     if file.problem then
         local problem = visible.text(file.problem, 400)
-        item:add(show.cnf_problem, problem):set_generated():add_proto_expert_info(warn.unusable, file.name .. ": " .. problem)
+        item:add(show.cnf_problem, problem):set_generated()
+            :add_proto_expert_info(warn.unusable, file.name .. ": " .. problem)
     end
 end
 
@@ -676,13 +679,13 @@ function certhash.dissector(tvb, pinfo, tree)
         if judgement then
             own:append_text((": %s, %s"):format(found[1][1].known.sha1, judgement.verdict or "no verdict"))
         end
-        show_certificates(own, found, seen and seen.role, judgement)
         if judgement then
             show_verdict(own, pinfo, seen, judgement)
         end
         if seen and seen.sent and seen.sent.refusal then
             own:add(show.rejected_in, seen.sent.refusal.frame):set_generated()
         end
+        show_certificates(own, found, seen and seen.role, judgement)
     end
     if seen and seen.alert then
         show_alert(own, pinfo, seen)

@@ -237,7 +237,7 @@ local function root_of(text)
     return text:match("^<([%a_][%w_.-]*)", declared and declared + 1 or at)
 end
 
--- The text within the one vpnGroup that counts, "" where there is none; nil and what is wrong where that cannot be told.
+-- The text within the one vpnGroup that counts, false where there is none; nil and what is wrong where nobody can tell.
 local function vpn_group(text)
     local damaged = depth(text) ~= 0
     local found, seen, at = nil, 0, 1
@@ -269,7 +269,7 @@ local function vpn_group(text)
             return nil, "it is damaged or cut short before the end, and a vpnGroup may be missing"
         end
     end
-    return found or ""
+    return found or false
 end
 
 --- Read a configuration file, plain or signed.
@@ -309,9 +309,9 @@ function M.read(name, content)
         return nil, ("its outer element is <%s>; a phone's configuration has <device>"):format(root)
     end
     local group, problem = vpn_group(text)
-    if not group then
+    if group == nil then
         return nil, problem
-    elseif group ~= "" then
+    elseif group then
         return read_group(file, group)
     end
     if text_at(text, "fullConfig"):lower() == "false" then

@@ -1,9 +1,9 @@
 -- The folder of configuration files, read as a whole: copies from a router's flash or a TFTP server.
 --
---   local found = folder.read(path, files)   -> { files = { file as cnf.read returns it, with path = }, problems = { text } }
+--   local found = folder.read(path, files)
 --
--- `files` gives access to the file system: list(path) returns an iterator over names, or nil and what is wrong;
--- is_folder(path); open(path, "rb").
+-- found is { files = { file as cnf.read returns it, with path = }, problems = { text } }; `files` gives access to the file
+-- system: list(path) returns an iterator over names, or nil and what is wrong; is_folder(path); open(path, "rb").
 
 local M = { DEEPEST = 5, MOST = 200000 }
 
@@ -41,14 +41,25 @@ end
 function M.read(path, files)
     local found = { files = {}, problems = {} }
     local looked_at = 0
-    local function visit(folder, depth)
-        local names, problem = files.list(folder)
-        if not names then
+    -- A folder that lists the same names as one above it is that one, reached by a link: Lua cannot ask about links.
+    local function visit(folder, depth, above)
+        local list, problem = files.list(folder)
+        if not list then
             found.problems[#found.problems + 1] = ("%s: %s"):format(visible.text(folder), problem)
             return
         end
+        local names = {}
+        for name in list do
+            names[#names + 1] = name
+        end
+        table.sort(names)
+        local listing = table.concat(names, "\0")
+        if above[listing] then
+            return
+        end
+        above[listing] = true
         local separator = folder:find("[/\\]$") and "" or "/"
-        for name in names do
+        for _, name in ipairs(names) do
             looked_at = looked_at + 1
             if looked_at > M.MOST then
                 found.problems[#found.problems + 1] =
@@ -72,11 +83,12 @@ function M.read(path, files)
                     found.problems[#found.problems + 1] = ("%s: %s"):format(visible.text(whole), trouble)
                 end
             elseif depth < M.DEEPEST and files.is_folder(whole) then
-                visit(whole, depth + 1)
+                visit(whole, depth + 1, above)
             end
         end
+        above[listing] = nil
     end
-    visit(path, 1)
+    visit(path, 1, {})
     return found
 end
 

@@ -15,7 +15,7 @@ end
 
 local ORDER = { mismatch = 1, rejected = 2, match = 3, unlisted = 4 }
 
--- One row for each head-end and chain, with counts: { server, name, hash, subject, verdict, first, count, refused, devices }.
+-- One row for each head-end and chain: { server, name, chain, verdict, found, first, count, refused, devices }.
 local function rows(gui)
     local by_key, list = {}, {}
     for _, handshake in ipairs(gui.handshakes()) do
@@ -24,11 +24,12 @@ local function rows(gui)
         for i, certificate in ipairs(sent.chain) do
             hashes[i] = certificate.sha1
         end
-        local where = story.endpoint(#server.address == 17 and server.address or address.text(server.address), server.port)
+        local where = story.endpoint(address.text(server.address), server.port)
         local key = table.concat({ where, handshake.server_name or "", table.concat(hashes, " ") }, "\0")
         local row = by_key[key]
         if not row then
-            row = { server = where, name = handshake.server_name, chain = sent.chain, first = sent.frame, count = 0, refused = 0 }
+            row = { server = where, name = handshake.server_name, chain = sent.chain, first = sent.frame }
+            row.count, row.refused = 0, 0
             by_key[key], list[#list + 1] = row, row
         end
         row.count = row.count + 1
@@ -83,7 +84,8 @@ function M.overview(gui)
             local reason = { ("%s, first in frame %d"):format(row.server, row.first) }
             reason[2] = "  " .. story.verdict(row.found, row.server)
             for position, certificate in ipairs(row.chain) do
-                reason[#reason + 1] = ("  certificate %d: %s  %s"):format(position - 1, certificate.sha1, certificate.subject)
+                reason[#reason + 1] = ("  certificate %d: %s  %s")
+                    :format(position - 1, certificate.sha1, certificate.subject)
             end
             reasons[#reasons + 1] = table.concat(reason, "\n")
         end

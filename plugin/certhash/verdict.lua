@@ -1,7 +1,7 @@
 -- What phones expect of which head-end, and whether the certificates that a head-end sends are what they expect.
 --
 --   local book = verdict.new()
---   book:add(file)                     a file as cnf.read returns it, with path =, or frame = and client = if it was fetched
+--   book:add(file)                     a file as cnf.read returns it, with path =, or with frame = and client = if fetched
 --   book:answer(name, address, frame)  a name was seen to belong to an address
 --   local found = book:judge(case)
 --
@@ -42,8 +42,30 @@ local function append(map, key, value)
     end
 end
 
---- Take a file in.
+-- What a phone makes of a file: files that agree in this are the same to it.
+local function says(file)
+    if not file.urls then
+        return file.kind == "encrypted" and "encrypted" or ""
+    end
+    local parts, digests = {}, {}
+    for _, url in ipairs(file.urls) do
+        parts[#parts + 1] = url.text
+    end
+    for _, item in ipairs(file.hashes) do
+        digests[#digests + 1] = item.digest or item.text
+    end
+    table.sort(digests)
+    return table.concat(parts, "\0") .. "\1" .. table.concat(digests, "\0") .. "\1" .. file.host_id_check
+        .. "\1" .. file.hash_algorithm
+end
+
+--- Take a file in.  Of several copies in the folder that say the same, the first one stands for all.
 function Book:add(file)
+    for _, copy in ipairs(not file.frame and self.copies[file.device] or {}) do
+        if says(copy) == says(file) then
+            return
+        end
+    end
     self.files = self.files + 1
     for _, url in ipairs(file.urls or {}) do
         local head_end = url.head_end
@@ -94,23 +116,6 @@ function Book:in_force(file, frame)
         return newest == file
     end
     return not file.frame
-end
-
--- What a phone makes of a file: files that agree in this are the same to it.
-local function says(file)
-    if not file.urls then
-        return file.kind == "encrypted" and "encrypted" or ""
-    end
-    local parts, digests = {}, {}
-    for _, url in ipairs(file.urls) do
-        parts[#parts + 1] = url.text
-    end
-    for _, item in ipairs(file.hashes) do
-        digests[#digests + 1] = item.digest or item.text
-    end
-    table.sort(digests)
-    return table.concat(parts, "\0") .. "\1" .. table.concat(digests, "\0") .. "\1" .. file.host_id_check
-        .. "\1" .. file.hash_algorithm
 end
 
 --- The copies in the folder that say something else than a file that their phone fetched.
@@ -246,8 +251,8 @@ end
 --- Judge the certificates that a server sent.
 --
 -- A case is { frame =, server = { address =, port = }, client = { address =, port = }, transport = "tcp" or "udp",
--- server_name = or nil, chain = { { thumbprint = SHA-1, thumbprint256 = SHA-256 } }, rejected = true or nil, most = }, where
--- most says how many devices are listed at most.
+-- server_name = or nil, chain = { { thumbprint = SHA-1, thumbprint256 = SHA-256 } }, rejected = true or nil, most = },
+-- where most says how many devices are listed at most.
 --
 -- The answer is { verdict =, listed =, told =, own =, own_differs = }: the verdict is "match", "mismatch", "rejected" or
 -- "unlisted" (nil where only SHA-512 is expected, which nobody here computes); listed has, for each certificate of the

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from certhash import __version__, cnf
+from certhash import __version__, cnf, workers
 from certhash.archive import find_captures
+from certhash.cache import Cache, FileKey
 from certhash.capture import tshark
-from certhash.capture.observe import Settings, observe
+from certhash.capture.observe import Settings
 from certhash.correlate import correlate
 from certhash.document import Document, Tool
 from certhash.model import CnfFile, Fetch, Observation, Problem, Sources
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NOTHING_THERE = "no capture file is there; give a capture or a folder of them"
 NO_PLUGIN = (
     "the plugin could not be loaded, so Python alone computed the hashes, and no cnf file was learned from "
     "the captures; `certhash doctor` says why"
@@ -27,50 +31,53 @@ class Request(Struct, frozen=True):
     """What to audit, and how."""
 
     captures: tuple[str, ...]
+    settings: Settings
     cnf: tuple[str, ...] = ()
-    settings: Settings | None = None
-    resolve: Mapping[str, tuple[str, ...]] = {}
+    resolve: dict[str, tuple[str, ...]] = {}
     workers: int = 0
     """How many captures are read at once; 0 is one a processor."""
+    scheduler: str | None = None
+    """The address of a Dask scheduler whose workers read the captures."""
+    cache: str | None = None
+    """The database of what captures showed in earlier audits."""
 
 
-def audit(request: Request, note: Callable[[str], None]) -> Document:
+class Watcher:
+    """Whoever is told how an audit goes on; this one does nothing with it."""
+
+    def note(self, line: str) -> None:
+        """Take a line for people that is no part of the result."""
+
+    def begin(self, captures: tuple[str, ...]) -> None:
+        """Take the captures that are going to be read."""
+
+    def observed(self, observation: Observation) -> None:
+        """Take what one capture shows, as soon as it is known."""
+
+
+def audit(request: Request, watcher: Watcher) -> Document:
     """Read everything, hold it together, and return the result.
 
-    Args:
-        request: what to do.
-        note: takes a line for people that is no part of the result.
+    Ctrl-C while captures are read ends the reading; the result then rests on what was read, and says so.
 
     Raises:
-        InputError: there is no tshark.
+        InputError: the scheduler cannot be used, or the key log not read.
     """
-    settings = request.settings or Settings(tshark.find())
     found = find_captures(request.captures)
     if found.passed_over:
-        note(f"passed over {found.passed_over} files in folders that are no captures")
+        watcher.note(f"passed over {found.passed_over} files in folders that are no captures")
     sources = cnf.read(request.cnf)
     problems = list(found.problems)
     if not found.captures and not problems:
-        problems.append(
-            Problem(
-                " ".join(request.captures), "no capture file is there; give a capture or a folder of them"
-            )
-        )
-    observations, interrupted = _observe_all(found.captures, settings, request.workers)
+        problems.append(Problem(" ".join(request.captures), NOTHING_THERE))
+    observations, interrupted = observe_all(request, found.captures, watcher)
     if interrupted:
-        problems.append(
-            Problem("", f"interrupted: {len(observations)} of {len(found.captures)} captures were read")
-        )
+        read = f"{len(observations)} of {len(found.captures)} captures were read"
+        problems.append(Problem("", f"interrupted: {read}, the result is partial"))
     learned = _learned(observations)
-    by_plugin = all(o.hash_source == "plugin" for o in observations if o.status != "unreadable")
-    if not by_plugin or settings.tshark.lua is None:
-        note(NO_PLUGIN)
-    tool = Tool(
-        certhash=__version__,
-        tshark=settings.tshark.version,
-        lua=settings.tshark.lua,
-        hash_source="plugin" if by_plugin and settings.tshark.lua else "python",
-    )
+    tool = _tool(request.settings.tshark, observations)
+    if tool.hash_source == "python" and observations:
+        watcher.note(NO_PLUGIN)
     everything = Sources(
         (*sources.cnf_files, *learned.cnf_files),
         sources.known,
@@ -79,30 +86,50 @@ def audit(request: Request, note: Callable[[str], None]) -> Document:
     return correlate(observations, everything, tool, resolve=request.resolve)
 
 
-def _observe_all(paths: tuple[str, ...], settings: Settings, workers: int) -> tuple[list[Observation], bool]:
-    """Read all captures, several at once; returns the observations in order, and whether it was cut off."""
-    workers = workers or len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(max(1, min(workers, len(paths)))) as pool:
-        done: dict[int, Observation] = {}
-        try:
-            done.update(_as_completed(pool, paths, settings))
-        except KeyboardInterrupt:
-            tshark.stop_all()
-            pool.shutdown(cancel_futures=True)
-            return [done[n] for n in sorted(done)], True
-    return [done[n] for n in sorted(done)], False
+def observe_all(
+    request: Request, captures: tuple[str, ...], watcher: Watcher
+) -> tuple[list[Observation], bool]:
+    """Read captures, or take from the cache what they showed; also tell whether the reading was interrupted.
+
+    Returns:
+        The observations in the order of the captures; those that were not reached are not among them.
+    """
+    watcher.begin(captures)
+    cache = Cache(request.cache, request.settings, watcher.note) if request.cache is not None else None
+    seen: dict[str, Observation] = {}
+    interrupted = False
+
+    def take(observation: Observation) -> None:
+        seen[observation.path] = observation
+        watcher.observed(observation)
+
+    try:
+        for path in captures:
+            known = cache.get(path) if cache else None
+            if known is not None:
+                take(known)
+        unread = [path for path in captures if path not in seen]
+        keys = {path: FileKey.of(path) for path in unread if os.path.exists(path)} if cache else {}  # noqa: PTH110
+        for observation in workers.observe_all(
+            unread, request.settings, workers=request.workers, scheduler=request.scheduler
+        ):
+            take(observation)
+            if cache and observation.path in keys:
+                cache.put(keys[observation.path], observation)
+    except KeyboardInterrupt:
+        tshark.stop_all()
+        interrupted = True
+    finally:
+        if cache:
+            cache.close()
+    return [seen[path] for path in captures if path in seen], interrupted
 
 
-def _as_completed(
-    pool: Executor, paths: Iterable[str], settings: Settings
-) -> Iterator[tuple[int, Observation]]:
-    pending: dict[Future[Observation], int] = {
-        pool.submit(observe, path, settings): number for number, path in enumerate(paths)
-    }
-    while pending:
-        finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-        for future in finished:
-            yield pending.pop(future), future.result()
+def _tool(used: tshark.Tshark, observations: Iterable[Observation]) -> Tool:
+    by_plugin = used.lua is not None and all(
+        o.hash_source == "plugin" for o in observations if o.status != "unreadable"
+    )
+    return Tool(__version__, used.version, used.lua, "plugin" if by_plugin else "python")
 
 
 def _learned(observations: Iterable[Observation]) -> Sources:

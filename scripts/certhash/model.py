@@ -134,6 +134,8 @@ class Observation(Struct, frozen=True):
     certificates: dict[bytes, bytes] = {}
     """SHA-256 to DER of every certificate that was presented."""
     problems: tuple[Problem, ...] = ()
+    interrupted: bool = False
+    """tshark was ended before it had read everything: another try may see more."""
 
 
 # ---------------------------------------------------------------- what phones were told to expect

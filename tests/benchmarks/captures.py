@@ -147,7 +147,9 @@ class Segment(NamedTuple):
     payload: bytes
 
 
-def tcp_segments(turns: Iterable[Turn], client_isn: int = 1000, server_isn: int = 5000) -> Iterator[Segment]:
+def tcp_segments(
+    turns: Iterable[Turn], client_isn: int = 1000, server_isn: int = 5000, mss: int = MSS
+) -> Iterator[Segment]:
     """Cut a transcript into segments as a stack would, with opening, acknowledgements and closing."""
     number = {True: client_isn, False: server_isn}
     yield Segment(True, SYN, number[True], 0, b"")
@@ -157,8 +159,8 @@ def tcp_segments(turns: Iterable[Turn], client_isn: int = 1000, server_isn: int 
     yield Segment(True, ACK, number[True], number[False], b"")
     for turn in turns:
         sender = turn.side == "client"
-        for count, start in enumerate(range(0, len(turn.data), MSS), 1):
-            payload = turn.data[start : start + MSS]
+        for count, start in enumerate(range(0, len(turn.data), mss), 1):
+            payload = turn.data[start : start + mss]
             yield Segment(sender, PSH | ACK, number[sender], number[not sender], payload)
             number[sender] = (number[sender] + len(payload)) & 0xFFFFFFFF
             if count % ACK_EVERY == 0:

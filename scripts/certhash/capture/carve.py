@@ -26,16 +26,7 @@ from numpy.typing import NDArray
 from certhash.capture.flows import FlowTable
 from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, parse
 from certhash.capture.pcap import WINDOW, Ints, Readable, Records, Status, windows
-from certhash.capture.streams import (
-    APPLICATION_DATA,
-    HEADER,
-    LARGEST_RECORD,
-    LOST,
-    PLAIN,
-    SKIP,
-    Moved,
-    Stream,
-)
+from certhash.capture.streams import APPLICATION_DATA, HEADER, LARGEST_RECORD, LOST, PLAIN, SKIP, Moved, Stream, signed
 
 
 class Carved(NamedTuple):
@@ -81,7 +72,9 @@ def carve(
 
 _DIRECTION = np.dtype(
     [
-        ("state", "u1"),  # of its Stream, like the next four
+        ("state", "u1"),  # of its Stream, like the next six
+        ("top", "u4"),
+        ("begun", "u4"),
         ("reached", "u4"),
         ("boundary", "u4"),
         ("shift", "u4"),
@@ -90,6 +83,7 @@ _DIRECTION = np.dtype(
         ("seen", "?"),  # a packet of it has passed
         ("paid", "?"),  # it has carried data
         ("synced", "?"),  # TLS has been recognised in it
+        ("mixed", "?"),  # something else came before TLS
         ("never", "?"),  # nothing of it may be left out
         ("quic", "?"),  # it has carried a QUIC packet with a long header
         ("opened", "?"),  # it has carried a SYN,
@@ -99,6 +93,7 @@ _DIRECTION = np.dtype(
         ("count", "u2"),  # the sequence number of that packet
     ]
 )
+_STREAM = ("state", "top", "begun", "reached", "boundary", "shift", "stand")
 _ACK = 0x10
 _WORD = 0xFFFFFFFF
 _DTLS_HEADER = 13
@@ -193,7 +188,19 @@ class _Carver:
                     one = 2 * number + int(packets.up[at])
                     self.known["opened"][one] = True
                     self.known["first"][one] = seq
+        answers = np.flatnonzero(packets.flags & (SYN | _ACK) == SYN | _ACK)
+        for at in answers.tolist():
+            self._answered(2 * int(flow[at]) + int(packets.up[at]), int(packets.seq[at]))
         return 2 * flow + packets.up
+
+    def _answered(self, one: int, seq: int) -> None:
+        """Take a SYN with ACK.  One with another number than before begins no new stream in tshark, but renumbers the old one."""
+        known = self.known[one]
+        if known["opened"] and known["first"] != seq:
+            self._leave_alone(one)
+            self._leave_alone(one ^ 1)
+        known["opened"] = True
+        known["first"] = seq
 
     def _make_room(self) -> None:
         if 2 * self._flows.count > len(self.known):
@@ -204,12 +211,18 @@ class _Carver:
     def _fragments(self, keys: NDArray[np.uint64]) -> None:
         """Leave nothing out of connections that are seen in fragments: their bytes pass unread."""
         for flow in self._flows.known(keys).tolist():
-            for one in (2 * flow, 2 * flow + 1) if flow >= 0 else ():
-                known = self.known[one]
-                self.doubtful += bool(known["state"] in (SKIP, LOST) or known["shift"])
-                known["never"] = True
-                known["state"] = PLAIN
-                self._streams.pop(one, None)
+            if flow >= 0:
+                self._leave_alone(2 * flow)
+                self._leave_alone(2 * flow + 1)
+
+    def _leave_alone(self, one: int) -> None:
+        """Leave out no more of a direction; if something was, that may have been wrong."""
+        known = self.known[one]
+        self.doubtful += bool(known["state"] in (SKIP, LOST) or known["shift"])
+        known["never"] = True
+        known["state"] = PLAIN
+        known["more"] = False
+        self._streams.pop(one, None)
 
     # --------------------------------------------------------------------------------------------------------- TCP
 
@@ -223,10 +236,16 @@ class _Carver:
         last = lanes.last()
         known["end"][direction[last]] = end[last]
         self._payloads(lanes, np.flatnonzero(size), keep, moved)
-        # What carries no data says nothing more of a stream of which data is being left out.
-        empty = (size == 0) & (flags & (SYN | RST) == 0)
+        # What carries no data says nothing more of a stream of which data is being left out, unless a dissector that was there
+        # before TLS waits for the end.
         skipping = (known["state"][direction] >= SKIP) | (known["shift"][direction] != 0)
-        keep[packets.row[at[seen & (bare & told | empty & skipping)]]] = False
+        ending = (size == 0) & (flags & FIN != 0) & skipping & seen
+        drop = seen & bare & (told | skipping) | ending
+        keep[packets.row[at[drop]]] = False
+        for place in np.flatnonzero(ending & known["mixed"][direction]).tolist():
+            one = direction[place]
+            skips = known["state"][one] >= SKIP
+            moved[int(at[place])] = [Moved(int(known["stand"][one] if skips else seq[place] - known["shift"][one]) & _WORD, b"")]
 
     def _payloads(self, lanes: _Lanes, paying: Ints, keep: Bools, moved: dict[int, list[Moved]]) -> None:
         """Follow the TLS streams among the packets with data (``paying``, places in the lanes)."""
@@ -234,37 +253,55 @@ class _Carver:
             return
         known = self.known
         direction = lanes.direction[paying]
-        known["paid"][direction] = True
         begins, closed = _recognise(lanes, paying)
+        # In the midst of a connection only, whole records of application data show that it is TLS.
+        begins[closed & known["opened"][direction]] = -1
         found = np.flatnonzero(begins >= 0)
         found = found[~known["never"][direction[found]]]
         known["synced"][direction[found]] = True
+        opens = np.append(True, direction[1:] != direction[:-1])
+        first = ~known["paid"][direction] & opens
+        known["mixed"][direction[first & (begins < 0)]] = True
         active = known["synced"][direction]
         if active.any():
             follower = _Follower(self, lanes, paying[active], begins[active], closed[active])
             follower.run(keep, moved)
+        self._note_top(lanes, paying, direction, opens)
+        known["paid"][direction] = True
+
+    def _note_top(self, lanes: _Lanes, paying: Ints, direction: Ints, opens: Bools) -> None:
+        """Note the highest sequence number of each direction."""
+        known, at = self.known, lanes.at[paying]
+        begin = np.flatnonzero(opens)
+        lane = direction[begin]
+        origin = np.where(known["paid"][lane], known["top"][lane], lanes.packets.seq[at[begin]])
+        end = lanes.packets.seq[at] + lanes.packets.size[at]
+        ahead = (end - np.repeat(origin, np.diff(begin, append=len(at))) + 0x80000000 & _WORD) - 0x80000000
+        known["top"][lane] = (origin + np.maximum(np.maximum.reduceat(ahead, begin), 0) & _WORD).astype(np.uint32)
 
     def stream(self, one: int) -> Stream:
         """Return what is known of a direction as a stream."""
         if self.known["more"][one]:
             return self._streams.pop(one)
         known = self.known[one]
-        return Stream(*(int(known[name]) for name in ("state", "reached", "boundary", "shift", "stand")))
+        return Stream(*(int(known[name]) for name in _STREAM))
 
     def store(self, one: int, stream: Stream) -> None:
         """Remember a stream."""
         known = self.known[one]
-        known["state"], known["reached"], known["boundary"] = stream.state, stream.reached, stream.boundary
-        known["shift"], known["stand"], known["more"] = stream.shift, stream.stand, stream.has_more
+        for name in _STREAM:
+            known[name] = getattr(stream, name)
+        known["more"] = stream.has_more
         known["synced"] = stream.state != PLAIN or stream.shift
         self.doubtful += stream.doubtful
         if stream.has_more:
             self._streams[one] = stream
 
     def may_skip(self, one: int) -> bool:
-        """Say whether application data of a direction may be left out: TLS in both, or the other has said nothing."""
-        other = self.known[one ^ 1]
-        return not self.keys and not self.known["never"][one] and bool(other["synced"] or not other["paid"])
+        """Say whether application data of a direction may be left out: TLS in both, or in one from the start and no other."""
+        known, other = self.known[one], self.known[one ^ 1]
+        silent = not known["mixed"] and not other["paid"]
+        return not self.keys and not known["never"] and bool(other["synced"] or silent)
 
     # --------------------------------------------------------------------------------------------------------- UDP
 
@@ -427,16 +464,24 @@ class _Follower:
         begin, stop = place, int(self._stop[lane])
         stream = carver.stream(one)
         may_skip = carver.may_skip(one)
+        paid = bool(carver.known["paid"][one])
+        never = bool(carver.known["never"][one])
         view = memoryview(self._look.buffer)
         while place < stop:
             seq, size = lists.seq[place], lists.size[place]
             if place > max(begin, last_break) and stream.state == SKIP and seq == stream.reached and not stream.has_more:
                 break
-            if stream.state == PLAIN and lists.begins[place] >= 0:
-                stream.start(seq, seq + lists.begins[place] & _WORD)
+            if stream.state == PLAIN:
+                ahead = signed(seq - stream.top) if paid else 0
+                if ahead >= 0 and lists.begins[place] >= 0 and not never:
+                    stream.start(seq, seq + lists.begins[place] & _WORD)
+                if ahead + size > 0 or not paid:
+                    stream.top = seq + size & _WORD
+                paid = True
             if lists.cut[place]:
                 fate = stream.cut_short(seq, size)
-                carver.known["never"][one] |= stream.state == PLAIN
+                never |= stream.state == PLAIN
+                carver.known["never"][one] = never
             else:
                 start = lists.payload[place]
                 fate = stream.take(seq, view[start : start + size], may_skip)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
-from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from msgspec import Struct
@@ -14,10 +13,12 @@ from msgspec.structs import replace
 from certhash.capture import records, tshark
 from certhash.capture.carve import Carved, carve
 from certhash.capture.handshakes import Handshakes
-from certhash.capture.source import decompressed, open_capture
+from certhash.capture.source import decompressed, is_carvable, open_capture
 from certhash.model import Download, HashSource, NameAnswer, Observation, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from certhash.capture.pcap import Readable
 
 
@@ -48,15 +49,21 @@ def _unreadable(path: str, error: str) -> Observation:
 
 def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace) -> Observation:
     plugin = settings.tshark.lua is not None
-    reading = _Reading(path, settings, place, plugin=plugin)
-    outcome = reading.run(source, carved=settings.carve)
-    if outcome.missing_fields and plugin:
-        reading = _Reading(path, settings, place, plugin=False)
-        outcome = reading.run(source, carved=settings.carve)
-    if reading.doubtful:
-        # Something that was left out might have mattered after all: then nothing is left out.
-        reading = _Reading(path, settings, place, plugin=reading.plugin)
-        outcome = reading.run(source, carved=False)
+    carved = settings.carve and is_carvable(source)
+    for last_try in (False, True):
+        reading = _Reading(path, settings, place, plugin=plugin)
+        outcome = reading.run(source, carved=carved)
+        if outcome.missing_fields and plugin:
+            plugin = False
+            reading = _Reading(path, settings, place, plugin=plugin)
+            outcome = reading.run(source, carved=carved)
+        if reading.doubtful:
+            # Something that was left out might have mattered after all: then nothing is left out.
+            carved = False
+            reading = _Reading(path, settings, place, plugin=plugin)
+            outcome = reading.run(source, carved=carved)
+        if last_try or not outcome.failed:
+            break
     return reading.observation(outcome)
 
 
@@ -124,7 +131,7 @@ class _Reading:
         passed = len(carved.frames)
         if outcome.status == "complete" and outcome.packets < passed:
             error = f"tshark read {outcome.packets} of the {passed} packets that it was given"
-            return outcome._replace(status="truncated", packets=carved.packets, error=error)
+            return outcome._replace(status="truncated", packets=carved.packets, error=error, failed=True)
         packets = carved.packets + max(outcome.packets - passed, 0)
         if outcome.status == "complete" and carved.status != "complete":
             return outcome._replace(status=carved.status, packets=packets, error=carved.error)
@@ -164,7 +171,7 @@ class _Reading:
         if not record.whole:
             self._complain(
                 frame,
-                f"certificate {record.position} is damaged, and tshark shows a part of it: its hash is not known",
+                f"certificate {record.position} is damaged and shown in part: its hash is not known",
             )
         if record.sha1 is not None:
             ours = base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()
@@ -196,4 +203,5 @@ class _Reading:
             answers=tuple(replace(a, frame=self._frame_of(a.frame)) for a in self._answers.values()),
             certificates=self._certificates,
             problems=tuple(Problem(self._path, message) for message in problems),
+            interrupted=outcome.failed,
         )

@@ -229,7 +229,7 @@ def parse(line: str, *, plugin: bool) -> Row:
 def _certificates(
     hexes: list[str], numbers: Callable[[str], tuple[int, ...]], values: _Values, *, plugin: bool
 ) -> tuple[tuple[CertificateRecord, ...], int]:
-    """Put each certificate together with what the plugin says of it; also tell how many hashes are too many."""
+    """Put each certificate together with what the plugin says of it; also count hashes beyond one each."""
     hashes, positions = values("certhash.sha1"), values("certhash.position")
     unpaired = len(hashes) - len(hexes) if plugin else 0
     if not hexes:

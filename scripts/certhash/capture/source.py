@@ -8,6 +8,8 @@ import stat
 import zlib
 from typing import BinaryIO, cast
 
+from certhash.capture.pcap import recognise
+
 _PEEK = 64
 """Bytes that tell a file's format."""
 
@@ -69,6 +71,14 @@ def open_capture(path: str) -> BinaryIO:
 
 def decompressed(source: BinaryIO) -> BinaryIO:
     """Return a stream of what is behind a gzip compression; any other file as it is."""
+    source.seek(0)
     start = source.read(len(_GZIP))
     source.seek(0)
     return cast("BinaryIO", gzip.GzipFile(fileobj=source, mode="rb")) if start == _GZIP else source
+
+
+def is_carvable(source: BinaryIO) -> bool:
+    """Tell whether the packets of a capture can be told apart here; other formats only tshark reads."""
+    start = decompressed(source).read(_PEEK)
+    source.seek(0)
+    return recognise(start) != "other"

@@ -33,6 +33,11 @@ _header = struct.Struct(">BHH").unpack_from
 _WORD = 0xFFFFFFFF
 
 
+def signed(difference: int) -> int:
+    """Return a difference of two sequence numbers as a number between -2^31 and 2^31."""
+    return (difference + 0x80000000 & _WORD) - 0x80000000
+
+
 class Moved(NamedTuple):
     """Payload that takes the place of a packet's own, and its sequence number."""
 
@@ -51,16 +56,21 @@ def is_record(kind: int, version: int, size: int) -> bool:
 class Stream:
     """One direction of one TCP connection.  Sequence numbers are those of the capture, modulo 2^32.
 
-    ``reached`` is where the bytes that came without a gap end, ``boundary`` where the next record header stands or will.
+    ``begun`` is where records began, ``top`` the highest number that has passed before.  ``reached`` is where the bytes that came
+    without a gap end, ``boundary`` where the next record header stands or will.
     ``shift`` is how far the numbers of packets that pass are moved down; in ``SKIP``, ``stand`` is the number that the one who
     reads what passes waits for.  ``partial`` holds the bytes from ``boundary`` to ``reached`` when a header is cut in two, and
     ``waiting`` what came behind a gap.
     """
 
-    __slots__ = ("boundary", "doubtful", "partial", "reached", "shift", "stand", "state", "waiting")
+    __slots__ = ("begun", "boundary", "doubtful", "partial", "reached", "shift", "stand", "state", "top", "waiting")
 
-    def __init__(self, state: int, reached: int, boundary: int, shift: int, stand: int) -> None:
+    def __init__(  # noqa: PLR0913  (as many numbers as a direction has)
+        self, state: int = PLAIN, top: int = 0, begun: int = 0, reached: int = 0, boundary: int = 0, shift: int = 0, stand: int = 0
+    ) -> None:
         self.state = state
+        self.top = top
+        self.begun = begun
         self.reached = reached
         self.boundary = boundary
         self.shift = shift
@@ -77,10 +87,9 @@ class Stream:
     def start(self, seq: int, boundary: int) -> None:
         """Begin to follow records: one starts at ``seq`` (and, where that is no TLS record, the first that is at ``boundary``)."""
         self.state = WALK
+        self.begun = seq
         self.reached = seq
         self.boundary = boundary
-        self.partial = b""
-        self.waiting = []
 
     def give_up(self) -> None:
         """Let everything pass from now on."""
@@ -104,15 +113,20 @@ class Stream:
         """Take a packet's payload, in order of arrival, and say what becomes of the packet."""
         if self.state == PLAIN:
             return self._as_it_is(seq, payload)
-        ahead = _signed(seq - self.reached)
+        ahead = signed(seq - self.reached)
+        old = ahead + len(payload) <= 0
         if self.state == LOST:
-            self.doubtful |= -len(payload) < ahead <= 0
+            self.doubtful |= not old and ahead <= 0
             return "drop"
+        if signed(seq - self.begun) < 0:
+            # From before the first record.  What reaches over into the records was never seen, and is not unravelled.
+            self.doubtful |= not old
+            return "keep"
         if ahead > 0:
             return self._wait(seq, payload)
-        fresh = payload[-ahead:]
-        if not fresh:
+        if old:
             return "drop" if self.state == SKIP or self.shift else "keep"
+        fresh = payload[-ahead:]
         before = self.reached - len(self.partial) & _WORD
         self.reached = self.reached + len(fresh) & _WORD
         data: memoryview | bytes = fresh
@@ -144,8 +158,8 @@ class Stream:
         """Return what waits and is now without a gap, and count it as reached."""
         found = b""
         left = []
-        for seq, data in sorted(self.waiting, key=lambda item: _signed(item[0] - self.reached)):
-            ahead = _signed(seq - self.reached)
+        for seq, data in sorted(self.waiting, key=lambda item: signed(item[0] - self.reached)):
+            ahead = signed(seq - self.reached)
             if ahead > 0:
                 left.append((seq, data))
                 continue
@@ -203,7 +217,3 @@ class Stream:
             self.partial = bytes(data[at:])
         return shown
 
-
-def _signed(difference: int) -> int:
-    difference &= _WORD
-    return difference - (1 << 32) if difference >= 1 << 31 else difference

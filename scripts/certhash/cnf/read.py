@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from certhash.certfile import NoCertificateError, certificates_in, decode_text, is_der
 from certhash.cnf import signed
+from certhash.cnf.fetch import fetch, is_address
 from certhash.cnf.pasted import read_pasted
 from certhash.cnf.phone_xml import is_cnf_name, problems_of, read_phone_xml
 from certhash.digest import sha1
@@ -27,7 +28,7 @@ _SNIFFED = 4096
 
 
 def read(paths: Iterable[str]) -> Sources:
-    """Read all cnf files, configurations and certificate files there are in files and folders; never raises.
+    """Read the cnf files, configurations and certificates of files, folders and addresses; never raises.
 
     A path that was named must be usable; in a folder, a file that is nothing of the kind is passed over
     unless its name claims that it is a phone's config or a certificate.
@@ -41,7 +42,8 @@ def read(paths: Iterable[str]) -> Sources:
                     raise ValueError(unusable)  # noqa: TRY301 - all reasons are reported in one place
                 if not (named or is_cnf_name(path) or _may_be_read_here(path)):
                     continue
-                found.append(read_source(path, read_small_file(path)))
+                content = fetch(path) if is_address(path) else read_small_file(path)
+                found.append(read_source(path, content))
             except ValueError as error:
                 passed_over = isinstance(error, NoCertificateError) or unusable
                 if named or _claims(path) or not passed_over or unusable == NOT_PERMITTED:
@@ -59,7 +61,7 @@ def read_source(path: str, data: bytes) -> Sources:
     Raises:
         ValueError: it is nothing that is read here, or something that is and is damaged.
     """
-    if is_cnf_name(path) or b"<device" in data[:_SNIFFED] or signed.is_signed(data):
+    if is_cnf_name(path) or b"<device" in data[:_SNIFFED] or _is_signed_cnf(data):
         cnf = read_phone_xml("standard input" if path == STANDARD_INPUT else path, data, path)
         return Sources((cnf,), (), tuple(problems_of(cnf)))
     pasted = None if is_der(data) else read_pasted(decode_text(data), path)
@@ -76,6 +78,14 @@ def read_source(path: str, data: bytes) -> Sources:
     )
 
 
+def _is_signed_cnf(data: bytes) -> bool:
+    """Tell a signed cnf file from lists of trusted certificates (``.tlv``), which have the same header."""
+    try:
+        return signed.is_signed(data) and is_cnf_name(signed.unwrap(data).name or "")
+    except ValueError:
+        return False
+
+
 def _claims(path: str) -> bool:
     return is_cnf_name(path) or path.lower().endswith(_CERTIFICATE_SUFFIXES)
 
@@ -87,8 +97,8 @@ def _may_be_read_here(path: str) -> bool:
 
 
 def _walk(given: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, bool, str]]:
-    """List the files, whether each was named, and why it cannot be read; nothing twice, so that loops end."""
-    if given == STANDARD_INPUT:
+    """List files, whether each was named, why it cannot be read; nothing twice, so that loops end."""
+    if given == STANDARD_INPUT or is_address(given):
         yield given, True, ""
         return
     folders = [given]

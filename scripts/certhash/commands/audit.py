@@ -59,6 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="hand tshark every packet, also those that no verdict can depend on",
     )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="read the captures on a Dask cluster, tcp://HOST:8786, whose workers see the same paths",
+    )
+    cache = parser.add_mutually_exclusive_group()
+    cache.add_argument(
+        "--cache", metavar="FILE", help="where to keep what captures showed (the user's cache folder)"
+    )
+    cache.add_argument("--no-cache", action="store_true", help="read every capture anew, and keep nothing")
     parser.add_argument("--tshark", metavar="PATH", help="the tshark to use (the one on the PATH)")
     report.add_output_arguments(parser)
 
@@ -68,17 +78,29 @@ def run(arguments: argparse.Namespace) -> int:
     report.outputs(arguments)  # a mistake there is said before hours are spent
     resolve = _resolve(arguments.resolve)
     from certhash.audit import Request, audit
+    from certhash.cache import default_path
     from certhash.capture import tshark
     from certhash.capture.observe import Settings
+    from certhash.progress import Console
 
     signal.signal(signal.SIGTERM, _interrupt)
     settings = Settings(
         tshark.find(arguments.tshark), arguments.keylog, tuple(arguments.decode_as), arguments.carve
     )
-    request = Request(tuple(arguments.captures), tuple(arguments.cnf), settings, resolve, arguments.jobs)
-    document = audit(
-        request, lambda line: None if arguments.quiet else print(f"certhash: {line}", file=sys.stderr)
+    request = Request(
+        tuple(arguments.captures),
+        settings,
+        tuple(arguments.cnf),
+        resolve,
+        arguments.jobs,
+        arguments.scheduler,
+        None if arguments.no_cache else arguments.cache or default_path(),
     )
+    console = Console(quiet=arguments.quiet)
+    try:
+        document = audit(request, console)
+    finally:
+        console.end()
     for problem in document.problems:
         print(f"certhash: {visible(problem.path)}: {visible(problem.message)}", file=sys.stderr)
     report.write(document, arguments)
