@@ -93,11 +93,11 @@ def draw(expectation: Expectation, handshake: Handshake) -> Ladder:
         captions = f"{_short(expectation.device, 24)}'s file", f"frame {download.frame}, {download.time}"
         step(_TFTP, _PHONE, "plain", *map(_plain, captions), *_expected(expectation))
     else:
-        caption = f"told by {_short(expectation.source.rsplit('/', 1)[-1])}"
+        caption = f"told by {_short(expectation.source.rsplit('/', 1)[-1], 36)}"
         step((_PHONE + _TFTP) // 2, (_PHONE + _TFTP) // 2, "note", _plain(caption), *_expected(expectation))
-    name = f", asks for {handshake.server_name}" if handshake.server_name else ""
-    hello = f"ClientHello{name}, frame {handshake.frame}, {handshake.time}"
-    step(_PHONE, _HEAD_END, "plain", _plain(hello))
+    name = f", asks for {_short(handshake.server_name)}" if handshake.server_name else ""
+    hello = f"ClientHello{name}", f"frame {handshake.frame}, {handshake.time}"
+    step(_PHONE, _HEAD_END, "plain", *map(_plain, hello))
     chain = presented(handshake)
     if chain:
         step(
@@ -157,7 +157,7 @@ def _alert(alert: Alert) -> Words:
 
 
 def _plain(text: str) -> Words:
-    return visible(text, 120), "plain", False
+    return visible(text, 100), "plain", False
 
 
 def _short(text: str, limit: int = _SHORT) -> str:
