@@ -13,6 +13,7 @@ import hashlib
 import os
 import sqlite3
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
@@ -204,9 +205,10 @@ def _reader_key(settings: Settings) -> bytes:
         f"{FORMAT} {__version__} {settings.tshark.version} {settings.tshark.lua}".encode()
     )
     digest.update(repr((settings.tshark.path, settings.decode_as, settings.carve)).encode())
-    folder = plugin_folder()
-    for file in sorted(folder.rglob("*.lua")):
-        digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
+    package = Path(__file__).parent
+    readers = [package / "model.py", *(package / "capture").glob("*.py"), *plugin_folder().rglob("*.lua")]
+    for file in sorted(readers):
+        digest.update(file.name.encode() + file.read_bytes())
     if settings.keylog is not None:
         with open(settings.keylog, "rb") as keys:  # noqa: PTH123
             digest.update(keys.read())

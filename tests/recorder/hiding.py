@@ -49,7 +49,7 @@ def tls13_keylog(stage: Stage) -> None:
         caught, connection = visit(stage, phone, identity, options=("-keylogfile", str(keys)))
         log = keys.read_bytes()
     without = stage.handshake(
-        connection, "unverifiable", served=[identity.certificate], devices=[phone], hidden="tls13"
+        connection, "unverifiable", served=[identity.certificate], devices=[phone], hidden="tls-1.3"
     )
     shown = stage.handshake(connection, "mismatch", served=[identity.certificate], devices=[phone])
     (stage.folder / "tls13-keylog.txt").write_bytes(log)
@@ -71,7 +71,7 @@ def lost(stage: Stage) -> None:
         "unverifiable",
         served=[identity.certificate],
         devices=[phone],
-        hidden="lost",
+        hidden="packets-missing",
         answered=False,
     )
     stage.save(
@@ -97,7 +97,7 @@ def half_lost(stage: Stage) -> None:
         "unverifiable",
         served=[identity.certificate, root.certificate],
         devices=[phone],
-        hidden="lost",
+        hidden="packets-missing",
     )
     stage.save(
         "half-lost.pcapng", frames.without(caught, second), [shown], note="the chain's second frame is lost"
@@ -122,7 +122,7 @@ def snapped(stage: Stage) -> None:
 def oversized(stage: Stage) -> None:
     """A Certificate message over 64 KB, which tshark takes for an encrypted one; and one just under it."""
     for number, name, padding, hidden in (
-        (85, "over-64k", 66_000, "over-64k"),
+        (85, "over-64k", 66_000, "too-long"),
         (86, "under-64k", 60_000, None),
     ):
         phone = numbered(number)
@@ -246,7 +246,7 @@ def dtls_twice(stage: Stage) -> None:
     """
     for number, name, mtu, hidden in (
         (93, "dtls-twice", "1400", None),
-        (103, "dtls-twice-fragments", "400", "reassembly"),
+        (103, "dtls-twice-fragments", "400", "packets-missing"),
     ):
         phone, address = numbered(number), f"203.0.113.{number}"
         before, now = (certificates.server(f"vpn{number}.example.com") for _ in range(2))
@@ -274,7 +274,7 @@ def dtls_twice(stage: Stage) -> None:
 
 def dtls_fragments(stage: Stage) -> None:
     """Fragments of a DTLS Certificate message: one lost; two in the wrong order, which tshark leaves so."""
-    for number, name, hidden in ((94, "dtls-lost", "lost"), (102, "dtls-swapped", "order")):
+    for number, name in ((94, "dtls-lost"), (102, "dtls-swapped")):
         phone, address = numbered(number), f"203.0.113.{number}"
         identity = certificates.server(f"vpn{number}.example.com")
         told(stage, phone, identity)
@@ -287,11 +287,15 @@ def dtls_fragments(stage: Stage) -> None:
         flight = [at for at, frame in enumerate(caught) if frame.ports[0] == 443 and len(frame.payload) > 200]
         changed = (
             frames.without(caught, flight[1])
-            if hidden == "lost"
+            if name == "dtls-lost"
             else frames.swapped(caught, flight[1], flight[2])
         )
         shown = stage.handshake(
-            connection, "unverifiable", served=[identity.certificate], devices=[phone], hidden=hidden
+            connection,
+            "unverifiable",
+            served=[identity.certificate],
+            devices=[phone],
+            hidden="packets-missing",
         )
         stage.save(f"{name}.pcapng", changed, [shown], note=f"fragments of the certificate: {name[5:]}")
         stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
@@ -356,7 +360,7 @@ def anyconnect_psk(stage: Stage) -> None:
         )
     shown = [
         stage.handshake(tunnel, "match", served=[identity.certificate], devices=[phone]),
-        stage.handshake(channel, "unverifiable", devices=[phone], hidden="pre-shared-key"),
+        stage.handshake(channel, "unverifiable", devices=[phone], hidden="no-certificate"),
     ]
     stage.save(
         "anyconnect-psk.pcapng", caught, shown, note="ocserv and openconnect, DTLS 1.2 with a pre-shared key"
@@ -477,7 +481,7 @@ def old_version(stage: Stage) -> None:
     ):
         connection = phone.connect()
     shown = stage.handshake(
-        connection, "unverifiable", devices=[phone], hidden="no-common-version", answered=False
+        connection, "unverifiable", devices=[phone], hidden="incomplete", answered=False
     )
     stage.save("old-version.pcapng", caught, [shown], note="the head-end refuses TLS 1.0")
     stage.expect(phone, f"cnf/{phone.file}", "unverifiable")

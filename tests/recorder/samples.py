@@ -184,7 +184,7 @@ def tls13(stage: Stage) -> None:
     ):
         connection = phone.connect()
     shown = stage.handshake(
-        connection, "unverifiable", served=[identity.certificate], devices=[phone], hidden="tls13"
+        connection, "unverifiable", served=[identity.certificate], devices=[phone], hidden="tls-1.3"
     )
     stage.save("tls13.pcapng", caught, [shown], note="TLS 1.3 without its keys")
     stage.expect(phone, f"cnf/{phone.file}", "unverifiable")

@@ -171,8 +171,11 @@ class Handshakes:
     def add(self, row: Row) -> None:
         """Take the next row."""
         connection = self._connections.setdefault(_key(row), _Connection())
-        connection.lost |= row.lost
-        connection.cut |= row.cut
+        now = connection.current
+        if now is None or not (now.client_key_exchange or now.client_ccs):
+            # What is missing later, among application data, hides no certificate.
+            connection.lost |= row.lost
+            connection.cut |= row.cut
         if not (row.types or row.content_types or row.certificates or row.alerts):
             return
         handshake = self._handshake_of(row, connection)
