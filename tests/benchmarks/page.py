@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
+from tests.report import documents
 
 from certhash.report import FORMATS, render
-from tests.report import documents
 
 ROUNDS = 5
 QUIET = (

@@ -114,6 +114,8 @@ def test_every_finding_has_its_evidence_its_ladder_and_its_lines(
         for certificate in decided.certificates:
             assert certificate.sha1 in ladder
             assert certificate.sha1 in article.locator(".compare").inner_text()
+            same = "expected" if certificate.sha1 == finding.matched else "not expected"
+            assert f"{certificate.position}: {certificate.sha1} {same}" in ladder
         for alert in decided.alerts:
             assert f"{alert.name} ({alert.code}), frame {alert.frame}, {alert.time}" in ladder
         assert f"frame {decided.frame}" in ladder

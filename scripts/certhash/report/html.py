@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from certhash.document import Document
 
 _FOLDER = Path(__file__).parent
-_LONG = 400  # characters of a stranger's text; the JSON in the page has it all
+_LONG = 2000  # characters of a stranger's text; the JSON in the page has it all
 _DRAWN = 200  # findings that get a section of their own; the tables have all of them
 _SIGNS = {"match": "✓", "mismatch": "✕", "rejected": "⊘", "unverifiable": "?", "unseen": "–"}  # noqa: RUF001
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

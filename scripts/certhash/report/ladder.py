@@ -93,11 +93,11 @@ def draw(expectation: Expectation, handshake: Handshake) -> Ladder:
         captions = f"{_short(expectation.device, 24)}'s file", f"frame {download.frame}, {download.time}"
         step(_TFTP, _PHONE, "plain", *map(_plain, captions), *_expected(expectation))
     else:
-        caption = f"told by {_short(expectation.source.rsplit('/', 1)[-1])}"
+        caption = f"told by {_short(expectation.source.rsplit('/', 1)[-1], 36)}"
         step((_PHONE + _TFTP) // 2, (_PHONE + _TFTP) // 2, "note", _plain(caption), *_expected(expectation))
-    name = f", asks for {handshake.server_name}" if handshake.server_name else ""
-    hello = f"ClientHello{name}, frame {handshake.frame}, {handshake.time}"
-    step(_PHONE, _HEAD_END, "plain", _plain(hello))
+    name = f", asks for {_short(handshake.server_name)}" if handshake.server_name else ""
+    hello = f"ClientHello{name}", f"frame {handshake.frame}, {handshake.time}"
+    step(_PHONE, _HEAD_END, "plain", *map(_plain, hello))
     chain = presented(handshake)
     if chain:
         step(
@@ -138,9 +138,13 @@ def _expected(expectation: Expectation) -> list[Words]:
 def _shown(expectation: Expectation, handshake: Handshake) -> list[Words]:
     words: list[Words] = []
     for each in presented(handshake):
-        same = each.sha1 == expectation.matched
-        tone: Tone = "good" if same else "bad"
-        words.append((f"{each.position}: {each.sha1} {'expected' if same else 'not expected'}", tone, True))
+        text = f"{each.position}: {each.sha1}"
+        if expectation.matched is None:
+            words.append((f"{text} not expected", "bad", True))
+        elif each.sha1 == expectation.matched:
+            words.append((f"{text} expected", "good", True))
+        else:  # one of the chain is enough
+            words.append((text, "plain", True))
     return words
 
 
@@ -153,7 +157,7 @@ def _alert(alert: Alert) -> Words:
 
 
 def _plain(text: str) -> Words:
-    return visible(text, 120), "plain", False
+    return visible(text, 100), "plain", False
 
 
 def _short(text: str, limit: int = _SHORT) -> str:
