@@ -45,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"certhash: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader went away (`| head`): nothing is wrong with us, and nothing may be said about it.
+        # The reader went away (`| head`); what is still in the buffer would fail once more at the end.
+        print("certhash: standard output was closed before everything was written", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     except KeyboardInterrupt:

@@ -78,6 +78,11 @@ def correlate(
     )
 
 
+def unjudged(observation: Observation) -> tuple[document.Handshake, ...]:
+    """Return the handshakes of one capture, before it is known what they mean: no verdict, no devices."""
+    return _handshakes(Evidence([observation]), [], [])
+
+
 # ---------------------------------------------------------------- which files are in force
 
 

@@ -178,8 +178,8 @@ def _other_head_end(case: Case, expected: ExpectedHash | None) -> Diagnosis | No
         served = f", which it makes {known.served_at[0].address} present" if known.served_at else ""
         return Diagnosis(
             "other-head-end",
-            f"{_name(expected)} is of a certificate{_trustpoint(known)} in {where}{served}, and not of one that "
-            "this head-end presents.",
+            f"{_name(expected)} is of a certificate{_trustpoint(known)} in {where}{served}, and not of one "
+            "that this head-end presents.",
             CAUSES["other-head-end"].advice,
         )
     return None
@@ -305,8 +305,8 @@ def _unverifiable(case: Case) -> Diagnosis:
     handshakes = f"{len(case.handshakes)} handshake{'s' if len(case.handshakes) > 1 else ''}"
     if case.seen.rejection is not None:
         explanation = (
-            f"A certificate that cannot be seen ({HIDDEN[case.seen.handshake.hidden or 'incomplete'].title}) was "
-            f"refused in {_place(case.seen)}.{_refusal(case)}"
+            f"A certificate that cannot be seen ({HIDDEN[case.seen.handshake.hidden or 'incomplete'].title}) "
+            f"was refused in {_place(case.seen)}.{_refusal(case)}"
         )
         return Diagnosis(None, explanation, advice)
     explanation = (

@@ -6,14 +6,23 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from certhash import __version__
 from certhash.audit import Watcher
+from certhash.correlate import unjudged
+from certhash.document import Capture, Tool
 from certhash.evidence import CERTIFICATE_ALERTS
+from certhash.report import ndjson
+from certhash.report.output import to_standard_output
 from certhash.report.text import count, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.progress import Progress, TaskID
 
-    from certhash.model import Observation
+    from certhash.capture.tshark import Tshark
+    from certhash.document import Document
+    from certhash.model import HashSource, Observation, Problem
 
 
 class Console(Watcher):
@@ -83,6 +92,45 @@ class Console(Watcher):
             f"{self._read:,} of {count(self._captures, 'capture')}, {count(self._handshakes, 'handshake')}, "
             f"{self._refused:,} refused"
         )
+
+
+class Lines(Console):
+    """Besides, an NDJSON line on standard output for all that is known as soon as a capture was read."""
+
+    def __init__(self, used: Tshark, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
+        self._tshark = used
+        self._started = False
+        self._told: set[Problem] = set()
+
+    def observed(self, observation: Observation) -> None:
+        """Write what a capture shows; the verdicts come when everything was read."""
+        super().observed(observation)
+        self._start(observation.hash_source)
+        for handshake in unjudged(observation):
+            to_standard_output(ndjson.event("handshake", handshake))
+        status = Capture(observation.path, observation.status, observation.packets, observation.error)
+        to_standard_output(ndjson.event("capture", status))
+        self._problems(observation.problems)
+
+    def finish(self, result: Document) -> None:
+        """Write what could be known only at the end."""
+        self._start(result.tool.hash_source)
+        self._problems(result.problems)
+        for line in ndjson.end(result):
+            to_standard_output(line)
+
+    def _problems(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                to_standard_output(ndjson.event("problem", problem))
+
+    def _start(self, source: HashSource) -> None:
+        if not self._started:
+            self._started = True
+            tool = Tool(__version__, self._tshark.version, self._tshark.lua, source)
+            to_standard_output(ndjson.start(tool))
 
 
 def _size(path: str) -> int:

@@ -115,8 +115,8 @@ def _cluster(address: str) -> Iterator[Executor]:
     except ImportError:
         raise InputError("--scheduler needs Dask: pip install 'certhash[cluster]'") from None
     try:
-        client = Client(address, timeout=10)
+        client = Client(address, timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise InputError(f"--scheduler {address}: no Dask scheduler answers there ({error})") from None
     with client:
-        yield client.get_executor(pure=False, retries=1)
+        yield client.get_executor(pure=False, retries=1)  # type: ignore[no-untyped-call]

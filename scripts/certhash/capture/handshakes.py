@@ -229,7 +229,8 @@ class Handshakes:
                 for record in row.certificates
             )
             now.chains.setdefault(sender, chain)
-        if now.version is None and CLIENT_HELLO not in types and row.record_versions:
+        refusal = sender == "server" and row.alerts and not types
+        if now.version is None and CLIENT_HELLO not in types and row.record_versions and not refusal:
             now.version = row.record_versions[0]  # the ServerHello is not in the capture
         # An encrypted alert can look like a plain one, and says nothing to us.
         readable = row.alerts if now.decrypted or sender not in now.ciphered else ()

@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     from certhash.cache import default_path
     from certhash.capture import tshark
     from certhash.capture.observe import Settings
-    from certhash.progress import Console
+    from certhash.progress import Console, Lines
 
     signal.signal(signal.SIGTERM, _interrupt)
     settings = Settings(
@@ -102,14 +102,18 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.scheduler,
         None if arguments.no_cache else arguments.cache or default_path(),
     )
-    console = Console(quiet=arguments.quiet)
+    streams = report.Output("ndjson", None) in report.outputs(arguments)
+    quiet = arguments.quiet
+    console = Lines(settings.tshark, quiet=quiet) if streams else Console(quiet=quiet)
     try:
         document = audit(request, console)
     finally:
         console.end()
+    if isinstance(console, Lines):
+        console.finish(document)
     for problem in document.problems:
         print(f"certhash: {visible(problem.path)}: {visible(problem.message)}", file=sys.stderr)
-    report.write(document, arguments)
+    report.write(document, arguments, streamed=streams)
     return document.exit_status
 
 
