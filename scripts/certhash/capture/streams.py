@@ -56,14 +56,15 @@ def is_record(kind: int, version: int, size: int) -> bool:
 class Stream:
     """One direction of one TCP connection.  Sequence numbers are those of the capture, modulo 2^32.
 
-    ``begun`` is where records began, ``top`` the highest number that has passed before.  ``reached`` is where the bytes that came
-    without a gap end, ``boundary`` where the next record header stands or will.
+    Before TLS, ``top`` is where the last packet ended, and ``gappy`` says that the packets did not follow each other.  From then on,
+    ``begun`` is where records began, ``reached`` where the bytes that came without a gap end, and ``boundary`` where the next
+    record header stands or will.
     ``shift`` is how far the numbers of packets that pass are moved down; in ``SKIP``, ``stand`` is the number that the one who
     reads what passes waits for.  ``partial`` holds the bytes from ``boundary`` to ``reached`` when a header is cut in two, and
     ``waiting`` what came behind a gap.
     """
 
-    __slots__ = ("begun", "boundary", "doubtful", "partial", "reached", "shift", "stand", "state", "top", "waiting")
+    __slots__ = ("begun", "boundary", "doubtful", "gappy", "partial", "reached", "shift", "stand", "state", "top", "waiting")
 
     def __init__(  # noqa: PLR0913  (as many numbers as a direction has)
         self, state: int = PLAIN, top: int = 0, begun: int = 0, reached: int = 0, boundary: int = 0, shift: int = 0, stand: int = 0
@@ -77,6 +78,7 @@ class Stream:
         self.stand = stand
         self.partial = b""
         self.waiting: list[tuple[int, bytes]] = []
+        self.gappy = False
         self.doubtful = False
 
     @property
@@ -94,6 +96,8 @@ class Stream:
     def give_up(self) -> None:
         """Let everything pass from now on."""
         self.state = PLAIN
+        self.top = self.reached
+        self.gappy = bool(self.waiting)
         self.partial = b""
         self.waiting = []
 
