@@ -87,8 +87,9 @@ _DIRECTION = np.dtype(
         ("gappy", "?"),  # its packets have not followed each other
         ("never", "?"),  # nothing of it may be left out
         ("quic", "?"),  # it has carried a QUIC packet with a long header
-        ("opened", "?"),  # it has carried a SYN,
-        ("first", "u4"),  # with this sequence number
+        ("opened", "?"),  # it has carried a SYN
+        ("based", "?"),  # it is known
+        ("base", "u4"),  # which sequence number came before its first byte of data
         ("end", "u4"),  # the sequence number after its last packet
         ("voice", "u8"),  # what stays the same in the RTP headers of a call, of its last packet (0: no RTP)
         ("count", "u2"),  # the sequence number of that packet
@@ -174,43 +175,46 @@ class _Carver:
 
     def _directions(self, packets: Packets, fragments: Words) -> Ints:
         """Return the number of each packet's direction: twice that of its flow, or one more."""
-        flow, new = self._flows.number(packets.key)
+        flow, _ = self._flows.number(packets.key)
         self._make_room()
         self._fragments(fragments)
-        syn = np.flatnonzero(packets.flags & (SYN | _ACK) == SYN)
-        if len(syn):
-            fresh = np.zeros(len(flow), bool)
-            fresh[new] = True
-            first = syn[fresh[syn]]
-            started = 2 * flow[first] + packets.up[first]
-            self.known["opened"][started] = True
-            self.known["first"][started] = packets.seq[first]
-            for at in syn[~fresh[syn]].tolist():
-                # A new connection between the same ports, unless the SYN was sent again: tshark begins a new stream, too.
-                one = 2 * int(flow[at]) + int(packets.up[at])
-                seq = int(packets.seq[at])
-                if not (self.known["opened"][one] and self.known["first"][one] == seq):
-                    number = self._flows.renew(packets.key[at])
-                    self._make_room()
-                    flow[at:][packets.key[at:] == packets.key[at]] = number
-                    one = 2 * number + int(packets.up[at])
-                    self.known["opened"][one] = True
-                    self.known["first"][one] = seq
-        if len(syn):
-            self._fragments(fragments)
-        answers = np.flatnonzero(packets.flags & (SYN | _ACK) == SYN | _ACK)
-        for at in answers.tolist():
-            self._answered(2 * int(flow[at]) + int(packets.up[at]), int(packets.seq[at]))
-        return 2 * flow + packets.up
-
-    def _answered(self, one: int, seq: int) -> None:
-        """Take a SYN with ACK.  One with another number than before begins no new stream in tshark, but renumbers the old one."""
-        known = self.known[one]
-        if known["opened"] and known["first"] != seq:
+        direction = 2 * flow + packets.up
+        self._find_bases(packets, direction, slice(None))
+        opening = packets.flags & (SYN | _ACK) == SYN
+        odd = opening & (self.known["base"][direction] != packets.seq)
+        for at in np.flatnonzero(odd).tolist():
+            # A new connection between the same ports, unless the SYN was sent again: tshark begins a new stream, too.
+            if self.known["base"][direction[at]] != packets.seq[at]:
+                number = self._flows.renew(packets.key[at])
+                self._make_room()
+                later = at + np.flatnonzero(packets.key[at:] == packets.key[at])
+                direction[later] = 2 * number + packets.up[later]
+                self._find_bases(packets, direction, later)
+                self._fragments(fragments)
+        known = self.known
+        opened = np.flatnonzero(packets.flags & SYN)
+        known["opened"][direction[opened]] = True
+        for at in opened[known["base"][direction[opened]] != packets.seq[opened]].tolist():
+            # A SYN with ACK and a number of its own begins no new stream in tshark, but renumbers the old one.
+            one = int(direction[at])
             self._leave_alone(one)
             self._leave_alone(one ^ 1)
-        known["opened"] = True
-        known["first"] = seq
+            known["base"][one] = packets.seq[at]
+        return direction
+
+    def _find_bases(self, packets: Packets, direction: Ints, chosen: slice | Ints) -> None:
+        """Note where directions begin that are new: at their first packet, or where the other acknowledged before that."""
+        known = self.known
+        one, flags = direction[chosen], packets.flags[chosen]
+        acknowledges = flags & _ACK != 0
+        # Each packet may tell of two directions.  The last of several assignments stays, so go backwards.
+        both = np.stack((one, one ^ 1), 1).ravel()
+        base = np.stack((packets.seq[chosen] - (flags & SYN == 0), packets.ack[chosen] - 1), 1).ravel() & _WORD
+        new = ~known["based"][both]
+        new[1::2] &= acknowledges
+        places = np.flatnonzero(new)[::-1]
+        known["base"][both[places]] = base[places]
+        known["based"][both[places]] = True
 
     def _make_room(self) -> None:
         if 2 * self._flows.count > len(self.known):
@@ -266,8 +270,6 @@ class _Carver:
         known = self.known
         direction = lanes.direction[paying]
         begins, closed = _recognise(lanes, paying)
-        # In the midst of a connection only, whole records of application data show that it is TLS.
-        begins[closed & known["opened"][direction]] = -1
         opens = np.append(True, direction[1:] != direction[:-1])
         begin = np.flatnonzero(opens)
         gappy = self._gaps(lanes, paying, direction, begin)
@@ -299,8 +301,7 @@ class _Carver:
         lane = direction[begin]
         expected = np.empty_like(end)
         expected[1:] = end[:-1]
-        after_syn = np.where(known["opened"][lane], known["first"][lane] + np.uint32(1), seq[begin])
-        expected[begin] = np.where(known["paid"][lane], known["top"][lane], after_syn)
+        expected[begin] = np.where(known["paid"][lane], known["top"][lane], known["base"][lane] + np.uint32(1))
         bad = seq != expected
         bad[begin] |= known["gappy"][lane]
         count = np.cumsum(bad)
@@ -326,9 +327,12 @@ class _Carver:
             self._streams[one] = stream
 
     def may_skip(self, one: int) -> bool:
-        """Say whether application data of a direction may be left out: TLS in both, or in one from the start and no other."""
+        """Say whether application data of a direction may be left out: TLS in both, or in one from the start and no other.
+
+        Where the start was not captured, it counts as TLS.
+        """
         known, other = self.known[one], self.known[one ^ 1]
-        silent = not known["mixed"] and not other["paid"]
+        silent = not (known["mixed"] and (known["opened"] or other["opened"])) and not other["paid"]
         return not self.keys and not known["never"] and bool(other["synced"] or silent)
 
     # --------------------------------------------------------------------------------------------------------- UDP

@@ -29,6 +29,7 @@ HOLD: Final = 1 << 20
 PIECE: Final = 32_000
 """Payload bytes of a packet that is made up."""
 
+_ONE_BYTE_OF_DATA = b"\x17\x03\x03\x00\x01\x00"
 _header = struct.Struct(">BHH").unpack_from
 _WORD = 0xFFFFFFFF
 
@@ -187,12 +188,14 @@ class Stream:
         if at + HEADER > size:
             self.partial = bytes(data[at:])
             return "drop"
-        rest = bytes(data[at:])
+        # Where more stood before it in one piece, something still does, as it makes a difference for what is no TLS.
+        before_it = _ONE_BYTE_OF_DATA if at else b""
+        rest = before_it + bytes(data[at:])
         seq = self.stand
-        self.shift = self.boundary - seq & _WORD
+        self.shift = self.boundary - len(before_it) - seq & _WORD
         self.state = WALK
         behind = self.waiting
-        rest = rest[: self._walk(rest, 0, self.boundary, may_skip and not behind)]
+        rest = rest[: self._walk(rest, 0, self.boundary - len(before_it), may_skip and not behind)]
         moved = [Moved(seq + start & _WORD, rest[start : start + PIECE]) for start in range(0, len(rest), PIECE)]
         return moved + [Moved(start - self.shift & _WORD, data) for start, data in behind]
 
