@@ -154,7 +154,7 @@ def connection(choose: random.Random, kitchen: Kitchen, index: int) -> Iterator[
     ends = Endpoints(bytes((10, 9, index >> 8 & 0xFF, index & 0xFF)), bytes((192, 0, 2, 9)), 30_000 + index % 7, port)
     parts = []
     for _ in range(choose.choice((1, 1, 1, 2))):  # again from the same port
-        isn = choose.choice((choose.randrange(1 << 32), (1 << 32) - 2000))
+        isn = choose.choice((choose.randrange(1 << 32), (1 << 32) - choose.randrange(20_000)))
         turns = kitchen.script(choose)
         segments = list(tcp_segments(turns, isn, choose.randrange(1 << 32), choose.choice((1448, 1448, 536, 9000, 97))))
         if choose.random() < 0.1:

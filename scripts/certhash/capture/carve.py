@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certhash.capture.flows import FlowTable
-from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, parse
+from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, Words, parse
 from certhash.capture.pcap import WINDOW, Ints, Readable, Records, Status, windows
-from certhash.capture.streams import APPLICATION_DATA, HEADER, LARGEST_RECORD, LOST, PLAIN, SKIP, Moved, Stream, signed
+from certhash.capture.streams import APPLICATION_DATA, HEADER, LARGEST_RECORD, LOST, PLAIN, SKIP, Moved, Stream
 
 
 class Carved(NamedTuple):
@@ -80,14 +80,16 @@ _DIRECTION = np.dtype(
         ("shift", "u4"),
         ("stand", "u4"),
         ("more", "?"),  # its Stream is kept as an object, since it has more to remember
-        ("seen", "?"),  # a packet of it has passed
+        ("born", "u8"),  # the place among all records of its first packet, from 1 on
         ("paid", "?"),  # it has carried data
         ("synced", "?"),  # TLS has been recognised in it
         ("mixed", "?"),  # something else came before TLS
+        ("gappy", "?"),  # its packets have not followed each other
         ("never", "?"),  # nothing of it may be left out
         ("quic", "?"),  # it has carried a QUIC packet with a long header
-        ("opened", "?"),  # it has carried a SYN,
-        ("first", "u4"),  # with this sequence number
+        ("opened", "?"),  # it has carried a SYN
+        ("based", "?"),  # it is known
+        ("base", "u4"),  # which sequence number came before its first byte of data
         ("end", "u4"),  # the sequence number after its last packet
         ("voice", "u8"),  # what stays the same in the RTP headers of a call, of its last packet (0: no RTP)
         ("count", "u2"),  # the sequence number of that packet
@@ -105,11 +107,13 @@ _SIMPLE_HEADER = 12
 class _Lanes(NamedTuple):
     """The packets of a window, of one protocol, grouped by direction and in order of arrival within each.
 
-    ``at`` are places in ``packets``; ``direction`` goes with it; ``opens`` marks the first of each group.
+    ``at`` are places in ``packets``, and ``place`` tells for those how many records of the capture came before; ``direction`` goes
+    with ``at``; ``opens`` marks the first of each group.
     """
 
     look: Window
     packets: Packets
+    place: Words
     at: Ints
     direction: Ints
     opens: Bools
@@ -131,6 +135,7 @@ class _Carver:
 
     def __init__(self, *, keys: bool) -> None:
         self.packets = 0
+        self._records = 1
         self.frames: list[NDArray[np.uint32]] = []
         self.doubtful = 0
         self.keys = keys
@@ -149,8 +154,11 @@ class _Carver:
         keep[parsed.esp_row] = False
         moved: dict[int, list[Moved]] = {}
         if len(packets.row):
-            direction = self._directions(packets)
-            self._fragments(parsed.fragment_key)
+            direction = self._directions(packets, parsed.fragment_key)
+            place = (packets.row + self._records).astype(np.uint64)
+            born = self.known["born"][direction] == 0
+            # The last of several assignments stays, so go backwards.
+            self.known["born"][direction[born][::-1]] = place[born][::-1]
             order = np.argsort(direction.astype(np.uint16), kind="stable")
             if len(self.known) > 1 << 16:
                 order = order[np.argsort(direction[order] >> 16, kind="stable")]
@@ -158,49 +166,55 @@ class _Carver:
             for follow, chosen in ((self._tcp, order[is_tcp]), (self._udp, order[~is_tcp])):
                 if len(chosen):
                     group = direction[chosen]
-                    lanes = _Lanes(look, packets, chosen, group, np.append(True, group[1:] != group[:-1]))
-                    follow(lanes, keep, moved)
-                    self.known["seen"][group] = True
+                    opens = np.append(True, group[1:] != group[:-1])
+                    follow(_Lanes(look, packets, place, chosen, group, opens), keep, moved)
+        self._records += len(records.start)
         return self._rest(records, packets, keep, moved)
 
     # ------------------------------------------------------------------------------------------------------- flows
 
-    def _directions(self, packets: Packets) -> Ints:
+    def _directions(self, packets: Packets, fragments: Words) -> Ints:
         """Return the number of each packet's direction: twice that of its flow, or one more."""
-        flow, new = self._flows.number(packets.key)
+        flow, _ = self._flows.number(packets.key)
         self._make_room()
-        syn = np.flatnonzero(packets.flags & (SYN | _ACK) == SYN)
-        if len(syn):
-            fresh = np.zeros(len(flow), bool)
-            fresh[new] = True
-            first = syn[fresh[syn]]
-            started = 2 * flow[first] + packets.up[first]
-            self.known["opened"][started] = True
-            self.known["first"][started] = packets.seq[first]
-            for at in syn[~fresh[syn]].tolist():
-                # A new connection between the same ports, unless the SYN was sent again: tshark begins a new stream, too.
-                one = 2 * int(flow[at]) + int(packets.up[at])
-                seq = int(packets.seq[at])
-                if not (self.known["opened"][one] and self.known["first"][one] == seq):
-                    number = self._flows.renew(packets.key[at])
-                    self._make_room()
-                    flow[at:][packets.key[at:] == packets.key[at]] = number
-                    one = 2 * number + int(packets.up[at])
-                    self.known["opened"][one] = True
-                    self.known["first"][one] = seq
-        answers = np.flatnonzero(packets.flags & (SYN | _ACK) == SYN | _ACK)
-        for at in answers.tolist():
-            self._answered(2 * int(flow[at]) + int(packets.up[at]), int(packets.seq[at]))
-        return 2 * flow + packets.up
-
-    def _answered(self, one: int, seq: int) -> None:
-        """Take a SYN with ACK.  One with another number than before begins no new stream in tshark, but renumbers the old one."""
-        known = self.known[one]
-        if known["opened"] and known["first"] != seq:
+        self._fragments(fragments)
+        direction = 2 * flow + packets.up
+        self._find_bases(packets, direction, slice(None))
+        opening = packets.flags & (SYN | _ACK) == SYN
+        odd = opening & (self.known["base"][direction] != packets.seq)
+        for at in np.flatnonzero(odd).tolist():
+            # A new connection between the same ports, unless the SYN was sent again: tshark begins a new stream, too.
+            if self.known["base"][direction[at]] != packets.seq[at]:
+                number = self._flows.renew(packets.key[at])
+                self._make_room()
+                later = at + np.flatnonzero(packets.key[at:] == packets.key[at])
+                direction[later] = 2 * number + packets.up[later]
+                self._find_bases(packets, direction, later)
+                self._fragments(fragments)
+        known = self.known
+        opened = np.flatnonzero(packets.flags & SYN)
+        known["opened"][direction[opened]] = True
+        for at in opened[known["base"][direction[opened]] != packets.seq[opened]].tolist():
+            # A SYN with ACK and a number of its own begins no new stream in tshark, but renumbers the old one.
+            one = int(direction[at])
             self._leave_alone(one)
             self._leave_alone(one ^ 1)
-        known["opened"] = True
-        known["first"] = seq
+            known["base"][one] = packets.seq[at]
+        return direction
+
+    def _find_bases(self, packets: Packets, direction: Ints, chosen: slice | Ints) -> None:
+        """Note where directions begin that are new: at their first packet, or where the other acknowledged before that."""
+        known = self.known
+        one, flags = direction[chosen], packets.flags[chosen]
+        acknowledges = flags & _ACK != 0
+        # Each packet may tell of two directions.  The last of several assignments stays, so go backwards.
+        both = np.stack((one, one ^ 1), 1).ravel()
+        base = np.stack((packets.seq[chosen] - (flags & SYN == 0), packets.ack[chosen] - 1), 1).ravel() & _WORD
+        new = ~known["based"][both]
+        new[1::2] &= acknowledges
+        places = np.flatnonzero(new)[::-1]
+        known["base"][both[places]] = base[places]
+        known["based"][both[places]] = True
 
     def _make_room(self) -> None:
         if 2 * self._flows.count > len(self.known):
@@ -208,7 +222,7 @@ class _Carver:
             larger[: len(self.known)] = self.known
             self.known = larger
 
-    def _fragments(self, keys: NDArray[np.uint64]) -> None:
+    def _fragments(self, keys: Words) -> None:
         """Leave nothing out of connections that are seen in fragments: their bytes pass unread."""
         for flow in self._flows.known(keys).tolist():
             if flow >= 0:
@@ -230,7 +244,8 @@ class _Carver:
         known, packets, at, direction = self.known, lanes.packets, lanes.at, lanes.direction
         seq, size, flags = packets.seq[at], packets.size[at], packets.flags[at]
         end = (seq + size + (flags & SYN != 0) + (flags & FIN != 0) & _WORD).astype(np.uint32)
-        seen = ~lanes.opens | known["seen"][direction]
+        place = lanes.place[at]
+        seen, answered = known["born"][direction] < place, known["born"][direction ^ 1] - np.uint64(1) < place
         bare = (size == 0) & (flags & (SYN | FIN | RST) == 0)
         told = seq == lanes.previous(end, known["end"])
         last = lanes.last()
@@ -240,7 +255,8 @@ class _Carver:
         # before TLS waits for the end.
         skipping = (known["state"][direction] >= SKIP) | (known["shift"][direction] != 0)
         ending = (size == 0) & (flags & FIN != 0) & skipping & seen
-        drop = seen & bare & (told | skipping) | ending
+        # The first acknowledgement of a direction that has not been seen yet tells tshark where that begins.
+        drop = seen & answered & bare & (told | skipping) | ending
         keep[packets.row[at[drop]]] = False
         for place in np.flatnonzero(ending & known["mixed"][direction]).tolist():
             one = direction[place]
@@ -254,30 +270,42 @@ class _Carver:
         known = self.known
         direction = lanes.direction[paying]
         begins, closed = _recognise(lanes, paying)
-        # In the midst of a connection only, whole records of application data show that it is TLS.
-        begins[closed & known["opened"][direction]] = -1
+        opens = np.append(True, direction[1:] != direction[:-1])
+        begin = np.flatnonzero(opens)
+        gappy = self._gaps(lanes, paying, direction, begin)
+        # TLS is only recognised where all came in order before it, so that it is known what tshark has made of it.
+        begins[gappy & ~known["synced"][direction]] = -1
         found = np.flatnonzero(begins >= 0)
         found = found[~known["never"][direction[found]]]
-        known["synced"][direction[found]] = True
-        opens = np.append(True, direction[1:] != direction[:-1])
-        first = ~known["paid"][direction] & opens
-        known["mixed"][direction[first & (begins < 0)]] = True
+        fresh = found[~known["synced"][direction[found]]]
+        known["mixed"][direction[fresh]] = True
+        pure = fresh[opens[fresh]]
+        known["mixed"][direction[pure]] = known["paid"][direction[pure]]
+        known["synced"][direction[fresh]] = True
+        known["gappy"][direction[gappy]] = ~known["synced"][direction[gappy]]
         active = known["synced"][direction]
         if active.any():
             follower = _Follower(self, lanes, paying[active], begins[active], closed[active])
             follower.run(keep, moved)
-        self._note_top(lanes, paying, direction, opens)
+        last = lanes.at[paying[np.append(begin[1:], len(paying)) - 1]]
+        lane = direction[begin]
+        plain = ~known["synced"][lane]
+        known["top"][lane[plain]] = (lanes.packets.seq[last] + lanes.packets.size[last] & _WORD)[plain]
         known["paid"][direction] = True
 
-    def _note_top(self, lanes: _Lanes, paying: Ints, direction: Ints, opens: Bools) -> None:
-        """Note the highest sequence number of each direction."""
+    def _gaps(self, lanes: _Lanes, paying: Ints, direction: Ints, begin: Ints) -> Bools:
+        """Mark packets up to which, in their direction, not each packet has begun where the one before ended."""
         known, at = self.known, lanes.at[paying]
-        begin = np.flatnonzero(opens)
+        seq = lanes.packets.seq[at]
+        end = seq + lanes.packets.size[at] & _WORD
         lane = direction[begin]
-        origin = np.where(known["paid"][lane], known["top"][lane], lanes.packets.seq[at[begin]])
-        end = lanes.packets.seq[at] + lanes.packets.size[at]
-        ahead = (end - np.repeat(origin, np.diff(begin, append=len(at))) + 0x80000000 & _WORD) - 0x80000000
-        known["top"][lane] = (origin + np.maximum(np.maximum.reduceat(ahead, begin), 0) & _WORD).astype(np.uint32)
+        expected = np.empty_like(end)
+        expected[1:] = end[:-1]
+        expected[begin] = np.where(known["paid"][lane], known["top"][lane], known["base"][lane] + np.uint32(1))
+        bad = seq != expected
+        bad[begin] |= known["gappy"][lane]
+        count = np.cumsum(bad)
+        return count > np.repeat(count[begin] - bad[begin], np.diff(begin, append=len(end)))
 
     def stream(self, one: int) -> Stream:
         """Return what is known of a direction as a stream."""
@@ -292,15 +320,19 @@ class _Carver:
         for name in _STREAM:
             known[name] = getattr(stream, name)
         known["more"] = stream.has_more
+        known["gappy"] = stream.gappy
         known["synced"] = stream.state != PLAIN or stream.shift
         self.doubtful += stream.doubtful
         if stream.has_more:
             self._streams[one] = stream
 
     def may_skip(self, one: int) -> bool:
-        """Say whether application data of a direction may be left out: TLS in both, or in one from the start and no other."""
+        """Say whether application data of a direction may be left out: TLS in both, or in one from the start and no other.
+
+        Where the start was not captured, it counts as TLS.
+        """
         known, other = self.known[one], self.known[one ^ 1]
-        silent = not known["mixed"] and not other["paid"]
+        silent = not (known["mixed"] and (known["opened"] or other["opened"])) and not other["paid"]
         return not self.keys and not known["never"] and bool(other["synced"] or silent)
 
     # --------------------------------------------------------------------------------------------------------- UDP
@@ -308,7 +340,7 @@ class _Carver:
     def _udp(self, lanes: _Lanes, keep: Bools, _moved: dict[int, list[Moved]]) -> None:
         """Leave out encrypted DTLS and QUIC, and voice.  Datagrams stand alone, so each is judged alone."""
         known, packets, look, at, direction = self.known, lanes.packets, lanes.look, lanes.at, lanes.direction
-        seen = ~lanes.opens | known["seen"][direction]
+        seen = known["born"][direction] < lanes.place[at]
         size, payload = packets.size[at], packets.payload[at]
         whole = packets.here[at] >= size
         head = look.u64(payload).astype(np.int64)
@@ -417,7 +449,7 @@ class _Follower:
         self._size = packets.size[self._at]
         self._payload = packets.payload[self._at]
         self._cut = packets.here[self._at] < self._size
-        self._new = lanes.opens[chosen] & ~carver.known["seen"][lanes.direction[chosen]]
+        self._new = carver.known["born"][lanes.direction[chosen]] == lanes.place[self._at]
         self._begins = begins
         self._closed = closed
         direction = lanes.direction[chosen]
@@ -472,11 +504,11 @@ class _Follower:
             if place > max(begin, last_break) and stream.state == SKIP and seq == stream.reached and not stream.has_more:
                 break
             if stream.state == PLAIN:
-                ahead = signed(seq - stream.top) if paid else 0
-                if ahead >= 0 and lists.begins[place] >= 0 and not never:
+                follows = seq == stream.top or not paid
+                if lists.begins[place] >= 0 and follows and not stream.gappy and not never:
                     stream.start(seq, seq + lists.begins[place] & _WORD)
-                if ahead + size > 0 or not paid:
-                    stream.top = seq + size & _WORD
+                stream.gappy |= not follows
+                stream.top = seq + size & _WORD
                 paid = True
             if lists.cut[place]:
                 fate = stream.cut_short(seq, size)

@@ -32,7 +32,7 @@ class Packets(NamedTuple):
 
     ``row`` is the packet's place among the records.  ``ip`` and ``transport`` are where its headers start, ``payload`` where its
     payload does, ``size`` how long the payload was on the wire, ``here`` how much of it was captured.  ``seq`` and ``flags`` are 0
-    for UDP.  ``key`` is the same for both directions of a connection, ``up`` tells them apart.
+    for UDP, ``ack`` is without meaning there.  ``key`` is the same for both directions of a connection, ``up`` tells them apart.
     """
 
     row: Ints
@@ -43,6 +43,7 @@ class Packets(NamedTuple):
     size: Ints
     here: Ints
     seq: Ints
+    ack: Ints
     flags: Ints
     source_port: Ints
     destination_port: Ints
@@ -229,7 +230,7 @@ def _transport(window: Window, network: _Network, seed: np.uint64) -> Parsed:
     fragment = network.fragment & is_tcp & (window.u16(network.ip + 6) & 0x1FFF == 0)
     columns = (
         network.row, network.protocol, network.ip, at, payload, size, network.captured_end - payload,
-        window.u32(at + 4) * is_tcp, (offset_flags & 0xFF) * is_tcp, source_port, destination_port, key, source < destination,
+        window.u32(at + 4) * is_tcp, window.u32(at + 8), (offset_flags & 0xFF) * is_tcp, source_port, destination_port, key, source < destination,
     )  # fmt: skip
     packets = Packets(*columns) if whole.all() else Packets(*(column[whole] for column in columns))
     return Parsed(packets, key[fragment], network.row[(network.protocol == ESP) & ~network.fragment])

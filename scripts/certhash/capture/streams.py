@@ -29,6 +29,7 @@ HOLD: Final = 1 << 20
 PIECE: Final = 32_000
 """Payload bytes of a packet that is made up."""
 
+_ONE_BYTE_OF_DATA = b"\x17\x03\x03\x00\x01\x00"
 _header = struct.Struct(">BHH").unpack_from
 _WORD = 0xFFFFFFFF
 
@@ -56,14 +57,15 @@ def is_record(kind: int, version: int, size: int) -> bool:
 class Stream:
     """One direction of one TCP connection.  Sequence numbers are those of the capture, modulo 2^32.
 
-    ``begun`` is where records began, ``top`` the highest number that has passed before.  ``reached`` is where the bytes that came
-    without a gap end, ``boundary`` where the next record header stands or will.
+    Before TLS, ``top`` is where the last packet ended, and ``gappy`` says that the packets did not follow each other.  From then on,
+    ``begun`` is where records began, ``reached`` where the bytes that came without a gap end, and ``boundary`` where the next
+    record header stands or will.
     ``shift`` is how far the numbers of packets that pass are moved down; in ``SKIP``, ``stand`` is the number that the one who
     reads what passes waits for.  ``partial`` holds the bytes from ``boundary`` to ``reached`` when a header is cut in two, and
     ``waiting`` what came behind a gap.
     """
 
-    __slots__ = ("begun", "boundary", "doubtful", "partial", "reached", "shift", "stand", "state", "top", "waiting")
+    __slots__ = ("begun", "boundary", "doubtful", "gappy", "partial", "reached", "shift", "stand", "state", "top", "waiting")
 
     def __init__(  # noqa: PLR0913  (as many numbers as a direction has)
         self, state: int = PLAIN, top: int = 0, begun: int = 0, reached: int = 0, boundary: int = 0, shift: int = 0, stand: int = 0
@@ -77,6 +79,7 @@ class Stream:
         self.stand = stand
         self.partial = b""
         self.waiting: list[tuple[int, bytes]] = []
+        self.gappy = False
         self.doubtful = False
 
     @property
@@ -94,6 +97,8 @@ class Stream:
     def give_up(self) -> None:
         """Let everything pass from now on."""
         self.state = PLAIN
+        self.top = self.reached
+        self.gappy = bool(self.waiting)
         self.partial = b""
         self.waiting = []
 
@@ -183,12 +188,14 @@ class Stream:
         if at + HEADER > size:
             self.partial = bytes(data[at:])
             return "drop"
-        rest = bytes(data[at:])
+        # Where more stood before it in one piece, something still does, as it makes a difference for what is no TLS.
+        before_it = _ONE_BYTE_OF_DATA if at else b""
+        rest = before_it + bytes(data[at:])
         seq = self.stand
-        self.shift = self.boundary - seq & _WORD
+        self.shift = self.boundary - len(before_it) - seq & _WORD
         self.state = WALK
         behind = self.waiting
-        rest = rest[: self._walk(rest, 0, self.boundary, may_skip and not behind)]
+        rest = rest[: self._walk(rest, 0, self.boundary - len(before_it), may_skip and not behind)]
         moved = [Moved(seq + start & _WORD, rest[start : start + PIECE]) for start in range(0, len(rest), PIECE)]
         return moved + [Moved(start - self.shift & _WORD, data) for start, data in behind]
 
