@@ -6,6 +6,8 @@ routers may well have trustpoints of the same name.
 
 from __future__ import annotations
 
+import re
+
 from certhash.cnf import asa, ios, show
 from certhash.cnf.configuration import Configuration, Stored, parse
 from certhash.cnf.phone_xml import problems_of
@@ -13,9 +15,17 @@ from certhash.cnf.terminal import read_lines
 from certhash.model import Endpoint, KnownCertificate, Problem, Sources
 from certhash.visible import visible
 
+_MARKERS = re.compile(
+    r"vpn-(?:group|gateway|trustpoint)|Voice\s+Service\s+VPN|certificate chain|ssl trust-?point"
+    r"|Fingerprint SHA1|-----BEGIN"
+)
+"""A text without any of these says nothing here; large logs need not be taken apart to find that out."""
+
 
 def read_pasted(text: str, source: str) -> Sources | None:
     """Read what a pasted text says; None where it says nothing of phones' VPN or of certificates."""
+    if not _MARKERS.search(text):
+        return None
     lines = read_lines(text)
     configuration = parse(lines)
     show.read_certificates(lines, configuration)
