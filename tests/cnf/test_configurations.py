@@ -409,7 +409,7 @@ def test_an_ephone_whose_group_is_missing(pki: Pki, tmp_path: Path) -> None:
 @given(st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_damage_makes_up_a_hash(pki: Pki, data: st.DataObject) -> None:
-    """Lines lost, doubled or moved, or the text cut: what is still read is a hash of the certificates in it."""
+    """Lines lost, doubled or moved, or the text cut: what is still read is a hash of what is in it."""
     lines = (cme(pki) + "CME#show crypto pki certificates verbose\n" + shown(pki)).splitlines()
     first = data.draw(st.integers(0, len(lines) - 1))
     last = data.draw(st.integers(first, min(first + 12, len(lines))))
@@ -669,6 +669,12 @@ def test_certificate_files_in_a_folder(pki: Pki, tmp_path: Path) -> None:
     (problem,) = sources.problems
     assert problem.path == str(tmp_path / "cut.cer")
     assert "cut short" in problem.message
+
+
+def test_a_log_full_of_damage_is_reported_briefly(tmp_path: Path) -> None:
+    problems = read_text(tmp_path, "Fingerprint SHA1: 0123\n" * 50_000).problems
+    assert len(problems) == 21
+    assert "49,980 more" in problems[-1].message
 
 
 def test_damaged_pem_in_a_log_leaves_the_others(pki: Pki, tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from certhash.cnf.terminal import read_lines
 from certhash.model import Endpoint, KnownCertificate, Problem, Sources
 from certhash.visible import visible
 
+_MOST_PROBLEMS = 20
+"""A file with more is something else altogether."""
+
 _MARKERS = re.compile(
     r"vpn-(?:group|gateway|trustpoint)|Voice\s+Service\s+VPN|certificate chain|ssl trust-?point"
     r"|Fingerprint SHA1|-----BEGIN"
@@ -38,7 +41,9 @@ def read_pasted(text: str, source: str) -> Sources | None:
     problems += configuration.problems + ios_problems + asa_problems
     if not (files or known or problems):
         return None
-    reported = [Problem(source, visible(text)) for text in problems]
+    reported = [Problem(source, visible(text)) for text in problems[:_MOST_PROBLEMS]]
+    if len(problems) > _MOST_PROBLEMS:
+        reported.append(Problem(source, f"{len(problems) - _MOST_PROBLEMS:,} more lines cannot be read"))
     reported += dict.fromkeys(problem for cnf in files for problem in problems_of(cnf))
     return Sources(tuple(files), tuple(known), tuple(reported))
 

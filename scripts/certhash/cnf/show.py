@@ -128,7 +128,7 @@ def read_pem(lines: list[Line], configuration: Configuration) -> None:
 def _hex_after(lines: list[Line], index: int) -> str:
     """Join the digits after a label, which documents and terminals wrap, until there are enough."""
     digits = "".join(lines[index].text.partition(":")[2].split())
-    for line in lines[index + 1 :]:
+    for line in lines[index + 1 : index + 1 + SHA1_DIGITS]:
         more = "".join(line.text.split())
         if len(digits) >= SHA1_DIGITS or not re.fullmatch(r"[0-9A-Fa-f]+", more):
             break
