@@ -69,9 +69,10 @@ def pem_blocks(text: str) -> Iterator[tuple[str, str, int]]:
     Raises:
         ValueError: a block has no end.
     """
-    position = 0
+    position, line, counted = 0, 1, 0
     while found := _PEM.search(text, position):
-        line = text.count("\n", 0, found.start()) + 1
+        line += text.count("\n", counted, found.start())
+        counted = found.start()
         end = text.find(f"-----END {found[1]}-----", found.end())
         following = _PEM.search(text, found.end())
         if end < 0 or (following and following.start() < end):

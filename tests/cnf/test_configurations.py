@@ -12,8 +12,11 @@ import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from certhash.cnf import read
+from certhash.cnf.pasted import read_pasted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,10 +201,16 @@ def only(sources: Sources) -> CnfFile:
     return cnf
 
 
+def test_without_the_hash_algorithm(pki: Pki, tmp_path: Path) -> None:
+    (warning,) = only(read_text(tmp_path, cme(pki).replace("  vpn-hash-algorithm sha-1\n", ""))).warnings
+    assert "vpn-hash-algorithm" in warning
+
+
 def assert_phone(
     cnf: CnfFile, certificate: Certificate, url: str = "https://10.201.160.201/SSLVPNphone"
 ) -> None:
     assert cnf.kind == "configuration"
+    assert cnf.warnings == ()
     assert cnf.device == "SEP001F6C81110E"
     assert cnf.group is not None
     assert [item.value for item in cnf.group.urls] == [url]
@@ -326,6 +335,7 @@ CME(config)#voice service voip
 CME(conf-voi-serv)#vpn-group 1
 CME(conf-vpn-group)#vpn-gateway 1 https://10.201.160.201/SSLVPNphone
 CME(conf-vpn-group)#vpn-trustpoint 1 trustpoint cme_cert leaf
+CME(conf-vpn-group)#vpn-hash-algorithm sha-1
 CME(conf-vpn-group)#exit
 CME(conf-voi-serv)#vpn-profile 1
 CME(conf-vpn-profile)#host-id-check disable
@@ -394,6 +404,41 @@ def test_an_ephone_whose_group_is_missing(pki: Pki, tmp_path: Path) -> None:
     sources = read_text(tmp_path, text[: text.index("voice service")] + text[text.index("ephone  1") :])
     assert sources.cnf_files == ()
     assert "SEP001F6C81110E is in vpn-group 1" in sources.problems[0].message
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_damage_makes_up_a_hash(pki: Pki, data: st.DataObject) -> None:
+    """Lines lost, doubled or moved, or the text cut: what is still read is a hash of what is in it."""
+    lines = (cme(pki) + "CME#show crypto pki certificates verbose\n" + shown(pki)).splitlines()
+    first = data.draw(st.integers(0, len(lines) - 1))
+    last = data.draw(st.integers(first, min(first + 12, len(lines))))
+    kept = data.draw(st.sampled_from(["lost", "doubled", "moved", "cut"]))
+    damaged = {
+        "lost": lines[:first] + lines[last:],
+        "doubled": lines[:last] + lines[first:],
+        "moved": lines[:first] + lines[last:] + lines[first:last],
+        "cut": lines[:first],
+    }[kept]
+    sources = read_pasted("\n".join(damaged), "config")
+    if sources is None:
+        return
+    known = {pki.root.cert_hash, pki.leaf.cert_hash}
+    for cnf in sources.cnf_files:
+        assert cnf.group is not None
+        assert {item.value for item in cnf.group.hashes} <= known
+    assert {base64.b64encode(item.sha1).decode() for item in sources.known} <= known
+    assert not any("\n" in problem.message for problem in sources.problems)
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_read_without_a_traceback(text: str) -> None:
+    for start in (
+        "",
+        "voice service voip\n vpn-group 1\n",
+        "crypto pki certificate chain x\n certificate 01\n",
+    ):
+        read_pasted(start + text, "config")
 
 
 def test_a_group_without_its_phones(pki: Pki, tmp_path: Path) -> None:
@@ -624,6 +669,12 @@ def test_certificate_files_in_a_folder(pki: Pki, tmp_path: Path) -> None:
     (problem,) = sources.problems
     assert problem.path == str(tmp_path / "cut.cer")
     assert "cut short" in problem.message
+
+
+def test_a_log_full_of_damage_is_reported_briefly(tmp_path: Path) -> None:
+    problems = read_text(tmp_path, "Fingerprint SHA1: 0123\n" * 50_000).problems
+    assert len(problems) == 21
+    assert "49,980 more" in problems[-1].message
 
 
 def test_damaged_pem_in_a_log_leaves_the_others(pki: Pki, tmp_path: Path) -> None:

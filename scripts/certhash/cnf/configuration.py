@@ -56,6 +56,8 @@ class Group(Struct):
     gateways: dict[int, tuple[str, int]] = field(default_factory=dict)
     """Number to URL and line."""
     trustpoints: dict[int, Trustpoint] = field(default_factory=dict)
+    hash_algorithm: bool = False
+    """``vpn-hash-algorithm sha-1`` is there."""
 
 
 class Ephone(Struct):
@@ -202,7 +204,9 @@ class _Reader:
             group.trustpoints[number] = Trustpoint(
                 number, found[2] or "trustpoint", found[3], found[4], line.number, line.text
             )
-        elif re.match(r"vpn-(?:gateway|trustpoint)\b", line.text):
+        elif line.text == "vpn-hash-algorithm sha-1":
+            group.hash_algorithm = True
+        elif re.match(r"vpn-(?:gateway|trustpoint|hash-algorithm)\b", line.text):
             self._complain(line, "cannot be read")
         else:
             return False

@@ -27,11 +27,6 @@ LIMIT = 30.0
 TFTP_PORT, HTTP_PORT = 69, 80
 
 
-def is_address(given: str) -> bool:
-    """Tell whether what was given with ``--cnf`` is to be fetched, and not the path of a file."""
-    return given.lower().startswith(("tftp://", "http://", "https://"))
-
-
 def fetch(url: str) -> bytes:
     """Fetch a file over TFTP or HTTP, as a phone does.
 

@@ -120,6 +120,8 @@ def _file(  # noqa: PLR0913, PLR0917 - they are the parts of one record
     ]
     if not group.trustpoints:
         warnings.append(f"vpn-group {tag} has no vpn-trustpoint: the phone can trust no head-end")
+    if not group.hash_algorithm:
+        warnings.append(f"vpn-group {tag} has no vpn-hash-algorithm: what CME pushes then is not documented")
     if not urls:
         warnings.append(f"vpn-group {tag} has no vpn-gateway: the phone has nowhere to connect")
     vpn_group = VpnGroup(tuple(urls), tuple(hashes), check, None, tuple(unresolved))

@@ -6,6 +6,8 @@ routers may well have trustpoints of the same name.
 
 from __future__ import annotations
 
+import re
+
 from certhash.cnf import asa, ios, show
 from certhash.cnf.configuration import Configuration, Stored, parse
 from certhash.cnf.phone_xml import problems_of
@@ -13,9 +15,20 @@ from certhash.cnf.terminal import read_lines
 from certhash.model import Endpoint, KnownCertificate, Problem, Sources
 from certhash.visible import visible
 
+_MOST_PROBLEMS = 20
+"""A file with more is something else altogether."""
+
+_MARKERS = re.compile(
+    r"vpn-(?:group|gateway|trustpoint)|Voice\s+Service\s+VPN|certificate chain|ssl trust-?point"
+    r"|Fingerprint SHA1|-----BEGIN"
+)
+"""A text without any of these says nothing here; large logs need not be taken apart to find that out."""
+
 
 def read_pasted(text: str, source: str) -> Sources | None:
     """Read what a pasted text says; None where it says nothing of phones' VPN or of certificates."""
+    if not _MARKERS.search(text):
+        return None
     lines = read_lines(text)
     configuration = parse(lines)
     show.read_certificates(lines, configuration)
@@ -28,7 +41,9 @@ def read_pasted(text: str, source: str) -> Sources | None:
     problems += configuration.problems + ios_problems + asa_problems
     if not (files or known or problems):
         return None
-    reported = [Problem(source, visible(text)) for text in problems]
+    reported = [Problem(source, visible(text)) for text in problems[:_MOST_PROBLEMS]]
+    if len(problems) > _MOST_PROBLEMS:
+        reported.append(Problem(source, f"{len(problems) - _MOST_PROBLEMS:,} more lines cannot be read"))
     reported += dict.fromkeys(problem for cnf in files for problem in problems_of(cnf))
     return Sources(tuple(files), tuple(known), tuple(reported))
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from certhash.certfile import NoCertificateError, certificates_in, decode_text, is_der
 from certhash.cnf import signed
-from certhash.cnf.fetch import fetch, is_address
-from certhash.cnf.pasted import read_pasted
 from certhash.cnf.phone_xml import is_cnf_name, problems_of, read_phone_xml
 from certhash.digest import sha1
 from certhash.files import NOT_PERMITTED, STANDARD_INPUT, explain, read_small_file, read_start
@@ -42,8 +40,7 @@ def read(paths: Iterable[str]) -> Sources:
                     raise ValueError(unusable)  # noqa: TRY301 - all reasons are reported in one place
                 if not (named or is_cnf_name(path) or _may_be_read_here(path)):
                     continue
-                content = fetch(path) if is_address(path) else read_small_file(path)
-                found.append(read_source(path, content))
+                found.append(read_source(path, _content(path)))
             except ValueError as error:
                 passed_over = isinstance(error, NoCertificateError) or unusable
                 if named or _claims(path) or not passed_over or unusable == NOT_PERMITTED:
@@ -64,6 +61,8 @@ def read_source(path: str, data: bytes) -> Sources:
     if is_cnf_name(path) or b"<device" in data[:_SNIFFED] or _is_signed_cnf(data):
         cnf = read_phone_xml("standard input" if path == STANDARD_INPUT else path, data, path)
         return Sources((cnf,), (), tuple(problems_of(cnf)))
+    from certhash.cnf.pasted import read_pasted  # noqa: PLC0415 - phones' files need none of it
+
     pasted = None if is_der(data) else read_pasted(decode_text(data), path)
     if pasted:
         return pasted
@@ -76,6 +75,18 @@ def read_source(path: str, data: bytes) -> Sources:
     return Sources(
         (), tuple(KnownCertificate(path, None, None, None, sha1(der), der) for der in certificates)
     )
+
+
+def _content(path: str) -> bytes:
+    if not _is_address(path):
+        return read_small_file(path)
+    from certhash.cnf.fetch import fetch  # noqa: PLC0415 - brings a web client along
+
+    return fetch(path)
+
+
+def _is_address(given: str) -> bool:
+    return given.lower().startswith(("tftp://", "http://", "https://"))
 
 
 def _is_signed_cnf(data: bytes) -> bool:
@@ -98,7 +109,7 @@ def _may_be_read_here(path: str) -> bool:
 
 def _walk(given: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, bool, str]]:
     """List files, whether each was named, why it cannot be read; nothing twice, so that loops end."""
-    if given == STANDARD_INPUT or is_address(given):
+    if given == STANDARD_INPUT or _is_address(given):
         yield given, True, ""
         return
     folders = [given]

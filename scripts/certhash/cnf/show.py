@@ -9,6 +9,8 @@ are passed over: no phone compares them.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from certhash.certfile import pem_blocks, pem_certificates
@@ -45,15 +47,20 @@ def read_voice_vpn(lines: list[Line], configuration: Configuration) -> dict[tupl
     A group that the text configures as well stays as configured.
     """
     text = "\n".join(line.text for line in lines)
+    starts = list(accumulate((len(line.text) + 1 for line in lines), initial=0))
+
+    def line_at(offset: int) -> Line:
+        return lines[bisect_right(starts, offset) - 1]
+
     digests: dict[tuple[int, int], bytes] = {}
     headings = list(_GROUP.finditer(text))
     bounds = [heading.start() for heading in headings] + [len(text)]
     for heading, end in zip(headings, bounds[1:], strict=True):
         tag = int(heading[1])
-        number = lines[text.count("\n", 0, heading.start())].number
-        group = Group(number)
+        number = line_at(heading.start()).number
+        group = Group(number, hash_algorithm=True)
         for found in _SETTING.finditer(text, heading.end(), end):
-            line = lines[text.count("\n", 0, found.start())]
+            line = line_at(found.start())
             if found["gateway"]:
                 group.gateways[int(found["gateway"])] = (found["url"], line.number)
                 continue
@@ -75,11 +82,13 @@ def read_certificates(lines: list[Line], configuration: Configuration) -> None:
     role: Role | None = None
     fingerprint = b""
     at = 0
+    typed: str | None = None
     for index, line in enumerate(lines):
         if line.typed or _ANY_HEADING.fullmatch(line.text):
             if fingerprint:
-                configuration.stored.append(Stored(at, _exported(lines, index), role, fingerprint, None))
+                configuration.stored.append(Stored(at, typed, role, fingerprint, None))
             fingerprint, role = b"", _HEADINGS.get(line.text)
+            typed = _trustpoint_of(line) if line.typed else typed
         elif line.text.startswith("Fingerprint SHA1:"):
             digits = _hex_after(lines, index)
             if len(digits) == SHA1_DIGITS:
@@ -91,12 +100,13 @@ def read_certificates(lines: list[Line], configuration: Configuration) -> None:
                 configuration.stored.append(Stored(at, name, role, fingerprint, None))
             fingerprint = b""
     if fingerprint:
-        configuration.stored.append(Stored(at, _exported(lines, len(lines)), role, fingerprint, None))
+        configuration.stored.append(Stored(at, typed, role, fingerprint, None))
 
 
 def read_pem(lines: list[Line], configuration: Configuration) -> None:
     """Read PEM certificates out of a log, with what the text around them says of each."""
     text = "\n".join(line.text for line in lines)
+    exported = list(accumulate(lines, _last_typed, initial=None))
     try:
         for label, body, position in pem_blocks(text):
             line = lines[position - 1]
@@ -107,7 +117,8 @@ def read_pem(lines: list[Line], configuration: Configuration) -> None:
             except ValueError as error:
                 configuration.problems.append(f"the PEM block at line {line.number}: {error}")
                 continue
-            name = _exported(lines, position - 1)
+            command = exported[position - 1]
+            name = _trustpoint_of(command) if command else None
             role = _announced(lines[position - 2].text if position > 1 else "")
             configuration.stored += [Stored(line.number, name, role, sha1(der), der) for der in certificates]
     except ValueError as error:
@@ -117,7 +128,7 @@ def read_pem(lines: list[Line], configuration: Configuration) -> None:
 def _hex_after(lines: list[Line], index: int) -> str:
     """Join the digits after a label, which documents and terminals wrap, until there are enough."""
     digits = "".join(lines[index].text.partition(":")[2].split())
-    for line in lines[index + 1 :]:
+    for line in lines[index + 1 : index + 1 + SHA1_DIGITS]:
         more = "".join(line.text.split())
         if len(digits) >= SHA1_DIGITS or not re.fullmatch(r"[0-9A-Fa-f]+", more):
             break
@@ -125,13 +136,14 @@ def _hex_after(lines: list[Line], index: int) -> str:
     return digits if re.fullmatch(r"[0-9A-Fa-f]*", digits) else ""
 
 
-def _exported(lines: list[Line], before: int) -> str | None:
-    """Return the trustpoint that the last typed command before a line names."""
-    for line in reversed(lines[:before]):
-        if line.typed:
-            found = re.match(r"crypto (?:pki|ca) (?:export|authenticate) (\S+)", line.text)
-            return found[1] if found else None
-    return None
+def _last_typed(command: Line | None, line: Line) -> Line | None:
+    return line if line.typed else command
+
+
+def _trustpoint_of(command: Line) -> str | None:
+    """Return the trustpoint that a typed command names."""
+    found = re.match(r"crypto (?:pki|ca) (?:export|authenticate) (\S+)", command.text)
+    return found[1] if found else None
 
 
 def _announced(text: str) -> Role | None:
