@@ -45,23 +45,9 @@ def audit(request: Request, note: Callable[[str], None]) -> Document:
         InputError: there is no tshark.
     """
     settings = request.settings or Settings(tshark.find())
-    found = find_captures(request.captures)
-    if found.passed_over:
-        note(f"passed over {found.passed_over} files in folders that are no captures")
     sources = cnf.read(request.cnf)
-    problems = list(found.problems)
-    if not found.captures and not problems:
-        problems.append(
-            Problem(
-                " ".join(request.captures), "no capture file is there; give a capture or a folder of them"
-            )
-        )
-    observations, interrupted = _observe_all(found.captures, settings, request.workers)
-    if interrupted:
-        problems.append(
-            Problem("", f"interrupted: {len(observations)} of {len(found.captures)} captures were read")
-        )
-    learned = _learned(observations)
+    observations, problems = read_captures(request.captures, settings, request.workers, note)
+    learned = learn(observations)
     by_plugin = all(o.hash_source == "plugin" for o in observations if o.status != "unreadable")
     if not by_plugin or settings.tshark.lua is None:
         note(NO_PLUGIN)
@@ -77,6 +63,33 @@ def audit(request: Request, note: Callable[[str], None]) -> Document:
         (*problems, *sources.problems, *learned.problems),
     )
     return correlate(observations, everything, tool, resolve=request.resolve)
+
+
+def read_captures(
+    paths: tuple[str, ...], settings: Settings, workers: int, note: Callable[[str], None]
+) -> tuple[list[Observation], list[Problem]]:
+    """Read all captures of files and folders; return an observation for each, and what could not be done.
+
+    Args:
+        paths: capture files, and folders that are searched for them.
+        settings: how they are read.
+        workers: how many are read at once; 0 is one a processor.
+        note: takes a line for people that is no part of the result.
+    """
+    found = find_captures(paths)
+    if found.passed_over:
+        note(f"passed over {found.passed_over} files in folders that are no captures")
+    problems = list(found.problems)
+    if not found.captures and not problems:
+        problems.append(
+            Problem(" ".join(paths), "no capture file is there; give a capture or a folder of them")
+        )
+    observations, interrupted = _observe_all(found.captures, settings, workers)
+    if interrupted:
+        problems.append(
+            Problem("", f"interrupted: {len(observations)} of {len(found.captures)} captures were read")
+        )
+    return observations, problems
 
 
 def _observe_all(paths: tuple[str, ...], settings: Settings, workers: int) -> tuple[list[Observation], bool]:
@@ -105,8 +118,8 @@ def _as_completed(
             yield pending.pop(future), future.result()
 
 
-def _learned(observations: Iterable[Observation]) -> Sources:
-    """Read the cnf files that crossed the wire."""
+def learn(observations: Iterable[Observation]) -> Sources:
+    """Return the cnf files that crossed the wire, with what is wrong with any of them."""
     files: list[CnfFile] = []
     problems: list[Problem] = []
     for observation in observations:

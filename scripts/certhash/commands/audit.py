@@ -8,94 +8,36 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
-import signal
-import sys
 from typing import TYPE_CHECKING
 
-from certhash import report
-from certhash.errors import InputError
-from certhash.report.text import visible
+from certhash import options, report
 
 if TYPE_CHECKING:
-    from types import FrameType
+    import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `audit` takes."""
-    parser.add_argument(
-        "captures", nargs="+", metavar="CAPTURE", help="a capture file, or a folder that is searched for them"
-    )
-    parser.add_argument(
-        "--cnf",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="what phones expect: SEP<MAC>.cnf.xml files, or folders of them; may be repeated",
-    )
-    parser.add_argument(
-        "--keylog", metavar="FILE", help="TLS keys, as SSLKEYLOGFILE writes them: for TLS 1.3"
-    )
-    parser.add_argument(
-        "--decode-as",
-        action="append",
-        default=[],
-        metavar="SPEC",
-        help="as tshark's -d, for TLS on a port that it gives to another protocol: tcp.port==5000,tls",
-    )
-    parser.add_argument(
-        "--resolve",
-        action="append",
-        default=[],
-        metavar="NAME=ADDRESS",
-        help="the address of a URL's name, where the captures do not show it; may be repeated",
-    )
-    parser.add_argument(
-        "-j", "--jobs", type=_jobs, default=0, metavar="N", help="captures read at once (one a processor)"
-    )
-    parser.add_argument("--tshark", metavar="PATH", help="the tshark to use (the one on the PATH)")
+    options.add_captures(parser)
+    options.add_expected(parser)
     report.add_output_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Audit, and write the result."""
     report.outputs(arguments)  # a mistake there is said before hours are spent
-    resolve = _resolve(arguments.resolve)
+    resolve = options.resolve(arguments)
     from certhash.audit import Request, audit
-    from certhash.capture import tshark
-    from certhash.capture.observe import Settings
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    settings = Settings(tshark.find(arguments.tshark), arguments.keylog, tuple(arguments.decode_as))
-    request = Request(tuple(arguments.captures), tuple(arguments.cnf), settings, resolve, arguments.jobs)
-    document = audit(
-        request, lambda line: None if arguments.quiet else print(f"certhash: {line}", file=sys.stderr)
+    options.end_on_sigterm()
+    request = Request(
+        tuple(arguments.captures),
+        tuple(arguments.cnf),
+        options.settings(arguments),
+        resolve,
+        arguments.jobs,
     )
-    for problem in document.problems:
-        print(f"certhash: {visible(problem.path)}: {visible(problem.message)}", file=sys.stderr)
+    document = audit(request, (lambda _: None) if arguments.quiet else options.note)
+    options.complain(document.problems)
     report.write(document, arguments)
     return document.exit_status
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of captures, 1 or more")
-    return int(text)
-
-
-def _resolve(pairs: list[str]) -> dict[str, tuple[str, ...]]:
-    from certhash.headend import read_address
-
-    addresses: dict[str, tuple[str, ...]] = {}
-    for pair in pairs:
-        name, _, text = pair.partition("=")
-        name = name.lower().rstrip(".")
-        address = read_address(text.strip("[]"))
-        if not name or address is None:
-            raise InputError(f"--resolve {pair}: give a name and an address, as vpn.example.com=203.0.113.1")
-        addresses[name] = (*addresses.get(name, ()), address)
-    return addresses
