@@ -18,7 +18,7 @@ from certhash.document import Document, Tool
 from certhash.model import CnfFile, Fetch, Observation, Problem, Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 NOTHING_THERE = "no capture file is there; give a capture or a folder of them"
 NO_PLUGIN = (
@@ -27,19 +27,18 @@ NO_PLUGIN = (
 )
 
 
-class Request(Struct, frozen=True):
-    """What to audit, and how."""
+class Reading(Struct, frozen=True):
+    """Which captures to read, and how."""
 
     captures: tuple[str, ...]
+    """Capture files, and folders that are searched for them."""
     settings: Settings
-    cnf: tuple[str, ...] = ()
-    resolve: dict[str, tuple[str, ...]] = {}
     workers: int = 0
     """How many captures are read at once; 0 is one a processor."""
     scheduler: str | None = None
     """The address of a Dask scheduler whose workers read the captures."""
     cache: str | None = None
-    """The database of what captures showed in earlier audits."""
+    """The database of what captures showed in earlier runs."""
 
 
 class Watcher:
@@ -55,27 +54,24 @@ class Watcher:
         """Take what one capture shows, as soon as it is known."""
 
 
-def audit(request: Request, watcher: Watcher) -> Document:
+def audit(
+    reading: Reading, cnf_paths: Iterable[str], resolve: Mapping[str, tuple[str, ...]], watcher: Watcher
+) -> Document:
     """Read everything, hold it together, and return the result.
 
-    Ctrl-C while captures are read ends the reading; the result then rests on what was read, and says so.
+    Args:
+        reading: the captures.
+        cnf_paths: what phones expect: files, folders, URLs.
+        resolve: names in URLs to addresses, as the user states them.
+        watcher: is told how it goes on.
 
     Raises:
         InputError: the scheduler cannot be used, or the key log not read.
     """
-    found = find_captures(request.captures)
-    if found.passed_over:
-        watcher.note(f"passed over {found.passed_over} files in folders that are no captures")
-    sources = cnf.read(request.cnf)
-    problems = list(found.problems)
-    if request.captures and not found.captures and not problems:
-        problems.append(Problem(" ".join(request.captures), NOTHING_THERE))
-    observations, interrupted = observe_all(request, found.captures, watcher)
-    if interrupted:
-        read = f"{len(observations)} of {len(found.captures)} captures were read"
-        problems.append(Problem("", f"interrupted: {read}, the result is partial"))
-    learned = _learned(observations)
-    tool = _tool(request.settings.tshark, observations)
+    sources = cnf.read(cnf_paths)
+    observations, problems = read_captures(reading, watcher)
+    learned = learn(observations)
+    tool = _tool(reading.settings.tshark, observations)
     if tool.hash_source == "python" and observations:
         watcher.note(NO_PLUGIN)
     everything = Sources(
@@ -83,46 +79,59 @@ def audit(request: Request, watcher: Watcher) -> Document:
         sources.known,
         (*problems, *sources.problems, *learned.problems),
     )
-    return correlate(observations, everything, tool, resolve=request.resolve)
+    return correlate(observations, everything, tool, resolve=resolve)
 
 
-def observe_all(
-    request: Request, captures: tuple[str, ...], watcher: Watcher
-) -> tuple[list[Observation], bool]:
-    """Read captures, or take from the cache what they showed; also tell whether the reading was interrupted.
+def read_captures(reading: Reading, watcher: Watcher) -> tuple[list[Observation], list[Problem]]:
+    """Read all captures; return an observation for each, in order, and what could not be done beside them.
 
-    Returns:
-        The observations in the order of the captures; those that were not reached are not among them.
+    Ctrl-C ends the reading; what was read until then is returned, and a problem says that it is not all.
     """
+    found = find_captures(reading.captures)
+    if found.passed_over:
+        watcher.note(f"passed over {found.passed_over} files in folders that are no captures")
+    problems = list(found.problems)
+    if reading.captures and not found.captures and not problems:
+        problems.append(Problem(" ".join(reading.captures), NOTHING_THERE))
+    observations, interrupted = _observe_all(reading, found.captures, watcher)
+    if interrupted:
+        read = f"{len(observations)} of {len(found.captures)} captures were read"
+        problems.append(Problem("", f"interrupted: {read}, the result is partial"))
+    return observations, problems
+
+
+def _observe_all(
+    reading: Reading, captures: tuple[str, ...], watcher: Watcher
+) -> tuple[list[Observation], bool]:
+    """Read captures, or take from the cache what they showed; also tell whether it was interrupted."""
     watcher.begin(captures)
-    cache = Cache(request.cache, request.settings, watcher.note) if request.cache is not None else None
+    cache = Cache(reading.cache, reading.settings, watcher.note) if reading.cache is not None else None
     seen: dict[str, Observation] = {}
-    interrupted = False
 
     def take(observation: Observation) -> None:
         seen[observation.path] = observation
         watcher.observed(observation)
 
     try:
-        for path in captures:
+        for path in captures if cache else ():
             known = cache.get(path) if cache else None
             if known is not None:
                 take(known)
         unread = [path for path in captures if path not in seen]
         keys = {path: FileKey.of(path) for path in unread if os.path.exists(path)} if cache else {}  # noqa: PTH110
         for observation in workers.observe_all(
-            unread, request.settings, workers=request.workers, scheduler=request.scheduler
+            unread, reading.settings, workers=reading.workers, scheduler=reading.scheduler
         ):
             take(observation)
             if cache and observation.path in keys:
                 cache.put(keys[observation.path], observation)
     except KeyboardInterrupt:
         tshark.stop_all()
-        interrupted = True
+        return [seen[path] for path in captures if path in seen], True
     finally:
         if cache:
             cache.close()
-    return [seen[path] for path in captures if path in seen], interrupted
+    return [seen[path] for path in captures if path in seen], False
 
 
 def _tool(used: tshark.Tshark, observations: Iterable[Observation]) -> Tool:
@@ -132,8 +141,8 @@ def _tool(used: tshark.Tshark, observations: Iterable[Observation]) -> Tool:
     return Tool(__version__, used.version, used.lua, "plugin" if by_plugin else "python")
 
 
-def _learned(observations: Iterable[Observation]) -> Sources:
-    """Read the cnf files that crossed the wire."""
+def learn(observations: Iterable[Observation]) -> Sources:
+    """Return the cnf files that crossed the wire, with what is wrong with any of them."""
     files: list[CnfFile] = []
     problems: list[Problem] = []
     for observation in observations:

@@ -82,7 +82,7 @@ def _describe_certificate(certificate: KnownCertificate) -> str:
     lines = [f"{visible(title)}  {visible(certificate.source)}"]
     lines.append(f"  certHash       {to_base64(certificate.sha1)}  SHA-1 {ios_fingerprint(certificate.sha1)}")
     if certificate.der is not None:
-        from certhash.certificate import details  # noqa: PLC0415 - slow to import, and seldom needed
+        from certhash.certificate import details
 
         lines.append(f"  subject        {details(certificate.der).subject or '(cannot be read)'}")
     lines += [f"  served at      {end.address}:{end.port}" for end in certificate.served_at]
