@@ -334,11 +334,21 @@ def test_an_encrypted_file_is_told_apart_from_no_vpn() -> None:
     assert "cannot be told" in row.explanation
 
 
-def test_a_url_that_cannot_be_used_is_a_problem_and_no_guess() -> None:
-    result = judged([observation(handshake(1, [LEAF]))], told(LEAF, url="http://203.0.113.1/phone"))
-    assert only(result).verdict == "unverifiable"
-    assert result.problems
-    assert result.exit_status == 2
+def test_a_url_that_cannot_be_used_is_no_guess() -> None:
+    row = only(judged([observation(handshake(1, [LEAF]))], told(LEAF, url="http://203.0.113.1/phone")))
+    assert row.verdict == "unverifiable"
+    assert "cannot be used" in row.explanation
+
+
+def test_a_list_of_hashes_that_is_not_complete_proves_no_mismatch() -> None:
+    """A configuration names a trustpoint whose certificate is not in it: its hash may be the one."""
+    file = told(OLD)
+    assert file.group is not None
+    partial = replace(file, group=replace(file.group, unresolved=("vpn-trustpoint 2 trustpoint cme root",)))
+    row = only(judged([observation(handshake(1, [LEAF]))], partial))
+    assert row.verdict == "unverifiable"
+    assert "vpn-trustpoint 2 trustpoint cme root" in row.explanation
+    assert only(judged([observation(handshake(1, [OLD]))], partial)).verdict == "match"
 
 
 def test_one_sha1_with_two_certificates_is_said_loudly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,16 @@ from numpy.typing import NDArray
 from certhash.capture.flows import FlowTable
 from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, Words, parse
 from certhash.capture.pcap import WINDOW, Ints, Readable, Records, Status, windows
-from certhash.capture.streams import APPLICATION_DATA, HEADER, LARGEST_RECORD, LOST, PLAIN, SKIP, Moved, Stream
+from certhash.capture.streams import (
+    APPLICATION_DATA,
+    HEADER,
+    LARGEST_RECORD,
+    LOST,
+    PLAIN,
+    SKIP,
+    Moved,
+    Stream,
+)
 
 
 class Carved(NamedTuple):
