@@ -97,16 +97,16 @@ def _unreadable(path: str, error: str) -> Observation:
 
 def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace) -> Observation:
     plugin = settings.tshark.lua is not None
-    reading = _Reading(path, plugin=plugin)
+    reading = Reading(path, plugin=plugin)
     outcome = reading.run(source, settings, place)
     if outcome.missing_fields and plugin:
         source.seek(0)
-        reading = _Reading(path, plugin=False)
+        reading = Reading(path, plugin=False)
         outcome = reading.run(source, settings, place)
     return reading.observation(outcome)
 
 
-class _Reading:
+class Reading:
     """The rows of one run of tshark, as they become an observation."""
 
     def __init__(self, path: str, *, plugin: bool) -> None:
@@ -120,6 +120,7 @@ class _Reading:
         self._problems: list[str] = []
 
     def run(self, source: BinaryIO, settings: Settings, place: tshark.Workplace) -> tshark.Outcome:
+        """Take all rows of one run of tshark; return how it ended."""
         command = tshark.arguments(
             settings.tshark,
             place,
@@ -134,10 +135,11 @@ class _Reading:
             except ValueError as error:
                 self._problems.append(f"a line of tshark's could not be read ({error}); please report it")
                 continue
-            self._take(row)
+            self.take(row)
         return run.outcome()
 
-    def _take(self, row: records.Row) -> None:
+    def take(self, row: records.Row) -> None:
+        """Take the next row."""
         self._handshakes.add(row)
         for name, address in row.answers:
             self._answers.setdefault((name, address), NameAnswer(name, address, row.frame, row.time))
@@ -177,6 +179,7 @@ class _Reading:
         return sha256
 
     def observation(self, outcome: tshark.Outcome) -> Observation:
+        """Return what the rows until now show."""
         source: HashSource = "plugin" if self._plugin else "python"
         problems = [*self._problems, *outcome.complaints]
         if outcome.error is not None:
