@@ -53,7 +53,11 @@ class Carved(NamedTuple):
 
 
 def carve(
-    source: Readable, sink: Callable[[bytes | memoryview], object], *, keys: bool = False, window: int = WINDOW
+    source: Readable,
+    sink: Callable[[bytes | memoryview], object],
+    *,
+    keys: bool = False,
+    window: int = WINDOW,
 ) -> Carved:
     """Read a capture and hand to ``sink`` a smaller one of the same format.
 
@@ -162,7 +166,9 @@ class _Carver:
         acknowledges = flags & _ACK != 0
         # Each packet may tell of two directions.  The last of several assignments stays, so go backwards.
         both = np.stack((one, one ^ 1), 1).ravel()
-        base = np.stack((packets.seq[chosen] - (flags & SYN == 0), packets.ack[chosen] - 1), 1).ravel() & _WORD
+        base = (
+            np.stack((packets.seq[chosen] - (flags & SYN == 0), packets.ack[chosen] - 1), 1).ravel() & _WORD
+        )
         new = ~known["based"][both]
         new[1::2] &= acknowledges
         places = np.flatnonzero(new)[::-1]
@@ -199,7 +205,9 @@ class _Carver:
         for place in np.flatnonzero(ending & known["mixed"][direction]).tolist():
             one = direction[place]
             skips = known["state"][one] >= SKIP
-            moved[int(at[place])] = [Moved(int(known["stand"][one] if skips else seq[place] - known["shift"][one]) & _WORD, b"")]
+            moved[int(at[place])] = [
+                Moved(int(known["stand"][one] if skips else seq[place] - known["shift"][one]) & _WORD, b"")
+            ]
 
     def _payloads(self, lanes: Lanes, paying: Ints, keep: Bools, moved: dict[int, list[Moved]]) -> None:
         """Follow the TLS streams among the packets with data (``paying``, places in the lanes)."""
@@ -240,7 +248,9 @@ class _Carver:
         lane = direction[begin]
         expected = np.empty_like(end)
         expected[1:] = end[:-1]
-        expected[begin] = np.where(known["paid"][lane], known["top"][lane], known["base"][lane] + np.uint32(1))
+        expected[begin] = np.where(
+            known["paid"][lane], known["top"][lane], known["base"][lane] + np.uint32(1)
+        )
         bad = seq != expected
         bad[begin] |= known["gappy"][lane]
         count = np.cumsum(bad)
@@ -250,7 +260,13 @@ class _Carver:
 
     def _udp(self, lanes: Lanes, keep: Bools, _moved: dict[int, list[Moved]]) -> None:
         """Leave out encrypted DTLS and QUIC, and voice.  Datagrams stand alone, so each is judged alone."""
-        known, packets, look, at, direction = self._directions.known, lanes.packets, lanes.look, lanes.at, lanes.direction
+        known, packets, look, at, direction = (
+            self._directions.known,
+            lanes.packets,
+            lanes.look,
+            lanes.at,
+            lanes.direction,
+        )
         seen = known["born"][direction] < lanes.place[at]
         size, payload = packets.size[at], packets.payload[at]
         whole = packets.here[at] >= size
@@ -294,12 +310,16 @@ class _Carver:
         keep[rows] = False
         edges = np.flatnonzero(np.diff(keep, prepend=False, append=False))
         begin, end = edges[::2], edges[1::2] - 1
-        pieces = [view[a:b] for a, b in zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)]
+        pieces = [
+            view[a:b] for a, b in zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)
+        ]
         passed = np.flatnonzero(keep & is_packet)
         if moved:
             made = [[_remade(records, packets, at, one) for one in several] for at, several in moved.items()]
             numbered = list(zip(begin.tolist(), pieces, strict=True))
-            numbered += [(row, piece) for row, several in zip(rows.tolist(), made, strict=True) for piece in several]
+            numbered += [
+                (row, piece) for row, several in zip(rows.tolist(), made, strict=True) for piece in several
+            ]
             numbered.sort(key=lambda item: item[0])
             pieces = [piece for _, piece in numbered]
             passed = np.sort(np.concatenate((passed, np.repeat(rows, [len(several) for several in made]))))
@@ -316,12 +336,23 @@ def _recognise(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
     at = lanes.at[paying]
     here, size = lanes.packets.here[at], lanes.packets.size[at]
     head = lanes.look.u64(lanes.packets.payload[at]).astype(np.int64)
-    kind, version, length, message = head >> 56 & 0xFF, head >> 40 & 0xFFFF, head >> 24 & 0xFFFF, head >> 16 & 0xFF
+    kind, version, length, message = (
+        head >> 56 & 0xFF,
+        head >> 40 & 0xFFFF,
+        head >> 24 & 0xFFFF,
+        head >> 16 & 0xFF,
+    )
     record = (version >= 0x300) & (version <= 0x304) & (length <= LARGEST_RECORD)  # noqa: PLR2004
     hello = (kind == 22) & record & ((message == 1) | (message == 2)) & (here > HEADER)  # noqa: PLR2004
     closed = (kind == APPLICATION_DATA) & record & (length + HEADER == size) & (here == size)
     # A ClientHello of SSL 2.0 form, which older clients send: length with the top bit set, type 1, version 3.x.
-    old = (head < 0) & (head >> 40 & 0xFF == 1) & (head >> 32 & 0xFF == 3) & (head >> 24 & 0xFF <= 4) & (here > HEADER)  # noqa: PLR2004
+    old = (
+        (head < 0)
+        & (head >> 40 & 0xFF == 1)
+        & (head >> 32 & 0xFF == 3)
+        & (head >> 24 & 0xFF <= 4)
+        & (here > HEADER)
+    )  # noqa: PLR2004
     return np.where(hello | closed, 0, np.where(old, (head >> 48 & 0x7FFF) + 2, -1)), closed
 
 

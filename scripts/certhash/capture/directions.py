@@ -89,5 +89,7 @@ class Directions:
         """
         known, other = self.known[lanes], self.known[lanes ^ 1]
         upgraded = known["mixed"] & (known["opened"] | other["opened"])
-        may: np.ndarray[tuple[int], np.dtype[np.bool_]] = ~known["never"] & (other["synced"] | ~upgraded & ~other["heard"])
+        may: np.ndarray[tuple[int], np.dtype[np.bool_]] = ~known["never"] & (
+            other["synced"] | ~upgraded & ~other["heard"]
+        )
         return may

@@ -48,7 +48,9 @@ class Follower:
     such headers do not decide goes packet by packet through ``Stream``, which follows the same rules.
     """
 
-    def __init__(self, directions: Directions, lanes: Lanes, chosen: Ints, begins: Ints, closed: Bools) -> None:
+    def __init__(
+        self, directions: Directions, lanes: Lanes, chosen: Ints, begins: Ints, closed: Bools
+    ) -> None:
         packets = lanes.packets
         self._directions = directions
         self._look = lanes.look
@@ -80,7 +82,11 @@ class Follower:
         broken[self._open] = self._cut[self._open]
         last_break = np.maximum.reduceat(np.where(broken, np.arange(len(broken)), -1), self._open)
         state = known["state"][self._lane]
-        ready = ((state == WALK) & (known["shift"][self._lane] == 0) | (state == SKIP)) & ~known["more"][self._lane] & ~self._new[place]
+        ready = (
+            ((state == WALK) & (known["shift"][self._lane] == 0) | (state == SKIP))
+            & ~known["more"][self._lane]
+            & ~self._new[place]
+        )
         ready &= (last_break < place) & (known["reached"][self._lane] == self._seq[place])
         fast, slow = np.flatnonzero(ready), np.flatnonzero(~ready).tolist()
         dropped = np.zeros(len(self._at), bool)
@@ -89,7 +95,9 @@ class Follower:
             if slow:
                 lists = lists or self._lists()
                 for lane in slow:
-                    place[lane] = self._packet_by_packet(lane, int(place[lane]), int(last_break[lane]), lists, dropped, moved)
+                    place[lane] = self._packet_by_packet(
+                        lane, int(place[lane]), int(last_break[lane]), lists, dropped, moved
+                    )
                 handed = np.array(slow, np.int64)
                 fast = np.concatenate((fast, handed[place[handed] < self._stop[handed]]))
             slow = self._record_by_record(fast, place, dropped) if len(fast) else []
@@ -101,7 +109,9 @@ class Follower:
         known = self._directions.known
         index = np.where(self._begins >= 0, np.arange(len(self._begins)), len(self._begins))
         first = np.minimum.reduceat(index, self._open)
-        fresh = (known["state"][self._lane] == PLAIN) & (known["shift"][self._lane] == 0) & (first < self._stop)
+        fresh = (
+            (known["state"][self._lane] == PLAIN) & (known["shift"][self._lane] == 0) & (first < self._stop)
+        )
         place = np.where(fresh, first, self._open)
         lane, at = self._lane[fresh], first[fresh]
         known["state"][lane] = WALK
@@ -114,7 +124,13 @@ class Follower:
         return _Lists(*(column.tolist() for column in columns))
 
     def _packet_by_packet(
-        self, lane: int, place: int, last_break: int, lists: _Lists, dropped: Bools, moved: dict[int, list[Moved]]
+        self,
+        lane: int,
+        place: int,
+        last_break: int,
+        lists: _Lists,
+        dropped: Bools,
+        moved: dict[int, list[Moved]],
     ) -> int:
         """Follow one stream for at least a packet; return the packet from which on it may be followed by its headers."""
         directions = self._directions
@@ -175,7 +191,13 @@ class Follower:
             packet = np.searchsorted(self._after, here, side="right")
             head = self._look.u64(self._payload[packet] + here - self._before[packet]).astype(np.int64)
             kind, version, length = head >> 56, head >> 40 & 0xFFFF, head >> 24 & 0xFFFF
-            good = (kind >= 20) & (kind <= 24) & (version >= 0x300) & (version <= 0x304) & (length <= LARGEST_RECORD)  # noqa: PLR2004
+            good = (
+                (kind >= 20)
+                & (kind <= 24)
+                & (version >= 0x300)
+                & (version <= 0x304)
+                & (length <= LARGEST_RECORD)
+            )  # noqa: PLR2004
             good &= here + HEADER <= self._after[packet]
             after = here + HEADER + length
             data = kind == APPLICATION_DATA

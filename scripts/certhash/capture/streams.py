@@ -74,10 +74,29 @@ class Stream:
     ``waiting`` what came behind a gap.
     """
 
-    __slots__ = ("begun", "boundary", "doubtful", "gappy", "partial", "reached", "shift", "stand", "state", "top", "waiting")
+    __slots__ = (
+        "begun",
+        "boundary",
+        "doubtful",
+        "gappy",
+        "partial",
+        "reached",
+        "shift",
+        "stand",
+        "state",
+        "top",
+        "waiting",
+    )
 
     def __init__(  # noqa: PLR0913  (as many numbers as a direction has)
-        self, state: int = PLAIN, top: int = 0, begun: int = 0, reached: int = 0, boundary: int = 0, shift: int = 0, stand: int = 0
+        self,
+        state: int = PLAIN,
+        top: int = 0,
+        begun: int = 0,
+        reached: int = 0,
+        boundary: int = 0,
+        shift: int = 0,
+        stand: int = 0,
     ) -> None:
         self.state = state
         self.top = top
@@ -212,10 +231,14 @@ class Stream:
         self.state = WALK
         behind = self.waiting
         rest = rest[: self._walk(rest, len(lead), self.boundary - len(lead), may_skip and not behind)]
-        moved = [Moved(seq + start & _WORD, rest[start : start + PIECE]) for start in range(0, len(rest), PIECE)]
+        moved = [
+            Moved(seq + start & _WORD, rest[start : start + PIECE]) for start in range(0, len(rest), PIECE)
+        ]
         return moved + [Moved(start - self.shift & _WORD, data) for start, data in behind]
 
-    def _walk(self, data: memoryview | bytes, at: int, before: int, may_skip: bool, can_enter: bool = False) -> int:
+    def _walk(
+        self, data: memoryview | bytes, at: int, before: int, may_skip: bool, can_enter: bool = False
+    ) -> int:
         """Step over records of any kind; begin to leave out application data where a packet starts with it or ends amid it.
 
         ``can_enter`` says that ``data`` starts where a packet does.  Return how many of the bytes are to be shown.
@@ -228,7 +251,12 @@ class Stream:
                 self.give_up()
                 return size
             after = at + HEADER + length
-            if kind == APPLICATION_DATA and may_skip and not self.waiting and (after > size or (can_enter and not at)):
+            if (
+                kind == APPLICATION_DATA
+                and may_skip
+                and not self.waiting
+                and (after > size or (can_enter and not at))
+            ):
                 self.state = SKIP
                 shown = at
                 self.stand = before + at - self.shift & _WORD
