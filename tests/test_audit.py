@@ -133,7 +133,7 @@ def test_other_file_formats_give_the_same_hash(tmp_path: Path, suffix: str) -> N
 
 
 def test_a_head_end_may_listen_on_any_port(tmp_path: Path) -> None:
-    """Ports that tshark knows for other protocols among them: SSH, SIP, X11, MySQL, the phones' HTTP and CAPF."""
+    """Among them ports that tshark knows for other protocols: SSH, SIP, X11, MySQL, CAPF."""
     ports = [
         7,
         21,
