@@ -19,7 +19,12 @@ end
 
 local version = module("version").version
 local sha1, sha256, base64 = module("sha1"), module("sha256"), module("base64")
-local address, cnf, handshakes, tftp = module("address"), module("cnf"), module("handshakes"), module("tftp")
+local address, visible, x509 = module("address"), module("visible"), module("x509")
+local cnf = module("cnf").using({ base64 = base64, address = address })
+local folder = module("folder").using({ cnf = cnf, visible = visible })
+local story = module("story").using({ visible = visible })
+local handshakes, tftp, verdict = module("handshakes"), module("tftp"), module("verdict")
+local menu = module("menu").using({ address = address, story = story, visible = visible })
 
 set_plugin_info({
     version = version,
@@ -36,15 +41,51 @@ local show = {
     sha256 = ProtoField.string("certhash.sha256", "SHA-256, Base64"),
     position = ProtoField.uint32("certhash.position", "Position in the chain"),
     whole = ProtoField.bytes("certhash.certificate_bytes", "Certificate as it stands in the message"),
+    match = ProtoField.bool("certhash.match", "Listed in a known configuration"),
+    device = ProtoField.string("certhash.device", "Device"),
+    cnf = ProtoField.string("certhash.cnf", "Configuration file"),
+    url = ProtoField.string("certhash.url", "Told to use"),
+    verdict = ProtoField.string("certhash.verdict", "Verdict"),
+    story = ProtoField.string("certhash.story", "In words"),
+    certificate_in = ProtoField.framenum("certhash.certificate_in", "Rejected certificate in", base.NONE,
+        frametype.REQUEST),
+    rejected_in = ProtoField.framenum("certhash.rejected_in", "Rejected in", base.NONE, frametype.RESPONSE),
     cnf_downloaded = ProtoField.string("certhash.cnf_downloaded", "Phone configuration downloaded"),
     cnf_content = ProtoField.bytes("certhash.cnf_content", "File as transferred"),
     cnf_client = ProtoField.string("certhash.cnf_client", "Fetched by"),
     cnf_server = ProtoField.string("certhash.cnf_server", "Served by"),
+    cnf_problem = ProtoField.string("certhash.cnf_problem", "Cannot be used"),
 }
-certhash.fields = {
-    show.certificate, show.sha1, show.thumbprint, show.sha256, show.position, show.whole,
-    show.cnf_downloaded, show.cnf_content, show.cnf_client, show.cnf_server,
+local warn = {
+    mismatch = ProtoExpert.new("certhash.expert.mismatch", "The certificate is not the one that phones are told to expect",
+        expert.group.SECURITY, expert.severity.WARN),
+    rejected = ProtoExpert.new("certhash.expert.rejected", "The certificate was rejected",
+        expert.group.SECURITY, expert.severity.ERROR),
+    match = ProtoExpert.new("certhash.expert.match", "The certificate is one that phones are told to expect",
+        expert.group.SECURITY, expert.severity.CHAT),
+    stale = ProtoExpert.new("certhash.expert.stale", "The copy in the folder is not what the phone fetched",
+        expert.group.SECURITY, expert.severity.WARN),
+    unusable = ProtoExpert.new("certhash.expert.unusable", "The phone configuration cannot be used",
+        expert.group.SECURITY, expert.severity.NOTE),
 }
+do
+    local fields, experts = {}, {}
+    for _, field in pairs(show) do
+        fields[#fields + 1] = field
+    end
+    for _, field in pairs(warn) do
+        experts[#experts + 1] = field
+    end
+    certhash.fields, certhash.experts = fields, experts
+end
+
+certhash.prefs.cnf_directory = Pref.string("Folder of phone configurations", "",
+    "A folder with SEP<MAC>.cnf.xml files (plain or signed), copied from the call agent's flash or TFTP server. "
+    .. "It is read once, when the first certificate is looked at; Tools > certhash > Reload cnf folder reads it again.")
+certhash.prefs.learn_from_capture = Pref.bool("Learn configurations from the capture", true,
+    "Read the configuration files that phones fetch in the capture, over TFTP or HTTP, and use them for what follows.")
+certhash.prefs.info_column = Pref.bool("Show the verdict in the Info column", true,
+    "Add match, mismatch or rejected to the Info column of packets with certificates.")
 
 -- The fields of the dissectors that this one reads.  A name that this Wireshark does not know gives a reader that finds
 -- nothing.  Protocols ("ip", "tftp") are there in any case; every other name makes Wireshark keep a value for us.
@@ -59,6 +100,10 @@ local read = {
     icmp = reader("icmp"),
     icmpv6 = reader("icmpv6"),
     udp = reader("udp"),
+    dns = reader("dns"),
+    dns_name = reader("dns.qry.name"),
+    dns_a = reader("dns.a"),
+    dns_aaaa = reader("dns.aaaa"),
     tftp = reader("tftp"),
     tftp_request = reader("tftp.request_frame"),
     http_body = reader("http.file_data"),
@@ -69,19 +114,25 @@ local read = {
     http_uri = reader("http.request.uri"),                -- on responses too, from 4.4
 }
 -- TLS and DTLS speak of the same things under two names.
-local function handshake_readers(protocol)
+local function tls_readers(protocol)
     return {
         type = reader(protocol .. ".handshake.type"),
         certificate = reader(protocol .. ".handshake.certificate"),
         entry_length = reader(protocol .. ".handshake.certificate_length"),
         length = reader(protocol .. ".handshake.certificates_length"),
         server_name = reader(protocol .. ".handshake.extensions_server_name"),
+        alert = reader(protocol .. ".alert_message.desc"),
+        alert_level = reader(protocol .. ".alert_message.level"),
     }
 end
-local TLS, DTLS = handshake_readers("tls"), handshake_readers("dtls")
+local TLS, DTLS = tls_readers("tls"), tls_readers("dtls")
+local FATAL = 2
+
+-- How many devices are named under a certificate: hundreds of phones may have the same hash.
+local MOST_DEVICES = 20
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- What is remembered of a capture
+-- What is remembered
 
 -- Frames come once in their order, and then again whenever one is looked at.  What depends on the order (who is the client,
 -- what a transfer brought) is found the first time and kept here under the frame's number.  The first time is told by the
@@ -95,8 +146,11 @@ local function forget()
         reached = 0,  -- the last frame that was observed
         tracker = handshakes.new(),
         transfers = tftp.new(function(name) return cnf.device(name) ~= nil end),
-        roles = {},  -- frame -> role of the sender of its handshake messages
-        files = {},  -- frame -> configuration file that this frame completes
+        book = verdict.new(),
+        book_has_folder = false,
+        seen = {},        -- frame -> { handshake, role } of a frame with certificates or an alert
+        handshakes = {},  -- those whose server sent certificates, in their order
+        files = {},       -- frame -> configuration file that this frame completes
         files_bytes = 0,
     }
 end
@@ -104,6 +158,48 @@ forget()
 
 -- init is called twice before a file's first packet.
 certhash.init = forget
+
+-- The folder of configurations outlives a capture.  It is read when it is first needed, since preferences have their
+-- defaults while this script is loaded, and since reading thousands of files takes its time.
+local directory  -- { path =, files =, problems = }, or nil
+
+local function list_folder(path)
+    local ok, names = pcall(Dir.open, path)
+    if ok and names then
+        return names
+    end
+    return nil, Dir.exists(path) and "this folder cannot be read" or "there is no such folder"
+end
+
+local function read_directory()
+    local path = certhash.prefs.cnf_directory
+    if not directory or directory.path ~= path then
+        directory = { files = {}, problems = {} }
+        if path ~= "" then
+            directory = folder.read(path, {
+                list = list_folder,
+                is_folder = function(name) return Dir.exists(name) == true end,
+                open = io.open,
+            })
+        end
+        directory.path = path
+        if #directory.problems > 0 and not gui_enabled() then
+            report_failure("certhash: " .. directory.problems[1]
+                .. (#directory.problems > 1 and (" (and %d more)"):format(#directory.problems - 1) or ""))
+        end
+    end
+    return directory
+end
+
+local function book()
+    if not capture.book_has_folder then
+        capture.book_has_folder = true
+        for _, file in ipairs(read_directory().files) do
+            capture.book:add(file)
+        end
+    end
+    return capture.book
+end
 
 -- The hashes of certificates seen, by their bytes: most certificates come again and again, and a frame is dissected anew
 -- at every look.  It is emptied at times, so that a large capture of different certificates does not fill the memory.
@@ -115,8 +211,15 @@ local function hash(der)
         if hashes_kept >= 4096 then
             hashes, hashes_kept = {}, 0
         end
-        local digest = sha1.digest(der)
-        known = { thumbprint = digest, sha1 = base64.encode(digest), sha256 = base64.encode(sha256.digest(der)) }
+        local one, two = sha1.digest(der), sha256.digest(der)
+        local subject = x509.subject(der)
+        known = {
+            thumbprint = one,
+            thumbprint256 = two,
+            sha1 = base64.encode(one),
+            sha256 = base64.encode(two),
+            subject = subject and visible.text(subject, 200) or "no X.509 certificate",
+        }
         hashes[der], hashes_kept = known, hashes_kept + 1
     end
     return known
@@ -146,7 +249,7 @@ local function endpoints(pinfo)
 end
 
 local function endpoint_text(side)
-    return #side.address == 17 and side.address or address.text(side.address)
+    return story.endpoint(address.text(side.address), side.port)
 end
 
 -- A packet that an ICMP error quotes is an old one, and cut short.
@@ -154,16 +257,30 @@ local function quoted()
     return read.icmp() or read.icmpv6()
 end
 
--- Certificate messages of a frame, in their order, each a list of { info = FieldInfo, length = what the message states }.
--- The dissector gives all certificates of a frame in one row; a message's length says how far it reaches.
-local function messages(readers)
-    local certificates = { readers.certificate() }
-    if #certificates == 0 then
-        return {}
+local function values(fields)
+    for i, info in ipairs(fields) do
+        fields[i] = info.value
     end
-    local lengths, entries = { readers.length() }, { readers.entry_length() }
-    local paired = #entries == #certificates
-    local found, at, floor = {}, 0, math.huge
+    return fields
+end
+
+-- The bytes that the message gives for a certificate, where Wireshark's field holds others: of damaged DER the field ends
+-- where the damage begins, and a phone hashes what it was sent.
+local function entry_bytes(info, length)
+    local source = info.source
+    if length and length.value ~= info.value:len() and source and info.offset + length.value <= source:len() then
+        return source:range(info.offset, length.value)
+    end
+end
+
+-- Certificate messages of a frame, in their order, each a list of { range =, known =, whole = }.  The dissector gives all
+-- certificates of a frame in one row; a message's length says how far it reaches.
+local function messages(readers, found)
+    local certificates = { readers.certificate() }
+    local lengths = #certificates > 0 and { readers.length() } or {}
+    local entries = #certificates > 0 and { readers.entry_length() } or {}
+    entries = #entries == #certificates and entries or {}
+    local message, at, floor = nil, 0, math.huge
     for i, certificate in ipairs(certificates) do
         local from = certificate.offset
         local span = lengths[at]
@@ -171,88 +288,37 @@ local function messages(readers)
             repeat
                 at = at + 1
             until at >= #lengths or lengths[at].value > 0
-            found[#found + 1] = {}
+            message = {}
+            found[#found + 1] = message
         end
-        table.insert(found[#found], { info = certificate, length = paired and entries[i].value or certificate.len })
+        local whole = entry_bytes(certificate, entries[i])
+        local der = whole and whole:bytes():raw() or certificate.value:raw()
+        message[#message + 1] = { range = certificate.range, known = hash(der), whole = whole }
         floor = from + certificate.len
     end
     return found
 end
 
--- The bytes that the message gives for a certificate, and whether that is more than Wireshark's field holds: of damaged
--- DER the field ends where the damage begins, and a phone hashes what it was sent.
-local function entry_bytes(certificate)
-    local info, length = certificate.info, certificate.length
-    local source = info.source
-    if length ~= info.value:len() and source and info.offset + length <= source:len() then
-        return source:range(info.offset, length)
-    end
-end
-
 -- ---------------------------------------------------------------------------------------------------------------------
--- Showing it
+-- The first look at a frame
 
--- The 20 bytes of a thumbprint are nowhere in the packet: they get a place of their own among the frame's bytes, one for
--- all thumbprints of the frame.  (Bytes that are handed to a tree item as a value are taken to be as long as the item's
--- range, and memory behind them would be shown.)
-local function thumbprints_tvb(chains)
-    local all = {}
-    for _, chain in ipairs(chains) do
-        for _, certificate in ipairs(chain) do
-            all[#all + 1] = certificate.thumbprint
-        end
-    end
-    return ByteArray.new(table.concat(all), true):tvb("Thumbprints")
-end
-
-local function show_certificates(tree, found, role)
-    local chains = {}
-    for _, message in ipairs(found) do
-        local chain = {}
-        for position, certificate in ipairs(message) do
-            local whole = entry_bytes(certificate)
-            local known = hash(whole and whole:bytes():raw() or certificate.info.value:raw())
-            chain[position] = {
-                range = certificate.info.range, whole = whole, thumbprint = known.thumbprint, hash = known,
-            }
-        end
-        chains[#chains + 1] = chain
-    end
-    local bytes, shown = thumbprints_tvb(chains), 0
-    for _, chain in ipairs(chains) do
-        for index, certificate in ipairs(chain) do
-            local text = ("%d%s: %s"):format(index - 1, role and " (" .. role .. ")" or "", certificate.hash.sha1)
-            local item = tree:add(show.certificate, certificate.range, text):set_generated()
-            item:set_text("Certificate " .. text)
-            item:add(show.sha1, certificate.range, certificate.hash.sha1):set_generated()
-            item:add(show.thumbprint, bytes:range(shown * 20, 20)):set_generated()
-            item:add(show.sha256, certificate.range, certificate.hash.sha256):set_generated()
-            item:add(show.position, certificate.range, index - 1):set_generated()
-            if certificate.whole then
-                item:add(show.whole, certificate.whole):set_generated()
-            end
-            shown = shown + 1
-        end
-    end
-end
-
-local function show_file(tree, file)
-    local item = tree:add(show.cnf_downloaded, file.name):set_generated()
-    item:add(show.cnf_client, file.client):set_generated()
-    item:add(show.cnf_server, file.server):set_generated()
-    if file.content and #file.content > 0 then
-        local bytes = ByteArray.new(file.content, true):tvb(file.name)
-        item:add(show.cnf_content, bytes:range()):set_generated()
-    end
-end
-
--- ---------------------------------------------------------------------------------------------------------------------
--- Phone configurations on their way to the phone
-
-local function learn(number, file, content)
+local function learn(pinfo, name, content, source, target)
+    local number = pinfo.number
+    local file = {
+        name = visible.text(cnf.base_name(name), 200),
+        server = address.text(source.address),
+        client = address.text(target.address),
+    }
     if capture.files_bytes + #content <= KEPT_FILES_BYTES then
         capture.files_bytes = capture.files_bytes + #content
         file.content = content
+    end
+    file.read, file.problem = cnf.read(name, content)
+    if file.read then
+        file.read.frame, file.read.client = number, target.address
+        capture.book:add(file.read)
+        local problems = cnf.problems(file.read)
+        file.problem = #problems > 0 and table.concat(problems, "; ") or nil
     end
     capture.files[number] = file
 end
@@ -285,12 +351,7 @@ local function observe_tftp(info, pinfo)
     end
     local done = capture.transfers:packet(request.value, payload)
     if done then
-        local source, target = endpoints(pinfo)
-        learn(pinfo.number, {
-            name = cnf.base_name(done.name),
-            server = endpoint_text(source),
-            client = endpoint_text(target),
-        }, done.content)
+        learn(pinfo, done.name, done.content, endpoints(pinfo))
     end
 end
 
@@ -301,8 +362,7 @@ local function observe_http(info, tvb, pinfo)
     if not code or code.value ~= 200 or not uri or tvb:len() < tvb:reported_len() then
         return
     end
-    local name = cnf.base_name(uri.value)
-    if not cnf.device(name) or not info.range or info.range:len() > tftp.MAX_FILE then
+    if not cnf.device(uri.value) or not info.range or info.range:len() > tftp.MAX_FILE then
         return
     end
     local content = info.range:bytes():raw()
@@ -310,72 +370,357 @@ local function observe_http(info, tvb, pinfo)
     if length and not read.http_encoding() and tostring(length.value) ~= tostring(#content) then
         return  -- cut short
     end
-    local source, target = endpoints(pinfo)
-    learn(pinfo.number, { name = name, server = endpoint_text(source), client = endpoint_text(target) }, content)
+    learn(pinfo, uri.value, content, endpoints(pinfo))
 end
 
--- ---------------------------------------------------------------------------------------------------------------------
--- The dissector
-
-local function values(fields)
-    for i, info in ipairs(fields) do
-        fields[i] = info.value
+-- A name and its addresses, as an answer of DNS gives them.  Of a chain of aliases it is the name that was asked for.
+local function observe_dns(pinfo)
+    local name = read.dns_name()
+    if not name or quoted() then
+        return
     end
-    return fields
+    for _, answers in ipairs({ { read.dns_a() }, { read.dns_aaaa() } }) do
+        for _, answer in ipairs(answers) do
+            capture.book:answer(name.value, answer.range:bytes():raw(), pinfo.number)
+        end
+    end
 end
 
-local function observe_handshake(pinfo)
+-- The refusal of a certificate among a frame's alerts, if there is one: its code.
+local function refusal(readers)
+    local levels, codes = values({ readers.alert_level() }), values({ readers.alert() })
+    for i, code in ipairs(codes) do
+        if levels[i] == FATAL and story.REFUSALS[code] then
+            return code
+        end
+    end
+    return nil
+end
+
+local function observe_handshake(pinfo, found)
     local source, target = endpoints(pinfo)
     local name = TLS.server_name() or DTLS.server_name()
     local types = values({ TLS.type() })
     for _, type in ipairs(values({ DTLS.type() })) do
         types[#types + 1] = type
     end
-    local _, role = capture.tracker:observe({
+    local handshake, role = capture.tracker:observe({
         number = pinfo.number,
         source = source,
         target = target,
         types = types,
-        server_name = name and name.value,
+        server_name = name and name.value:lower():gsub("%.$", "") or nil,
     })
-    return role
+    if name and role == "client" then
+        capture.book:answer(name.value, target.address, pinfo.number)
+    end
+    if #found > 0 then
+        local chain = {}
+        for _, message in ipairs(found) do
+            for _, certificate in ipairs(message) do
+                chain[#chain + 1] = certificate.known
+            end
+        end
+        local sent = {
+            frame = pinfo.number,
+            time = pinfo.rel_ts,
+            chain = chain,
+            transport = pinfo.port_type == 3 and "udp" or "tcp",
+        }
+        if role == "client" then
+            handshake.client_sent = sent
+        else
+            if not handshake.server_sent then
+                capture.handshakes[#capture.handshakes + 1] = handshake
+            end
+            handshake.server_sent = sent
+            handshake.server = handshake.server or source
+            handshake.client = handshake.client or target
+        end
+        capture.seen[pinfo.number] = { handshake = handshake, role = role, sent = sent }
+    end
 end
 
+-- An alert answers the other side's certificates; the first one counts.
+local function observe_alert(pinfo)
+    local code = refusal(TLS) or refusal(DTLS)
+    local handshake, role = capture.tracker:find(endpoints(pinfo))
+    if not code or not handshake then
+        return
+    end
+    local sent
+    if role == "server" then
+        sent = handshake.client_sent
+    else
+        sent = handshake.server_sent
+    end
+    if not sent then
+        return
+    end
+    local alert = { frame = pinfo.number, code = code, after = pinfo.rel_ts - sent.time }
+    sent.refusal = sent.refusal or alert
+    local seen = capture.seen[pinfo.number] or { handshake = handshake, role = role }
+    seen.refused, seen.alert = sent, alert
+    capture.seen[pinfo.number] = seen
+end
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Judging
+
+-- The verdict on the certificates that a server sent; nil for a client's.
+local function judge(handshake, sent, most)
+    if not sent or sent ~= handshake.server_sent then
+        return nil
+    end
+    return book():judge({
+        frame = sent.frame,
+        server = handshake.server,
+        client = handshake.client,
+        transport = sent.transport,
+        server_name = handshake.server_name,
+        chain = sent.chain,
+        rejected = sent.refusal,
+        most = most or MOST_DEVICES,
+    })
+end
+
+local function refusal_text(handshake, sent, alert, found)
+    local by = sent == handshake.server_sent and handshake.client or handshake.server
+    local refusal_by = { by = address.text(by.address), code = alert.code, after = alert.after }
+    return story.refusal(refusal_by, sent.chain[1].sha1, found)
+end
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Showing it
+
+-- The 20 bytes of a thumbprint are nowhere in the packet: they get a place of their own among the frame's bytes, one for
+-- all thumbprints of the frame.  (Bytes that are handed to a tree item as a value are taken to be as long as the item's
+-- range, and memory behind them would be shown.)
+local function thumbprints_tvb(found)
+    local all = {}
+    for _, message in ipairs(found) do
+        for _, certificate in ipairs(message) do
+            all[#all + 1] = certificate.known.thumbprint
+        end
+    end
+    return ByteArray.new(table.concat(all), true):tvb("Thumbprints")
+end
+
+-- A device with its file and URLs.
+local function show_device(item, file)
+    local device = item:add(show.device, visible.text(file.device, 60)):set_generated()
+    local source = device:add(show.cnf, visible.text(file.path or file.name)):set_generated()
+    if file.frame then
+        source:append_text((" (fetched in frame %d)"):format(file.frame))
+    end
+    for _, url in ipairs(file.urls or {}) do
+        device:add(show.url, visible.text(url.text, 255)):set_generated()
+    end
+end
+
+-- Devices, but none that this frame shows already: a column should not repeat them.
+local function show_devices(item, list, shown)
+    for _, entry in ipairs(list) do
+        if not shown[entry.file] then
+            shown[entry.file] = true
+            show_device(item, entry.file)
+        end
+    end
+    if list.more then
+        item:add(certhash, "and more devices, which are not listed here"):set_generated()
+    end
+end
+
+local function show_certificates(tree, found, role, judgement)
+    local bytes, shown, devices = thumbprints_tvb(found), 0, {}
+    local knows_files = judgement and book().files > 0
+    for _, message in ipairs(found) do
+        for index, certificate in ipairs(message) do
+            local known, range, position = certificate.known, certificate.range, index - 1
+            local text = ("%d%s: %s %s"):format(position, role and " (" .. role .. ")" or "", known.sha1, known.subject)
+            local item = tree:add(show.certificate, range, text):set_generated()
+            item:set_text("Certificate " .. text)
+            item:add(show.sha1, range, known.sha1):set_generated()
+            item:add(show.thumbprint, bytes:range(shown * 20, 20)):set_generated()
+            item:add(show.sha256, range, known.sha256):set_generated()
+            item:add(show.position, range, position):set_generated()
+            if certificate.whole then
+                item:add(show.whole, certificate.whole):set_generated()
+            end
+            shown = shown + 1
+            local listed = judgement and judgement.listed[shown]
+            if listed and knows_files then
+                local match = item:add(show.match, #listed > 0):set_generated()
+                if #listed > 0 then
+                    match:append_text(" (" .. story.listed(listed, position) .. ")")
+                    show_devices(match, listed, devices)
+                end
+            end
+        end
+    end
+end
+
+local EXPERT = { match = warn.match, mismatch = warn.mismatch, rejected = warn.rejected }
+
+-- The verdict on a server's certificates, and what follows from it.
+local function show_verdict(tree, pinfo, seen, judgement)
+    local sent, handshake = seen.sent, seen.handshake
+    local server = endpoint_text(handshake.server)
+    local text = story.verdict(judgement, server)
+    if judgement.verdict then
+        local item = tree:add(show.verdict, judgement.verdict):set_generated()
+        item:set_text("Verdict: " .. text)
+        if EXPERT[judgement.verdict] then
+            item:add_proto_expert_info(EXPERT[judgement.verdict], text)
+        end
+        if judgement.verdict == "mismatch" then
+            show_devices(item, judgement.told, {})
+        end
+    else
+        tree:add(show.story, text):set_generated()
+    end
+    local own = judgement.verdict ~= "mismatch" and story.own(judgement)
+    if own then
+        tree:add(show.story, own):set_generated():add_proto_expert_info(warn.mismatch, own)
+    end
+    if certhash.prefs.info_column and EXPERT[judgement.verdict] then
+        pinfo.cols.info:append(" [certhash: " .. judgement.verdict .. "]")
+    end
+    if sent.refusal then
+        tree:add(show.story, refusal_text(handshake, sent, sent.refusal, judgement)):set_generated()
+    end
+end
+
+local function show_alert(tree, pinfo, seen)
+    local sent, handshake = seen.refused, seen.handshake
+    local judgement = judge(handshake, sent)
+    local text = refusal_text(handshake, sent, seen.alert, judgement)
+    tree:add(show.story, text):set_generated():add_proto_expert_info(warn.rejected, text)
+    tree:add(show.certificate_in, sent.frame):set_generated()
+    if judgement and judgement.verdict then
+        local item = tree:add(show.verdict, judgement.verdict):set_generated()
+        item:set_text("Verdict: " .. story.verdict(judgement, endpoint_text(handshake.server)))
+        show_devices(item, judgement.told, {})
+        if certhash.prefs.info_column then
+            local known = judgement.verdict ~= "unlisted" and ", " .. judgement.verdict or ""
+            pinfo.cols.info:append(" [certhash: certificate rejected" .. known .. "]")
+        end
+    end
+end
+
+local function show_file(tree, file)
+    local item = tree:add(show.cnf_downloaded, file.name):set_generated()
+    item:add(show.cnf_client, file.client):set_generated()
+    item:add(show.cnf_server, file.server):set_generated()
+    if file.content and #file.content > 0 then
+        local bytes = ByteArray.new(file.content, true):tvb(file.name)
+        item:add(show.cnf_content, bytes:range()):set_generated()
+    end
+    local what = file.read
+    if what then
+        show_device(item, what)
+        local summary = what.urls and "expects " .. story.hashes(what)
+            or what.kind == "encrypted" and "encrypted for the phone: what it expects cannot be told"
+            or "no VPN is configured in it"
+        item:add(show.story, summary):set_generated()
+        item:append_text(" (" .. summary .. ")")
+        for _, copy in ipairs(book():stale_copies(what)) do
+            local text = ("the copy %s says something else: it expects %s"):format(
+                visible.text(copy.path), copy.urls and story.hashes(copy) or "no VPN")
+            item:add(show.story, text):set_generated():add_proto_expert_info(warn.stale, text)
+        end
+    end
+    if file.problem then
+        local problem = visible.text(file.problem, 400)
+        item:add(show.cnf_problem, problem):set_generated()
+            :add_proto_expert_info(warn.unusable, file.name .. ": " .. problem)
+    end
+end
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- The dissector
+
 function certhash.dissector(tvb, pinfo, tree)
-    -- SSL 2 has certificates without handshake types.
-    local shaking, transfer, body = TLS.type() or DTLS.type() or TLS.certificate(), read.tftp(), read.http_body()
-    if not (shaking or transfer or body) then
+    -- Nearly all packets end here.  SSL 2 has certificates without handshake types.
+    local shaking = TLS.type() or DTLS.type() or TLS.certificate()
+    local alert = TLS.alert() or DTLS.alert()
+    local transfer, body, lookup = read.tftp(), read.http_body(), read.dns_a() or read.dns_aaaa()
+    if not (shaking or alert or transfer or body or lookup) then
         return
     end
     local number = pinfo.number
-    local own  -- this dissector's subtree, made when there is something to put in it
-    local function subtree()
-        own = own or tree:add(certhash):set_generated()
-        return own
-    end
+    local found = shaking and messages(DTLS, messages(TLS, {})) or {}
     if number > capture.reached then
         capture.reached = number
         if shaking then
-            capture.roles[number] = observe_handshake(pinfo)
+            observe_handshake(pinfo, found)
         end
-        if transfer then
-            observe_tftp(transfer, pinfo)
-        elseif body then
-            observe_http(body, tvb, pinfo)
+        if alert then
+            observe_alert(pinfo)
+        end
+        if certhash.prefs.learn_from_capture then
+            if transfer then
+                observe_tftp(transfer, pinfo)
+            elseif body then
+                observe_http(body, tvb, pinfo)
+            end
+        end
+        if lookup then
+            observe_dns(pinfo)
         end
     end
-    if shaking then
-        local found = messages(TLS)
-        for _, message in ipairs(messages(DTLS)) do
-            found[#found + 1] = message
-        end
-        if #found > 0 then
-            show_certificates(subtree(), found, capture.roles[number])
-        end
+    local seen, file = capture.seen[number], capture.files[number]
+    if not (seen or file or #found > 0) then
+        return
     end
-    if capture.files[number] then
-        show_file(subtree(), capture.files[number])
+    local own = tree:add(certhash):set_generated()
+    if #found > 0 then
+        local judgement = seen and judge(seen.handshake, seen.sent)
+        if judgement then
+            own:append_text((": %s, %s"):format(found[1][1].known.sha1, judgement.verdict or "no verdict"))
+        end
+        if judgement then
+            show_verdict(own, pinfo, seen, judgement)
+        end
+        if seen and seen.sent and seen.sent.refusal then
+            own:add(show.rejected_in, seen.sent.refusal.frame):set_generated()
+        end
+        show_certificates(own, found, seen and seen.role, judgement)
+    end
+    if seen and seen.alert then
+        show_alert(own, pinfo, seen)
+    end
+    if file then
+        show_file(own, file)
     end
 end
 
 register_postdissector(certhash)
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- The menus
+
+if gui_enabled() then
+    menu.register({
+        handshakes = function() return capture.handshakes end,
+        judge = function(handshake) return judge(handshake, handshake.server_sent, 100) end,
+        problems = function() return read_directory().problems end,
+        files = function() return book().files end,
+        reload = function()
+            directory = nil
+            redissect_packets()
+        end,
+        folder = function() return certhash.prefs.cnf_directory end,
+        register_menu = function(name, action) register_menu(name, action, MENU_TOOLS_UNSORTED) end,
+        register_packet_menu = register_packet_menu,
+        window = function(title) return TextWindow.new(title) end,
+        ask = new_dialog,
+        copy = copy_to_clipboard,
+        filter = function(text)
+            set_filter(text)
+            apply_filter()
+        end,
+        fail = report_failure,
+        open = io.open,
+    })
+end

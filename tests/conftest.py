@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +32,11 @@ def need(program: str) -> str:
     if found is None:
         pytest.fail(f"{program} is missing: apt-get install {PACKAGES.get(program, program)}")
     return found
+
+
+CACHE = tempfile.mkdtemp(prefix="certhash-tests-")
+"""Stands in for the user's cache folder: tests must not find what an earlier run left there."""
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
 
 class Ended(NamedTuple):
@@ -57,7 +64,7 @@ def certhash(
         check=False,
         timeout=300,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(TOP / "scripts"), **environment},
+        env={**os.environ, "PYTHONPATH": str(TOP / "scripts"), "XDG_CACHE_HOME": CACHE, **environment},
     )
     err = ended.stderr.decode("utf-8", "replace")
     assert "Traceback" not in err, err

@@ -6,12 +6,12 @@
 local M = {}
 
 --- The text of 4 bytes (dotted quad) or 16 bytes (RFC 5952: lower case, the longest run of zeros as "::").
--- Bytes of another length, a MAC address for one, come back as hex pairs with colons.
+-- Anything else (the text of a hardware address, in a frame without IP) stays as it is.
 function M.text(bytes)
     if #bytes == 4 then
         return ("%d.%d.%d.%d"):format(bytes:byte(1, 4))
     elseif #bytes ~= 16 then
-        return (bytes:gsub(".", function(c) return (":%02x"):format(c:byte()) end):sub(2))
+        return bytes
     end
     local groups = {}
     for i = 1, 16, 2 do

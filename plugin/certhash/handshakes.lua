@@ -82,4 +82,14 @@ function Tracker:observe(fact)
     return handshake, role
 end
 
+--- The handshake that two endpoints are in, and the first one's role in it; nil where none was seen.
+function Tracker:find(from, to)
+    local source, target = endpoint(from), endpoint(to)
+    local handshake = self.current[source < target and source .. target or target .. source]
+    if handshake and handshake.client_key then
+        return handshake, handshake.client_key == source and "client" or "server"
+    end
+    return handshake, nil
+end
+
 return M

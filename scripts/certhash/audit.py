@@ -3,119 +3,142 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from certhash import __version__, cnf
+from certhash import __version__, cnf, workers
 from certhash.archive import find_captures
+from certhash.cache import Cache, FileKey
 from certhash.capture import tshark
-from certhash.capture.observe import Settings, observe
+from certhash.capture.observe import Settings
 from certhash.correlate import correlate
 from certhash.document import Document, Tool
 from certhash.model import CnfFile, Fetch, Observation, Problem, Sources
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+NOTHING_THERE = "no capture file is there; give a capture or a folder of them"
 NO_PLUGIN = (
     "the plugin could not be loaded, so Python alone computed the hashes, and no cnf file was learned from "
     "the captures; `certhash doctor` says why"
 )
 
 
-class Request(Struct, frozen=True):
-    """What to audit, and how."""
+class Reading(Struct, frozen=True):
+    """Which captures to read, and how."""
 
     captures: tuple[str, ...]
-    cnf: tuple[str, ...] = ()
-    settings: Settings | None = None
-    resolve: Mapping[str, tuple[str, ...]] = {}
+    """Capture files, and folders that are searched for them."""
+    settings: Settings
     workers: int = 0
     """How many captures are read at once; 0 is one a processor."""
+    scheduler: str | None = None
+    """The address of a Dask scheduler whose workers read the captures."""
+    cache: str | None = None
+    """The database of what captures showed in earlier runs."""
 
 
-def audit(request: Request, note: Callable[[str], None]) -> Document:
+class Watcher:
+    """Whoever is told how an audit goes on; this one does nothing with it."""
+
+    def note(self, line: str) -> None:
+        """Take a line for people that is no part of the result."""
+
+    def begin(self, captures: tuple[str, ...]) -> None:
+        """Take the captures that are going to be read."""
+
+    def observed(self, observation: Observation) -> None:
+        """Take what one capture shows, as soon as it is known."""
+
+
+def audit(
+    reading: Reading, cnf_paths: Iterable[str], resolve: Mapping[str, tuple[str, ...]], watcher: Watcher
+) -> Document:
     """Read everything, hold it together, and return the result.
 
     Args:
-        request: what to do.
-        note: takes a line for people that is no part of the result.
+        reading: the captures.
+        cnf_paths: what phones expect: files, folders, URLs.
+        resolve: names in URLs to addresses, as the user states them.
+        watcher: is told how it goes on.
 
     Raises:
-        InputError: there is no tshark.
+        InputError: the scheduler cannot be used, or the key log not read.
     """
-    settings = request.settings or Settings(tshark.find())
-    sources = cnf.read(request.cnf)
-    observations, problems = read_captures(request.captures, settings, request.workers, note)
+    sources = cnf.read(cnf_paths)
+    observations, problems = read_captures(reading, watcher)
     learned = learn(observations)
-    by_plugin = all(o.hash_source == "plugin" for o in observations if o.status != "unreadable")
-    if not by_plugin or settings.tshark.lua is None:
-        note(NO_PLUGIN)
-    tool = Tool(
-        certhash=__version__,
-        tshark=settings.tshark.version,
-        lua=settings.tshark.lua,
-        hash_source="plugin" if by_plugin and settings.tshark.lua else "python",
-    )
+    tool = _tool(reading.settings.tshark, observations)
+    if tool.hash_source == "python" and observations:
+        watcher.note(NO_PLUGIN)
     everything = Sources(
         (*sources.cnf_files, *learned.cnf_files),
         sources.known,
         (*problems, *sources.problems, *learned.problems),
     )
-    return correlate(observations, everything, tool, resolve=request.resolve)
+    return correlate(observations, everything, tool, resolve=resolve)
 
 
-def read_captures(
-    paths: tuple[str, ...], settings: Settings, workers: int, note: Callable[[str], None]
-) -> tuple[list[Observation], list[Problem]]:
-    """Read all captures of files and folders; return an observation for each, and what could not be done.
+def read_captures(reading: Reading, watcher: Watcher) -> tuple[list[Observation], list[Problem]]:
+    """Read all captures; return an observation for each, in order, and what could not be done beside them.
 
-    Args:
-        paths: capture files, and folders that are searched for them.
-        settings: how they are read.
-        workers: how many are read at once; 0 is one a processor.
-        note: takes a line for people that is no part of the result.
+    Ctrl-C ends the reading; what was read until then is returned, and a problem says that it is not all.
     """
-    found = find_captures(paths)
+    found = find_captures(reading.captures)
     if found.passed_over:
-        note(f"passed over {found.passed_over} files in folders that are no captures")
+        watcher.note(f"passed over {found.passed_over} files in folders that are no captures")
     problems = list(found.problems)
-    if not found.captures and not problems:
-        problems.append(
-            Problem(" ".join(paths), "no capture file is there; give a capture or a folder of them")
-        )
-    observations, interrupted = _observe_all(found.captures, settings, workers)
+    if reading.captures and not found.captures and not problems:
+        problems.append(Problem(" ".join(reading.captures), NOTHING_THERE))
+    observations, interrupted = _observe_all(reading, found.captures, watcher)
     if interrupted:
-        problems.append(
-            Problem("", f"interrupted: {len(observations)} of {len(found.captures)} captures were read")
-        )
+        read = f"{len(observations)} of {len(found.captures)} captures were read"
+        problems.append(Problem("", f"interrupted: {read}, the result is partial"))
     return observations, problems
 
 
-def _observe_all(paths: tuple[str, ...], settings: Settings, workers: int) -> tuple[list[Observation], bool]:
-    """Read all captures, several at once; returns the observations in order, and whether it was cut off."""
-    workers = workers or len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(max(1, min(workers, len(paths)))) as pool:
-        done: dict[int, Observation] = {}
-        try:
-            done.update(_as_completed(pool, paths, settings))
-        except KeyboardInterrupt:
-            tshark.stop_all()
-            pool.shutdown(cancel_futures=True)
-            return [done[n] for n in sorted(done)], True
-    return [done[n] for n in sorted(done)], False
+def _observe_all(
+    reading: Reading, captures: tuple[str, ...], watcher: Watcher
+) -> tuple[list[Observation], bool]:
+    """Read captures, or take from the cache what they showed; also tell whether it was interrupted."""
+    watcher.begin(captures)
+    cache = Cache(reading.cache, reading.settings, watcher.note) if reading.cache is not None else None
+    seen: dict[str, Observation] = {}
+
+    def take(observation: Observation) -> None:
+        seen[observation.path] = observation
+        watcher.observed(observation)
+
+    try:
+        for path in captures if cache else ():
+            known = cache.get(path) if cache else None
+            if known is not None:
+                take(known)
+        unread = [path for path in captures if path not in seen]
+        keys = {path: FileKey.of(path) for path in unread if os.path.exists(path)} if cache else {}  # noqa: PTH110
+        for observation in workers.observe_all(
+            unread, reading.settings, workers=reading.workers, scheduler=reading.scheduler
+        ):
+            take(observation)
+            if cache and observation.path in keys:
+                cache.put(keys[observation.path], observation)
+    except KeyboardInterrupt:
+        tshark.stop_all()
+        return [seen[path] for path in captures if path in seen], True
+    finally:
+        if cache:
+            cache.close()
+    return [seen[path] for path in captures if path in seen], False
 
 
-def _as_completed(
-    pool: Executor, paths: Iterable[str], settings: Settings
-) -> Iterator[tuple[int, Observation]]:
-    pending: dict[Future[Observation], int] = {
-        pool.submit(observe, path, settings): number for number, path in enumerate(paths)
-    }
-    while pending:
-        finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-        for future in finished:
-            yield pending.pop(future), future.result()
+def _tool(used: tshark.Tshark, observations: Iterable[Observation]) -> Tool:
+    by_plugin = used.lua is not None and all(
+        o.hash_source == "plugin" for o in observations if o.status != "unreadable"
+    )
+    return Tool(__version__, used.version, used.lua, "plugin" if by_plugin else "python")
 
 
 def learn(observations: Iterable[Observation]) -> Sources:

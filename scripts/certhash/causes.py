@@ -286,8 +286,8 @@ HIDDEN: dict[str, Topic] = {
     ),
     "packets-missing": Topic(
         "packets are missing or out of order",
-        "Parts of the handshake are not in the capture, or in an order in which tshark does not put its messages"
-        " together.",
+        "Parts of the handshake are not in the capture, or in an order in which tshark does not put its"
+        " messages together.",
         "TCP sequence numbers or DTLS fragments leave a gap.",
         ("Capture closer to the phone or the head-end, and see whether the capture program reports drops.",),
     ),

@@ -23,10 +23,17 @@ PKCS7 = "a PKCS#7 file"
 SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 """1.2.840.113549.1.7.2, PKCS#7 signedData (RFC 2315, section 14)."""
 
+_LOOKED_AT = 64
+_TEXT_BYTES = bytes(range(0x20, 0x7F)) + b"\t\n\r\f"
+
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
 _PEM_HEADER = re.compile(r"^[A-Za-z0-9-]+:[^\n]*\n", re.MULTILINE)
 _HEX_DER = re.compile(r"\s*30\s?8[0-4][0-9A-Fa-f\s:]+")
 _BASE64_DER = re.compile(r"\s*MI[A-Za-z0-9+/\s]+={0,2}\s*")
+
+
+class NoCertificateError(ValueError):
+    """A file holds no certificate, whatever else it is; a damaged one is another matter."""
 
 
 def certificates_in(data: bytes) -> list[bytes]:
@@ -37,8 +44,8 @@ def certificates_in(data: bytes) -> list[bytes]:
         is.
     """
     if not data.strip():
-        raise ValueError("it is empty")
-    if data[0] == SEQUENCE and _is_binary(data):
+        raise NoCertificateError("it is empty")
+    if is_der(data):
         return _from_der(data)
     text = decode_text(data)
     blocks = list(pem_blocks(text))
@@ -48,7 +55,12 @@ def certificates_in(data: bytes) -> list[bytes]:
         return _from_der(_unhex(text))
     if _BASE64_DER.fullmatch(text):
         return _from_der(_unbase64(text))
-    raise ValueError("it holds no certificate (DER, PEM or PKCS#7 is needed)")
+    raise NoCertificateError("it holds no certificate (DER, PEM or PKCS#7 is needed)")
+
+
+def is_der(data: bytes) -> bool:
+    """Tell whether a file starts as DER does; 0x30 is the digit 0 too, so text does not count."""
+    return data[:1] == b"0" and data[1:_LOOKED_AT].translate(None, _TEXT_BYTES) != b""
 
 
 def pem_blocks(text: str) -> Iterator[tuple[str, str, int]]:
@@ -57,9 +69,10 @@ def pem_blocks(text: str) -> Iterator[tuple[str, str, int]]:
     Raises:
         ValueError: a block has no end.
     """
-    position = 0
+    position, line, counted = 0, 1, 0
     while found := _PEM.search(text, position):
-        line = text.count("\n", 0, found.start()) + 1
+        line += text.count("\n", counted, found.start())
+        counted = found.start()
         end = text.find(f"-----END {found[1]}-----", found.end())
         following = _PEM.search(text, found.end())
         if end < 0 or (following and following.start() < end):
@@ -125,7 +138,7 @@ def _from_pem(blocks: list[tuple[str, str, int]]) -> list[bytes]:
         except ValueError as error:
             raise ValueError(f"the PEM block at line {line}: {error}") from error
     if not found:
-        raise ValueError(f"it is {others[0]}, not a certificate")
+        raise NoCertificateError(f"it is {others[0]}, not a certificate")
     return found
 
 
@@ -149,7 +162,7 @@ def _from_der(der: bytes) -> list[bytes]:
         except IndexError:
             raise ValueError("it is a damaged PKCS#7 file") from None
     if kind != "a certificate":
-        raise ValueError(f"it is {kind}, not a certificate")
+        raise NoCertificateError(f"it is {kind}, not a certificate")
     return [der]
 
 
@@ -243,11 +256,6 @@ def _elements(der: bytes, outer: int) -> list[tuple[int, int, int]]:
         elements.append((der[start], start, stop))
         start = stop
     return elements
-
-
-def _is_binary(data: bytes) -> bool:
-    """Tell DER from text that happens to start with the digit 0 (which is 0x30, too)."""
-    return any(byte > 0x7E or (byte < 0x20 and byte not in b"\t\n\r\f") for byte in data[:64])  # noqa: PLR2004
 
 
 def _unhex(text: str) -> bytes:

@@ -23,6 +23,8 @@ COMMANDS = {
     "diff": "compare two saved JSON results",
     "explain": "what a cause means, how it is found out, what to do",
     "schema": "print the JSON schema of the result",
+    "completion": "print a script that completes commands in bash, zsh or fish",
+    "man": "print the manual page",
     "plugin": "install, uninstall or check the Wireshark plugin",
     "doctor": "what is installed, what works, what to do about the rest",
 }
@@ -43,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"certhash: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader went away (`| head`): nothing is wrong with us, and nothing may be said about it.
+        # The reader went away (`| head`); what is still in the buffer would fail once more at the end.
+        print("certhash: standard output was closed before everything was written", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     except KeyboardInterrupt:

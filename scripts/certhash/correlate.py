@@ -59,8 +59,8 @@ def correlate(
     evidence = Evidence(observations, sources.cnf_files, sources.known, resolve)
     problems = [p for o in observations for p in o.problems] + list(sources.problems)
     current, superseded = _in_force(sources.cnf_files)
-    told, unusable = _told(current, problems)
-    history, _ = _told(superseded, [])
+    told, unusable = _told(current)
+    history, _ = _told(superseded)
     expectations = sorted(
         [*(_expectation(t, evidence) for t in told), *unusable],
         key=lambda e: (e.device, e.url or "", e.source),
@@ -76,6 +76,11 @@ def correlate(
         problems=tuple(dict.fromkeys(problems)),
         summary=_summary(observations, handshakes, expectations),
     )
+
+
+def unjudged(observation: Observation) -> tuple[document.Handshake, ...]:
+    """Return the handshakes of one capture, before it is known what they mean: no verdict, no devices."""
+    return _handshakes(Evidence([observation]), [], [])
 
 
 # ---------------------------------------------------------------- which files are in force
@@ -129,9 +134,7 @@ def _differs(copy: CnfFile, newest: CnfFile) -> str:
     )
 
 
-def _told(
-    cnf_files: Iterable[CnfFile], problems: list[Problem]
-) -> tuple[list[Told], list[document.Expectation]]:
+def _told(cnf_files: Iterable[CnfFile]) -> tuple[list[Told], list[document.Expectation]]:
     """Part the files into head-ends that devices are told to use, and rows for what cannot be told."""
     told: list[Told] = []
     unusable: list[document.Expectation] = []
@@ -144,11 +147,6 @@ def _told(
             try:
                 head_end = parse_url(url.value)
             except ValueError as error:
-                problems.append(
-                    Problem(
-                        cnf.source, f"url{url.number} of {cnf.device}: {error}; correct it on the call agent"
-                    )
-                )
                 unusable.append(_cannot_tell(cnf, url, f"The URL cannot be used: {error}.", cnf.group.hashes))
                 continue
             told.append(Told(cnf, cnf.group, url, head_end, cnf.warnings))
@@ -187,13 +185,13 @@ def _cannot_tell(
 # ---------------------------------------------------------------- the verdict of an expectation
 
 
-def carries(seen: Seen, group: VpnGroup) -> tuple[Presented, ExpectedHash] | None:
-    """Return the first certificate of the presented chain that one of the hashes is of, with that hash.
+def carries(chain: Sequence[Presented], group: VpnGroup) -> tuple[Presented, ExpectedHash] | None:
+    """Return the first certificate of a presented chain that one of the hashes is of, with that hash.
 
     Digests are compared as bytes. Beside hashAlg 0 a phone compares SHA-1, so a longer digest does not match
     there, even if it is of the right certificate.
     """
-    for certificate in seen.chain:
+    for certificate in chain:
         for expected in group.hashes:
             if expected.algorithm is None or not expected.digest:
                 continue
@@ -206,7 +204,17 @@ def carries(seen: Seen, group: VpnGroup) -> tuple[Presented, ExpectedHash] | Non
 
 def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
     """Give the verdict of one expectation from the handshakes with its head-end, oldest first."""
+    decision = _of_all(told, handshakes, evidence)
+    if decision.verdict == "mismatch" and told.group.unresolved:
+        # The hash that is not known may be the one that matches.
+        return decision._replace(verdict="unverifiable")
+    return decision
+
+
+def _of_all(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
     decision = _newest(told, handshakes, evidence)
+    if decision.verdict == "unseen":
+        return _by_configuration(told, evidence)
     if decision.verdict == "match":
         # Somebody got on with this certificate. If this phone itself refused the same one, believe the phone.
         own = [s for s in handshakes if evidence.device_of(s) == told.cnf.device]
@@ -218,7 +226,7 @@ def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decisi
 
 def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
     if not handshakes:
-        return Decision("unseen", None, None, None)
+        return Decision("unseen")
     refused: Decision | None = None  # newer than what decides: a refusal of a certificate that cannot be seen
     carried: Decision | None = None  # newer than what decides: a hash was carried, and nobody answered
     for seen in reversed(handshakes):
@@ -226,7 +234,7 @@ def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decis
         if not seen.chain:
             refused = refused or (Decision("unverifiable", seen, None, None) if concerns else None)
             continue
-        found = carries(seen, told.group)
+        found = carries(seen.chain, told.group)
         if found is None:
             # An older certificate that differs says nothing against a newer one that does not.
             return carried or Decision("mismatch", seen, None, None)
@@ -237,6 +245,17 @@ def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decis
             return refused or Decision("match", seen, *found)
         carried = carried or Decision("unverifiable", seen, *found)
     return carried or refused or Decision("unverifiable", handshakes[-1], None, None)
+
+
+def _by_configuration(told: Told, evidence: Evidence) -> Decision:
+    """Where nobody was seen to connect, hold the hashes against what a configuration makes it present."""
+    configured = evidence.configured(told.head_end)
+    if not configured:
+        return Decision("unseen")
+    found = carries([presented for _, presented in configured], told.group)
+    if found is None:
+        return Decision("mismatch", configured=configured)
+    return Decision("match", None, *found, configured=configured)
 
 
 def _concerns(seen: Seen, told: Told, evidence: Evidence) -> bool:
@@ -331,7 +350,7 @@ def _handshake_verdict(seen: Seen, told: list[Told]) -> document.HandshakeVerdic
         return "unlisted"
     if not seen.chain:
         return "unverifiable"
-    if not any(carries(seen, t.group) for t in told):
+    if not any(carries(seen.chain, t.group) for t in told):
         return "mismatch"
     return "match" if seen.rejection is None else "rejected"
 

@@ -15,7 +15,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from certhash.causes import CAUSES, HIDDEN, VERDICTS
+from certhash.causes import CAUSES, CME_SHOW, HIDDEN, VERDICTS
 from certhash.certificate import details, public_key, was_issued_by
 from certhash.headend import read_address
 from certhash.times import iso
@@ -29,15 +29,20 @@ if TYPE_CHECKING:
     from certhash.model import CnfFile, ExpectedHash, KnownCertificate, VpnGroup
 
 
+ON_PAPER = "This rests on configuration alone: no handshake with the head-end was seen."
+
+
 class Decision(NamedTuple):
     """A verdict, and what it rests on."""
 
     verdict: Verdict
-    seen: Seen | None
-    """The handshake that decides."""
-    certificate: Presented | None
+    seen: Seen | None = None
+    """The handshake that decides; None where there is none, or a configuration decides."""
+    certificate: Presented | None = None
     """The presented certificate that carries one of the hashes, and which of them."""
-    expected: ExpectedHash | None
+    expected: ExpectedHash | None = None
+    configured: tuple[tuple[KnownCertificate, Presented], ...] = ()
+    """Where no handshake was seen: what a configuration makes the head-end present."""
 
 
 class Diagnosis(NamedTuple):
@@ -70,6 +75,12 @@ class Case(NamedTuple):
         return self.decision.seen
 
     @property
+    def chain(self) -> tuple[Presented, ...]:
+        """The server's certificates: as they were presented, or as a configuration has them."""
+        seen = self.decision.seen
+        return seen.chain if seen else tuple(presented for _, presented in self.decision.configured)
+
+    @property
     def certificate(self) -> Presented:
         """The presented certificate that carries a hash; asked only where there is one."""
         assert self.decision.certificate is not None  # noqa: S101
@@ -91,15 +102,16 @@ def diagnose(case: Case) -> Diagnosis:
 
 
 def _match(case: Case) -> Diagnosis:
-    return Diagnosis(None, f"{_carried(case)}, and the client went on.", (), tuple(_doubts(case).values()))
+    end = f". {ON_PAPER}" if case.decision.configured else ", and the client went on."
+    return Diagnosis(None, _carried(case) + end, (), tuple(_doubts(case).values()))
 
 
 def _doubts(case: Case) -> dict[Cause | None, str]:
     """Return what would be a cause if the phone had refused: warnings where it is none."""
     doubts: dict[Cause | None, str] = {}
-    if error := _validity(case.seen, case.certificate):
+    if case.decision.seen and (error := _validity(case.seen, case.certificate)):
         doubts["validity"] = f"the certificate {error}; whether these phones mind is not documented"
-    if case.group.host_id_check and not _names_host(case.seen.chain[0], case.head_end):
+    if case.group.host_id_check and not _names_host(case.chain[0], case.head_end):
         doubts["host-id"] = f"the host-ID check is on, and the certificate does not name {case.head_end.host}"
     if case.expected.algorithm != "SHA-1":
         doubts[None] = (
@@ -113,9 +125,8 @@ def _doubts(case: Case) -> dict[Cause | None, str]:
 
 
 def _mismatch(case: Case) -> Diagnosis:
-    seen = case.seen
     fact = (
-        f"{_server(seen)} presented {_chain_text(seen)} in {_place(seen)}, and {case.cnf.device} expects "
+        f"{_presented(case)} {_chain_text(case.chain)}{_in_place(case)}, and {case.cnf.device} expects "
         f"{_hashes_text(case.group.hashes)}.{_refusal(case)}"
     )
     for rule in _MISMATCH_RULES:
@@ -130,6 +141,8 @@ def _mismatch(case: Case) -> Diagnosis:
 def _stale_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
     """The certificate is one that this head-end itself presented, at another time."""
     if expected is None or not expected.digest:
+        return None
+    if case.decision.seen is None:
         return None
     address = case.seen.handshake.server.address
     here = [s for s in case.handshakes if s.chain and s.handshake.server.address == address]
@@ -160,16 +173,15 @@ def _other_head_end(case: Case, expected: ExpectedHash | None) -> Diagnosis | No
             f"({_place(other[-1])}).",
             CAUSES["other-head-end"].advice,
         )
-    ours = case.evidence.addresses_of(case.head_end)
     for known in case.evidence.known.get(expected.digest, ()):
-        elsewhere = [e for e in known.served_at if (read_address(e.address) or e.address) not in ours]
-        if elsewhere and len(elsewhere) == len(known.served_at):
-            return Diagnosis(
-                "other-head-end",
-                f"{_name(expected)} is of the certificate{_trustpoint(known)} that {known.source} makes "
-                f"{elsewhere[0].address} serve, not this head-end.",
-                CAUSES["other-head-end"].advice,
-            )
+        where = f"{known.source}{f', line {known.line}' if known.line else ''}"
+        served = f", which it makes {known.served_at[0].address} present" if known.served_at else ""
+        return Diagnosis(
+            "other-head-end",
+            f"{_name(expected)} is of a certificate{_trustpoint(known)} in {where}{served}, and not of one "
+            "that this head-end presents.",
+            CAUSES["other-head-end"].advice,
+        )
     return None
 
 
@@ -178,11 +190,11 @@ def _issuer_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
     if expected is None or not expected.digest:
         return None
     for der, where in _known_certificates(case.evidence, expected.digest):
-        for link in case.seen.chain:
+        for link in case.chain:
             if was_issued_by(link.der, der):
                 return Diagnosis(
                     "issuer-hash",
-                    f"{_name(expected)} is of the certificate that issued {_position(case.seen, link)} "
+                    f"{_name(expected)} is of the certificate that issued {_position(case.chain, link)} "
                     f"({_subject(der)}, known from {where}), and the head-end does not send that one: "
                     "a phone can compare only what it receives.",
                     CAUSES["issuer-hash"].advice,
@@ -191,7 +203,7 @@ def _issuer_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
                 return Diagnosis(
                     "issuer-hash",
                     f"{_name(expected)} is of {_subject(der)} (known from {where}), a certificate that "
-                    f"{_position(case.seen, link)} issued, and not of one that the head-end sends.",
+                    f"{_position(case.chain, link)} issued, and not of one that the head-end sends.",
                     CAUSES["issuer-hash"].advice,
                 )
     return None
@@ -202,14 +214,14 @@ def _wrong_input(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
     if expected is None:
         return None
     raw = _raw(expected.value)
-    for link in case.seen.chain:
+    for link in case.chain:
         what = _digests_of_something_else(link.der).get(raw)
         if what is None and expected.algorithm is None and _as_hex(expected.value) == link.sha1:
             what = "its SHA-1 in hex, where Base64 belongs"
         if what:
             return Diagnosis(
                 "wrong-input",
-                f"{_name(expected)} was made from {_position(case.seen, link)}, but is {what}; "
+                f"{_name(expected)} was made from {_position(case.chain, link)}, but is {what}; "
                 f"the phone compares the SHA-1 of the DER bytes, in Base64: {_base64(link.sha1)}.",
                 CAUSES["wrong-input"].advice,
             )
@@ -236,9 +248,9 @@ _MISMATCH_RULES: tuple[Callable[[Case, ExpectedHash | None], Diagnosis | None], 
 
 
 def _refusal(case: Case) -> str:
-    alert = case.seen.rejection
+    alert = case.decision.seen.rejection if case.decision.seen else None
     if alert is None:
-        return ""
+        return f" {ON_PAPER}" if case.decision.configured else ""
     return f" It was refused by {_client(case)}: {alert.name} ({alert.code}), frame {alert.frame}."
 
 
@@ -279,6 +291,13 @@ def _why_rejected(case: Case) -> tuple[Cause, str]:
 
 
 def _unverifiable(case: Case) -> Diagnosis:
+    if case.chain and case.decision.certificate is None:
+        return Diagnosis(
+            None,
+            f"{_presented(case)} {_chain_text(case.chain)}{_in_place(case)}, and which certificate "
+            f"{case.cnf.source} means by {', '.join(case.group.unresolved)} is not in it.",
+            ("Give the configuration with its certificates, or the output of:", *CME_SHOW),
+        )
     if case.decision.certificate is not None:
         other = case.evidence.device_of(case.seen) if case.seen.rejection else None
         why = (
@@ -293,8 +312,8 @@ def _unverifiable(case: Case) -> Diagnosis:
     handshakes = f"{len(case.handshakes)} handshake{'s' if len(case.handshakes) > 1 else ''}"
     if case.seen.rejection is not None:
         explanation = (
-            f"A certificate that cannot be seen ({HIDDEN[case.seen.handshake.hidden or 'incomplete'].title}) was "
-            f"refused in {_place(case.seen)}.{_refusal(case)}"
+            f"A certificate that cannot be seen ({HIDDEN[case.seen.handshake.hidden or 'incomplete'].title}) "
+            f"was refused in {_place(case.seen)}.{_refusal(case)}"
         )
         return Diagnosis(None, explanation, advice)
     explanation = (
@@ -421,8 +440,8 @@ def _as_hex(value: str) -> bytes:
 
 def _carried(case: Case) -> str:
     return (
-        f"{_name(case.expected)} is of {_position(case.seen, case.certificate)}, as {_server(case.seen)} "
-        f"presented it in {_place(case.seen)}"
+        f"{_name(case.expected)} is of {_position(case.chain, case.certificate)}, which "
+        f"{_presented(case)}{_in_place(case)}"
     )
 
 
@@ -436,8 +455,22 @@ def _name(expected: ExpectedHash) -> str:
     return f"certHash{expected.number}"
 
 
-def _position(seen: Seen, certificate: Presented) -> str:
-    position = seen.chain.index(certificate)
+def _presented(case: Case) -> str:
+    if case.decision.seen:
+        return f"{_server(case.seen)} presented"
+    known = case.decision.configured[0][0]
+    return f"{known.source} makes {case.head_end} present"
+
+
+def _in_place(case: Case) -> str:
+    if case.decision.seen:
+        return f" in {_place(case.seen)}"
+    known = case.decision.configured[0][0]
+    return _trustpoint(known) + (f", line {known.line}" if known.line else "")
+
+
+def _position(chain: tuple[Presented, ...], certificate: Presented) -> str:
+    position = chain.index(certificate)
     what = (
         "the head-end's own certificate"
         if position == 0
@@ -450,9 +483,9 @@ def _subject(der: bytes) -> str:
     return details(der).subject or "a certificate that cannot be parsed"
 
 
-def _chain_text(seen: Seen) -> str:
-    hashes = ", ".join(_base64(c.sha1) for c in seen.chain)
-    return f"{_subject(seen.chain[0].der)} ({hashes})"
+def _chain_text(chain: tuple[Presented, ...]) -> str:
+    hashes = ", ".join(_base64(c.sha1) for c in chain)
+    return f"{_subject(chain[0].der)} ({hashes})"
 
 
 def _hashes_text(hashes: Iterable[ExpectedHash]) -> str:

@@ -156,7 +156,7 @@ def _plugin(found: Tshark) -> Check:
 
 def _self_test(found: Tshark) -> Check:
     """Audit the capture that the package carries: a download, segments out of order, a chain of two."""
-    from certhash.audit import Request, audit
+    from certhash.audit import Reading, Watcher, audit
     from certhash.capture.observe import Settings
 
     folder = Path(__file__).parent
@@ -164,10 +164,8 @@ def _self_test(found: Tshark) -> Check:
         wanted = msgspec.json.decode((folder / "selftest.json").read_bytes(), type=_Expected)
     except (OSError, msgspec.DecodeError) as error:
         return Check("self-test", "broken", f"selftest.json: {error}", "install certhash again")
-    settings = Settings(found)
-    notes: list[str] = []
     capture = str(folder / "selftest.pcap")
-    document = audit(Request((capture,), settings=settings, workers=1), notes.append)
+    document = audit(Reading((capture,), Settings(found), workers=1), (), {}, Watcher())
     hashes = [c.sha1 for h in document.handshakes for c in h.certificates]
     verdicts = [(e.device, e.verdict) for e in document.expectations]
     problems = "; ".join(problem.message for problem in document.problems)

@@ -166,6 +166,17 @@ class Evidence:
         """Return the addresses that a head-end is known to have."""
         return frozenset({head_end.host} if head_end.is_address else self._addresses.get(head_end.host, ()))
 
+    def configured(self, head_end: HeadEnd) -> tuple[tuple[KnownCertificate, Presented], ...]:
+        """Return what configurations make a head-end present, as far as they hold the certificates (DER)."""
+        addresses = self.addresses_of(head_end)
+        return tuple(
+            (known, Presented(known.der))
+            for several in self.known.values()
+            for known in several
+            if known.der is not None
+            and any(_address(e) in addresses and e.port == head_end.port for e in known.served_at)
+        )
+
     def device_of(self, seen: Seen) -> str | None:
         """Return the device at a handshake's client address: the last that fetched its cnf file there."""
         fetches = self._fetches.get(seen.handshake.client.address)

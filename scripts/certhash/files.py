@@ -11,6 +11,7 @@ LARGEST = 16 * 1024 * 1024
 """Bytes. A certificate has one to five kilobytes, a phone's config some ten, a router's some hundred."""
 
 STANDARD_INPUT = "-"
+NOT_PERMITTED = "it may not be read by this user"
 
 
 def read_small_file(path: str, limit: int = LARGEST) -> bytes:
@@ -19,8 +20,20 @@ def read_small_file(path: str, limit: int = LARGEST) -> bytes:
     Raises:
         ValueError: it is no regular file, larger than `limit`, or cannot be read; one line that says so.
     """
+    data = read_start(path, limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"it is larger than {limit // 1024 // 1024} MB, and nothing that is wanted here is")
+    return data
+
+
+def read_start(path: str, count: int) -> bytes:
+    """Return the first bytes of a file, or of standard input for ``-``.
+
+    Raises:
+        ValueError: it is no regular file, or cannot be read; one line that says so.
+    """
     if path == STANDARD_INPUT:
-        return _bounded(sys.stdin.buffer.read(limit + 1), limit)
+        return sys.stdin.buffer.read(count)
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - a path may be bytes that are no UTF-8
         if stat.S_ISDIR(mode):
@@ -29,7 +42,7 @@ def read_small_file(path: str, limit: int = LARGEST) -> bytes:
         if not (stat.S_ISREG(mode) or (stat.S_ISFIFO(mode) and path.startswith("/dev/fd/"))):
             raise ValueError("it is a pipe or a device: save it to a file, or give it on standard input as -")
         with Path(path).open("rb") as file:
-            return _bounded(file.read(limit + 1), limit)
+            return file.read(count)
     except OSError as error:
         raise ValueError(explain(error)) from error
 
@@ -39,11 +52,5 @@ def explain(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, PermissionError):
-        return "it may not be read by this user"
+        return NOT_PERMITTED
     return f"it cannot be read ({error.strerror or error})"
-
-
-def _bounded(data: bytes, limit: int) -> bytes:
-    if len(data) > limit:
-        raise ValueError(f"it is larger than {limit // 1024 // 1024} MB, and nothing that is wanted here is")
-    return data

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -57,6 +58,7 @@ def parse_url(text: str) -> HeadEnd:
     return HeadEnd(host, _read_port(parts["port"]), is_address)
 
 
+@lru_cache(maxsize=65536)
 def read_address(text: str) -> str | None:
     """Return an IPv4 or IPv6 address in its one spelling, or None where the text is none.
 

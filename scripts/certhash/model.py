@@ -134,6 +134,8 @@ class Observation(Struct, frozen=True):
     certificates: dict[bytes, bytes] = {}
     """SHA-256 to DER of every certificate that was presented."""
     problems: tuple[Problem, ...] = ()
+    interrupted: bool = False
+    """tshark was ended before it had read everything: another try may see more."""
 
 
 # ---------------------------------------------------------------- what phones were told to expect
@@ -169,6 +171,9 @@ class VpnGroup(Struct, frozen=True):
     """None where the file does not say (CME's and CUCM's default is on)."""
     hash_algorithm: str | None
     """The text of ``hashAlg``; only ``0`` was ever seen, beside SHA-1."""
+    unresolved: tuple[str, ...] = ()
+    """From a configuration: the ``vpn-trustpoint`` lines whose certificate is not in it. The list of hashes
+    is then not complete, and that none of them matches proves nothing."""
 
 
 class Fetch(Struct, frozen=True):

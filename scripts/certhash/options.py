@@ -14,22 +14,42 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
+    from certhash.audit import Reading
     from certhash.capture.observe import Settings
     from certhash.model import Problem
 
 
-def add_captures(parser: argparse.ArgumentParser) -> None:
-    """Add CAPTURE and how captures are read; :func:`settings` reads it, and ``jobs`` is a number."""
+def add_captures(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """Add CAPTURE and how captures are read; :func:`reading` reads it."""
     parser.add_argument(
-        "captures", nargs="+", metavar="CAPTURE", help="a capture file, or a folder that is searched for them"
+        "captures",
+        nargs="*" if optional else "+",
+        metavar="CAPTURE",
+        help="a capture file, or a folder that is searched for them",
     )
     parser.add_argument(
         "--keylog", metavar="FILE", help="TLS keys, as SSLKEYLOGFILE writes them: for TLS 1.3"
     )
     add_dissecting(parser)
     parser.add_argument(
+        "--no-carve",
+        dest="carve",
+        action="store_false",
+        help="hand tshark every packet, also those that nothing can depend on",
+    )
+    parser.add_argument(
         "-j", "--jobs", type=_jobs, default=0, metavar="N", help="captures read at once (one a processor)"
     )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="read the captures on a Dask cluster, tcp://HOST:8786, whose workers see the same paths",
+    )
+    cache = parser.add_mutually_exclusive_group()
+    cache.add_argument(
+        "--cache", metavar="FILE", help="where to keep what captures showed (the user's cache folder)"
+    )
+    cache.add_argument("--no-cache", action="store_true", help="read every capture anew, and keep nothing")
 
 
 def add_dissecting(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +71,8 @@ def add_expected(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="what phones expect: SEP<MAC>.cnf.xml files, or folders of them; may be repeated",
+        help="what phones expect: SEP<MAC>.cnf.xml files, running-configs, show output, certificates, "
+        "folders of them, or tftp://HOST/FILE and http://HOST:6970/FILE; may be repeated",
     )
     parser.add_argument(
         "--resolve",
@@ -60,6 +81,20 @@ def add_expected(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=ADDRESS",
         help="the address of a URL's name, where the captures do not show it; may be repeated",
     )
+
+
+def reading(arguments: argparse.Namespace) -> Reading:
+    """Return which captures are to be read, and how.
+
+    Raises:
+        InputError: there is no tshark.
+    """
+    from certhash.audit import Reading
+    from certhash.cache import default_path
+
+    cache = None if arguments.no_cache else arguments.cache or default_path()
+    captures = tuple(arguments.captures)
+    return Reading(captures, settings(arguments), arguments.jobs, arguments.scheduler, cache)
 
 
 def settings(arguments: argparse.Namespace) -> Settings:
@@ -71,8 +106,8 @@ def settings(arguments: argparse.Namespace) -> Settings:
     from certhash.capture import tshark
     from certhash.capture.observe import Settings
 
-    keylog = getattr(arguments, "keylog", None)
-    return Settings(tshark.find(arguments.tshark), keylog, tuple(arguments.decode_as))
+    keylog, carve = getattr(arguments, "keylog", None), getattr(arguments, "carve", True)
+    return Settings(tshark.find(arguments.tshark), keylog, tuple(arguments.decode_as), carve)
 
 
 def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:

@@ -1,8 +1,8 @@
-"""A Debian 13 tree with tshark and Wireshark 4.4 (Lua 5.4), for tests on a machine that has an older Wireshark.
+"""A Debian 13 tree with tshark and Wireshark 4.4 (Lua 5.4), for tests on a machine with an older Wireshark.
 
-``python tests/plugin/debian13.py`` makes it, or says where it is.  It is unpacked once by ``debootstrap`` and used again; it
-lies in $CERTHASH_TEST_CACHE, or in ~/.cache/certhash-test, or, for root, in /var/cache/certhash-test, since an
-unprivileged user must be able to reach it.
+``python tests/plugin/debian13.py`` makes it, or says where it is.  It is unpacked once by ``debootstrap`` and
+used again; it lies in $CERTHASH_TEST_CACHE, or in ~/.cache/certhash-test, or, for root, in
+/var/cache/certhash-test, since an unprivileged user must be able to reach it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The places where the plugin is tested: this machine's tshark, and Debian 13's with Lua 5.4 in a tree of its own.
+"""The places where the plugin is tested: this machine's tshark, and Debian 13's with Lua 5.4.
 
-In both, tshark runs as an unprivileged user: from version 4.4 on it loads no Lua for root.  Each test session has a folder
-in each place that this user may read, with a copy of the plugin, and a home folder without any configuration.
+In both, tshark runs as an unprivileged user: from version 4.4 on it loads no Lua for root.  Each test session
+has a folder in each place that this user may read, with a copy of the plugin, and a home folder without any
+configuration.
 """
 
 from __future__ import annotations
@@ -58,10 +59,10 @@ class Machine:
         path.chmod(0o644)
         return self.inside(path)
 
-    def run(
+    def start(
         self, *arguments: str | Path, environment: dict[str, str] | None = None, folder: Path | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a program here, as the unprivileged user; fail on nothing, return all that it said."""
+    ) -> subprocess.Popen[str]:
+        """Start a program here, as the unprivileged user; the process is the program itself."""
         variables = {
             "HOME": str(self.inside(self.home)),
             "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
@@ -76,19 +77,30 @@ class Machine:
             if os.geteuid() != 0:
                 command = ["sudo", "-n", *command]
         user = NOBODY if os.geteuid() == 0 and not self.root else None
-        return subprocess.run(
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            check=False,
-            timeout=300,
             cwd="/",
             user=user,
             group=pwd.getpwnam(NOBODY).pw_gid if user else None,
             extra_groups=[] if user else None,
         )
+
+    def run(
+        self, *arguments: str | Path, environment: dict[str, str] | None = None, folder: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program here, as the unprivileged user; fail on nothing, return all that it said."""
+        with self.start(*arguments, environment=environment, folder=folder) as process:
+            try:
+                output, errors = process.communicate(timeout=300)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     def tshark(self, capture: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Read a capture (named as ``put`` returned it) with the plugin."""

@@ -1,12 +1,13 @@
-"""Small captures made on the spot: real TLS conversations of OpenSSL, laid into frames in any way a test needs.
+"""Small captures made on the spot: real TLS conversations of OpenSSL, laid into frames as a test needs them.
 
-The bytes of a conversation come from two real ends (Python's ``ssl`` on memory buffers); only the frames around them are
-made here, so that a test can cut, repeat and mix them.  Addresses are those that RFC 5737 and RFC 3849 set aside.
+The bytes of a conversation come from two real ends (Python's ``ssl`` on memory buffers); only the frames
+around them are made here, so that a test can cut, repeat and mix them.  Addresses are those that RFC 5737 and
+RFC 3849 set aside.
 """
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 import ssl
 import struct
@@ -114,7 +115,7 @@ def identity(name: str | x509.Name, issuer: Identity | None = None, *, padding: 
     key = ec.generate_private_key(ec.SECP256R1())
     if isinstance(name, str):
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+    now = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -122,7 +123,7 @@ def identity(name: str | x509.Name, issuer: Identity | None = None, *, padding: 
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=3650))
+        .not_valid_after(now + dt.timedelta(days=3650))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     )
     if padding:
@@ -141,19 +142,10 @@ class Said:
     payload: bytes
 
 
-def talk(
-    server: Identity,
-    *,
-    server_name: str | None = None,
-    trusted: Identity | None = None,
-    client: Identity | None = None,
-    version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
-    data: bytes = b"",
-) -> list[Said]:
-    """Return a real handshake, flight by flight.
-
-    With ``trusted`` the client checks the certificate against it, and sends OpenSSL's alert where that fails.
-    """
+def contexts(
+    server: Identity, trusted: Identity | None, client: Identity | None, version: ssl.TLSVersion
+) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the server's and the client's settings."""
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client_context.check_hostname = False
@@ -170,6 +162,23 @@ def talk(
         if client:
             server_context.verify_mode = ssl.CERT_REQUIRED
             server_context.load_verify_locations(cadata=client.der)
+    return server_context, client_context
+
+
+def talk(  # noqa: PLR0913 - each names one property of the conversation
+    server: Identity,
+    *,
+    server_name: str | None = None,
+    trusted: Identity | None = None,
+    client: Identity | None = None,
+    version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+    data: bytes = b"",
+) -> list[Said]:
+    """Return a real handshake, flight by flight.
+
+    With ``trusted`` the client checks the certificate against it, and sends OpenSSL's alert where that fails.
+    """
+    server_context, client_context = contexts(server, trusted, client, version)
     ends = [(ssl.MemoryBIO(), ssl.MemoryBIO()) for _ in range(2)]
     talkers = [
         client_context.wrap_bio(*ends[0], server_hostname=server_name),
@@ -197,7 +206,7 @@ def talk(
     return said
 
 
-def conversation(
+def conversation(  # noqa: PLR0913 - each names one property of the traffic
     said: Sequence[Said],
     *,
     client: str = PHONE,
@@ -218,11 +227,11 @@ ALERT_BAD_CERTIFICATE = Said(from_client=True, payload=bytes.fromhex("15 0303 00
 
 
 def rejected(server: Identity, *, server_name: str | None = None) -> list[Said]:
-    """Return a handshake up to the server's certificate, and the phone's answer: fatal, bad certificate (42)."""
+    """Return a handshake up to the certificate, and the phone's answer: fatal, bad certificate (42)."""
     return [*talk(server, server_name=server_name)[:2], ALERT_BAD_CERTIFICATE]
 
 
-def transfer(
+def transfer(  # noqa: PLR0913 - each names one property of the traffic
     name: str,
     content: bytes,
     *,
@@ -234,7 +243,7 @@ def transfer(
     size: int | None = None,
     mode: str = "octet",
 ) -> list[bytes]:
-    """Return the frames of a TFTP transfer (RFC 1350); ``size`` asks for blocks of another size (RFC 2348)."""
+    """Return the frames of a TFTP transfer (RFC 1350), with blocks of ``size`` bytes (RFC 2348)."""
     options = b"blksize\0" + str(size).encode() + b"\0" if size else b""
     request = b"\0\1" + name.encode() + b"\0" + mode.encode() + b"\0" + options
     frames = [udp(client, client_port, server, port, request)]

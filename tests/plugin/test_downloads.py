@@ -1,4 +1,4 @@
-"""Configuration files that a phone fetches in the capture: put together from real and from difficult transfers."""
+"""Configuration files that a phone fetches in the capture, from real and from difficult transfers."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_what_is_incomplete_is_not_learned(place: Machine) -> None:
 
 
 def test_size_announced_by_the_server(place: Machine) -> None:
-    """A last block that the capture holds cut short is not the end where the server said how long the file is."""
+    """A short block is not the end where the server said that the file is longer."""
     frames = transfer(NAME, FILE, size=512)
     options = b"\0\6blksize\x00512\0tsize\x003000\0"
     frames[1] = packets.udp(TFTP_SERVER, 32769, PHONE, 49300, options)

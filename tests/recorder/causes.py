@@ -8,7 +8,6 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from tests.recorder import certificates, frames, phone_files, servers
 from tests.recorder.visits import numbered, told, visit
 
@@ -116,8 +115,8 @@ def issuer_hash(stage: Stage) -> None:
 def issuer_elsewhere(stage: Stage) -> None:
     """``issuer-hash`` from captures alone: another head-end sends the root; and the near miss beside it.
 
-    The third head-end's certificate comes from a root of the same name with another key: what signed it is not
-    what the hash is of, so only ``other-head-end`` is true there.
+    The third head-end's certificate comes from a root of the same name with another key: the hash is not of
+    what signed it, so only ``other-head-end`` is true there.
     """
     root, namesake = (certificates.authority("Example Root CA 41") for _ in range(2))
     alone = certificates.server("vpn41.example.com", by=root)
@@ -220,7 +219,7 @@ def malformed_hash(stage: Stage) -> None:
 
 
 def host_id(stage: Stage) -> None:
-    """``host-id``: a wildcard does not count as the name. Beside it, three that must not be blamed on names."""
+    """``host-id``: a wildcard does not count as the name. Beside it, three not to be blamed on names."""
     wildcard = certificates.server("any.example.com", names=("*.example.com",))
     _refusal(
         stage,
@@ -313,12 +312,17 @@ def known_client(stage: Stage) -> None:
         ):
             wrong.fetch_over_tftp("192.0.2.5", stage.work)
             connection = wrong.connect()
-    shown = stage.handshake(connection, None, served=[identity.certificate], devices=[wrong])
+    shown = stage.handshake(connection, None, served=[identity.certificate], devices=[right, wrong])
     fetched = stage.download(wrong.file, content, "tftp", wrong, "192.0.2.5")
     stage.save(
         "known-client.pcapng", caught, [shown], downloads=[fetched], note="whose alert this is can be told"
     )
-    stage.expect(right, f"cnf/{right.file}", "match")
+    stage.expect(
+        right,
+        f"cnf/{right.file}",
+        None,
+        note="the certificate is right, and the refusal another phone's: neither a mismatch nor a rejection",
+    )
     stage.expect(wrong, "known-client.pcapng", "mismatch", "unknown-certificate")
 
 

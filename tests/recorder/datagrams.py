@@ -47,19 +47,19 @@ class DatagramError(Exception):
 def connect(
     line: socket.socket, version: tuple[int, int], trusts: Callable[[tuple[bytes, ...]], bool], alert: int
 ) -> tuple[tuple[bytes, ...], int | None]:
-    """Shake hands over a connected UDP socket; return the chain as DER and the alert sent, if it was refused."""
+    """Shake hands over a connected UDP socket; return the chain as DER and the alert sent, if any."""
     library = _library()
     session, credentials = _session(library, _CLIENT, version)
     presented: list[bytes] = []
 
-    @_Callback
     def judge(peer: int) -> int:
         number = ctypes.c_uint()
         chain = library.gnutls_certificate_get_peers(ctypes.c_void_p(peer), ctypes.byref(number))
         presented.extend(ctypes.string_at(chain[at].data, chain[at].size) for at in range(number.value))
         return 0 if trusts(tuple(presented)) else -1
 
-    library.gnutls_certificate_set_verify_function(credentials, judge)
+    callback = _Callback(judge)  # kept in a name: GnuTLS holds no reference of its own
+    library.gnutls_certificate_set_verify_function(credentials, callback)
     library.gnutls_transport_set_int2(session, line.fileno(), line.fileno())
     try:
         status = _handshake(library, session)

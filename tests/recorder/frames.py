@@ -159,6 +159,23 @@ def swapped(frames: Sequence[Frame], first: int, second: int) -> list[Frame]:
     return out
 
 
+def patched(frame: Frame, at: int, data: bytes) -> Frame:
+    """Put other bytes into the payload at an offset, and the checksum right again (IPv4 only)."""
+    protocol, offset, end = frame._transport()  # noqa: SLF001 - the same module
+    place = frame._payload_offset() + at  # noqa: SLF001
+    packet = bytearray(frame.data)
+    packet[place : place + len(data)] = data
+    checksum = offset + (16 if protocol == 6 else 6)
+    packet[checksum : checksum + 2] = bytes(2)
+    pseudo = packet[26:34] + struct.pack(">HH", protocol, end - offset)
+    summed = bytes(pseudo + packet[offset:end]) + bytes((end - offset) % 2)
+    total = sum(struct.unpack(f">{len(summed) // 2}H", summed))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    packet[checksum : checksum + 2] = (total ^ 0xFFFF).to_bytes(2)
+    return replace(frame, data=bytes(packet))
+
+
 def without(frames: Sequence[Frame], index: int) -> list[Frame]:
     """Leave one frame out, as a capture does that could not keep up."""
     return [*frames[:index], *frames[index + 1 :]]

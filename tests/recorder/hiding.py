@@ -1,7 +1,8 @@
-"""The ways in which a handshake hides its certificates, or seems to, each told apart in a recording of its own."""
+"""The ways in which a handshake hides its certificates, or seems to, each in a recording of its own."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def tls13_keys(stage: Stage) -> None:
 
 
 def tls13_keylog(stage: Stage) -> None:
-    """TLS 1.3 whose keys are in a file beside the capture; certificate and alert are seen with that file only."""
+    """TLS 1.3 whose keys are in a file beside the capture; the certificate is seen with that file only."""
     phone = numbered(81, version=TLS_1_3)
     identity, older = certificates.server("vpn81.example.com"), certificates.server("vpn81.example.com")
     told(stage, phone, older)
@@ -48,7 +49,7 @@ def tls13_keylog(stage: Stage) -> None:
         caught, connection = visit(stage, phone, identity, options=("-keylogfile", str(keys)))
         log = keys.read_bytes()
     without = stage.handshake(
-        connection, "unverifiable", served=[identity.certificate], devices=[phone], hidden="tls13"
+        connection, "unverifiable", served=[identity.certificate], devices=[phone], hidden="tls-1.3"
     )
     shown = stage.handshake(connection, "mismatch", served=[identity.certificate], devices=[phone])
     (stage.folder / "tls13-keylog.txt").write_bytes(log)
@@ -58,7 +59,7 @@ def tls13_keylog(stage: Stage) -> None:
 
 
 def lost(stage: Stage) -> None:
-    """The frame with the certificate is missing; the alert after it is there, and proves nothing by itself."""
+    """The frame with the certificate is missing; the alert after it is there, and proves nothing alone."""
     phone = numbered(83)
     identity, older = certificates.server("vpn83.example.com"), certificates.server("vpn83.example.com")
     told(stage, phone, older)
@@ -70,7 +71,7 @@ def lost(stage: Stage) -> None:
         "unverifiable",
         served=[identity.certificate],
         devices=[phone],
-        hidden="lost",
+        hidden="packets-missing",
         answered=False,
     )
     stage.save(
@@ -90,13 +91,13 @@ def half_lost(stage: Stage) -> None:
     told(stage, phone, identity)
     with stage.cable(phone):
         caught, connection = visit(stage, phone, identity, chain=identity.above)
-    first, second = frames.flight(caught, 443)
+    _, second = frames.flight(caught, 443)
     shown = stage.handshake(
         connection,
         "unverifiable",
         served=[identity.certificate, root.certificate],
         devices=[phone],
-        hidden="lost",
+        hidden="packets-missing",
     )
     stage.save(
         "half-lost.pcapng", frames.without(caught, second), [shown], note="the chain's second frame is lost"
@@ -119,9 +120,9 @@ def snapped(stage: Stage) -> None:
 
 
 def oversized(stage: Stage) -> None:
-    """A Certificate message over 64 KB, which tshark takes for an encrypted one; one under it is the near miss."""
+    """A Certificate message over 64 KB, which tshark takes for an encrypted one; and one just under it."""
     for number, name, padding, hidden in (
-        (85, "over-64k", 66_000, "over-64k"),
+        (85, "over-64k", 66_000, "too-long"),
         (86, "under-64k", 60_000, None),
     ):
         phone = numbered(number)
@@ -238,14 +239,14 @@ def dtls_refused(stage: Stage) -> None:
 
 
 def dtls_twice(stage: Stage) -> None:
-    """Two handshakes with the same addresses and ports, so in one UDP stream; the certificate changes between.
+    """Two handshakes with the same addresses and ports, so in one UDP stream, and with two certificates.
 
-    In fragments, tshark takes the second Certificate message for a damaged copy of the first, whose number in the
-    handshake it has, and shows none: what the phone refused then cannot be told.
+    In fragments, tshark takes the second Certificate message for a damaged copy of the first, whose sequence
+    number it has, and shows none: what the phone refused then cannot be told.
     """
     for number, name, mtu, hidden in (
         (93, "dtls-twice", "1400", None),
-        (103, "dtls-twice-fragments", "400", "reassembly"),
+        (103, "dtls-twice-fragments", "400", "packets-missing"),
     ):
         phone, address = numbered(number), f"203.0.113.{number}"
         before, now = (certificates.server(f"vpn{number}.example.com") for _ in range(2))
@@ -272,29 +273,63 @@ def dtls_twice(stage: Stage) -> None:
 
 
 def dtls_fragments(stage: Stage) -> None:
-    """Fragments of a DTLS Certificate message in the wrong order; and one of them lost."""
-    for number, name, hidden in ((94, "dtls-lost", "lost"), (102, "dtls-swapped", None)):
-        phone = numbered(number)
+    """Fragments of a DTLS Certificate message: one lost; two in the wrong order, which tshark leaves so."""
+    for number, name in ((94, "dtls-lost"), (102, "dtls-swapped")):
+        phone, address = numbered(number), f"203.0.113.{number}"
         identity = certificates.server(f"vpn{number}.example.com")
         told(stage, phone, identity)
         with (
             stage.cable(phone),
-            servers.head_end(
-                identity, f"203.0.113.{number}", stage.work, protocol="dtls1", options=("-mtu", "400")
-            ),
+            servers.head_end(identity, address, stage.work, protocol="dtls1", options=("-mtu", "400")),
             stage.recording() as caught,
         ):
             connection = phone.connect_with_datagrams()
         flight = [at for at, frame in enumerate(caught) if frame.ports[0] == 443 and len(frame.payload) > 200]
         changed = (
-            frames.without(caught, flight[1]) if hidden else frames.swapped(caught, flight[1], flight[2])
+            frames.without(caught, flight[1])
+            if name == "dtls-lost"
+            else frames.swapped(caught, flight[1], flight[2])
         )
-        verdict = "unverifiable" if hidden else "match"
         shown = stage.handshake(
-            connection, verdict, served=[identity.certificate], devices=[phone], hidden=hidden
+            connection,
+            "unverifiable",
+            served=[identity.certificate],
+            devices=[phone],
+            hidden="packets-missing",
         )
-        stage.save(f"{name}.pcapng", changed, [shown], note=f"a fragment of the certificate: {name[5:]}")
-        stage.expect(phone, f"cnf/{phone.file}", verdict)
+        stage.save(f"{name}.pcapng", changed, [shown], note=f"fragments of the certificate: {name[5:]}")
+        stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
+
+
+def encrypted_alerts(stage: Stage) -> None:
+    """Encrypted alerts whose ciphertext begins like a plain "fatal, bad_certificate", as one in 65,536 does.
+
+    They are the close_notify of connections that went well. In DTLS tshark is taken in.
+    """
+    looks_like = bytes([2, 42])
+    for number, name, transport in ((104, "encrypted-alert", "tcp"), (105, "encrypted-alert-dtls", "udp")):
+        phone, address = numbered(number), f"203.0.113.{number}"
+        identity = certificates.server(f"vpn{number}.example.com")
+        told(stage, phone, identity)
+        protocol = "tls1" if transport == "tcp" else "dtls1"
+        with (
+            stage.cable(phone),
+            servers.head_end(identity, address, stage.work, protocol=protocol),
+            stage.recording() as caught,
+        ):
+            connection = phone.connect() if transport == "tcp" else phone.connect_with_datagrams()
+        header = 5 if transport == "tcp" else 13
+        (at,) = (
+            index
+            for index, frame in enumerate(caught)
+            if frame.payload[:1] == b"\x15" and frame.ports[1] == 443
+        )
+        changed = [*caught[:at], frames.patched(caught[at], header, looks_like), *caught[at + 1 :]]
+        shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+        stage.save(
+            f"{name}.pcapng", changed, [shown], note="the phone's encrypted alert looks like a plain one"
+        )
+        stage.expect(phone, f"cnf/{phone.file}", "match")
 
 
 def early_dtls(stage: Stage) -> None:
@@ -315,7 +350,7 @@ def early_dtls(stage: Stage) -> None:
 
 
 def anyconnect_psk(stage: Stage) -> None:
-    """AnyConnect of today: the DTLS 1.2 handshake rests on a key from the TLS session, and has no certificate."""
+    """AnyConnect of today: DTLS 1.2 rests on a key from the TLS session, and shows no certificate."""
     phone = numbered(96, version=TLS_1_2)
     identity = certificates.server("vpn96.example.com")
     told(stage, phone, identity)
@@ -325,7 +360,7 @@ def anyconnect_psk(stage: Stage) -> None:
         )
     shown = [
         stage.handshake(tunnel, "match", served=[identity.certificate], devices=[phone]),
-        stage.handshake(channel, "unverifiable", devices=[phone], hidden="pre-shared-key"),
+        stage.handshake(channel, "unverifiable", devices=[phone], hidden="no-certificate"),
     ]
     stage.save(
         "anyconnect-psk.pcapng", caught, shown, note="ocserv and openconnect, DTLS 1.2 with a pre-shared key"
@@ -402,7 +437,7 @@ def renegotiated(stage: Stage) -> None:
             client = network.start(network.PHONES, *command, log=log)
             assert client.stdin is not None
             for key, answer in ((b"R\n", b"Verify return code"), (b"Q\n", b"RENEGOTIATING")):
-                network.wait_until(lambda answer=answer: answer in log.read_bytes(), "s_client")
+                network.wait_until(network.says(log, answer), "s_client")
                 time.sleep(0.3)
                 client.stdin.write(key)
                 client.stdin.flush()
@@ -421,6 +456,49 @@ def renegotiated(stage: Stage) -> None:
     stage.expect(phone, f"cnf/{phone.file}", "match")
 
 
+def warning_alert(stage: Stage) -> None:
+    """A bad_certificate that is a warning, after which the phone goes on: no rejection."""
+    phone = numbered(106)
+    phone.warns = True
+    identity = certificates.server("vpn106.example.com")
+    told(stage, phone, identity)
+    with stage.cable(phone):
+        caught, connection = visit(stage, phone, identity)
+    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    stage.save("warning-alert.pcapng", caught, [shown], note="bad_certificate, level warning")
+    stage.expect(phone, f"cnf/{phone.file}", "match")
+
+
+def old_version(stage: Stage) -> None:
+    """A phone that speaks TLS 1.0 only and a head-end that no longer does: no certificate is sent at all."""
+    phone = numbered(107)
+    identity = certificates.server("vpn107.example.com")
+    told(stage, phone, identity)
+    with (
+        stage.cable(phone),
+        servers.head_end(identity, "203.0.113.107", stage.work, protocol="tls1_2"),
+        stage.recording() as caught,
+    ):
+        connection = phone.connect()
+    shown = stage.handshake(
+        connection, "unverifiable", devices=[phone], hidden="incomplete", answered=False
+    )
+    stage.save("old-version.pcapng", caught, [shown], note="the head-end refuses TLS 1.0")
+    stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
+
+
+def unreachable(stage: Stage) -> None:
+    """Nothing listens where the URL points to: packets, and no handshake."""
+    phone = numbered(108)
+    told(stage, phone, certificates.server("vpn108.example.com"))
+    with stage.cable(phone):
+        network.add_address(network.SERVERS, "203.0.113.108")
+        with stage.recording() as caught, contextlib.suppress(ConnectionRefusedError):
+            phone.connect()
+    stage.save("unreachable.pcapng", caught, [], note="connection refused")
+    stage.expect(phone, f"cnf/{phone.file}", "unseen")
+
+
 HIDING: tuple[Callable[[Stage], None], ...] = (
     tls13_keys,
     tls13_keylog,
@@ -437,9 +515,13 @@ HIDING: tuple[Callable[[Stage], None], ...] = (
     dtls_refused,
     dtls_twice,
     dtls_fragments,
+    encrypted_alerts,
     early_dtls,
     anyconnect_psk,
     port_reuse,
     several_connections,
     renegotiated,
+    warning_alert,
+    old_version,
+    unreachable,
 )

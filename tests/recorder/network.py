@@ -47,6 +47,11 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def says(log: Path, words: bytes) -> Callable[[], bool]:
+    """Return a condition: a program has written these words into its log."""
+    return lambda: words in log.read_bytes()
+
+
 @contextmanager
 def inside(namespace: str) -> Iterator[None]:
     """Move this thread into a namespace for the block; sockets and processes made there stay there.
@@ -169,7 +174,7 @@ def listening(kind: str, port: int) -> bool:
 def recording(folder: Path, capture_filter: str = "arp or ip or ip6") -> Iterator[list[frames.Frame]]:
     """Record the cable with dumpcap while the block runs; afterwards the list yielded holds the frames.
 
-    A packet of our own marks the end: once dumpcap's file shows it, nothing before it can still be on the way.
+    A packet of our own marks the end: once dumpcap's file shows it, nothing before it can be on the way.
     """
     path, log = folder / "recording.pcap", folder / "dumpcap.log"
     path.unlink(missing_ok=True)

@@ -1,8 +1,7 @@
-"""Files without packets: the forms of phones' files, and CME and ASA configurations with our certificates in them."""
+"""Files without packets: the forms of phones' files, and what CME and ASA print, with our certificates."""
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,10 @@ from tests.recorder.certificates import cert_hash, der
 from tests.recorder.visits import numbered
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
 
     from cryptography.x509 import Certificate
-
     from tests.recorder.certificates import Identity
     from tests.recorder.stage import Stage
 
@@ -24,13 +23,13 @@ _VPN = "https://203.0.113.10/SSLVPNphone"
 def forms(stage: Stage) -> None:
     """Phones' files as they are met, in ``forms/``, each with what must be read from it.
 
-    ``kind``: plain, signed; ``encrypted`` and ``refused`` are those from which nothing can be told; a plain or
-    signed file without URLs configures no VPN.
+    ``kind``: plain, signed; ``encrypted`` and ``refused`` are those from which nothing can be told; a plain
+    or signed file without URLs configures no VPN.
     """
     signer = certificates.server("TFTP")
     hashes = [cert_hash(certificates.server(f"vpn{number}.example.com")) for number in range(10)]
     vpn = phone_files.vpn_group([_VPN], hashes[:1])
-    one = {"urls": [_VPN], "hashes": hashes[:1]}
+    one: dict[str, Any] = {"urls": [_VPN], "hashes": hashes[:1]}
     own = hashlib.md5(b"a phone's certificate", usedforsecurity=False).hexdigest()
 
     def form(name: str, content: bytes, kind: str = "plain", note: str = "", **read: Any) -> None:
@@ -81,8 +80,8 @@ def forms(stage: Stage) -> None:
 def configurations(stage: Stage) -> None:
     """What CME and ASA print, in ``config/``, and the same two head-ends in a capture.
 
-    CME pushes the root to the phone behind the ASA, which is right, and its own leaf to the phone that connects to
-    CME itself, which presents the self-signed certificate that ``webvpn gateway`` made: a mismatch.
+    CME pushes the root to the phone behind the ASA, which is right, and its own leaf to the phone that
+    connects to CME itself, which presents the self-signed certificate that ``webvpn gateway`` made.
     """
     root = certificates.authority("Example Root CA 130")
     leaf = certificates.server("cme.example.com", by=root)

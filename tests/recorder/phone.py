@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 from tlslite.api import X509, HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
-from tlslite.constants import AlertDescription
+from tlslite.constants import AlertDescription, AlertLevel
 from tlslite.errors import TLSLocalAlert, TLSRemoteAlert
+from tlslite.messages import Alert
 
 from tests.recorder import certificates, datagrams, network
 
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tlslite.session import Session
-
     from tests.recorder.certificates import Identity
+    from tlslite.session import Session
 
 TLS_1_0, TLS_1_2, TLS_1_3 = (3, 1), (3, 3), (3, 4)
 _ALERTS = {42: "bad_certificate", 46: "certificate_unknown", 48: "unknown_ca"}
@@ -44,15 +44,16 @@ class Connection:
     session: Session | None = None
     transport: str = "tcp"
     server_alert: int | None = None
+    warning: int | None = None
 
 
 @dataclass
 class Phone:
     """One phone: its name is ``SEP`` and its MAC address, as in the name of its configuration file.
 
-    ``hashes`` and ``check_host`` are what it read from that file. ``refuse`` makes it send the alert although a
-    hash matches, for the rejections whose reason is not in the certificate. ``sends_name`` puts the URL's host name
-    into the ClientHello (SNI).
+    ``hashes`` and ``check_host`` are what it read from that file. ``refuse`` makes it send the alert although
+    a hash matches, for the rejections whose reason is not in the certificate. ``sends_name`` puts the URL's
+    host name into the ClientHello (SNI). ``warns`` makes it send the alert as a warning, and go on.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Phone:
     alert: int = AlertDescription.bad_certificate
     refuse: bool = False
     sends_name: bool = True
+    warns: bool = False
 
     @property
     def file(self) -> str:
@@ -77,9 +79,17 @@ class Phone:
     def fetch_over_tftp(self, server: str, folder: Path, name: str = "") -> bytes:
         """Fetch the phone's file with the TFTP client of the tftp-hpa package, and read it."""
         wanted = name or self.file
-        with network.inside(network.PHONES):
-            network.run("sh", "-c", f"cd '{folder}' && tftp -4 -m binary {server} -c get {wanted}")
+        said = self.ask_over_tftp(server, folder, wanted)
+        if said:
+            raise RuntimeError(f"tftp, {wanted}: {said}")
         return self.read((folder / wanted).read_bytes())
+
+    def ask_over_tftp(self, server: str, folder: Path, name: str) -> str:
+        """Ask a TFTP server for a file; return what the client says when there is none."""
+        command = ("tftp", "-4", "-m", "binary", server, "-c", "get", name)
+        with network.inside(network.PHONES):
+            done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+        return done.stderr + done.stdout
 
     def fetch_over_http(self, server: str, port: int = 6970, name: str = "") -> bytes:
         """Fetch the phone's file from CME's or CUCM's web port, and read it."""
@@ -160,6 +170,7 @@ class Phone:
                 resumed=bool(tls.resumed),
                 session=tls.session,
                 server_alert=answer,
+                warning=self.alert if self.warns else None,
             )
 
     def connect_with_datagrams(
@@ -203,6 +214,8 @@ class _Handshake(TLSConnection):  # type: ignore[misc]
 
     def _check_certchain_with_settings(self, cert_chain: Any, settings: Any) -> Iterator[Any]:
         self.presented = tuple(bytes(entry.writeBytes()) for entry in cert_chain.x509List)
+        if self.phone.warns:
+            yield from self._sendMsg(Alert().create(self.phone.alert, AlertLevel.warning))
         if not self.phone.trusts(self.presented, self.host):
             yield from self._sendError(self.phone.alert, _ALERTS.get(self.phone.alert, "refused"))
         yield from super()._check_certchain_with_settings(cert_chain, settings)

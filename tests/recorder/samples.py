@@ -184,7 +184,7 @@ def tls13(stage: Stage) -> None:
     ):
         connection = phone.connect()
     shown = stage.handshake(
-        connection, "unverifiable", served=[identity.certificate], devices=[phone], hidden="tls13"
+        connection, "unverifiable", served=[identity.certificate], devices=[phone], hidden="tls-1.3"
     )
     stage.save("tls13.pcapng", caught, [shown], note="TLS 1.3 without its keys")
     stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
@@ -268,7 +268,7 @@ SAMPLES: tuple[Callable[[Stage], None], ...] = (
 def anyconnect_session(
     stage: Stage, phone: Phone, identity: Identity, version: tuple[int, int], *, resumed: bool
 ) -> tuple[list[frames.Frame], Connection, Connection]:
-    """Record ocserv and openconnect until the DTLS channel stands; return its TLS and its DTLS connection too.
+    """Record ocserv and openconnect until the DTLS channel stands; return its two connections as well.
 
     The early DTLS resumes what the TLS session agreed on; later versions take a pre-shared key from it.
     """

@@ -71,6 +71,17 @@ def head_end(  # noqa: PLR0913 - each is one property of a head-end
         yield
 
 
+@contextmanager
+def by_name(identities: tuple[Identity, ...], address: str, folder: Path) -> Iterator[None]:
+    """Run gnutls-serv as a head-end that chooses its certificate by the name in the ClientHello."""
+    command: list[str | Path] = ["gnutls-serv", "--http", "--port", "443", "--disable-client-cert", "--quiet"]
+    for identity in identities:
+        certificate, key, _ = certificates.write(identity, folder)
+        command += ["--x509certfile", certificate, "--x509keyfile", key]
+    with _serving("tcp", address, 443, folder / "gnutls-serv.log", *command):
+        yield
+
+
 def _empty(folder: Path) -> Path:
     empty = folder / "empty"
     empty.mkdir(exist_ok=True)
@@ -94,14 +105,18 @@ def web(address: str, folder: Path, log: Path, port: int = 6970) -> Iterator[Non
 
 
 @contextmanager
-def dns(address: str, hosts: dict[str, tuple[str, ...]], folder: Path) -> Iterator[None]:
-    """Run dnsmasq as a resolver that knows these names and no others."""
+def dns(
+    address: str, hosts: dict[str, tuple[str, ...]], folder: Path, alias: tuple[str, str] | None = None
+) -> Iterator[None]:
+    """Run dnsmasq as a resolver that knows these names, and an alias of one of them, and no others."""
     table = folder / "hosts"
     lines = [f"{address} {name}" for name, addresses in hosts.items() for address in addresses]
     table.write_text("\n".join(lines) + "\n")
     table.chmod(0o644)
     command = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"]
     command += ["--user=root", "--pid-file=", f"--addn-hosts={table}", f"--listen-address={address}"]
+    if alias:
+        command.append(f"--cname={','.join(alias)}")
     with _serving("udp", address, 53, folder / "dnsmasq.log", *command, "--bind-interfaces"):
         yield
 

@@ -35,6 +35,7 @@ _ALERTS = {
     45: "certificate_expired",
     46: "certificate_unknown",
     48: "unknown_ca",
+    70: "protocol_version",
 }
 
 
@@ -58,7 +59,7 @@ class Handshake:
     transport: str
     client: dict[str, Any]
     server: dict[str, Any]
-    version: str
+    version: str | None
     server_name: str | None
     resumed: bool
     certificates: list[Shown]
@@ -179,8 +180,8 @@ class Stage:
     ) -> Handshake:
         """State a handshake from what the head-end was given to serve; the phone must have received the same.
 
-        A handshake whose certificates cannot be seen names the reason as ``hidden``, and lists none. ``asked``
-        and ``answered`` tell whether ClientHello and ServerHello are in the capture.
+        A handshake whose certificates cannot be seen names the reason as ``hidden``, and lists none.
+        ``asked`` and ``answered`` tell whether ClientHello and ServerHello are in the capture.
         """
         datagrams = connection.transport == "udp"
         if served and connection.presented:
@@ -189,14 +190,18 @@ class Stage:
             )
         shown = [] if hidden else [*self._shown("server", served), *self._shown("client", own)]
         alerts = []
-        for sender, code in (("client", connection.alert), ("server", connection.server_alert)):
+        for sender, level, code in (
+            ("client", "warning", connection.warning),
+            ("client", "fatal", connection.alert),
+            ("server", "fatal", connection.server_alert),
+        ):
             if code is not None:
-                alerts.append({"sender": sender, "level": "fatal", "code": code, "name": _ALERTS[code]})
+                alerts.append({"sender": sender, "level": level, "code": code, "name": _ALERTS[code]})
         return Handshake(
             transport=connection.transport,
             client={"address": connection.client[0], "port": connection.client[1]},
             server={"address": connection.server[0], "port": connection.server[1]},
-            version=_VERSIONS["dtls" if datagrams else "tls"][connection.version],
+            version=_VERSIONS["dtls" if datagrams else "tls"][connection.version] if answered else None,
             server_name=server_name,
             resumed=connection.resumed,
             certificates=shown,

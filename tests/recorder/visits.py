@@ -1,4 +1,4 @@
-"""The steps that most recordings are made of: a phone with a number, what it is told, its visit to a head-end."""
+"""The steps that most recordings are made of: a phone, what it is told, its visit to a head-end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cryptography.x509 import Certificate
-
     from tests.recorder.certificates import Identity
     from tests.recorder.frames import Frame
     from tests.recorder.phone import Connection

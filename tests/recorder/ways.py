@@ -19,7 +19,7 @@ _HALF_HOUR = 1800
 
 
 def one_name(stage: Stage) -> None:
-    """Two head-ends behind one name, which only the DNS answer in the capture ties to them: no SNI is sent."""
+    """Two head-ends behind one name, tied to it by the DNS answer in the capture only: no SNI is sent."""
     phone = numbered(110, url="https://vpn110.example.com/phone")
     one_only = numbered(111, url=phone.url)
     nowhere = numbered(112, url="https://vpn112.example.com/phone")
@@ -28,7 +28,7 @@ def one_name(stage: Stage) -> None:
     told(stage, phone, first, second)
     told(stage, one_only, first)
     told(stage, nowhere, first)
-    hosts = {"vpn110.example.com": ("203.0.113.110", "203.0.113.111")}
+    hosts: dict[str, tuple[str, ...]] = {"vpn110.example.com": ("203.0.113.110", "203.0.113.111")}
     with (
         stage.cable(phone),
         servers.dns(_RESOLVER, hosts, stage.work),
@@ -181,7 +181,7 @@ def changed_copy(stage: Stage) -> None:
 
 
 def fetched_twice(stage: Stage) -> None:
-    """The file is made anew when the certificate is: each handshake is judged by what was fetched before it."""
+    """The file is made anew when the certificate is: a handshake is judged by what was fetched before it."""
     phone = numbered(116)
     before, now = certificates.server("vpn116.example.com"), certificates.server("vpn116.example.com")
     contents = [
@@ -211,6 +211,128 @@ def fetched_twice(stage: Stage) -> None:
     stage.expect(phone, "fetched-twice.pcapng", "match")
 
 
+def other_port(stage: Stage) -> None:
+    """The right certificate is on another port of the head-end's address, the wrong one on the URL's."""
+    phone = numbered(124)
+    visitor = numbered(124, url="https://203.0.113.124:8443/phone")
+    identity, right = certificates.server("vpn124.example.com"), certificates.server("vpn124.example.com")
+    told(stage, phone, right)
+    visitor.hashes = phone.hashes
+    with (
+        stage.cable(phone),
+        servers.head_end(identity, "203.0.113.124", stage.work),
+        servers.head_end(right, "203.0.113.124", stage.work, port=8443),
+        stage.recording() as caught,
+    ):
+        refused, seen = phone.connect(), visitor.connect()
+    shown = [
+        stage.handshake(refused, "mismatch", served=[identity.certificate], devices=[phone]),
+        stage.handshake(seen, "unlisted", served=[right.certificate]),
+    ]
+    stage.save("other-port.pcapng", caught, shown, note="port 443 wrong, port 8443 right; the URL means 443")
+    stage.expect(phone, f"cnf/{phone.file}", "mismatch", "other-head-end")
+
+
+def two_names(stage: Stage) -> None:
+    """One address serves two names by SNI; what it presents to one name says nothing about the other."""
+    phone = numbered(125, url="https://vpn125.example.com/phone", version=TLS_1_2)
+    other = numbered(126, url="https://vpn126.example.com/phone", version=TLS_1_2)
+    names = ("vpn125.example.com", "vpn126.example.com")
+    first, second = (certificates.server(name, names=(name,)) for name in names)
+    told(stage, phone, first)
+    told(stage, other, first)
+    with stage.cable(phone):
+        other.plug_in()
+        with (
+            servers.dns(_RESOLVER, dict.fromkeys(names, ("203.0.113.125",)), stage.work),
+            servers.by_name((first, second), "203.0.113.125", stage.work),
+            stage.recording() as caught,
+        ):
+            for name in names:
+                phone.resolve(name, _RESOLVER)
+            connections = [entry.connect(address="203.0.113.125") for entry in (phone, other)]
+    shown = [
+        stage.handshake(
+            connections[0], "match", served=[first.certificate], devices=[phone], server_name=names[0]
+        ),
+        stage.handshake(
+            connections[1], "mismatch", served=[second.certificate], devices=[other], server_name=names[1]
+        ),
+    ]
+    stage.save("two-names.pcapng", caught, shown, note="two names, one address, two certificates")
+    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(other, f"cnf/{other.file}", "mismatch", note="the hash is of what the other name gets")
+
+
+def alias(stage: Stage) -> None:
+    """The URL's name is an alias: the DNS answer gives another name, and that one's address. No SNI."""
+    phone = numbered(127, url="https://vpn127.example.com/phone")
+    phone.sends_name = False
+    identity = certificates.server("vpn127.example.com")
+    told(stage, phone, identity)
+    hosts: dict[str, tuple[str, ...]] = {"head-end.example.net": ("203.0.113.127",)}
+    with (
+        stage.cable(phone),
+        servers.dns(_RESOLVER, hosts, stage.work, alias=("vpn127.example.com", "head-end.example.net")),
+        servers.head_end(identity, "203.0.113.127", stage.work),
+        stage.recording() as caught,
+    ):
+        phone.resolve("vpn127.example.com", _RESOLVER)
+        connection = phone.connect(address="203.0.113.127")
+    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    stage.save("alias.pcapng", caught, [shown], note="a DNS answer with CNAME and A; TLS 1.0 without SNI")
+    stage.expect(phone, f"cnf/{phone.file}", "match")
+
+
+def lost_block(stage: Stage) -> None:
+    """A block of the transfer is missing in the capture: nothing is learned, the folder's copy stands."""
+    phone = numbered(128)
+    identity, older = certificates.server("vpn128.example.com"), certificates.server("vpn128.example.com")
+    told(stage, phone, identity)
+    content = phone_files.cme(phone_files.vpn_group([phone.url], [certificates.cert_hash(older)]))
+    with stage.cable(phone):
+        root = stage.work / "tftp"
+        stage.cnf(phone.file, content, served_at=root)
+        with (
+            servers.tftp(TFTP_SERVER, root, stage.work / "tftpd.log"),
+            servers.head_end(identity, "203.0.113.128", stage.work),
+            stage.recording() as caught,
+        ):
+            phone.fetch_over_tftp(TFTP_SERVER, stage.work)
+            phone.hashes = (certificates.cert_hash(identity),)
+            connection = phone.connect()
+    second = [at for at, frame in enumerate(caught) if len(frame.payload) == 516][1]
+    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    note = "block 2 of the TFTP transfer is lost"
+    stage.save("lost-block.pcapng", frames.without(caught, second), [shown], note=note)
+    stage.expect(phone, f"cnf/{phone.file}", "match", note=note)
+
+
+def asks_in_turn(stage: Stage) -> None:
+    """A phone in encrypted mode asks for the encrypted file, then the signed one, and gets the plain one."""
+    phone = numbered(129)
+    identity = certificates.server("vpn129.example.com")
+    content = phone_files.cme(phone_files.vpn_group([phone.url], [certificates.cert_hash(identity)]))
+    with stage.cable(phone):
+        root = stage.work / "tftp"
+        stage.cnf(phone.file, content, served_at=root)
+        with (
+            servers.tftp(TFTP_SERVER, root, stage.work / "tftpd.log"),
+            servers.head_end(identity, "203.0.113.129", stage.work),
+            stage.recording() as caught,
+        ):
+            for suffix in (".enc.sgn", ".sgn"):
+                assert "not found" in phone.ask_over_tftp(TFTP_SERVER, stage.work, f"{phone.file}{suffix}")
+            phone.fetch_over_tftp(TFTP_SERVER, stage.work)
+            connection = phone.connect()
+    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    fetched = stage.download(phone.file, content, "tftp", phone, TFTP_SERVER)
+    stage.save(
+        "asks-in-turn.pcapng", caught, [shown], downloads=[fetched], note="two files not found, one found"
+    )
+    stage.expect(phone, "asks-in-turn.pcapng", "match")
+
+
 WAYS: tuple[Callable[[Stage], None], ...] = (
     one_name,
     capital_letters,
@@ -220,4 +342,9 @@ WAYS: tuple[Callable[[Stage], None], ...] = (
     signed_download,
     changed_copy,
     fetched_twice,
+    other_port,
+    two_names,
+    alias,
+    lost_block,
+    asks_in_turn,
 )

@@ -79,6 +79,11 @@ def certificate(
     )
 
 
+def _time(number: int, month: int) -> str:
+    day, hour, minute = 1 + number // 400 % 28, number // 60 % 24, number % 60
+    return f"2013-{10 + month}-{day:02}T{hour:02}:{minute:02}:00.123456Z"
+
+
 def handshake(  # noqa: PLR0913 - a factory
     number: int,
     *chain: Certificate,
@@ -89,12 +94,13 @@ def handshake(  # noqa: PLR0913 - a factory
     devices: tuple[str, ...] = (),
     alert: Alert | None = None,
     hidden: Hidden | None = None,
+    later: int = 0,
 ) -> Handshake:
     return Handshake(
         id=f"h{number}",
         capture=capture,
         frame=4 + 20 * number,
-        time=f"2013-10-{1 + number % 28:02}T{number // 28 % 24:02}:30:00.123456Z",
+        time=_time(number, later),
         transport="tcp",
         stream=number,
         client=Endpoint(f"10.1.{number // 250 % 250}.{1 + number % 250}", 49152 + number % 10000),
@@ -316,7 +322,9 @@ def estate(devices: int = 5000, head_ends: int = 4) -> Document:
         alert = bad_certificate() if stale else None
         verdict: HandshakeVerdict = "mismatch" if stale else "match"
         handshakes.append(
-            handshake(number + 1, new, root, server=server, devices=(device,), verdict=verdict, alert=alert)
+            handshake(
+                number + 1, new, root, server=server, devices=(device,), verdict=verdict, alert=alert, later=1
+            )
         )
         expectations.append(
             expectation(
@@ -332,3 +340,8 @@ def estate(devices: int = 5000, head_ends: int = 4) -> Document:
         )
         number += 2
     return document(tuple(expectations), tuple(handshakes))
+
+
+def branch() -> Document:
+    """Return a document with more devices than a page shows at once, and not many more."""
+    return estate(400, 2)

@@ -276,3 +276,11 @@ class TestSarif:
             msgspec.structs.replace(each, source=f"/other/{each.source}") for each in estate.expectations
         ]
         assert prints(msgspec.structs.replace(estate, expectations=tuple(moved))) == once
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_explanation_of_several_sentences_is_whole(form: str) -> None:
+    words = " ".join(f"word{number}" for number in range(100))
+    expectation = documents.expectation("SEP1", "mismatch", cause="stale-hash", explanation=words)
+    text = render(documents.document((expectation,)), form)
+    assert words in " ".join(text.split())

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from certhash.model import (
     Alert,
     Endpoint,
@@ -148,6 +150,8 @@ class _Building:
         self.client_key_exchange = False
         self.client_ccs = False
         self.client_finished = False
+        self.ciphered: set[Sender] = set()
+        """Who has said that its next records are encrypted."""
         self.chains: dict[Sender, tuple[PresentedCertificate, ...]] = {}
         self.alerts: list[Alert] = []
 
@@ -167,17 +171,24 @@ class Handshakes:
     def add(self, row: Row) -> None:
         """Take the next row."""
         connection = self._connections.setdefault(_key(row), _Connection())
-        connection.lost |= row.lost
-        connection.cut |= row.cut
+        now = connection.current
+        if now is None or not (now.client_key_exchange or now.client_ccs):
+            # What is missing later, among application data, hides no certificate.
+            connection.lost |= row.lost
+            connection.cut |= row.cut
         if not (row.types or row.content_types or row.certificates or row.alerts):
             return
         handshake = self._handshake_of(row, connection)
         if handshake is not None:
             self._note(row, handshake)
 
-    def finish(self) -> tuple[Handshake, ...]:
-        """Return all handshakes, in the order in which they began."""
-        return tuple(_finished(building) for building in sorted(self._all, key=lambda b: b.frame))
+    def finish(self, frame_of: Callable[[int], int] = lambda frame: frame) -> tuple[Handshake, ...]:
+        """Return all handshakes, in the order in which they began.
+
+        Args:
+            frame_of: from the frame number of a row to that of the capture.
+        """
+        return tuple(_finished(building, frame_of) for building in sorted(self._all, key=lambda b: b.frame))
 
     def _handshake_of(self, row: Row, connection: _Connection) -> _Building | None:
         """Find the handshake that a row belongs to, or begin one."""
@@ -218,8 +229,13 @@ class Handshakes:
                 for record in row.certificates
             )
             now.chains.setdefault(sender, chain)
-        if now.version is None and CLIENT_HELLO not in types and row.record_versions:
+        refusal = sender == "server" and row.alerts and not types
+        if now.version is None and CLIENT_HELLO not in types and row.record_versions and not refusal:
             now.version = row.record_versions[0]  # the ServerHello is not in the capture
+        # An encrypted alert can look like a plain one, and says nothing to us.
+        readable = row.alerts if now.decrypted or sender not in now.ciphered else ()
+        if CHANGE_CIPHER_SPEC in row.content_types:
+            now.ciphered.add(sender)
         now.alerts += [
             Alert(
                 row.frame,
@@ -229,7 +245,7 @@ class Handshakes:
                 alert.code,
                 ALERTS.get(alert.code, f"alert {alert.code}"),
             )
-            for alert in row.alerts
+            for alert in readable
         ]
 
     def _note_server(self, row: Row, now: _Building) -> None:
@@ -295,7 +311,7 @@ def _begins_another(row: Row, now: _Building, sender: Sender) -> bool:
     return bool(row.certificates) and sender in now.chains and row.transport == "tcp"
 
 
-def _finished(now: _Building) -> Handshake:
+def _finished(now: _Building, frame_of: Callable[[int], int]) -> Handshake:
     tls13 = now.version is not None and _is_tls13(now.version)
     visible = "server" in now.chains
     resumed = (
@@ -310,7 +326,7 @@ def _finished(now: _Building) -> Handshake:
     encrypted = not visible and tls13 and not now.decrypted
     proceeded = now.client_finished or (not tls13 and (now.client_key_exchange or now.client_ccs))
     return Handshake(
-        frame=now.frame,
+        frame=frame_of(now.frame),
         time=now.time,
         transport=now.transport,
         stream=now.stream,
@@ -322,8 +338,12 @@ def _finished(now: _Building) -> Handshake:
         encrypted=encrypted,
         client_proceeded=proceeded,
         hidden=None if visible else _hidden(now, resumed=resumed, encrypted=encrypted),
-        certificates=(*now.chains.get("server", ()), *now.chains.get("client", ())),
-        alerts=tuple(now.alerts),
+        certificates=tuple(
+            replace(certificate, frame=frame_of(certificate.frame))
+            for sender in ("server", "client")
+            for certificate in now.chains.get(sender, ())
+        ),
+        alerts=tuple(replace(alert, frame=frame_of(alert.frame)) for alert in now.alerts),
     )
 
 

@@ -4,38 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import stat
 import zlib
-from typing import BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from certhash.capture import records, tshark
+from certhash.capture.carve import Carved, carve
 from certhash.capture.handshakes import Handshakes
-from certhash.model import Download, HashSource, NameAnswer, Observation, Problem
+from certhash.capture.source import decompressed, is_carvable, open_capture
+from certhash.model import Download, NameAnswer, Observation, Problem
 
-_PEEK = 64
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-_MAGICS = (
-    b"\xd4\xc3\xb2\xa1",  # pcap, and its byte orders, resolutions and dialects
-    b"\xa1\xb2\xc3\xd4",
-    b"\x4d\x3c\xb2\xa1",
-    b"\xa1\xb2\x3c\x4d",
-    b"\x34\xcd\xb2\xa1",
-    b"\xa1\xb2\xcd\x34",
-    b"\x0a\x0d\x0d\x0a",  # pcapng
-    b"snoop\0\0\0",
-    b"RTSS",  # Network Monitor 1
-    b"GMBU",  # Network Monitor 2
-    b"btsnoop\0",
-    b"TRSNIFF data    \x1a",
-    b"XCP\0",  # NetXRay, Sniffer for Windows
-    b"iptrace ",
-    b"\x05\xaaSNIFF",
-    b"LOGG",  # Vector BLF
-)
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
+    from certhash.capture.pcap import Readable
 
 
 class Settings(Struct, frozen=True):
@@ -44,40 +28,8 @@ class Settings(Struct, frozen=True):
     tshark: tshark.Tshark
     keylog: str | None = None
     decode_as: tuple[str, ...] = ()
-
-
-def looks_like_capture(start: bytes) -> bool:
-    """Tell by its first bytes whether a file is a capture, compressed or not."""
-    if start.startswith(b"\x1f\x8b"):
-        try:
-            start = zlib.decompressobj(wbits=31).decompress(start, _PEEK)
-        except zlib.error:
-            return False
-    return start.startswith(_MAGICS) or start[:4] in _COMPRESSED
-
-
-def open_capture(path: str) -> BinaryIO:
-    """Open a capture file.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is none; one line, that says what it is.
-    """
-    # A FIFO would block the open, and a device could be anything.
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a path, as it was given
-        raise ValueError("not a regular file; give a capture file, or a folder of them")
-    source = open(path, "rb")  # noqa: SIM115, PTH123 - the caller closes it
-    start = source.read(_PEEK * 64)
-    source.seek(0)
-    if not start:
-        source.close()
-        raise ValueError("the file is empty; record the capture again")
-    if not looks_like_capture(start):
-        source.close()
-        raise ValueError(
-            "not a capture file (pcap, pcapng, snoop, Network Monitor...); convert it with editcap"
-        )
-    return source
+    carve: bool = True
+    """Leave out for tshark what no verdict can depend on."""
 
 
 def observe(path: str, settings: Settings) -> Observation:
@@ -96,18 +48,91 @@ def _unreadable(path: str, error: str) -> Observation:
 
 
 def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace) -> Observation:
-    plugin = settings.tshark.lua is not None
-    reading = Reading(path, plugin=plugin)
-    outcome = reading.run(source, settings, place)
-    if outcome.missing_fields and plugin:
+    way = _Way(settings.tshark.lua is not None, settings.carve and is_carvable(source))
+    for last_try in (False, True):
+        run = _Run(path, source, settings, place, way)
+        if run.outcome.missing_fields and way.plugin:
+            way = way._replace(plugin=False)
+            run = _Run(path, source, settings, place, way)
+        if run.carved is not None and run.carved.doubtful:
+            # Something that was left out might have mattered after all: then nothing is left out.
+            way = way._replace(carve=False)
+            run = _Run(path, source, settings, place, way)
+        if last_try or not run.outcome.failed:
+            break
+    return run.observation()
+
+
+class _Way(NamedTuple):
+    """How one run of tshark reads a capture."""
+
+    plugin: bool
+    carve: bool
+
+
+class _Run:
+    """One run of tshark over a capture: all of it, or what a verdict can depend on."""
+
+    def __init__(
+        self, path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace, way: _Way
+    ) -> None:
+        self.carved: Carved | None = None
+        self._source = source
+        self._keys = settings.keylog is not None
+        self._reading = Reading(path, plugin=way.plugin)
         source.seek(0)
-        reading = Reading(path, plugin=False)
-        outcome = reading.run(source, settings, place)
-    return reading.observation(outcome)
+        command = tshark.arguments(
+            settings.tshark,
+            place,
+            fields=records.fields(plugin=way.plugin),
+            display_filter=records.display_filter(plugin=way.plugin),
+            decode_as=settings.decode_as,
+        )
+        run = tshark.Run(command, place, self._feed if way.carve else source)
+        for line in run.lines():
+            try:
+                row = records.parse(line, plugin=way.plugin)
+            except ValueError as error:
+                self._reading.complain(0, f"a line of tshark's could not be read ({error}); please report it")
+                continue
+            self._reading.take(row)
+        self.outcome = self._completed(run.outcome())
+
+    def observation(self) -> Observation:
+        """Return all that was seen, with the frame numbers of the capture."""
+        if self.carved is None:
+            return self._reading.observation(self.outcome)
+        return self._reading.observation(self.outcome, self.carved.frame)
+
+    def _feed(self, pipe: IO[bytes]) -> None:
+        try:
+            self.carved = carve(cast("Readable", decompressed(self._source)), pipe.write, keys=self._keys)
+        except (EOFError, zlib.error):
+            self._reading.complain(
+                0, "the compressed file is cut short or damaged; what came before it was read"
+            )
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                why = error.strerror or error
+                self._reading.complain(0, f"the file could not be read to its end ({why})")
+
+    def _completed(self, outcome: tshark.Outcome) -> tshark.Outcome:
+        """Add what the first pass knows of the capture: how many packets it has, and how it ends."""
+        carved = self.carved
+        if carved is None or outcome.missing_fields:
+            return outcome
+        passed = len(carved.frames)
+        if outcome.status == "complete" and outcome.packets < passed:
+            error = f"tshark read {outcome.packets} of the {passed} packets that it was given"
+            return outcome._replace(status="truncated", packets=carved.packets, error=error, failed=True)
+        packets = carved.packets + max(outcome.packets - passed, 0)
+        if outcome.status == "complete" and carved.status != "complete":
+            return outcome._replace(status=carved.status, packets=packets, error=carved.error)
+        return outcome._replace(packets=packets)
 
 
 class Reading:
-    """The rows of one run of tshark, as they become an observation."""
+    """The rows of tshark, as they become an observation."""
 
     def __init__(self, path: str, *, plugin: bool) -> None:
         self._path = path
@@ -117,26 +142,11 @@ class Reading:
         self._sha256_of: dict[bytes, bytes] = {}
         self._downloads: list[Download] = []
         self._answers: dict[tuple[str, str], NameAnswer] = {}
-        self._problems: list[str] = []
+        self._problems: list[tuple[int, str]] = []
 
-    def run(self, source: BinaryIO, settings: Settings, place: tshark.Workplace) -> tshark.Outcome:
-        """Take all rows of one run of tshark; return how it ended."""
-        command = tshark.arguments(
-            settings.tshark,
-            place,
-            fields=records.fields(plugin=self._plugin),
-            display_filter=records.display_filter(plugin=self._plugin),
-            decode_as=settings.decode_as,
-        )
-        run = tshark.Run(command, place, source)
-        for line in run.lines():
-            try:
-                row = records.parse(line, plugin=self._plugin)
-            except ValueError as error:
-                self._problems.append(f"a line of tshark's could not be read ({error}); please report it")
-                continue
-            self.take(row)
-        return run.outcome()
+    def complain(self, frame: int, message: str) -> None:
+        """Remember what is wrong; the frame is that of a row, 0 where it concerns none."""
+        self._problems.append((frame, message))
 
     def take(self, row: records.Row) -> None:
         """Take the next row."""
@@ -147,13 +157,12 @@ class Reading:
             client, server = found.client or row.destination.address, found.server or row.source.address
             self._downloads.append(Download(found.name, row.frame, row.time, client, server, found.content))
         if row.plugin_error:
-            self._problems.append(
-                f"frame {row.frame}: the plugin failed on it; please report it with the capture"
-            )
+            self.complain(row.frame, "the plugin failed on it; please report it with the capture")
         if row.unpaired_hashes:
-            self._problems.append(
-                f"frame {row.frame}: the plugin hashed {len(row.certificates) + row.unpaired_hashes} of "
-                f"{len(row.certificates)} certificates, and Python hashed them instead; please report it"
+            self.complain(
+                row.frame,
+                f"the plugin hashed {len(row.certificates) + row.unpaired_hashes} of "
+                f"{len(row.certificates)} certificates, and Python hashed them instead; please report it",
             )
 
     def _keep(self, record: records.CertificateRecord, frame: int) -> bytes:
@@ -165,23 +174,31 @@ class Reading:
             self._sha256_of[der] = sha256
             self._certificates[sha256] = der
         if not record.whole:
-            self._problems.append(
-                f"frame {frame}: certificate {record.position} is damaged, and tshark shows a part of it: "
-                "its hash is not known"
+            self.complain(
+                frame,
+                f"certificate {record.position} is damaged and shown in part: its hash is not known",
             )
         if record.sha1 is not None:
             ours = base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()
             if record.sha1 != ours:
-                self._problems.append(
-                    f"frame {frame}: the plugin's hash {record.sha1} of certificate {record.position} is not "
-                    f"{ours}, which Python computes; trust neither, and please report it with the capture"
+                self.complain(
+                    frame,
+                    f"the plugin's hash {record.sha1} of certificate {record.position} is not {ours}, which "
+                    "Python computes; trust neither, and please report it with the capture",
                 )
         return sha256
 
-    def observation(self, outcome: tshark.Outcome) -> Observation:
-        """Return what the rows until now show."""
-        source: HashSource = "plugin" if self._plugin else "python"
-        problems = [*self._problems, *outcome.complaints]
+    def observation(
+        self, outcome: tshark.Outcome, frame_of: Callable[[int], int] = lambda frame: frame
+    ) -> Observation:
+        """Return all that was seen.
+
+        Args:
+            outcome: how the run ended that gave the rows.
+            frame_of: from the frame number of a row to that of the capture.
+        """
+        problems = [f"frame {frame_of(f)}: {message}" if f else message for f, message in self._problems]
+        problems += outcome.complaints
         if outcome.error is not None:
             problems.insert(0, outcome.error)
         return Observation(
@@ -189,10 +206,11 @@ class Reading:
             status=outcome.status,
             packets=outcome.packets,
             error=outcome.error,
-            hash_source=source,
-            handshakes=self._handshakes.finish(),
-            downloads=tuple(self._downloads),
-            answers=tuple(self._answers.values()),
+            hash_source="plugin" if self._plugin else "python",
+            handshakes=self._handshakes.finish(frame_of),
+            downloads=tuple(replace(d, frame=frame_of(d.frame)) for d in self._downloads),
+            answers=tuple(replace(a, frame=frame_of(a.frame)) for a in self._answers.values()),
             certificates=self._certificates,
             problems=tuple(Problem(self._path, message) for message in problems),
+            interrupted=outcome.failed,
         )

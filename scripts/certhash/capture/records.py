@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from certhash.capture.tshark import AGGREGATOR, SEPARATOR
@@ -84,7 +85,11 @@ _STOCK_FILTER = " || ".join(
 _PLUGIN_FILTER = f"{_STOCK_FILTER} || certhash.cnf_downloaded || _ws.lua.error"
 
 _COLUMN = {name: number for number, name in enumerate(PLUGIN_FIELDS)}
+_PAIR = {name: (_COLUMN[f"tls.{name}"], _COLUMN[f"dtls.{name}"]) for name in _TLS}
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+
+
+_Values = Callable[[str], list[str]]
 
 
 class AlertRecord(NamedTuple):
@@ -170,33 +175,26 @@ def parse(line: str, *, plugin: bool) -> Row:
     cells = line.split(SEPARATOR)
     if len(cells) != len(fields(plugin=plugin)):
         raise ValueError(f"tshark printed {len(cells)} fields instead of {len(fields(plugin=plugin))}")
+    if not plugin:
+        cells += [""] * len(_PLUGIN)
 
     def values(name: str) -> list[str]:
         cell = cells[_COLUMN[name]]
         return cell.split(AGGREGATOR) if cell else []
 
-    def first(name: str) -> str | None:
-        cell = cells[_COLUMN[name]]
-        return cell.split(AGGREGATOR, 1)[0] if cell else None
-
     def both(name: str) -> list[str]:
-        return values(f"tls.{name}") + values(f"dtls.{name}")
+        tls, dtls = _PAIR[name]
+        return [v for cell in (cells[tls], cells[dtls]) if cell for v in cell.split(AGGREGATOR)]
 
     def numbers(name: str) -> tuple[int, ...]:
-        return tuple(int(v, 0) for v in both(name))
+        # Most cells are empty, and there are tens of thousands of rows: this is where the time goes.
+        tls, dtls = _PAIR[name]
+        return tuple(int(v, 0) for v in both(name)) if cells[tls] or cells[dtls] else ()
 
     transport, stream, ports = _transport(values)
     source, destination = _addresses(values, cells[_COLUMN["frame.protocols"]])
-    types = numbers("handshake.type")
-    ders = [bytes.fromhex(v) if _HEX.fullmatch(v) else b"" for v in both("handshake.certificate")]
-    lengths = numbers("handshake.certificate_length")
-    rest = iter(values("certhash.certificate_bytes") if plugin else ())
-    for i, (der, length) in enumerate(zip(ders, lengths, strict=False)):
-        if len(der) != length and len(ders) == len(lengths):
-            ders[i] = bytes.fromhex(next(rest, "")) or der
-    hashes = values("certhash.sha1") if plugin else []
-    positions = values("certhash.position") if plugin else []
-    paired = len(hashes) == len(ders) == len(positions)
+    levels, codes = numbers("alert_message.level"), numbers("alert_message.desc")
+    certificates, unpaired = _certificates(both("handshake.certificate"), numbers, values, plugin=plugin)
     return Row(
         frame=int(cells[_COLUMN["frame.number"]]),
         time=_microseconds(cells[_COLUMN["frame.time_epoch"]]),
@@ -211,38 +209,48 @@ def parse(line: str, *, plugin: bool) -> Row:
         cut=bool(cells[_COLUMN["_ws.short"]]),
         content_types=numbers("record.content_type"),
         record_versions=numbers("record.version"),
-        types=types,
+        types=numbers("handshake.type"),
         versions=numbers("handshake.version"),
         supported_versions=numbers("handshake.extensions.supported_version"),
         randoms=tuple(both("handshake.random")),
         session_ids=tuple(both("handshake.session_id")),
         cipher_suites=numbers("handshake.ciphersuite"),
         extensions=numbers("handshake.extension.type"),
-        server_name=first("tls.handshake.extensions_server_name")
-        or first("dtls.handshake.extensions_server_name"),
-        certificates=tuple(
-            CertificateRecord(
-                int(positions[i]) if paired else i,
-                der,
-                len(lengths) != len(ders) or len(der) == lengths[i],
-                hashes[i] if paired else None,
-            )
-            for i, der in enumerate(ders)
-        ),
-        unpaired_hashes=len(hashes) - len(ders) if plugin else 0,
-        alerts=tuple(
-            AlertRecord(level, code)
-            for level, code in zip(
-                numbers("alert_message.level"), numbers("alert_message.desc"), strict=False
-            )
-        ),
-        answers=_answers(values),
-        downloads=_downloads(values) if plugin else (),
-        plugin_error=plugin and bool(cells[_COLUMN["_ws.lua.error"]]),
+        server_name=next(iter(both("handshake.extensions_server_name")), None),
+        certificates=certificates,
+        unpaired_hashes=unpaired,
+        alerts=tuple(AlertRecord(level, code) for level, code in zip(levels, codes, strict=False)),
+        answers=_answers(values) if cells[_COLUMN["dns.resp.name"]] else (),
+        downloads=_downloads(values) if cells[_COLUMN["certhash.cnf_downloaded"]] else (),
+        plugin_error=bool(cells[_COLUMN["_ws.lua.error"]]),
     )
 
 
-_Values = Callable[[str], list[str]]
+def _certificates(
+    hexes: list[str], numbers: Callable[[str], tuple[int, ...]], values: _Values, *, plugin: bool
+) -> tuple[tuple[CertificateRecord, ...], int]:
+    """Put each certificate together with what the plugin says of it; also count hashes beyond one each."""
+    hashes, positions = values("certhash.sha1"), values("certhash.position")
+    unpaired = len(hashes) - len(hexes) if plugin else 0
+    if not hexes:
+        return (), unpaired
+    lengths = numbers("handshake.certificate_length")
+    rest = iter(values("certhash.certificate_bytes"))
+    found = []
+    for i, text in enumerate(hexes):
+        der = _der(text)
+        stated = lengths[i] if len(lengths) == len(hexes) else len(der)
+        if len(der) != stated:
+            der = _der(next(rest, "")) or der
+        position, sha1 = (int(positions[i]), hashes[i]) if not unpaired and positions else (i, None)
+        found.append(CertificateRecord(position, der, len(der) == stated, sha1))
+    return tuple(found), unpaired
+
+
+@lru_cache(maxsize=1024)
+def _der(text: str) -> bytes:
+    """Read a cell's hex; the same certificates come again and again."""
+    return bytes.fromhex(text) if _HEX.fullmatch(text) else b""
 
 
 def _transport(values: _Values) -> tuple[Transport, int | None, tuple[int | None, int | None]]:

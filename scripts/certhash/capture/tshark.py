@@ -92,7 +92,9 @@ class Outcome(NamedTuple):
     """One line, where the status is not ``complete``."""
     complaints: tuple[str, ...]
     """What tshark said of its own trouble while it dissected: each may hide a certificate."""
-    missing_fields: bool
+    failed: bool = False
+    """tshark itself failed or was ended: another try may see more."""
+    missing_fields: bool = False
     """tshark refused the plugin's fields: the plugin did not load, and nothing was read."""
 
 
@@ -279,26 +281,22 @@ class Run:
         complaints = tuple(line for line in said if "Dissector bug" in line or line.startswith("Lua: "))
         packets = self._frames or 0
         if status == 0 and self._frames is not None:
-            return Outcome("complete", packets, None, complaints, missing_fields=False)
+            return Outcome("complete", packets, None, complaints)
         if "fields aren't valid" in text or "not a valid protocol or protocol field" in text:
             return Outcome("unreadable", 0, text, (), missing_fields=True)
         if "cut short" in text:
-            return Outcome("truncated", packets, "the file is cut short", complaints, missing_fields=False)
+            return Outcome("truncated", packets, "the file is cut short", complaints)
         if "damaged or corrupt" in text:
             detail = re.search(r"\((.*?)\)", text)
             error = f"the file is damaged: {detail[1] if detail else text}"
-            return Outcome(
-                "truncated" if packets else "unreadable", packets, error, complaints, missing_fields=False
-            )
+            return Outcome("truncated" if packets else "unreadable", packets, error, complaints)
         if "isn't a capture file" in text or "file format" in text:
-            return Outcome(
-                "unreadable", 0, "not a capture file that tshark can read", (), missing_fields=False
-            )
+            return Outcome("unreadable", 0, "not a capture file that tshark can read", ())
         if status < 0:
             error = f"tshark was ended by signal {-status} before it had read everything"
         else:
             error = f"tshark failed with exit status {status}: {said[-1] if said else 'it did not say why'}"
-        return Outcome("truncated", packets, error, complaints, missing_fields=False)
+        return Outcome("truncated", packets, error, complaints, failed=True)
 
     def _read_stderr(self) -> None:
         assert self.process.stderr is not None  # noqa: S101 - a pipe was asked for

@@ -7,61 +7,110 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from certhash.certfile import NoCertificateError, certificates_in, decode_text, is_der
+from certhash.cnf import signed
 from certhash.cnf.phone_xml import is_cnf_name, problems_of, read_phone_xml
-from certhash.files import STANDARD_INPUT, explain, read_small_file
+from certhash.digest import sha1
+from certhash.files import NOT_PERMITTED, STANDARD_INPUT, explain, read_small_file, read_start
 from certhash.model import CnfFile, KnownCertificate, Problem, Sources
 from certhash.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_CERTIFICATE_SUFFIXES = (".cer", ".crt", ".der", ".p7b", ".p7c")
+"""Names that claim a certificate; ``.pem`` may as well be a key."""
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_SNIFFED = 4096
+"""Bytes looked at before a file of a folder is read."""
+
 
 def read(paths: Iterable[str]) -> Sources:
-    """Read all cnf files, configurations and certificate files there are in files and folders; never raises.
+    """Read the cnf files, configurations and certificates of files, folders and addresses; never raises.
 
     A path that was named must be usable; in a folder, a file that is nothing of the kind is passed over
-    unless its name claims that it is a phone's config.
+    unless its name claims that it is a phone's config or a certificate.
     """
-    cnf_files: list[CnfFile] = []
-    known: list[KnownCertificate] = []
-    problems: list[Problem] = []
+    found: list[Sources] = []
     seen: set[tuple[int, int]] = set()
     for given in paths:
-        for path, named in _walk(given, seen, problems):
+        for path, named, unusable in _walk(given, seen):
             try:
-                found = read_source(path, read_small_file(path))
+                if unusable:
+                    raise ValueError(unusable)  # noqa: TRY301 - all reasons are reported in one place
+                if not (named or is_cnf_name(path) or _may_be_read_here(path)):
+                    continue
+                found.append(read_source(path, _content(path)))
             except ValueError as error:
-                if named or is_cnf_name(path):
-                    problems.append(Problem(path, visible(str(error))))
-                continue
-            if found is None:
-                if named:
-                    problems.append(
-                        Problem(path, "it is neither a phone's config nor anything else that is read here")
-                    )
-                continue
-            cnf_files += found.cnf_files
-            known += found.known
-            problems += found.problems
-    return Sources(tuple(_with_doubles_marked(cnf_files)), tuple(known), tuple(problems))
+                passed_over = isinstance(error, NoCertificateError) or unusable
+                if named or _claims(path) or not passed_over or unusable == NOT_PERMITTED:
+                    found.append(Sources(problems=(Problem(path, visible(str(error))),)))
+    return Sources(
+        tuple(_with_doubles_marked([cnf for source in found for cnf in source.cnf_files])),
+        tuple(certificate for source in found for certificate in source.known),
+        tuple(problem for source in found for problem in source.problems),
+    )
 
 
-def read_source(path: str, data: bytes) -> Sources | None:
-    """Read one file, told by its content; None where it is nothing that is read here.
+def read_source(path: str, data: bytes) -> Sources:
+    """Read one file, told by its content.
 
     Raises:
-        ValueError: it is something that is read here, and damaged.
+        ValueError: it is nothing that is read here, or something that is and is damaged.
     """
-    if is_cnf_name(path) or b"<device" in data[:4096]:
+    if is_cnf_name(path) or b"<device" in data[:_SNIFFED] or _is_signed_cnf(data):
         cnf = read_phone_xml("standard input" if path == STANDARD_INPUT else path, data, path)
         return Sources((cnf,), (), tuple(problems_of(cnf)))
-    return None
+    from certhash.cnf.pasted import read_pasted
+
+    pasted = None if is_der(data) else read_pasted(decode_text(data), path)
+    if pasted:
+        return pasted
+    try:
+        certificates = certificates_in(data)
+    except NoCertificateError as error:
+        raise NoCertificateError(
+            f"nothing in it says what phones expect or head-ends serve; {error}"
+        ) from error
+    return Sources(
+        (), tuple(KnownCertificate(path, None, None, None, sha1(der), der) for der in certificates)
+    )
 
 
-def _walk(given: str, seen: set[tuple[int, int]], problems: list[Problem]) -> Iterator[tuple[str, bool]]:
-    """List the files to read, and whether each was named; nothing twice, so that loops end."""
-    if given == STANDARD_INPUT:
-        yield given, True
+def _content(path: str) -> bytes:
+    if not _is_address(path):
+        return read_small_file(path)
+    from certhash.cnf.fetch import fetch
+
+    return fetch(path)
+
+
+def _is_address(given: str) -> bool:
+    return given.lower().startswith(("tftp://", "http://", "https://"))
+
+
+def _is_signed_cnf(data: bytes) -> bool:
+    """Tell a signed cnf file from lists of trusted certificates (``.tlv``), which have the same header."""
+    try:
+        return signed.is_signed(data) and is_cnf_name(signed.unwrap(data).name or "")
+    except ValueError:
+        return False
+
+
+def _claims(path: str) -> bool:
+    return is_cnf_name(path) or path.lower().endswith(_CERTIFICATE_SUFFIXES)
+
+
+def _may_be_read_here(path: str) -> bool:
+    """Look at the start of a file: captures and other binary files, which may be large, are passed over."""
+    start = read_start(path, _SNIFFED)
+    return is_der(start) or signed.is_signed(start) or start[:2] in _UTF16_MARKS or b"\0" not in start
+
+
+def _walk(given: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, bool, str]]:
+    """List files, whether each was named, why it cannot be read; nothing twice, so that loops end."""
+    if given == STANDARD_INPUT or _is_address(given):
+        yield given, True, ""
         return
     folders = [given]
     while folders:
@@ -69,7 +118,7 @@ def _walk(given: str, seen: set[tuple[int, int]], problems: list[Problem]) -> It
         named = path == given
         try:
             status = os.stat(path)  # noqa: PTH116 - a path may be bytes that are no UTF-8
-            if (status.st_dev, status.st_ino) in seen and not named:
+            if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
             if stat.S_ISDIR(status.st_mode):
@@ -77,10 +126,10 @@ def _walk(given: str, seen: set[tuple[int, int]], problems: list[Problem]) -> It
                 folders += sorted((entry.path for entry in os.scandir(path)), reverse=True)
                 continue
         except OSError as error:
-            if named or is_cnf_name(path) or isinstance(error, PermissionError):
-                problems.append(Problem(path, explain(error)))
+            yield path, named, explain(error)
             continue
-        yield path, named
+        if stat.S_ISREG(status.st_mode) or named or is_cnf_name(path):
+            yield path, named, ""
 
 
 def _with_doubles_marked(files: list[CnfFile]) -> Iterator[CnfFile]:

@@ -4,6 +4,7 @@ Examples:
   certhash audit captures --cnf captures/cnf
   certhash audit office.pcapng --cnf /srv/tftp -f json -o result.json
   certhash audit captures --resolve vpn.example.com=203.0.113.40
+  certhash audit --cnf cme-running-config.txt --cnf asa-running-config.txt
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from certhash import options, report
+from certhash.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
@@ -18,26 +20,31 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `audit` takes."""
-    options.add_captures(parser)
+    options.add_captures(parser, optional=True)
     options.add_expected(parser)
     report.add_output_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Audit, and write the result."""
-    report.outputs(arguments)  # a mistake there is said before hours are spent
+    if not (arguments.captures or arguments.cnf):
+        raise InputError("audit: nothing to do: give captures, configurations (--cnf), or both")
+    wanted = report.outputs(arguments)  # a mistake there is said before hours are spent
     resolve = options.resolve(arguments)
-    from certhash.audit import Request, audit
+    from certhash.audit import audit
+    from certhash.progress import Console, Lines
 
     options.end_on_sigterm()
-    request = Request(
-        tuple(arguments.captures),
-        tuple(arguments.cnf),
-        options.settings(arguments),
-        resolve,
-        arguments.jobs,
-    )
-    document = audit(request, (lambda _: None) if arguments.quiet else options.note)
+    reading = options.reading(arguments)
+    streamed = report.Output("ndjson", None) in wanted
+    quiet = arguments.quiet
+    console = Lines(reading.settings.tshark, quiet=quiet) if streamed else Console(quiet=quiet)
+    try:
+        document = audit(reading, arguments.cnf, resolve, console)
+    finally:
+        console.end()
+    if isinstance(console, Lines):
+        console.finish(document)
     options.complain(document.problems)
-    report.write(document, arguments)
+    report.write(document, arguments, streamed=streamed)
     return document.exit_status

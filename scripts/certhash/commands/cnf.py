@@ -1,7 +1,10 @@
 """Show what phones expect: per file the head-ends, the certificate hashes and the host-ID check.
 
-Each PATH is a file or a folder, which is searched: cnf files as they lie on flash or a TFTP server, plain or
-signed.
+Each PATH is a file or a folder, which is searched, or the address from which a phone gets its file: cnf files
+as they lie on flash or a TFTP server, plain or signed; running-configurations of CME and ASA; the output of
+`show voice vpn` and `show crypto pki certificates verbose`; certificates.
+`tftp://HOST/SEP001122334455.cnf.xml` and `http://HOST:6970/SEP001122334455.cnf.xml` fetch what a phone would
+be given right now.
 """
 
 from __future__ import annotations
@@ -23,7 +26,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="cnf file, folder, or - for standard input")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="file, folder, tftp:// or http:// address, or - for standard input",
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of text")
 
 
@@ -73,5 +81,9 @@ def _describe_certificate(certificate: KnownCertificate) -> str:
     title = " ".join(filter(None, ["certificate", certificate.role, certificate.trustpoint]))
     lines = [f"{visible(title)}  {visible(certificate.source)}"]
     lines.append(f"  certHash       {to_base64(certificate.sha1)}  SHA-1 {ios_fingerprint(certificate.sha1)}")
+    if certificate.der is not None:
+        from certhash.certificate import details
+
+        lines.append(f"  subject        {details(certificate.der).subject or '(cannot be read)'}")
     lines += [f"  served at      {end.address}:{end.port}" for end in certificate.served_at]
     return "\n".join(lines)

@@ -32,11 +32,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Export, and say how much; 2 where something could not be read or written."""
     from certhash.audit import read_captures
     from certhash.export import INDEX, export, prepare
+    from certhash.progress import Console
 
     options.end_on_sigterm()
     prepare(arguments.output)
-    settings = options.settings(arguments)
-    observations, problems = read_captures(tuple(arguments.captures), settings, arguments.jobs, options.note)
+    console = Console(quiet=False)
+    try:
+        observations, problems = read_captures(options.reading(arguments), console)
+    finally:
+        console.end()
     exported = export(observations, arguments.output)
     for observation in observations:
         problems += observation.problems

@@ -30,6 +30,7 @@ FORMATS = {
     "json": "certhash.report.jsonform",
     "ndjson": "certhash.report.ndjson",
     "csv": "certhash.report.csvform",
+    "html": "certhash.report.html",
     "junit": "certhash.report.junit",
     "sarif": "certhash.report.sarif",
 }
@@ -77,16 +78,23 @@ def render(document: Document, form: str, look: Look | None = None) -> str:
     return text
 
 
-def write(document: Document, arguments: argparse.Namespace) -> None:
+def write(document: Document, arguments: argparse.Namespace, *, streamed: bool = False) -> None:
     """Write the document in every form that the options of :func:`add_output_arguments` ask for.
+
+    Args:
+        document: the result.
+        arguments: what was asked for.
+        streamed: standard output has had its lines already, while they became known.
 
     Raises:
         InputError, BrokenPipeError: see :func:`write_each`.
     """
-    write_each(arguments, lambda form, set_as: render(document, form, set_as))
+    write_each(arguments, lambda form, set_as: render(document, form, set_as), streamed=streamed)
 
 
-def write_each(arguments: argparse.Namespace, renderer: Callable[[str, Look], str]) -> None:
+def write_each(
+    arguments: argparse.Namespace, renderer: Callable[[str, Look], str], *, streamed: bool = False
+) -> None:
     """Write what `renderer` returns for every form that is asked for; files first.
 
     Raises:
@@ -95,6 +103,8 @@ def write_each(arguments: argparse.Namespace, renderer: Callable[[str, Look], st
     """
     failures = []
     for wanted in sorted(outputs(arguments), key=lambda each: each.path is None):
+        if streamed and wanted.path is None:
+            continue
         text = renderer(wanted.form, look(arguments, to_terminal=wanted.path is None))
         try:
             put(wanted, text.encode("utf-8", "backslashreplace"))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from certhash.document import Document, Expectation
     from certhash.model import Problem
 
-_LONG = 1000  # characters of a stranger's text in an attribute
+_LONG = 2000  # characters of a stranger's text in an attribute
 
 
 def render(document: Document) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Object = dict[str, object]
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-_LONG = 1000  # characters of a stranger's text
+_LONG = 2000  # characters of a stranger's text
 
 
 def render(document: Document) -> str:

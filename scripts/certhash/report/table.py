@@ -35,6 +35,7 @@ COLORS = {
 _INDENT = 13  # where the text of a finding starts
 _NAMES = 3  # so many devices of a group are named
 _LONG = 300  # characters of a stranger's text
+_SENTENCES = 2000  # characters of an explanation
 
 
 def render(document: Document, look: Look) -> str:
@@ -86,7 +87,7 @@ class Page:
         grid = Table.grid(padding=0)
         grid.add_column(width=_INDENT)
         grid.add_column(overflow="fold")
-        grid.add_row(Text(f"  {label}", "dim"), Text(visible(text, _LONG * 4)))
+        grid.add_row(Text(f"  {label}", "dim"), Text(visible(text, _SENTENCES)))
         self.console.print(grid)
 
     def value(self, label: str, prefix: str, value: str, remark: str) -> None:

@@ -1,0 +1,95 @@
+-- The folder of configuration files, read as a whole: copies from a router's flash or a TFTP server.
+--
+--   local found = folder.read(path, files)
+--
+-- found is { files = { file as cnf.read returns it, with path = }, problems = { text } }; `files` gives access to the file
+-- system: list(path) returns an iterator over names, or nil and what is wrong; is_folder(path); open(path, "rb").
+
+local M = { DEEPEST = 5, MOST = 200000 }
+
+local cnf, visible
+
+--- Give this module the ones that it builds on.
+function M.using(others)
+    cnf, visible = others.cnf, others.visible
+    return M
+end
+
+-- The content of a file; nil and what is wrong.  Its size is asked for first: nothing large is ever read.
+local function content_of(path, files)
+    local handle, problem = files.open(path, "rb")
+    if not handle then
+        return nil, "it cannot be opened (" .. tostring(problem):gsub("^.*: ", "") .. ")"
+    end
+    local size = handle:seek("end")
+    if not size or size > cnf.LARGEST then
+        handle:close()
+        return nil, size and ("it has %d MB, and a phone's configuration has some kilobytes"):format(size / 1048576)
+            or "it is no ordinary file"
+    end
+    handle:seek("set")
+    local content = handle:read("*a")
+    handle:close()
+    if not content then
+        return nil, "it cannot be read"
+    end
+    return content
+end
+
+--- Read all configuration files in a folder and in the folders in it.
+-- Only names of such files are opened.  A file that cannot be read is named among the problems.
+function M.read(path, files)
+    local found = { files = {}, problems = {} }
+    local looked_at = 0
+    -- A folder that lists the same names as one above it is that one, reached by a link: Lua cannot ask about links.
+    local function visit(folder, depth, above)
+        local list, problem = files.list(folder)
+        if not list then
+            found.problems[#found.problems + 1] = ("%s: %s"):format(visible.text(folder), problem)
+            return
+        end
+        local names = {}
+        for name in list do
+            names[#names + 1] = name
+        end
+        table.sort(names)
+        local listing = table.concat(names, "\0")
+        if above[listing] then
+            return
+        end
+        above[listing] = true
+        local separator = folder:find("[/\\]$") and "" or "/"
+        for _, name in ipairs(names) do
+            looked_at = looked_at + 1
+            if looked_at > M.MOST then
+                found.problems[#found.problems + 1] =
+                    ("%s: more than %d files; the rest is not read"):format(visible.text(path), M.MOST)
+                return
+            end
+            local whole = folder .. separator .. name
+            if cnf.device(name) then
+                local content, trouble = content_of(whole, files)
+                local file
+                if content then
+                    file, trouble = cnf.read(name, content)
+                end
+                if file then
+                    file.path = whole
+                    found.files[#found.files + 1] = file
+                    for _, text in ipairs(cnf.problems(file)) do
+                        found.problems[#found.problems + 1] = visible.text(("%s: %s"):format(whole, text), 400)
+                    end
+                else
+                    found.problems[#found.problems + 1] = ("%s: %s"):format(visible.text(whole), trouble)
+                end
+            elseif depth < M.DEEPEST and files.is_folder(whole) then
+                visit(whole, depth + 1, above)
+            end
+        end
+        above[listing] = nil
+    end
+    visit(path, 1, {})
+    return found
+end
+
+return M

@@ -1,0 +1,308 @@
+-- What phones expect of which head-end, and whether the certificates that a head-end sends are what they expect.
+--
+--   local book = verdict.new()
+--   book:add(file)                     a file as cnf.read returns it, with path =, or with frame = and client = if fetched
+--   book:answer(name, address, frame)  a name was seen to belong to an address
+--   local found = book:judge(case)
+--
+-- A file that a phone fetches in the capture counts from then on, in place of what the phone had before and of copies in
+-- the folder.  A frame before it is judged as if it were not there, however often the frame is looked at later.
+--
+-- Digests and addresses are bytes.
+
+local M = {}
+
+local DTLS_PORT = 443  -- whatever port the URL names for HTTPS, a phone uses this one for DTLS (ocserv, README-cisco-svc)
+local MOST_NAMES = 20000
+
+local Book = {}
+Book.__index = Book
+
+--- An empty book.
+function M.new()
+    return setmetatable({
+        files = 0,
+        by_digest = {},   -- digest -> { { file, item } }
+        by_address = {},  -- address -> { { file, url } }
+        by_name = {},     -- host name -> { { file, url } }
+        copies = {},      -- device -> files of the folder
+        fetched = {},     -- device -> files seen on the wire, in their order
+        clients = {},     -- address -> files that it fetched, in their order
+        names = {},       -- address -> { name -> first frame }
+        names_count = 0,
+    }, Book)
+end
+
+local function append(map, key, value)
+    local list = map[key]
+    if list then
+        list[#list + 1] = value
+    else
+        map[key] = { value }
+    end
+end
+
+-- What a phone makes of a file: files that agree in this are the same to it.
+local function says(file)
+    if not file.urls then
+        return file.kind == "encrypted" and "encrypted" or ""
+    end
+    local parts, digests = {}, {}
+    for _, url in ipairs(file.urls) do
+        parts[#parts + 1] = url.text
+    end
+    for _, item in ipairs(file.hashes) do
+        digests[#digests + 1] = item.digest or item.text
+    end
+    table.sort(digests)
+    return table.concat(parts, "\0") .. "\1" .. table.concat(digests, "\0") .. "\1" .. file.host_id_check
+        .. "\1" .. file.hash_algorithm
+end
+
+--- Take a file in.  Of several copies in the folder that say the same, the first one stands for all.
+function Book:add(file)
+    for _, copy in ipairs(not file.frame and self.copies[file.device] or {}) do
+        if says(copy) == says(file) then
+            return
+        end
+    end
+    self.files = self.files + 1
+    for _, url in ipairs(file.urls or {}) do
+        local head_end = url.head_end
+        if head_end then
+            append(head_end.address and self.by_address or self.by_name, head_end.address or head_end.host,
+                { file = file, url = url })
+        end
+    end
+    for _, item in ipairs(file.hashes or {}) do
+        if item.digest then
+            append(self.by_digest, item.digest, { file = file, item = item })
+        end
+    end
+    if file.frame then
+        append(self.fetched, file.device, file)
+        append(self.clients, file.client, file)
+    else
+        append(self.copies, file.device, file)
+    end
+end
+
+--- Note that a name was seen to belong to an address, in a DNS answer or since a client asked for it there.
+function Book:answer(name, host, frame)
+    name = name:lower():gsub("%.$", "")
+    local names = self.names[host]
+    if names and names[name] or self.names_count >= MOST_NAMES then
+        return
+    end
+    self.names[host] = names or {}
+    self.names[host][name] = frame
+    self.names_count = self.names_count + 1
+end
+
+-- The newest of a list of fetched files that was there before a frame.
+local function before(list, frame)
+    for i = list and #list or 0, 1, -1 do
+        if list[i].frame < frame then
+            return list[i]
+        end
+    end
+    return nil
+end
+
+-- Whether a file is what its device had when that frame was sent.
+function Book:in_force(file, frame)
+    local newest = before(self.fetched[file.device], frame)
+    if newest then
+        return newest == file
+    end
+    return not file.frame
+end
+
+--- The copies in the folder that say something else than a file that their phone fetched.
+function Book:stale_copies(file)
+    local out = {}
+    for _, copy in ipairs(self.copies[file.device] or {}) do
+        if says(copy) ~= says(file) then
+            out[#out + 1] = copy
+        end
+    end
+    return out
+end
+
+--- The file that whoever is at an address fetched last before a frame; nil where none was seen.
+function Book:file_of(client, frame)
+    return before(self.clients[client], frame)
+end
+
+local function port_fits(case, head_end)
+    return case.server.port == head_end.port or case.transport == "udp" and case.server.port == DTLS_PORT
+end
+
+-- Whether a URL names the head-end of a handshake: by its address, or by a name that the client asked for or that the
+-- capture shows for that address.  A client that asks for another name there is with somebody else.
+function Book:names_head_end(url, case)
+    local head_end = url.head_end
+    if not head_end or not port_fits(case, head_end) then
+        return false
+    elseif head_end.address then
+        return head_end.address == case.server.address
+    elseif case.server_name then
+        return head_end.host == case.server_name
+    end
+    local since = (self.names[case.server.address] or {})[head_end.host]
+    return since ~= nil and since <= case.frame
+end
+
+-- The URL of a file that names the head-end; nil where none does.
+function Book:url_for(file, case)
+    for _, url in ipairs(file.urls or {}) do
+        if self:names_head_end(url, case) then
+            return url
+        end
+    end
+    return nil
+end
+
+-- Digests beside hashAlg 0 are compared as SHA-1 only; no other value was ever seen, and then the length tells.
+local function sha1_only(file)
+    return file.hash_algorithm == "" or file.hash_algorithm == "0"
+end
+
+-- Whether a listed digest counts as a match of this certificate.
+local function counts(entry)
+    return entry.item.algorithm == "SHA-1" or not sha1_only(entry.file)
+end
+
+-- Whether nobody here can tell if a file matches: SHA-512 is not computed.
+local function beyond_us(file)
+    if sha1_only(file) then
+        return false
+    end
+    for _, item in ipairs(file.hashes or {}) do
+        if item.algorithm == "SHA-512" then
+            return true
+        end
+    end
+    return false
+end
+
+-- Call a function with every listing of a certificate's digests that is in force; it returns true to stop.
+function Book:each_listing(certificate, frame, visit)
+    for _, digest in ipairs({ certificate.thumbprint, certificate.thumbprint256 }) do
+        for _, entry in ipairs(self.by_digest[digest] or {}) do
+            if counts(entry) and self:in_force(entry.file, frame) and visit(entry) then
+                return true
+            end
+        end
+    end
+    return false
+end
+
+-- Call a function with every file in force whose URL names the head-end; it returns true to stop.
+function Book:each_told(case, visit)
+    local lists = { self.by_address[case.server.address] or {} }
+    if case.server_name then
+        lists[2] = self.by_name[case.server_name]
+    else
+        for name in pairs(self.names[case.server.address] or {}) do
+            lists[#lists + 1] = self.by_name[name]
+        end
+    end
+    for _, list in ipairs(lists) do
+        for _, entry in ipairs(list) do
+            if self:names_head_end(entry.url, case) and self:in_force(entry.file, case.frame) and visit(entry) then
+                return true
+            end
+        end
+    end
+    return false
+end
+
+-- The hash of a file that one certificate of the chain has: position (from 0) and the hash; nil where there is none.
+local function carried(file, chain)
+    for position, certificate in ipairs(chain) do
+        for _, item in ipairs(file.hashes or {}) do
+            if counts({ file = file, item = item })
+                and (item.digest == certificate.thumbprint or item.digest == certificate.thumbprint256) then
+                return position - 1, item
+            end
+        end
+    end
+    return nil
+end
+
+-- A list that keeps its first members and counts the rest, without a file twice.
+local function listing(most)
+    local list = { more = false }
+    local known = {}
+    return list, function(entry)
+        if known[entry.file] then
+            return false
+        elseif #list >= most then
+            list.more = true
+            return true
+        end
+        known[entry.file] = true
+        list[#list + 1] = entry
+        return false
+    end
+end
+
+--- Judge the certificates that a server sent.
+--
+-- A case is { frame =, server = { address =, port = }, client = { address =, port = }, transport = "tcp" or "udp",
+-- server_name = or nil, chain = { { thumbprint = SHA-1, thumbprint256 = SHA-256 } }, rejected = true or nil, most = },
+-- where most says how many devices are listed at most.
+--
+-- The answer is { verdict =, listed =, told =, own =, own_differs = }: the verdict is "match", "mismatch", "rejected" or
+-- "unlisted" (nil where only SHA-512 is expected, which nobody here computes); listed has, for each certificate of the
+-- chain, { { file, item, url or nil } }; told has { { file, url } }; both say more = true where they stopped at `most`.
+-- own is the file that this client fetched, and own_differs is true where that one names this head-end and no certificate
+-- has one of its hashes, whatever other phones expect.
+function Book:judge(case)
+    local found = { listed = {}, told = nil, own = self:file_of(case.client.address, case.frame) }
+    local own_url = found.own and self:url_for(found.own, case)
+    if own_url then
+        found.own_differs = not beyond_us(found.own) and carried(found.own, case.chain) == nil
+    end
+    local matched, knowable = false, false
+    for position, certificate in ipairs(case.chain) do
+        local list, take = listing(case.most)
+        local function visit(entry)
+            local url = self:url_for(entry.file, case)
+            matched = matched or url ~= nil
+            return take({ file = entry.file, item = entry.item, url = url })
+        end
+        -- The phone at the other end comes first: its line must not be among those that are left out.
+        local _, own_item = carried(found.own or {}, { certificate })
+        if own_item and self:in_force(found.own, case.frame) then
+            visit({ file = found.own, item = own_item })
+        end
+        self:each_listing(certificate, case.frame, visit)
+        if list.more and not matched then
+            matched = self:each_listing(certificate, case.frame, function(entry)
+                return self:url_for(entry.file, case) ~= nil
+            end)
+        end
+        found.listed[position] = list
+    end
+    local told, take = listing(case.most)
+    if own_url then
+        take({ file = found.own, url = own_url })
+    end
+    self:each_told(case, function(entry)
+        knowable = knowable or not beyond_us(entry.file)
+        return take(entry)
+    end)
+    found.told = told
+    if #told == 0 then
+        found.verdict = "unlisted"
+    elseif matched then
+        found.verdict = case.rejected and "rejected" or "match"
+    elseif knowable then
+        found.verdict = "mismatch"
+    end
+    return found
+end
+
+return M

@@ -1,0 +1,123 @@
+-- The subject of a certificate (X.509, DER), read in plain Lua: Wireshark's own fields for it may be switched off, which a
+-- frame with many certificates needs, and do not say which of several certificates they belong to.
+
+local M = {}
+
+-- The names of RFC 4514 and of the attributes that Cisco's devices put into certificates.
+local NAMES = {
+    ["2.5.4.3"] = "CN", ["2.5.4.5"] = "serialNumber", ["2.5.4.6"] = "C", ["2.5.4.7"] = "L", ["2.5.4.8"] = "ST",
+    ["2.5.4.10"] = "O", ["2.5.4.11"] = "OU", ["1.2.840.113549.1.9.1"] = "emailAddress",
+    ["1.2.840.113549.1.9.2"] = "unstructuredName", ["0.9.2342.19200300.100.1.25"] = "DC",
+}
+local SEQUENCE, SET, OID, BMP_STRING, VERSION = 0x30, 0x31, 0x06, 0x1e, 0xa0
+
+-- One element at a place: its tag, where its content starts and ends, which is before the next one.  Nil where there is
+-- none, or where it reaches over the end.
+local function element(der, at, stop)
+    local tag, length = der:byte(at, at + 1)
+    if not length or at + 1 > stop then
+        return nil
+    end
+    local from = at + 2
+    if length >= 0x80 then
+        local count = length - 0x80
+        if count == 0 or count > 4 or from + count - 1 > stop then
+            return nil
+        end
+        length = 0
+        for i = 0, count - 1 do
+            length = length * 256 + der:byte(from + i)
+        end
+        from = from + count
+    end
+    if from + length - 1 > stop then
+        return nil
+    end
+    return tag, from, from + length - 1
+end
+
+local function oid(der, from, to)
+    local parts, value = {}, 0
+    for i = from, to do
+        local byte = der:byte(i)
+        value = value * 128 + byte % 128
+        if byte < 128 then
+            if #parts == 0 then
+                local first = math.min(math.floor(value / 40), 2)
+                parts[1], value = ("%d"):format(first), value - first * 40
+            end
+            parts[#parts + 1], value = ("%.0f"):format(value), 0
+        end
+    end
+    return table.concat(parts, ".")
+end
+
+-- A string of Unicode's first 65,536 characters, two bytes each, as UTF-8.
+local function from_bmp(text)
+    return (text:gsub("(.)(.)", function(high, low)
+        local code = high:byte() * 256 + low:byte()
+        if code < 0x80 then
+            return string.char(code)
+        elseif code < 0x800 then
+            return string.char(0xc0 + math.floor(code / 64), 0x80 + code % 64)
+        end
+        return string.char(0xe0 + math.floor(code / 4096), 0x80 + math.floor(code / 64) % 64, 0x80 + code % 64)
+    end))
+end
+
+-- The attributes of a Name: "CN=vpn.example.com, O=Example".
+local function name(der, from, to)
+    local out = {}
+    while from <= to do
+        local set, inner, set_end = element(der, from, to)
+        if set ~= SET then
+            return nil
+        end
+        while inner <= set_end do
+            local pair, at, pair_end = element(der, inner, set_end)
+            if pair ~= SEQUENCE then
+                return nil
+            end
+            local kind, oid_from, oid_to = element(der, at, pair_end)
+            if kind ~= OID then
+                return nil
+            end
+            local tag, text_from, text_to = element(der, oid_to + 1, pair_end)
+            if not tag then
+                return nil
+            end
+            local text, id = der:sub(text_from, text_to), oid(der, oid_from, oid_to)
+            out[#out + 1] = (NAMES[id] or id) .. "=" .. (tag == BMP_STRING and from_bmp(text) or text)
+            inner = pair_end + 1
+        end
+        from = set_end + 1
+    end
+    return table.concat(out, ", ")
+end
+
+--- The subject of a certificate, as its bytes say it (it may hold anything); nil where the bytes are no certificate.
+function M.subject(der)
+    local tag, at, stop = element(der, 1, #der)
+    if tag ~= SEQUENCE then
+        return nil
+    end
+    tag, at, stop = element(der, at, stop)  -- the part that is signed
+    if tag ~= SEQUENCE then
+        return nil
+    end
+    local from, to
+    tag, from, to = element(der, at, stop)
+    if tag == VERSION then
+        at = to + 1
+    end
+    for _ = 1, 5 do  -- serial number, algorithm, issuer, validity, subject
+        tag, from, to = element(der, at, stop)
+        if not tag then
+            return nil
+        end
+        at = to + 1
+    end
+    return tag == SEQUENCE and name(der, from, to) or nil
+end
+
+return M

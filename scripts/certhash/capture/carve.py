@@ -1,0 +1,403 @@
+"""Leave out of a capture what no verdict can depend on, before tshark dissects the rest.
+
+tshark needs some 15 microseconds a packet, and remembers each.  Most packets of an archive are application data, voice and bare
+acknowledgements.  ``carve`` reads a capture once and passes on everything but these, so that what tshark says of handshakes,
+certificates, alerts, names and file transfers is the same as for the whole capture:
+
+- What is not surely understood passes: other link types, tunnels, fragments, IPv6 extension headers, protocols not listed here.
+- The first packet of every direction of every flow passes, and every SYN, so tshark counts its streams as before.
+- Of TLS over TCP, records of application data are left out, and what comes after moves up (see ``streams``).
+- Acknowledgements without data pass only where they tell of data that was not captured: nothing else depends on them.
+- DTLS application data, RTP, and encrypted QUIC and ESP packets are left out one by one.
+
+With keys at hand, TLS, DTLS and QUIC pass whole, since decryption needs every record.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certhash.capture.directions import Directions
+from certhash.capture.flows import FlowTable
+from certhash.capture.follow import Follower, Lanes
+from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, Words, parse
+from certhash.capture.pcap import WINDOW, Ints, Readable, Records, Status, windows
+from certhash.capture.streams import APPLICATION_DATA, HEADER, LARGEST_RECORD, SKIP, Moved
+
+
+class Carved(NamedTuple):
+    """What was read and what was passed on.
+
+    ``packets`` is how many packets the capture has, ``frames`` the number (1, 2...) in the capture of each packet passed on.
+    ``doubtful`` counts connections of which something was left out that might have mattered after all (a gap that was filled
+    megabytes later): then the capture is to be read again as a whole.
+    """
+
+    packets: int
+    frames: NDArray[np.uint32]
+    status: Status
+    error: str
+    bytes_read: int
+    doubtful: int
+
+    def frame(self, passed: int) -> int:
+        """Return the number in the capture of the n-th packet passed on (1, 2...)."""
+        beyond = passed - len(self.frames)
+        return int(self.frames[passed - 1]) if beyond <= 0 else self.packets + beyond
+
+
+def carve(
+    source: Readable,
+    sink: Callable[[bytes | memoryview], object],
+    *,
+    keys: bool = False,
+    window: int = WINDOW,
+) -> Carved:
+    """Read a capture and hand to ``sink`` a smaller one of the same format.
+
+    The sink must use what it is given before it returns.  What is no pcap or pcapng file is passed on as it is.  Errors of the
+    source and of the sink pass through.  ``keys`` says that secrets are at hand with which TLS can be decrypted.
+    """
+    carver = _Carver(keys=keys)
+    status: Status = "complete"
+    error = ""
+    size = 0
+    for records in windows(source, window):
+        size += int(records.end[-1] - records.start[0])
+        sink(carver.window(records))
+        status, error = records.status, records.error
+    frames = np.concatenate([np.zeros(0, np.uint32), *carver.frames])
+    return Carved(carver.packets, frames, status, error, size, carver.doubtful)
+
+
+_ACK = 0x10
+_WORD = 0xFFFFFFFF
+_DTLS_HEADER = 13
+_DTLS = (0xFEFF, 0xFEFD, 0x0100)
+_QUIC = (0x00000001, 0x6B3343CF)
+_SIMPLE_HEADER = 12
+
+
+class _Carver:
+    """The state of one pass over a capture."""
+
+    def __init__(self, *, keys: bool) -> None:
+        self.packets = 0
+        self._records = 1
+        self.frames: list[NDArray[np.uint32]] = []
+        self.keys = keys
+        self._seed = np.uint64(secrets.randbits(64))
+        self._flows = FlowTable()
+        self._directions = Directions()
+
+    @property
+    def doubtful(self) -> int:
+        """How many directions may have lost something that mattered."""
+        return self._directions.doubtful
+
+    def window(self, records: Records) -> bytes | memoryview:
+        """Return what is left of a window, as bytes of a capture."""
+        look = Window(records.buffer)
+        parsed = parse(records, look, self._seed)
+        packets = parsed.packets
+        self.keys |= records.secrets
+        keep = np.ones(len(records.start), bool)
+        keep[parsed.esp_row] = False
+        moved: dict[int, list[Moved]] = {}
+        if len(packets.row):
+            direction = self._number(packets, parsed.fragment_key)
+            place = (packets.row + self._records).astype(np.uint64)
+            born = self._directions.known["born"][direction] == 0
+            # The last of several assignments stays, so go backwards.
+            self._directions.known["born"][direction[born][::-1]] = place[born][::-1]
+            order = np.argsort(direction.astype(np.uint16), kind="stable")
+            if len(self._directions.known) > 1 << 16:
+                order = order[np.argsort(direction[order] >> 16, kind="stable")]
+            is_tcp = packets.protocol[order] == TCP
+            for follow, chosen in ((self._tcp, order[is_tcp]), (self._udp, order[~is_tcp])):
+                if len(chosen):
+                    group = direction[chosen]
+                    opens = np.append(True, group[1:] != group[:-1])
+                    follow(Lanes(look, packets, place, chosen, group, opens), keep, moved)
+        self._records += len(records.start)
+        return self._rest(records, packets, keep, moved)
+
+    # ------------------------------------------------------------------------------------------------------- flows
+
+    def _number(self, packets: Packets, fragments: Words) -> Ints:
+        """Return the number of each packet's direction: twice that of its flow, or one more."""
+        flow, _ = self._flows.number(packets.key)
+        self._directions.reach(self._flows.count)
+        self._fragments(fragments)
+        direction = 2 * flow + packets.up
+        self._find_bases(packets, direction, slice(None))
+        opening = packets.flags & (SYN | _ACK) == SYN
+        odd = opening & (self._directions.known["base"][direction] != packets.seq)
+        for at in np.flatnonzero(odd).tolist():
+            # A new connection between the same ports, unless the SYN was sent again: tshark begins a new stream, too.
+            if self._directions.known["base"][direction[at]] != packets.seq[at]:
+                number = self._flows.renew(packets.key[at])
+                self._directions.reach(self._flows.count)
+                later = at + np.flatnonzero(packets.key[at:] == packets.key[at])
+                direction[later] = 2 * number + packets.up[later]
+                self._find_bases(packets, direction, later)
+                self._fragments(fragments)
+        known = self._directions.known
+        opened = np.flatnonzero(packets.flags & SYN)
+        known["opened"][direction[opened]] = True
+        for at in opened[known["base"][direction[opened]] != packets.seq[opened]].tolist():
+            # A SYN with ACK and a number of its own begins no new stream in tshark, but renumbers the old one.
+            one = int(direction[at])
+            self._directions.leave_alone(one)
+            self._directions.leave_alone(one ^ 1)
+            known["base"][one] = packets.seq[at]
+        return direction
+
+    def _find_bases(self, packets: Packets, direction: Ints, chosen: slice | Ints) -> None:
+        """Note where directions begin that are new: at their first packet, or where the other acknowledged before that."""
+        known = self._directions.known
+        one, flags = direction[chosen], packets.flags[chosen]
+        acknowledges = flags & _ACK != 0
+        # Each packet may tell of two directions.  The last of several assignments stays, so go backwards.
+        both = np.stack((one, one ^ 1), 1).ravel()
+        base = (
+            np.stack((packets.seq[chosen] - (flags & SYN == 0), packets.ack[chosen] - 1), 1).ravel() & _WORD
+        )
+        new = ~known["based"][both]
+        new[1::2] &= acknowledges
+        places = np.flatnonzero(new)[::-1]
+        known["base"][both[places]] = base[places]
+        known["based"][both[places]] = True
+
+    def _fragments(self, keys: Words) -> None:
+        """Leave nothing out of connections that are seen in fragments: their bytes pass unread."""
+        for flow in self._flows.known(keys).tolist():
+            if flow >= 0:
+                self._directions.leave_alone(2 * flow)
+                self._directions.leave_alone(2 * flow + 1)
+
+    # --------------------------------------------------------------------------------------------------------- TCP
+
+    def _tcp(self, lanes: Lanes, keep: Bools, moved: dict[int, list[Moved]]) -> None:
+        known, packets, at, direction = self._directions.known, lanes.packets, lanes.at, lanes.direction
+        seq, size, flags = packets.seq[at], packets.size[at], packets.flags[at]
+        end = (seq + size + (flags & SYN != 0) + (flags & FIN != 0) & _WORD).astype(np.uint32)
+        place = lanes.place[at]
+        seen, answered = known["born"][direction] < place, known["born"][direction ^ 1] - np.uint64(1) < place
+        bare = (size == 0) & (flags & (SYN | FIN | RST) == 0)
+        told = seq == lanes.previous(end, known["end"])
+        last = lanes.last()
+        known["end"][direction[last]] = end[last]
+        self._payloads(lanes, np.flatnonzero(size), keep, moved)
+        # What carries no data says nothing more of a stream of which data is being left out, unless a dissector that was there
+        # before TLS waits for the end.
+        skipping = (known["state"][direction] >= SKIP) | (known["shift"][direction] != 0)
+        ending = (size == 0) & (flags & FIN != 0) & skipping & seen
+        # The first acknowledgement of a direction that has not been seen yet tells tshark where that begins.
+        drop = seen & answered & bare & (told | skipping) | ending
+        keep[packets.row[at[drop]]] = False
+        for place in np.flatnonzero(ending & known["mixed"][direction]).tolist():
+            one = direction[place]
+            skips = known["state"][one] >= SKIP
+            moved[int(at[place])] = [
+                Moved(int(known["stand"][one] if skips else seq[place] - known["shift"][one]) & _WORD, b"")
+            ]
+
+    def _payloads(self, lanes: Lanes, paying: Ints, keep: Bools, moved: dict[int, list[Moved]]) -> None:
+        """Follow the TLS streams among the packets with data (``paying``, places in the lanes)."""
+        if not len(paying):
+            return
+        known = self._directions.known
+        direction = lanes.direction[paying]
+        known["heard"][direction] = True
+        begins, closed = _recognise(lanes, paying)
+        opens = np.append(True, direction[1:] != direction[:-1])
+        begin = np.flatnonzero(opens)
+        gappy = self._gaps(lanes, paying, direction, begin)
+        # TLS is only recognised where all came in order before it, so that it is known what tshark has made of it.
+        begins[gappy & ~known["synced"][direction]] = -1
+        found = np.flatnonzero(begins >= 0)
+        found = found[~known["never"][direction[found]]]
+        fresh = found[~known["synced"][direction[found]]]
+        known["mixed"][direction[fresh]] = True
+        pure = fresh[opens[fresh]]
+        known["mixed"][direction[pure]] = known["paid"][direction[pure]]
+        known["synced"][direction[fresh]] = True
+        known["gappy"][direction[gappy]] = ~known["synced"][direction[gappy]]
+        active = known["synced"][direction]
+        if active.any():
+            follower = Follower(self._directions, lanes, paying[active], begins[active], closed[active])
+            follower.run(keep, moved, keys=self.keys)
+        last = lanes.at[paying[np.append(begin[1:], len(paying)) - 1]]
+        lane = direction[begin]
+        plain = ~known["synced"][lane]
+        known["top"][lane[plain]] = (lanes.packets.seq[last] + lanes.packets.size[last] & _WORD)[plain]
+        known["paid"][direction] = True
+
+    def _gaps(self, lanes: Lanes, paying: Ints, direction: Ints, begin: Ints) -> Bools:
+        """Mark packets up to which, in their direction, not each packet has begun where the one before ended."""
+        known, at = self._directions.known, lanes.at[paying]
+        seq = lanes.packets.seq[at]
+        end = seq + lanes.packets.size[at] & _WORD
+        lane = direction[begin]
+        expected = np.empty_like(end)
+        expected[1:] = end[:-1]
+        expected[begin] = np.where(
+            known["paid"][lane], known["top"][lane], known["base"][lane] + np.uint32(1)
+        )
+        bad = seq != expected
+        bad[begin] |= known["gappy"][lane]
+        count = np.cumsum(bad)
+        return count > np.repeat(count[begin] - bad[begin], np.diff(begin, append=len(end)))
+
+    # --------------------------------------------------------------------------------------------------------- UDP
+
+    def _udp(self, lanes: Lanes, keep: Bools, _moved: dict[int, list[Moved]]) -> None:
+        """Leave out encrypted DTLS and QUIC, and voice.  Datagrams stand alone, so each is judged alone."""
+        known, packets, look, at, direction = (
+            self._directions.known,
+            lanes.packets,
+            lanes.look,
+            lanes.at,
+            lanes.direction,
+        )
+        seen = known["born"][direction] < lanes.place[at]
+        size, payload = packets.size[at], packets.payload[at]
+        whole = packets.here[at] >= size
+        head = look.u64(payload).astype(np.int64)
+        first = head >> 56 & 0xFF
+        drop = np.zeros(len(at), bool)
+        if not self.keys:
+            tunnel = np.flatnonzero(whole & (first == APPLICATION_DATA) & (size > _DTLS_HEADER))
+            drop[tunnel] = _only_dtls_data(look, payload[tunnel], size[tunnel])
+            long = (first >= 0xC0) & np.isin(head >> 24 & 0xFFFFFFFF, _QUIC) & (size >= 1200)  # noqa: PLR2004
+            known["quic"][direction[long]] = True
+            known["quic"][direction[long] ^ 1] = True
+            drop |= (first >> 6 == 1) & known["quic"][direction]
+        # RFC 3550 5.1: version 2; RFC 5761 4: payload types 64 to 95 would be RTCP.
+        kind = head >> 48 & 0x7F
+        spoken = whole & (first >> 6 == 2) & (size >= 12) & ((kind < 64) | (kind > 95))  # noqa: PLR2004
+        spoken &= np.minimum(packets.source_port[at], packets.destination_port[at]) >= 1024  # noqa: PLR2004
+        voice = np.where(spoken, look.u32(payload + 8) | first << 32, 0).astype(np.uint64)
+        count = (head >> 32 & 0xFFFF).astype(np.uint16)
+        step = count - lanes.previous(count, known["count"])
+        drop |= spoken & (voice == lanes.previous(voice, known["voice"])) & (step > 0) & (step <= 100)  # noqa: PLR2004
+        last = lanes.last()
+        known["voice"][direction[last]] = voice[last]
+        known["count"][direction[last]] = count[last]
+        keep[packets.row[at[drop & seen]]] = False
+
+    # ------------------------------------------------------------------------------------------------------ output
+
+    def _rest(
+        self, records: Records, packets: Packets, keep: Bools, moved: dict[int, list[Moved]]
+    ) -> bytes | memoryview:
+        """Put together what is left, and note the numbers of its packets."""
+        is_packet = records.data > 0
+        number = (self.packets + np.cumsum(is_packet)).astype(np.uint32)
+        self.packets = int(number[-1])
+        view = memoryview(records.buffer)
+        if keep.all() and not moved:
+            self.frames.append(number[is_packet])
+            return view[int(records.start[0]) : int(records.end[-1])]
+        rows = packets.row[list(moved)]
+        keep[rows] = False
+        edges = np.flatnonzero(np.diff(keep, prepend=False, append=False))
+        begin, end = edges[::2], edges[1::2] - 1
+        pieces = [
+            view[a:b] for a, b in zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)
+        ]
+        passed = np.flatnonzero(keep & is_packet)
+        if moved:
+            made = [[_remade(records, packets, at, one) for one in several] for at, several in moved.items()]
+            numbered = list(zip(begin.tolist(), pieces, strict=True))
+            numbered += [
+                (row, piece) for row, several in zip(rows.tolist(), made, strict=True) for piece in several
+            ]
+            numbered.sort(key=lambda item: item[0])
+            pieces = [piece for _, piece in numbered]
+            passed = np.sort(np.concatenate((passed, np.repeat(rows, [len(several) for several in made]))))
+        self.frames.append(number[passed])
+        return b"".join(pieces)
+
+
+def _recognise(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
+    """Find where TLS begins.
+
+    Return where the first TLS record starts in each packet, counted from its first byte of data (-1 where TLS does not begin), and
+    whether the packet is exactly one record of application data.
+    """
+    at = lanes.at[paying]
+    here, size = lanes.packets.here[at], lanes.packets.size[at]
+    head = lanes.look.u64(lanes.packets.payload[at]).astype(np.int64)
+    kind, version, length, message = (
+        head >> 56 & 0xFF,
+        head >> 40 & 0xFFFF,
+        head >> 24 & 0xFFFF,
+        head >> 16 & 0xFF,
+    )
+    record = (version >= 0x300) & (version <= 0x304) & (length <= LARGEST_RECORD)  # noqa: PLR2004
+    hello = (kind == 22) & record & ((message == 1) | (message == 2)) & (here > HEADER)  # noqa: PLR2004
+    closed = (kind == APPLICATION_DATA) & record & (length + HEADER == size) & (here == size)
+    # A ClientHello of SSL 2.0 form, which older clients send: length with the top bit set, type 1, version 3.x.
+    old = (
+        (head < 0)
+        & (head >> 40 & 0xFF == 1)
+        & (head >> 32 & 0xFF == 3)
+        & (head >> 24 & 0xFF <= 4)
+        & (here > HEADER)
+    )  # noqa: PLR2004
+    return np.where(hello | closed, 0, np.where(old, (head >> 48 & 0x7FFF) + 2, -1)), closed
+
+
+def _only_dtls_data(look: Window, at: Ints, size: Ints) -> Bools:
+    """Say which datagrams hold nothing but encrypted application data (RFC 6347 4.1)."""
+    end = at + size
+    good = np.ones(len(at), bool)
+    going = np.arange(len(at))
+    while len(going):
+        here = at[going]
+        version, epoch = look.u16(here + 1), look.u16(here + 3)
+        fits = here + _DTLS_HEADER <= end[going]
+        fits &= (look.u8(here) == APPLICATION_DATA) & np.isin(version, _DTLS) & (epoch > 0)
+        after = here + _DTLS_HEADER + look.u16(here + 11)
+        fits &= after <= end[going]
+        good[going[~fits]] = False
+        at[going] = after
+        going = going[fits & (after < end[going])]
+    return good
+
+
+def _remade(records: Records, packets: Packets, at: int, moved: Moved) -> bytes:
+    """Return the record of a packet with another payload and sequence number."""
+    row = int(packets.row[at])
+    start, end, data = int(records.start[row]), int(records.end[row]), int(records.data[row])
+    captured = int(records.captured[row])
+    ip, transport, payload = int(packets.ip[at]), int(packets.transport[at]), int(packets.payload[at])
+    buffer = records.buffer
+    headers = buffer[data:payload]
+    if buffer[ip] >> 4 == 4:  # noqa: PLR2004
+        struct.pack_into(">H", headers, ip - data + 2, payload - ip + len(moved.payload))
+    else:
+        struct.pack_into(">H", headers, ip - data + 4, payload - transport + len(moved.payload))
+    struct.pack_into(">I", headers, transport - data + 4, moved.seq)
+    trailer = buffer[payload + int(packets.size[at]) : data + captured]
+    packet = b"".join((headers, moved.payload, trailer))
+    head = buffer[start:data]
+    if records.layout == "pcap":
+        struct.pack_into(records.order + "II", head, 8, len(packet), len(packet))
+        return head + packet
+    options = buffer[data + (captured + 3 & ~3) : end - 4]
+    block = len(head) + (len(packet) + 3 & ~3) + len(options) + 4
+    struct.pack_into(records.order + "I", head, 4, block)
+    if data - start == _SIMPLE_HEADER:
+        struct.pack_into(records.order + "I", head, 8, len(packet))
+    else:
+        struct.pack_into(records.order + "II", head, 20, len(packet), len(packet))
+    return b"".join((head, packet, bytes(-len(packet) % 4), options, struct.pack(records.order + "I", block)))

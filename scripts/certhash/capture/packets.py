@@ -1,0 +1,246 @@
+"""Find the TCP and UDP headers in the packets of a window, all packets at once.
+
+Only what is surely understood is: IPv4 without fragments and IPv6 without extension headers, over Ethernet (with VLAN tags),
+Linux cooked (both versions), raw IP, and BSD loopback.  Of everything else nothing is said, so that it can be passed on whole.
+Sources: RFC 791, RFC 8200, RFC 9293, RFC 768, IEEE 802.1Q, the link types of tcpdump.org.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certhash.capture.pcap import Ints, Records
+
+TCP, UDP, ESP = 6, 17, 50
+FIN, SYN, RST = 0x01, 0x02, 0x04
+
+_ETHERNET, _NULL, _LOOP, _COOKED, _COOKED_2 = 1, 0, 108, 113, 276
+_RAW = (12, 14, 101, 228, 229)
+_IPV4, _IPV6 = 0x0800, 0x86DD
+_VLAN = (0x8100, 0x88A8, 0x9100)
+_MOST_TAGS = 4
+
+Bools = NDArray[np.bool_]
+Words = NDArray[np.uint64]
+
+
+class Packets(NamedTuple):
+    """What is known of those packets of a window that are TCP or UDP; one entry a packet, in order.
+
+    ``row`` is the packet's place among the records.  ``ip`` and ``transport`` are where its headers start, ``payload`` where its
+    payload does, ``size`` how long the payload was on the wire, ``here`` how much of it was captured.  ``seq`` and ``flags`` are 0
+    for UDP, ``ack`` is without meaning there.  ``key`` is the same for both directions of a connection, ``up`` tells them apart.
+    """
+
+    row: Ints
+    protocol: Ints
+    ip: Ints
+    transport: Ints
+    payload: Ints
+    size: Ints
+    here: Ints
+    seq: Ints
+    ack: Ints
+    flags: Ints
+    source_port: Ints
+    destination_port: Ints
+    key: Words
+    up: Bools
+
+
+class Parsed(NamedTuple):
+    """The packets of a window: TCP and UDP, fragments of TCP (rows and keys), and rows that hold nothing but ESP."""
+
+    packets: Packets
+    fragment_key: Words
+    esp_row: Ints
+
+
+class Window:
+    """A buffer, seen as numbers that may start at any byte."""
+
+    def __init__(self, buffer: bytearray) -> None:
+        self.buffer = buffer
+        self.bytes = np.frombuffer(buffer, np.uint8)
+        self._half = np.ndarray((len(buffer) - 1,), ">u2", buffer, 0, (1,))
+        self._word = np.ndarray((len(buffer) - 3,), ">u4", buffer, 0, (1,))
+        self._long = np.ndarray((len(buffer) - 7,), ">u8", buffer, 0, (1,))
+
+    def u8(self, at: Ints) -> Ints:
+        """Return the bytes at some places."""
+        return self.bytes[at].astype(np.int64)
+
+    def u16(self, at: Ints) -> Ints:
+        """Return the big-endian 16-bit numbers at some places."""
+        return self._half[at].astype(np.int64)
+
+    def u32(self, at: Ints) -> Ints:
+        """Return the big-endian 32-bit numbers at some places."""
+        return self._word[at].astype(np.int64)
+
+    def u64(self, at: Ints) -> Words:
+        """Return the big-endian 64-bit numbers at some places."""
+        return self._long[at].astype(np.uint64)
+
+
+def mix(value: Words, seed: np.uint64) -> Words:
+    """Scatter 64-bit numbers so that no structure of theirs is left (the finaliser of SplitMix64, with a secret seed)."""
+    value = value + seed
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def parse(records: Records, window: Window, seed: np.uint64) -> Parsed:
+    """Find the TCP and UDP packets of a window."""
+    row = np.flatnonzero(records.data)
+    ip, kind = _network_layer(records, window, row)
+    captured_end = records.data[row] + records.captured[row]
+    wire_end = records.data[row] + records.length[row]
+
+    is_4 = (kind == _IPV4) & (captured_end - ip >= 20)
+    is_6 = (kind == _IPV6) & (captured_end - ip >= 40)
+    four, six = np.flatnonzero(is_4), np.flatnonzero(is_6)
+    parts = [_ipv4(window, row[four], ip[four], captured_end[four], wire_end[four])]
+    if len(six):
+        parts.append(_ipv6(window, row[six], ip[six], captured_end[six], seed))
+    merged = (
+        _Network(*(np.concatenate(columns) for columns in zip(*parts, strict=True))) if len(six) else parts[0]
+    )
+    if len(six):
+        in_order = np.argsort(merged.row, kind="stable")
+        merged = _Network(*(column[in_order] for column in merged))
+    return _transport(window, merged, seed)
+
+
+def _network_layer(records: Records, window: Window, row: Ints) -> tuple[Ints, Ints]:
+    """Return where the network header of each packet starts, and its EtherType (0: not known)."""
+    data = records.data[row]
+    link = records.link[row]
+    if not len(row):
+        return data, link
+    ip = np.zeros_like(data)
+    kind = np.zeros_like(data)
+    for one in np.unique(link).tolist():
+        chosen = slice(None) if bool((link == one).all()) else np.flatnonzero(link == one)
+        start = data[chosen]
+        if one == _ETHERNET:
+            place, found = _untag(window, start + 12, start + records.captured[row][chosen])
+        elif one == _COOKED:
+            place, found = _untag(window, start + 14, start + records.captured[row][chosen])
+        elif one == _COOKED_2:
+            place, found = start + 20, window.u16(start)
+        elif one in _RAW:
+            place, found = start, _by_version(window, start)
+        elif one in (_NULL, _LOOP):
+            place, found = start + 4, _by_version(window, start + 4)
+        else:
+            continue
+        ip[chosen], kind[chosen] = place, found
+    return ip, kind
+
+
+def _untag(window: Window, at: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """Step over VLAN tags; ``at`` is where the EtherType stands.  Return the network header and its EtherType."""
+    kind = window.u16(at)
+    for _ in range(_MOST_TAGS):
+        tagged = np.isin(kind, _VLAN) & (at + 6 <= end)
+        if not tagged.any():
+            break
+        at = at + 4 * tagged
+        kind = window.u16(at)
+    return at + 2, kind
+
+
+def _by_version(window: Window, at: Ints) -> Ints:
+    """Return the EtherType of a packet that starts with an IP header."""
+    version = window.u8(at) >> 4
+    return np.where(version == 4, _IPV4, np.where(version == 6, _IPV6, 0))  # noqa: PLR2004
+
+
+class _Network(NamedTuple):
+    """Packets of IP: where the transport header and the datagram end, and the two ends as numbers, ports still missing."""
+
+    row: Ints
+    protocol: Ints
+    fragment: Bools
+    ip: Ints
+    transport: Ints
+    end: Ints
+    captured_end: Ints
+    source: Words
+    destination: Words
+
+
+def _ipv4(window: Window, row: Ints, ip: Ints, captured_end: Ints, wire_end: Ints) -> _Network:
+    first = window.u32(ip)
+    total = first & 0xFFFF
+    header = (first >> 22) & 0x3C
+    third = window.u32(ip + 8)
+    addresses = window.u64(ip + 12)
+    # Hardware that segments for the host leaves the total length 0; the frame then tells it.
+    end = np.where(total == 0, wire_end, ip + total)
+    good = (first >> 28 == 4) & (header >= 20) & (end >= ip + header) & (end <= wire_end)  # noqa: PLR2004
+    source = addresses >> np.uint64(32) << np.uint64(16)
+    destination = addresses << np.uint64(32) >> np.uint64(16)
+    fragment = window.u32(ip + 4) & 0x3FFF != 0
+    network = _Network(
+        row,
+        (third >> 16) & 0xFF,
+        fragment,
+        ip,
+        ip + header,
+        end,
+        np.minimum(captured_end, end),
+        source,
+        destination,
+    )
+    return network if good.all() else _Network(*(column[good] for column in network))
+
+
+def _ipv6(window: Window, row: Ints, ip: Ints, captured_end: Ints, seed: np.uint64) -> _Network:
+    length = window.u16(ip + 4)
+    end = ip + 40 + length
+    source = mix(mix(window.u64(ip + 8), ~seed) ^ window.u64(ip + 16), ~seed)
+    destination = mix(mix(window.u64(ip + 24), ~seed) ^ window.u64(ip + 32), ~seed)
+    good = (window.u8(ip) >> 4 == 6) & (length > 0)  # noqa: PLR2004
+    fragment = np.zeros(len(row), bool)
+    network = _Network(
+        row, window.u8(ip + 6), fragment, ip, ip + 40, end, np.minimum(captured_end, end), source, destination
+    )
+    return network if good.all() else _Network(*(column[good] for column in network))
+
+
+def _transport(window: Window, network: _Network, seed: np.uint64) -> Parsed:
+    ports = window.u32(network.transport)
+    is_tcp = network.protocol == TCP
+    is_udp = network.protocol == UDP
+    source_port, destination_port = ports >> 16, ports & 0xFFFF
+    source = mix(network.source ^ source_port.astype(np.uint64), seed)
+    destination = mix(network.destination ^ destination_port.astype(np.uint64), seed)
+    # The sum does not depend on the direction.  0 marks a free place in the table of flows.
+    key = np.maximum((source + destination) ^ network.protocol.astype(np.uint64), np.uint64(1))
+    at = network.transport
+    offset_flags = window.u16(at + 12)
+    header = np.where(is_tcp, (offset_flags >> 10) & 0x3C, 8)
+    payload = at + header
+    whole = (
+        ~network.fragment
+        & (is_tcp & (header >= 20) | is_udp)
+        & (payload <= network.captured_end)
+        & (payload <= network.end)
+    )
+    size = network.end - payload
+    if is_udp.any():
+        size = np.where(is_udp, np.minimum(size, window.u16(at + 4) - 8), size)
+        whole &= size >= 0
+    fragment = network.fragment & is_tcp & (window.u16(network.ip + 6) & 0x1FFF == 0)
+    columns = (
+        network.row, network.protocol, network.ip, at, payload, size, network.captured_end - payload,
+        window.u32(at + 4) * is_tcp, window.u32(at + 8), (offset_flags & 0xFF) * is_tcp, source_port, destination_port, key, source < destination,
+    )  # fmt: skip
+    packets = Packets(*columns) if whole.all() else Packets(*(column[whole] for column in columns))
+    return Parsed(packets, key[fragment], network.row[(network.protocol == ESP) & ~network.fragment])

@@ -1,0 +1,286 @@
+"""Read the record structure of capture files, a window at a time, without looking into the packets.
+
+A capture is read from any byte stream into one buffer that is used again and again, so that memory does not grow with the
+file.  What is found in a window is handed out as arrays, one entry a record.  Understood are pcap (either byte order,
+micro- and nanoseconds) and pcapng (any number of sections and interfaces; enhanced, simple and obsolete packet blocks).
+Everything else, and everything after damage, comes as records that are no packets, to be passed on as they are.
+Sources: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng; limits as in Wireshark's wiretap, which reads the same bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW = 8 << 20
+"""Bytes that are read, and decided upon, at a time: few enough to stay in a processor's cache."""
+
+SLACK = 512
+"""Bytes after the end of a window that may be looked at (they are never believed), so that no look needs a bounds check."""
+
+LARGEST_PACKET = 262_144
+LARGEST_BLOCK = 16 << 20
+"""Larger packets and blocks are damage: the limits that Wireshark keeps too."""
+
+NO_LINK = 0xFFFF
+"""Link type of an interface that nobody described, or that says more than a link type."""
+
+CUT_SHORT = "the file ends in the middle of a packet"
+
+_PCAP_MAGIC = {
+    b"\xa1\xb2\xc3\xd4": ">",
+    b"\xd4\xc3\xb2\xa1": "<",
+    b"\xa1\xb2\x3c\x4d": ">",
+    b"\x4d\x3c\xb2\xa1": "<",
+}
+_PCAP_HEADER = 24
+_PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
+_SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED, _SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10
+_SMALLEST_BLOCK = 12
+
+Ints = NDArray[np.int64]
+Layout = Literal["pcap", "pcapng", "other"]
+Status = Literal["complete", "truncated", "unreadable"]
+
+
+class Readable(Protocol):
+    """What a capture is read from: a file opened unbuffered, a pipe, a decompressor."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill the front of a buffer; return how many bytes, 0 at the end."""
+
+
+class Records(NamedTuple):
+    """The records of one window; offsets are into ``buffer``.
+
+    ``start`` and ``end`` bound each record, be it a packet with its header or anything else.  ``data`` is where a packet's bytes
+    begin, 0 where the record is no packet; ``captured`` and ``length`` are how many bytes there are here and were on the wire;
+    ``link`` is the link type.  ``order`` is the byte order of the headers, as ``struct`` writes it.
+    """
+
+    buffer: bytearray
+    start: Ints
+    end: Ints
+    data: Ints
+    captured: Ints
+    length: Ints
+    link: Ints
+    layout: Layout
+    order: str
+    status: Status = "complete"
+    error: str = ""
+    secrets: bool = False
+    """Whether the capture has brought keys for its own packets."""
+
+
+def recognise(head: bytes | bytearray) -> Layout:
+    """Say which record structure a file has, from its first 24 bytes.
+
+    "other" is everything whose records are not known here: further capture formats, and files that are no captures at all.
+    Variants of pcap with longer record headers keep pcap's magic number but not its version, or have a number of their own.
+    """
+    if head[:4] == _PCAPNG_MAGIC:
+        return "pcapng"
+    order = _PCAP_MAGIC.get(bytes(head[:4]))
+    if order and len(head) >= _PCAP_HEADER and struct.unpack_from(order + "HH", head, 4) == (2, 4):
+        return "pcap"
+    return "other"
+
+
+class _Cut(NamedTuple):
+    """What was found in a buffer: a row (start, end, data, captured, length, link) a record, the bytes used, what is wrong."""
+
+    rows: tuple[Ints, Ints, Ints, Ints, Ints, Ints]
+    used: int
+    error: str
+
+
+class _Pcap:
+    """The records of a pcap file."""
+
+    layout: Layout = "pcap"
+    secrets = False
+
+    def __init__(self, head: bytearray) -> None:
+        self.order = _PCAP_MAGIC[bytes(head[:4])]
+        (network,) = struct.unpack_from(self.order + "I", head, 20)
+        # The upper half tells of a frame check sequence behind each packet, which does no harm; anything else there might.
+        self.link = network & 0xFFFF if network >> 16 & ~0xF400 == 0 else NO_LINK
+        self._captured = struct.Struct(self.order + "8xI").unpack_from
+        self._preamble = _PCAP_HEADER
+
+    def cut(self, buffer: bytearray, held: int) -> _Cut:
+        at = self._preamble
+        starts = [0] if at else []
+        note = starts.append
+        captured = self._captured
+        last = held - 16
+        error = ""
+        following = at
+        while at <= last:
+            (size,) = captured(buffer, at)
+            following = at + 16 + size
+            if following > held:
+                break
+            note(at)
+            at = following
+        if following > held and following - at - 16 > LARGEST_PACKET:
+            error = f"a packet of {following - at - 16} bytes, more than any capture holds"
+        start = np.array(starts, np.int64)
+        end = np.append(start[1:], at) if starts else start
+        sizes = np.ndarray((max(held - 15, 0), 2), self.order + "u4", buffer, 8, (1, 4))[start].astype(
+            np.int64
+        )
+        data = start + 16
+        if self._preamble:
+            data[0] = sizes[0] = 0
+        self._preamble = 0
+        if starts and int(sizes[:, 0].max()) > LARGEST_PACKET:
+            bad = int(np.argmax(sizes[:, 0] > LARGEST_PACKET))
+            error = f"a packet of {sizes[bad, 0]} bytes, more than any capture holds"
+            at = int(start[bad])
+            start, end, data, sizes = start[:bad], end[:bad], data[:bad], sizes[:bad]
+        link = np.full(len(start), self.link, np.int64)
+        return _Cut((start, end, data, sizes[:, 0], sizes[:, 1], link), at, error)
+
+
+class _Pcapng:
+    """The blocks of a pcapng file."""
+
+    layout: Layout = "pcapng"
+
+    def __init__(self) -> None:
+        self.order = "<"
+        self.secrets = False
+        self._interfaces: list[tuple[int, int]] = []
+
+    def cut(self, buffer: bytearray, held: int) -> _Cut:
+        rows: list[tuple[int, int, int, int, int, int]] = []
+        at = 0
+        error = ""
+        head = struct.Struct(self.order + "II").unpack_from
+        enhanced = struct.Struct(self.order + "I8xII").unpack_from
+        while at + _SMALLEST_BLOCK <= held:
+            kind, size = head(buffer, at)
+            if kind == _SECTION:
+                magic = bytes(buffer[at + 8 : at + 12])
+                if magic not in (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a"):
+                    error = "a section with an unknown byte order"
+                    break
+                order = ">" if magic == b"\x1a\x2b\x3c\x4d" else "<"
+                if order != self.order and rows:
+                    # One window, one byte order: the rest of this window is read again with the new one.
+                    break
+                self.order = order
+                head = struct.Struct(order + "II").unpack_from
+                enhanced = struct.Struct(order + "I8xII").unpack_from
+                kind, size = head(buffer, at)
+            if size < _SMALLEST_BLOCK or size % 4 or size > LARGEST_BLOCK:
+                error = f"a block of {size} bytes, which no pcapng file has"
+                break
+            end = at + size
+            if end > held:
+                break
+            row = (at, end, 0, 0, 0, 0)
+            if kind == _ENHANCED and size >= 32:  # noqa: PLR2004
+                interface, captured, length = enhanced(buffer, at + 8)
+                if captured > size - 32:
+                    error = f"a packet of {captured} bytes in a block of {size}"
+                    break
+                row = (at, end, at + 28, captured, length, self._link(interface))
+            elif kind == _SECTION:
+                self._interfaces = []
+            elif kind == _SECRETS:
+                self.secrets = True
+            elif kind == _INTERFACE and size >= 20:  # noqa: PLR2004
+                self._interfaces.append(struct.unpack_from(self.order + "H2xI", buffer, at + 8))
+            elif kind in (_SIMPLE, _OLD_PACKET):
+                row = self._rare(buffer, kind, at, size)
+                if not row[1]:
+                    error = f"a packet that does not fit its block of {size} bytes"
+                    break
+            rows.append(row)
+            at = end
+        columns = np.array(rows, np.int64).reshape(-1, 6).T
+        return _Cut((columns[0], columns[1], columns[2], columns[3], columns[4], columns[5]), at, error)
+
+    def _link(self, interface: int) -> int:
+        return self._interfaces[interface][0] if interface < len(self._interfaces) else NO_LINK
+
+    def _rare(self, buffer: bytearray, kind: int, at: int, size: int) -> tuple[int, int, int, int, int, int]:
+        """Read a simple or an obsolete packet block; an end of 0 says that it is damaged."""
+        if kind == _SIMPLE and size >= 16:  # noqa: PLR2004
+            (length,) = struct.unpack_from(self.order + "I", buffer, at + 8)
+            limit = self._interfaces[0][1] if self._interfaces else 0
+            captured = min(length, limit or length)
+            good = captured <= size - 16
+            return (at, at + size * good, at + 12, captured, length, self._link(0))
+        if kind == _OLD_PACKET and size >= 32:  # noqa: PLR2004
+            interface, captured, length = struct.unpack_from(self.order + "H10xII", buffer, at + 8)
+            good = captured <= size - 32
+            return (at, at + size * good, at + 28, captured, length, self._link(interface))
+        return (at, 0, 0, 0, 0, 0)
+
+
+def windows(source: Readable, window: int = WINDOW) -> Iterator[Records]:
+    """Yield the records of a capture in order; together they are all its bytes.
+
+    The buffer of one window is overwritten by the next, so use it before asking for more; until then it may be changed.  The
+    last window tells in ``status`` and ``error`` how the capture ended.  After damage the rest follows as one record that is no
+    packet.  An error of the source (``OSError``, ``EOFError``) passes through.
+    """
+    buffer = bytearray(window + SLACK)
+    held = _fill(source, buffer, 0, window)
+    layout = recognise(buffer[: min(held, _PCAP_HEADER)])
+    reader = _Pcap(buffer) if layout == "pcap" else _Pcapng()
+    ended = held < window
+    if layout == "other":
+        while held:
+            yield _as_is(buffer, held, layout)
+            held = _fill(source, buffer, 0, window)
+        return
+    while True:
+        rows, used, error = reader.cut(buffer, held)
+        if not used and not error and not ended:
+            # One record is larger than the window.
+            window *= 2
+            buffer = buffer[:held] + bytearray(window + SLACK - held)
+        elif len(rows[0]):
+            yield Records(buffer, *rows, reader.layout, reader.order, secrets=reader.secrets)
+        rest = held - used
+        buffer[:rest] = buffer[used:held]
+        if error:
+            yield _as_is(buffer, rest, layout, "unreadable", error)
+            while held := _fill(source, buffer, 0, window):
+                yield _as_is(buffer, held, layout, "unreadable", error)
+            return
+        if ended and (not rest or not used):
+            if rest:
+                yield _as_is(buffer, rest, layout, "truncated", CUT_SHORT)
+            return
+        held = rest + _fill(source, buffer, rest, window)
+        ended = held < window
+
+
+def _fill(source: Readable, buffer: bytearray, held: int, window: int) -> int:
+    """Read until the window is full or the source ends; return how many bytes came."""
+    with memoryview(buffer) as view:
+        at = held
+        while at < window:
+            count = source.readinto(view[at:window])
+            if not count:
+                break
+            at += count
+        return at - held
+
+
+def _as_is(
+    buffer: bytearray, size: int, layout: Layout, status: Status = "complete", error: str = ""
+) -> Records:
+    """Make one record, which is no packet, of the front of a buffer."""
+    none = np.zeros(1, np.int64)
+    return Records(buffer, none, np.array([size]), none, none, none, none, layout, "<", status, error)

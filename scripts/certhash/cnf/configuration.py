@@ -1,0 +1,311 @@
+"""Running-configurations of IOS (CME) and ASA: the lines that matter, gathered section by section.
+
+Sections are told by their first line, not by indentation alone, since pasted configurations have often lost
+it. What the lines mean is in :mod:`certhash.cnf.ios` and :mod:`certhash.cnf.asa`. Syntax: Cisco's CME
+administrator guide and command reference (``voice service voip``), IOS SSL VPN configuration guide (``webvpn
+gateway``) and ASA command reference (``ssl trust-point``).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
+
+from certhash.certfile import check_certificate
+from certhash.digest import sha1
+from certhash.headend import read_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from certhash.cnf.terminal import Line
+
+Role = Literal["leaf", "ca", "self-signed"]
+
+
+class Stored(Struct, frozen=True):
+    """A certificate that a configuration or a show command names under a trustpoint."""
+
+    line: int
+    trustpoint: str | None
+    role: Role | None
+    sha1: bytes
+    """Empty where its bytes are not there."""
+    der: bytes | None
+    file: str | None = None
+    """Where a saved configuration says the bytes are (``nvram:...``)."""
+
+
+class Trustpoint(Struct, frozen=True):
+    """``vpn-trustpoint NUMBER raw|trustpoint NAME leaf|root``."""
+
+    number: int
+    form: str
+    name: str
+    end: str | None
+    line: int
+    text: str
+
+
+class Group(Struct):
+    """``vpn-group`` of ``voice service voip``."""
+
+    line: int
+    gateways: dict[int, tuple[str, int]] = field(default_factory=dict)
+    """Number to URL and line."""
+    trustpoints: dict[int, Trustpoint] = field(default_factory=dict)
+    hash_algorithm: bool = False
+    """``vpn-hash-algorithm sha-1`` is there."""
+
+
+class Ephone(Struct):
+    """``ephone``, with what ties it to a group."""
+
+    line: int
+    mac: str | None = None
+    group: int | None = None
+    profile: int | None = None
+
+
+class Gateway(Struct):
+    """``webvpn gateway`` of IOS."""
+
+    address: str | None = None
+    interface: str | None = None
+    port: int = 443
+    trustpoint: tuple[str, int] | None = None
+    in_service: bool = False
+
+
+class Interface(Struct):
+    """``interface``: the addresses, and ASA's name for it."""
+
+    name: str | None = None
+    addresses: list[str] = field(default_factory=list)
+
+
+class Configuration(Struct):
+    """All that was found; a pasted text may hold several devices' worth of it, or half of one."""
+
+    stored: list[Stored] = field(default_factory=list)
+    groups: dict[int, Group] = field(default_factory=dict)
+    profiles: dict[int, bool | None] = field(default_factory=dict)
+    """``vpn-profile``: the host-ID check, None where it says nothing."""
+    ephones: dict[int, Ephone] = field(default_factory=dict)
+    gateways: dict[str, Gateway] = field(default_factory=dict)
+    interfaces: dict[str, Interface] = field(default_factory=dict)
+    ssl_trustpoints: list[tuple[str, str | None, int]] = field(default_factory=list)
+    """ASA: trustpoint, interface (None: all others), line."""
+    webvpn_interfaces: set[str] = field(default_factory=set)
+    webvpn_port: int = 443
+    problems: list[str] = field(default_factory=list)
+
+
+def parse(lines: list[Line]) -> Configuration:
+    """Gather what the lines of one pasted text configure; what cannot be read goes to ``problems``."""
+    reader = _Reader()
+    for line in lines:
+        reader.take(line)
+    reader.finish()
+    return reader.configuration
+
+
+_ROLES: dict[str | None, Role] = {"ca": "ca", "self-signed": "self-signed", None: "leaf"}
+_CERTIFICATE = re.compile(
+    r"certificate(?P<next> rollover)?(?: (?P<kind>self-signed|ca))? [0-9A-Fa-f]+(?: (?P<file>\S+:\S*))?"
+)
+_NUMBER = r"(\d{1,5})"
+
+
+class _Reader:
+    """The state between lines: which section is open, and the certificate whose hex is being collected."""
+
+    def __init__(self) -> None:
+        self.configuration = Configuration()
+        self._section: Callable[[Line], bool] | None = None
+        self._indented = False
+        self._chain: str | None = None
+        self._certificate: tuple[Line, Role | None] | None = None
+        self._hex: list[str] = []
+
+    def take(self, line: Line) -> None:
+        if self._certificate and self._take_hex(line):
+            return
+        if self._open(line):
+            self._indented = False
+            return
+        # In a text that has its indentation, a line without it ends the section.
+        left = self._indented and not line.indented and not line.typed
+        if line.text == "!" or left:
+            self._section = None
+        if self._section is None:
+            self._section = self._voice
+        if self._section(line):
+            self._indented = self._indented or line.indented
+
+    def finish(self) -> None:
+        if self._certificate:
+            self._close_certificate(whole=False)
+
+    # -------------------------------------------------- sections, by their first line
+
+    def _open(self, line: Line) -> bool:
+        """Open the section that a line begins, if it begins one."""
+        configuration, text = self.configuration, line.text
+        if found := re.fullmatch(r"crypto (?:pki|ca) certificate chain (\S+)", text):
+            self._chain = found[1]
+            self._section = self._certificates
+        elif re.fullmatch(r"voice service voip", text):
+            self._section = self._voice
+        elif found := re.fullmatch(r"ephone +" + _NUMBER, text):
+            ephone = configuration.ephones.setdefault(int(found[1]), Ephone(line.number))
+            self._section = lambda line: self._ephone(ephone, line)
+        elif found := re.fullmatch(r"webvpn gateway (\S+)", text):
+            gateway = configuration.gateways.setdefault(found[1], Gateway())
+            self._section = lambda line: self._gateway(gateway, line)
+        elif found := re.fullmatch(r"interface (\S.*)", text):
+            interface = configuration.interfaces.setdefault(_plain(found[1]), Interface())
+            self._section = lambda line: self._interface(interface, line)
+        elif text == "webvpn":
+            self._section = self._webvpn
+        elif found := re.fullmatch(r"ssl trust-point (\S+)(?: (\S+))?(?: (\S+))?", text):
+            # `domain NAME` answers to one name, `vpnlb-ip` to the shared address of a cluster.
+            if found[2] != "domain" and found[3] is None:
+                configuration.ssl_trustpoints.append((found[1], found[2], line.number))
+        elif re.match(r"(?:webvpn context|telephony-service|ephone-\w+|dial-peer|line|router) ?", text):
+            self._section = _pass_over
+        else:
+            return False
+        return True
+
+    def _voice(self, line: Line) -> bool:
+        if found := re.fullmatch(r"vpn-group " + _NUMBER, line.text):
+            group = self.configuration.groups.setdefault(int(found[1]), Group(line.number))
+            self._section = lambda line: self._group(group, line) or self._voice(line)
+        elif found := re.fullmatch(r"vpn-profile " + _NUMBER, line.text):
+            tag = int(found[1])
+            self.configuration.profiles.setdefault(tag, None)
+            self._section = lambda line: self._profile(tag, line) or self._voice(line)
+        elif re.match(r"vpn-(?:gateway|trustpoint) \d", line.text):
+            self._complain(line, "stands outside a vpn-group: the configuration is not whole")
+        else:
+            return False
+        return True
+
+    def _group(self, group: Group, line: Line) -> bool:
+        if found := re.fullmatch(rf"vpn-gateway {_NUMBER} (\S+)", line.text):
+            group.gateways[int(found[1])] = (found[2], line.number)
+        elif found := re.fullmatch(
+            rf"vpn-trustpoint {_NUMBER}(?: (raw|trustpoint))? (\S+)(?: (leaf|root))?", line.text
+        ):
+            number = int(found[1])
+            group.trustpoints[number] = Trustpoint(
+                number, found[2] or "trustpoint", found[3], found[4], line.number, line.text
+            )
+        elif line.text == "vpn-hash-algorithm sha-1":
+            group.hash_algorithm = True
+        elif re.match(r"vpn-(?:gateway|trustpoint|hash-algorithm)\b", line.text):
+            self._complain(line, "cannot be read")
+        else:
+            return False
+        return True
+
+    def _profile(self, tag: int, line: Line) -> bool:
+        found = re.fullmatch(r"host-id-check (enable|disable)", line.text)
+        if found:
+            self.configuration.profiles[tag] = found[1] == "enable"
+        return bool(found)
+
+    def _ephone(self, ephone: Ephone, line: Line) -> bool:
+        if found := re.fullmatch(r"mac-address (\S+)", line.text):
+            digits = re.sub(r"[.:-]", "", found[1]).upper()
+            if re.fullmatch(r"[0-9A-F]{12}", digits):
+                ephone.mac = digits
+            else:
+                self._complain(line, "is no MAC address")
+        elif found := re.fullmatch(r"vpn-group " + _NUMBER, line.text):
+            ephone.group = int(found[1])
+        elif found := re.fullmatch(r"vpn-profile " + _NUMBER, line.text):
+            ephone.profile = int(found[1])
+        return True
+
+    def _gateway(self, gateway: Gateway, line: Line) -> bool:
+        if found := re.fullmatch(rf"ip address (\S+)(?: port {_NUMBER})?(?: .*)?", line.text):
+            gateway.address, gateway.port = read_address(found[1]), int(found[2] or 443)
+        elif found := re.fullmatch(
+            rf"ip interface (\S+(?: [0-9/.]+)?)(?: port {_NUMBER})?(?: .*)?", line.text
+        ):
+            gateway.interface, gateway.port = _plain(found[1]), int(found[2] or 443)
+        elif found := re.fullmatch(r"ssl trustpoint (\S+)", line.text):
+            gateway.trustpoint = (found[1], line.number)
+        elif line.text == "inservice":
+            gateway.in_service = True
+        return True
+
+    def _interface(self, interface: Interface, line: Line) -> bool:
+        if found := re.fullmatch(r"nameif (\S+)", line.text):
+            interface.name = found[1]
+        elif found := re.fullmatch(r"ip(?:v6)? address ([0-9A-Fa-f.:]+)(?:/\d+)?(?: .*)?", line.text):
+            address = read_address(found[1])
+            if address:
+                interface.addresses.append(address)
+        return True
+
+    def _webvpn(self, line: Line) -> bool:
+        if found := re.fullmatch(r"enable (\S+)", line.text):
+            self.configuration.webvpn_interfaces.add(found[1])
+        elif found := re.fullmatch(r"port " + _NUMBER, line.text):
+            self.configuration.webvpn_port = int(found[1])
+        return True
+
+    # -------------------------------------------------- certificates in hex
+
+    def _certificates(self, line: Line) -> bool:
+        found = _CERTIFICATE.fullmatch(line.text)
+        if not found:
+            return True
+        role = None if found["next"] else _ROLES[found["kind"]]  # a rollover certificate is not in use yet
+        if found["file"]:
+            stored = Stored(line.number, self._chain, role, b"", None, found["file"])
+            self.configuration.stored.append(stored)
+        else:
+            self._certificate, self._hex = (line, role), []
+        return True
+
+    def _take_hex(self, line: Line) -> bool:
+        digits, ends, _ = line.text.partition("quit")
+        digits = "".join(digits.split())
+        is_hex = not line.typed and re.fullmatch(r"[0-9A-Fa-f]*", digits) is not None
+        if is_hex:
+            self._hex.append(digits)
+        if ends or not is_hex:
+            self._close_certificate(whole=is_hex)
+        return is_hex
+
+    def _close_certificate(self, *, whole: bool) -> None:
+        if self._certificate is None:
+            return
+        (line, role), self._certificate = self._certificate, None
+        digits = "".join(self._hex)
+        try:
+            if not whole or len(digits) % 2:
+                raise ValueError("the hex is cut short")  # noqa: TRY301 - said in one place
+            der = check_certificate(bytes.fromhex(digits))
+        except ValueError as error:
+            self._complain(line, f"of trustpoint {self._chain} cannot be used: {error}")
+            return
+        self.configuration.stored.append(Stored(line.number, self._chain, role, sha1(der), der))
+
+    def _complain(self, line: Line, what: str) -> None:
+        self.configuration.problems.append(f'line {line.number} "{line.text}" {what}')
+
+
+def _pass_over(_: Line) -> bool:
+    return True
+
+
+def _plain(interface: str) -> str:
+    """Make interface names comparable: ``GigabitEthernet 0/0`` and ``gigabitethernet0/0`` are one."""
+    return interface.replace(" ", "").lower()

@@ -1,0 +1,125 @@
+"""The cnf file as a phone would get it right now, over TFTP or HTTP (``http://HOST:6970/SEP....cnf.xml``).
+
+TFTP is tftpy's, told to stop at our limits of size and time. For HTTP the standard library's plain client
+serves: no proxy of the environment, no redirection, no credentials, just as little as a phone sends.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import logging
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from certhash.cnf.phone_xml import LARGEST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE = 3.0
+"""Seconds without an answer, and then for each of two repetitions."""
+LIMIT = 30.0
+"""Seconds for a whole transfer."""
+TFTP_PORT, HTTP_PORT = 69, 80
+
+
+def fetch(url: str) -> bytes:
+    """Fetch a file over TFTP or HTTP, as a phone does.
+
+    Raises:
+        ValueError: it cannot be had within the limits; one line that says why.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        raise ValueError("https is not fetched: use http://HOST:6970/FILE or tftp://HOST/FILE")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"it is not a valid address: {error}") from error
+    path = unquote(parts.path)
+    if not host or not path.strip("/"):
+        raise ValueError("it names no host and file: tftp://HOST/SEP001122334455.cnf.xml is wanted")
+    try:
+        if parts.scheme == "tftp":
+            return _tftp(host, port or TFTP_PORT, path.lstrip("/"))
+        return _http(host, port or HTTP_PORT, parts.path)
+    except socket.gaierror as error:
+        raise ValueError(f"the name {host} cannot be resolved") from error
+    except TimeoutError as error:
+        raise ValueError(f"no answer from {host} in time") from error
+    except OSError as error:
+        raise ValueError(f"{host} cannot be reached ({error.strerror or error})") from error
+
+
+def _watch() -> Callable[[int], None]:
+    """Return a function that is told how much there is so far, and raises where a limit is passed."""
+    end = time.monotonic() + LIMIT
+
+    def check(size: int) -> None:
+        if size > LARGEST:
+            raise ValueError("it is too large for a phone's config: not read any further")
+        if time.monotonic() > end:
+            raise ValueError(f"the transfer takes longer than {LIMIT:.0f} seconds: given up")
+
+    return check
+
+
+def _tftp(host: str, port: int, name: str) -> bytes:
+    # Imported here: no other source needs it.
+    from tftpy import TftpClient
+    from tftpy.TftpShared import TftpException, TftpFileNotFoundError, TftpTimeout
+
+    if ":" in host:
+        raise ValueError("over TFTP a file is fetched from IPv4 addresses only")
+    # Its warning of each repetition would go to the user's terminal.
+    logging.getLogger("tftpy").propagate = False
+    logging.getLogger("tftpy").addHandler(logging.NullHandler())
+    check = _watch()
+    content = io.BytesIO()
+    said = ""
+
+    def watch(packet: object) -> None:
+        nonlocal said
+        said = _first_line(getattr(packet, "errmsg", None) or b"")
+        check(content.tell())
+
+    try:
+        TftpClient(host, port).download(name, content, packethook=watch, timeout=PATIENCE)
+    except TftpTimeout as error:
+        raise ValueError(f"no answer from {host} port {port} over TFTP") from error
+    except TftpFileNotFoundError as error:
+        raise ValueError(f"there is no such file on {host}") from error
+    except (TftpException, struct.error) as error:
+        raise ValueError(f"{host} does not give it over TFTP ({said or _first_line(str(error))})") from error
+    return content.getvalue()
+
+
+def _http(host: str, port: int, path: str) -> bytes:
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+    check = _watch()
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status != http.client.OK:
+            raise ValueError(f"{host} answers {answer.status} {_first_line(answer.reason)}")
+        content = b""
+        while part := answer.read1(65536):
+            content += part
+            check(len(content))
+        if answer.length:
+            raise ValueError(f"{host} closed the connection before the file was whole")
+    except http.client.HTTPException as error:
+        raise ValueError(f"{host} gives no valid answer over HTTP ({type(error).__name__})") from error
+    finally:
+        connection.close()
+    return content
+
+
+def _first_line(text: str | bytes) -> str:
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    return " ".join(text.split())[:100]

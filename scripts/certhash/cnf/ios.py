@@ -1,0 +1,153 @@
+"""What a CME configuration makes phones expect, and what an IOS head-end serves.
+
+``vpn-trustpoint N trustpoint NAME leaf`` pushes the hash of the trustpoint's first leaf certificate, ``root``
+that of its root (CME command reference); a self-signed certificate is both. ``webvpn gateway`` serves the
+leaf of its ``ssl trustpoint`` ("uses the child certificate during SSL authentication", IOS SSL VPN with CME
+guide).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from certhash.cnf.phone_xml import HASHES, URLS
+from certhash.digest import to_base64
+from certhash.model import CnfFile, Endpoint, ExpectedHash, HeadEndUrl, VpnGroup
+
+if TYPE_CHECKING:
+    from certhash.cnf.configuration import Configuration, Group, Stored, Trustpoint
+
+DIGEST = "SHA-1"
+"""The only keyword of ``vpn-hash-algorithm``."""
+
+
+def expectations(
+    configuration: Configuration, shown: dict[tuple[int, int], bytes], source: str
+) -> tuple[list[CnfFile], list[str]]:
+    """Return what each ephone with a vpn-group is told, or the group where no ephone is there; and problems.
+
+    `shown` are the digests of ``show voice vpn``, which answer where the certificates are not in the text.
+    """
+    problems: list[str] = []
+    files: list[CnfFile] = []
+    used: set[int] = set()
+    for number, ephone in sorted(configuration.ephones.items()):
+        if ephone.group is None:
+            continue
+        device = f"SEP{ephone.mac}" if ephone.mac else f"ephone {number}"
+        group = configuration.groups.get(ephone.group)
+        if group is None:
+            problems.append(
+                f"line {ephone.line}: {device} is in vpn-group {ephone.group}, which is not there"
+            )
+            continue
+        used.add(ephone.group)
+        warnings = [] if ephone.mac else ["the ephone has no mac-address"]
+        check = configuration.profiles.get(ephone.profile) if ephone.profile is not None else None
+        if ephone.profile is not None and ephone.profile not in configuration.profiles:
+            warnings.append(f"its vpn-profile {ephone.profile} is not in the configuration")
+        files.append(_file(device, ephone.group, group, configuration, shown, check, source, warnings))
+    checks = set(configuration.profiles.values())
+    only = checks.pop() if len(checks) == 1 else None
+    files += [
+        _file(f"vpn-group {tag}", tag, group, configuration, shown, only, source, [])
+        for tag, group in sorted(configuration.groups.items())
+        if tag not in used
+    ]
+    problems += dict.fromkeys(text for cnf in files if cnf.group for text in cnf.group.unresolved)
+    return files, problems
+
+
+def served(configuration: Configuration) -> tuple[dict[tuple[str, str], list[Endpoint]], list[str]]:
+    """Return the head-ends that ``webvpn gateway`` sets up, by trustpoint and role; and problems."""
+    found: dict[tuple[str, str], list[Endpoint]] = {}
+    problems: list[str] = []
+    for name, gateway in configuration.gateways.items():
+        if not gateway.in_service or gateway.trustpoint is None:
+            continue
+        interface = configuration.interfaces.get(gateway.interface or "")
+        address = gateway.address or (interface.addresses[0] if interface and interface.addresses else None)
+        trustpoint, line = gateway.trustpoint
+        if address is None:
+            problems.append(f"line {line}: the address of webvpn gateway {name} is not in the configuration")
+            continue
+        for role in ("leaf", "self-signed"):
+            found.setdefault((trustpoint, role), []).append(Endpoint(address, gateway.port))
+        if not any(item.trustpoint == trustpoint and item.sha1 for item in configuration.stored):
+            problems.append(
+                f'line {line} "ssl trustpoint {trustpoint}": {missing(configuration, trustpoint)}'
+            )
+    return found, problems
+
+
+def missing(configuration: Configuration, trustpoint: str) -> str:
+    """Say that a trustpoint's certificate is not in the text, and how to get it."""
+    file = next(
+        (item.file for item in configuration.stored if item.trustpoint == trustpoint and item.file), None
+    )
+    if file:
+        return f"the certificate is in {file}: add the output of `show running-config` to the same file"
+    return (
+        "its certificate is not in the configuration: "
+        "add the output of `show crypto pki certificates verbose` to the same file"
+    )
+
+
+def _file(  # noqa: PLR0913, PLR0917 - they are the parts of one record
+    device: str,
+    tag: int,
+    group: Group,
+    configuration: Configuration,
+    shown: dict[tuple[int, int], bytes],
+    check: bool | None,
+    source: str,
+    warnings: list[str],
+) -> CnfFile:
+    hashes: list[ExpectedHash] = []
+    unresolved: list[str] = []
+    for number, trustpoint in sorted(group.trustpoints.items()):
+        if not 1 <= number <= HASHES:
+            warnings.append(f"line {trustpoint.line}: a phone takes {HASHES} hashes at most, not counted")
+            continue
+        digest, reason = _resolve(configuration, trustpoint)
+        digest = digest or shown.get((tag, number), b"")
+        if digest:
+            hashes.append(ExpectedHash(number, to_base64(digest), digest, DIGEST, trustpoint.line))
+        else:
+            unresolved.append(f'line {trustpoint.line} "{trustpoint.text}": {reason}')
+    urls = [
+        HeadEndUrl(number, *group.gateways[number]) for number in sorted(group.gateways) if number <= URLS
+    ]
+    if not group.trustpoints:
+        warnings.append(f"vpn-group {tag} has no vpn-trustpoint: the phone can trust no head-end")
+    if not group.hash_algorithm:
+        warnings.append(f"vpn-group {tag} has no vpn-hash-algorithm: what CME pushes then is not documented")
+    if not urls:
+        warnings.append(f"vpn-group {tag} has no vpn-gateway: the phone has nowhere to connect")
+    vpn_group = VpnGroup(tuple(urls), tuple(hashes), check, None, tuple(unresolved))
+    return CnfFile(device, source, "configuration", vpn_group, None, tuple(warnings))
+
+
+def _resolve(configuration: Configuration, trustpoint: Trustpoint) -> tuple[bytes, str]:
+    """Return the digest of the certificate that a ``vpn-trustpoint`` line means, or why it cannot be told."""
+    if trustpoint.form == "raw":
+        return b"", "what the word after raw stands for is not documented; `show voice vpn` prints the hash"
+    if not trustpoint.form:
+        return b"", "the hash cannot be read"
+    stored = [item for item in configuration.stored if item.trustpoint == trustpoint.name]
+    roles = {"leaf": {"leaf", "self-signed"}, "root": {"ca", "self-signed"}}.get(
+        trustpoint.end or "", {"leaf", "ca", "self-signed"}
+    )
+    candidates = [item for item in stored if item.role in roles]
+    digests = list(dict.fromkeys(item.sha1 for item in candidates if item.sha1))
+    if not digests:
+        return b"", _why_unresolved(configuration, trustpoint, stored)
+    if len(digests) > 1 and trustpoint.end != "leaf":
+        return b"", f"trustpoint {trustpoint.name} has {len(digests)} certificates that this could mean"
+    return digests[0], ""
+
+
+def _why_unresolved(configuration: Configuration, trustpoint: Trustpoint, stored: list[Stored]) -> str:
+    if any(item.sha1 for item in stored):
+        return f"trustpoint {trustpoint.name} has no {trustpoint.end} certificate in the configuration"
+    return missing(configuration, trustpoint.name)

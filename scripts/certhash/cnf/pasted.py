@@ -1,0 +1,81 @@
+"""Text from a terminal: a configuration, show output, exported certificates, or a log of all of these.
+
+One text is taken to be of one device: trustpoints are resolved within it and never across files, since two
+routers may well have trustpoints of the same name.
+"""
+
+from __future__ import annotations
+
+import re
+
+from certhash.cnf import asa, ios, show
+from certhash.cnf.configuration import Configuration, Stored, parse
+from certhash.cnf.phone_xml import problems_of
+from certhash.cnf.terminal import read_lines
+from certhash.model import Endpoint, KnownCertificate, Problem, Sources
+from certhash.visible import visible
+
+_MOST_PROBLEMS = 20
+"""A file with more is something else altogether."""
+
+_MARKERS = re.compile(
+    r"vpn-(?:group|gateway|trustpoint)|Voice\s+Service\s+VPN|certificate chain|ssl trust-?point"
+    r"|Fingerprint SHA1|-----BEGIN"
+)
+"""A text without any of these says nothing here; large logs need not be taken apart to find that out."""
+
+
+def read_pasted(text: str, source: str) -> Sources | None:
+    """Read what a pasted text says; None where it says nothing of phones' VPN or of certificates."""
+    if not _MARKERS.search(text):
+        return None
+    lines = read_lines(text)
+    configuration = parse(lines)
+    show.read_certificates(lines, configuration)
+    show.read_pem(lines, configuration)
+    shown = show.read_voice_vpn(lines, configuration)
+    files, problems = ios.expectations(configuration, shown, source)
+    on_ios, ios_problems = ios.served(configuration)
+    on_asa, asa_problems = asa.served(configuration)
+    known = _known(configuration, source, {**on_ios, **on_asa})
+    problems += configuration.problems + ios_problems + asa_problems
+    if not (files or known or problems):
+        return None
+    reported = [Problem(source, visible(text)) for text in problems[:_MOST_PROBLEMS]]
+    if len(problems) > _MOST_PROBLEMS:
+        reported.append(Problem(source, f"{len(problems) - _MOST_PROBLEMS:,} more lines cannot be read"))
+    reported += dict.fromkeys(problem for cnf in files for problem in problems_of(cnf))
+    return Sources(tuple(files), tuple(known), tuple(reported))
+
+
+def _known(
+    configuration: Configuration, source: str, served: dict[tuple[str, str], list[Endpoint]]
+) -> list[KnownCertificate]:
+    """List each certificate once a trustpoint, with its bytes if they are anywhere in the text."""
+    found: dict[tuple[str | None, bytes], Stored] = {}
+    for item in configuration.stored:
+        if not item.sha1:
+            continue
+        key = item.trustpoint, item.sha1
+        earlier = found.get(key)
+        if earlier is None:
+            found[key] = item
+        elif {earlier.role, item.role} == {"ca", "leaf"}:
+            # An export prints a self-signed certificate twice, as CA's and as the router's own.
+            found[key] = Stored(
+                earlier.line, item.trustpoint, "self-signed", item.sha1, earlier.der or item.der
+            )
+        elif earlier.der is None:
+            found[key] = item
+    return [
+        KnownCertificate(
+            source,
+            item.line,
+            item.trustpoint,
+            item.role,
+            item.sha1,
+            item.der,
+            tuple(dict.fromkeys(served.get((item.trustpoint or "", item.role or ""), []))),
+        )
+        for item in found.values()
+    ]

@@ -1,0 +1,67 @@
+"""Install, uninstall or check the Wireshark plugin and its profile.
+
+Every Wireshark of this machine is asked where it looks (tshark -G folders) and what it loads (-G plugins). A
+profile named certhash that you made yourself is never touched.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from certhash.plugin_install import Wireshark
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("action", choices=("install", "uninstall", "status"))
+    parser.add_argument(
+        "--tshark", metavar="PATH", help="the tshark of the Wireshark that is meant (default: all)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do it for every Wireshark; 1 where the plugin is not in order, 2 where something could not be done."""
+    from certhash.errors import InputError
+    from certhash.plugin_install import find_all
+
+    try:
+        wiresharks = find_all(arguments.tshark)
+    except InputError as error:
+        print(f"certhash: {error}", file=sys.stderr)
+        return 2
+    status = 0
+    for wireshark in wiresharks:
+        try:
+            status = max(status, _act(arguments.action, wireshark))
+        except InputError as error:
+            print(f"certhash: {error}", file=sys.stderr)
+            status = 2
+    return status
+
+
+def _act(action: str, wireshark: Wireshark) -> int:
+    from certhash import __version__
+    from certhash.plugin_install import ask, install, state, uninstall
+    from certhash.resources import plugin_folder
+
+    print(wireshark.name)
+    if action == "uninstall":
+        said = uninstall(wireshark)
+    elif action == "install":
+        said = install(wireshark, plugin_folder(), __version__)
+        wireshark = ask(wireshark.command)  # what it loads now, with what was just put there
+    else:
+        said = []
+    for line in said:
+        print(f"  {line}")
+    if action == "uninstall":
+        return 0
+    found = state(wireshark, __version__)
+    for line in found.lines:
+        if action == "status" or line.startswith("problem"):
+            print(f"  {line}")
+    return 0 if found.good else 1

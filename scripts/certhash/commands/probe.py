@@ -1,0 +1,194 @@
+"""Ask a live head-end for its certificates, hash them, and compare with what phones expect.
+
+One TLS handshake, as a phone begins it; nothing is sent after it. With --cnf, the devices whose files name
+this head-end are checked: a match is exit status 0, a mismatch 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from certhash import digest
+from certhash.certificate import CertificateDetails, details
+from certhash.cnf import read
+from certhash.headend import HeadEnd, parse_url
+from certhash.probe import PATIENCE, VERSIONS, Answer, ask
+from certhash.visible import visible
+
+if TYPE_CHECKING:
+    import argparse
+
+    from certhash.model import CnfFile, VpnGroup
+
+_HASHES = {"SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """One certificate of the chain."""
+
+    position: int
+    sha1: str
+    thumbprint: str
+    sha256: str
+    details: CertificateDetails
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """One device's file against the chain; `verdict` is match, mismatch or unverifiable."""
+
+    device: str
+    source: str
+    url: str
+    verdict: str
+    explanation: str
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What `--json` prints."""
+
+    url: str
+    address: str
+    port: int
+    version: str
+    unfinished: str | None
+    certificates: tuple[Shown, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("url", metavar="URL", help="the head-end, as in <url1>: https://HOST[:PORT]/...")
+    parser.add_argument(
+        "--cnf", action="append", default=[], metavar="PATH", help="what phones expect (repeatable)"
+    )
+    parser.add_argument(
+        "--tls", choices=VERSIONS, help="newest version to offer; 1.0 is what a 7900 phone does"
+    )
+    parser.add_argument(
+        "--timeout", type=_seconds, default=PATIENCE, metavar="SECONDS", help="for everything"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object instead of text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the chain and the comparisons; 1 for a mismatch, 2 where the answer cannot be had."""
+    try:
+        head_end = parse_url(arguments.url)
+        answer = ask(head_end, arguments.tls, arguments.timeout)
+    except ValueError as error:
+        return _fail(arguments.url, str(error))
+    sources = read(arguments.cnf)
+    comparisons = [comparison for cnf in sources.cnf_files for comparison in _compare(cnf, head_end, answer)]
+    certificates = tuple(_show(position, der) for position, der in enumerate(answer.chain))
+    result = Result(
+        arguments.url,
+        answer.address,
+        answer.port,
+        answer.version,
+        answer.unfinished,
+        certificates,
+        tuple(comparisons),
+    )
+    if arguments.json:
+        print(msgspec.json.format(msgspec.json.encode(result), indent=2).decode())
+    else:
+        print(_describe(result))
+    status = 1 if any(comparison.verdict == "mismatch" for comparison in comparisons) else 0
+    if any(comparison.verdict == "unverifiable" for comparison in comparisons):
+        status = 2
+    for problem in sources.problems:
+        status = _fail(problem.path, problem.message)
+    if arguments.cnf and not comparisons:
+        named = sorted({url.value for cnf in sources.cnf_files if cnf.group for url in cnf.group.urls})
+        others = f"; they name {', '.join(named[:5])}" if named else ""
+        status = _fail(arguments.url, f"no file given with --cnf names this head-end{others}")
+    return status
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 600:  # noqa: PLR2004 - ten minutes
+        raise ValueError(text)
+    return seconds
+
+
+def _fail(path: str, message: str) -> int:
+    print(f"certhash: {visible(path)}: {visible(message)}", file=sys.stderr)
+    return 2
+
+
+def _show(position: int, der: bytes) -> Shown:
+    sha1 = digest.sha1(der)
+    return Shown(
+        position,
+        digest.to_base64(sha1),
+        digest.thumbprint(sha1),
+        digest.to_base64(digest.sha256(der)),
+        details(der),
+    )
+
+
+def _compare(cnf: CnfFile, head_end: HeadEnd, answer: Answer) -> list[Comparison]:
+    """Compare the URLs of a file that name this head-end, by name or by the address that answered."""
+    if cnf.group is None:
+        return []
+    found = []
+    for url in cnf.group.urls:
+        try:
+            named = parse_url(url.value)
+        except ValueError:
+            continue  # it is among the problems
+        if named == head_end or (named.host, named.port) == (answer.address, answer.port):
+            verdict, explanation = _judge(cnf.group, answer.chain)
+            found.append(Comparison(cnf.device, cnf.source, url.value, verdict, explanation))
+    return found
+
+
+def _judge(group: VpnGroup, chain: tuple[bytes, ...]) -> tuple[str, str]:
+    """Compare every hash with every certificate of the chain: the two lists are not paired."""
+    for item in group.hashes:
+        for position, der in enumerate(chain):
+            if item.algorithm and hashlib.new(_HASHES[item.algorithm], der).digest() == item.digest:
+                return "match", f"certHash{item.number} is the {item.algorithm} of certificate {position}"
+    if group.unresolved:
+        return "unverifiable", "not all of its trustpoints' certificates are known: " + group.unresolved[0]
+    if not group.hashes:
+        return "mismatch", "the phone is told no hash, so it can trust no head-end"
+    return "mismatch", "none of its hashes is of a certificate in the chain"
+
+
+def _describe(result: Result) -> str:
+    lines = [f"{visible(result.url)}  {result.address} port {result.port}  {result.version}"]
+    if result.unfinished:
+        lines.append(f"  warning: the handshake was not completed ({visible(result.unfinished)})")
+    for shown in result.certificates:
+        seen = shown.details
+        rows = [
+            ("certHash", shown.sha1),
+            ("thumbprint", shown.thumbprint),
+            ("SHA-256", shown.sha256),
+            ("subject", seen.subject or "(cannot be read)"),
+            ("issuer", seen.issuer or "(cannot be read)"),
+            ("valid", _validity(seen)),
+            ("names", ", ".join(seen.names) or "none"),
+        ]
+        lines.append(f"  certificate {shown.position}")
+        lines += [f"    {label:10}  {value}" for label, value in rows]
+    lines += [
+        f"{visible(item.device)}  {visible(item.source)}  {item.verdict}: {visible(item.explanation)}"
+        for item in result.comparisons
+    ]
+    return "\n".join(lines)
+
+
+def _validity(seen: CertificateDetails) -> str:
+    if not (seen.not_before and seen.not_after):
+        return "(cannot be read)"
+    now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    note = "" if seen.not_before <= now <= seen.not_after else "  (not valid today)"
+    return f"{seen.not_before[:19]}Z to {seen.not_after[:19]}Z{note}"

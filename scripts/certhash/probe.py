@@ -1,0 +1,210 @@
+"""Ask a live head-end for its certificates: a TLS handshake, nothing more.
+
+Old versions are offered on purpose, since phones of the 7900 series speak TLS 1.0 only; nothing is verified,
+since the phone verifies nothing but the hash; nothing is sent once the handshake ends.
+
+The client is tlslite-ng's. Python's own ``ssl`` shows the chain as it was sent only from 3.13 on, and what
+old versions it speaks is up to the OpenSSL that it was built with. The Certificate message is taken as its
+bytes come in, before anybody parses it: a certificate that the library refuses, and a head-end that breaks
+the handshake off because it wants the phone's certificate, have shown what we came for.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from tlslite.constants import ContentType, HandshakeType
+from tlslite.errors import BaseTLSException, TLSAlert, TLSClosedConnectionError
+from tlslite.handshakesettings import ALL_CIPHER_NAMES, ALL_MAC_NAMES, HandshakeSettings
+from tlslite.tlsconnection import TLSConnection
+from tlslite.utils.dns_utils import is_valid_hostname
+
+if TYPE_CHECKING:
+    from certhash.headend import HeadEnd
+
+PATIENCE = 15.0
+"""Seconds for everything: connecting, and the handshake."""
+
+VERSIONS = {"1.0": (3, 1), "1.1": (3, 2), "1.2": (3, 3), "1.3": (3, 4)}
+SSL_3 = (3, 0)
+TLS_1_3 = VERSIONS["1.3"]
+FALLBACKS = ("1.3", "1.2", "1.0")
+"""Highest versions offered, one after the other: old head-ends stumble over what new versions add."""
+
+ABORTED = 0.2
+"""Seconds left below which no further attempt makes sense."""
+
+
+class Answer(Struct, frozen=True):
+    """What a head-end presented."""
+
+    address: str
+    """The address that was connected to."""
+    port: int
+    version: str
+    """``TLS 1.0`` and so on; ``SSL 3.0``."""
+    chain: tuple[bytes, ...]
+    """DER, as sent, the head-end's own certificate first."""
+    unfinished: str | None
+    """Why the handshake ended after the certificates; None where it was completed."""
+
+
+def ask(head_end: HeadEnd, highest: str | None = None, patience: float = PATIENCE) -> Answer:
+    """Connect and return the chain; `highest` is the newest version to offer (a key of ``VERSIONS``).
+
+    Raises:
+        ValueError: no certificate could be had; one line that says why.
+    """
+    end = time.monotonic() + patience
+    attempts = (highest,) if highest else FALLBACKS
+    failure = ""
+    for version in attempts:
+        if end - time.monotonic() < ABORTED:
+            break
+        try:
+            with _connect(head_end, end) as connection:
+                return _handshake(connection, head_end, VERSIONS[version], end)
+        except _NoCertificateError as error:
+            failure = failure or str(error)
+    raise ValueError(failure)
+
+
+class _NoCertificateError(Exception):
+    """An attempt ended before a certificate; another version may do better."""
+
+
+def _connect(head_end: HeadEnd, end: float) -> socket.socket:
+    """Connect to the first address of the host that answers."""
+    try:
+        found = socket.getaddrinfo(head_end.host, head_end.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ValueError(f"the name {head_end.host} cannot be resolved") from error
+    reason = "no answer in time"
+    for family, kind, protocol, _, address in found:
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(max(end - time.monotonic(), 0.01))
+            connection.connect(address)
+        except TimeoutError:
+            connection.close()
+        except OSError as error:
+            connection.close()
+            reason = error.strerror or str(error)
+        else:
+            return connection
+    raise ValueError(f"{head_end} cannot be reached ({reason})")
+
+
+def _handshake(connection: socket.socket, head_end: HeadEnd, highest: tuple[int, int], end: float) -> Answer:
+    address = connection.getpeername()[0]
+    tls = TLSConnection(connection)
+    messages = _listen(tls)
+    unfinished = None
+    try:
+        _run(tls, connection, head_end, highest, end)
+    except TLSAlert as error:
+        unfinished = f"alert {error}"
+    except TLSClosedConnectionError:
+        unfinished = "the head-end closed the connection"
+    except (BaseTLSException, OSError) as error:
+        unfinished = str(error) or type(error).__name__
+    except Exception as error:  # noqa: BLE001 - a pure-Python TLS stack, fed by a stranger
+        unfinished = f"{type(error).__name__} in the TLS library"
+    if not messages:
+        raise _NoCertificateError(f"{head_end} shows no certificate: {unfinished or 'it presented none'}")
+    used, message = messages[0]
+    try:
+        chain = split_certificates(message, with_extensions=used >= TLS_1_3)
+    except ValueError as error:
+        raise ValueError(f"{head_end} sends a Certificate message that cannot be read: {error}") from error
+    if not chain:
+        raise ValueError(f"{head_end} sends a Certificate message without a certificate")
+    name = "SSL 3.0" if used == SSL_3 else f"TLS 1.{used[1] - 1}"
+    address, port = (
+        connection.getpeername()[:2] if connection.fileno() >= 0 else (head_end.host, head_end.port)
+    )
+    return Answer(address, port, name, chain, unfinished)
+
+
+def _listen(tls: Any) -> list[tuple[tuple[int, int], bytes]]:  # noqa: ANN401 - an untyped library
+    """Return the list to which Certificate messages come as they arrive: version and bytes, decrypted."""
+    seen: list[tuple[tuple[int, int], bytes]] = []
+    defragmenter = tls._defragmenter  # noqa: SLF001 - the one place before the parser; the version is pinned
+    original = defragmenter.get_message
+
+    def get_message() -> Any:  # noqa: ANN401
+        message = original()
+        if message and message[0] == ContentType.handshake and message[1][0] == HandshakeType.certificate:
+            # The version is taken now: the library forgets it when the handshake fails.
+            seen.append((tls.version, bytes(message[1])))
+        return message
+
+    defragmenter.get_message = get_message
+    return seen
+
+
+def _run(
+    tls: Any,  # noqa: ANN401
+    connection: socket.socket,
+    head_end: HeadEnd,
+    highest: tuple[int, int],
+    end: float,
+) -> None:
+    """Take the handshake forward whenever the socket is ready, until it ends or the time is over."""
+    connection.setblocking(False)
+    name = head_end.host if not head_end.is_address and is_valid_hostname(head_end.host) else None
+    for waits_to_write in tls.handshakeClientCert(settings=_settings(highest), serverName=name, async_=True):
+        left = end - time.monotonic()
+        readers, writers = ([], [connection]) if waits_to_write else ([connection], [])
+        if left <= 0 or not any(select.select(readers, writers, [], left)):
+            raise TimeoutError("no answer in time")
+
+
+def _settings(highest: tuple[int, int]) -> HandshakeSettings:
+    """Offer all that a phone might, weak as it is: nothing secret is sent."""
+    settings = HandshakeSettings()
+    settings.minVersion, settings.maxVersion = SSL_3, highest
+    settings.minKeySize, settings.maxKeySize = 512, 16384
+    settings.cipherNames = list(
+        dict.fromkeys(
+            settings.cipherNames
+            + [cipher for cipher in ALL_CIPHER_NAMES if "draft" not in cipher and cipher != "null"]
+        )
+    )
+    settings.macNames = list(ALL_MAC_NAMES)
+    # A compressed Certificate message would be another message type.
+    settings.certificate_compression_receive = []
+    return settings
+
+
+def split_certificates(message: bytes, *, with_extensions: bool) -> tuple[bytes, ...]:
+    """Take a Certificate message apart: RFC 5246, 7.4.2, or with extensions RFC 8446, 4.4.2.
+
+    Raises:
+        ValueError: the lengths do not fit.
+    """
+    body = message[4:]
+    if with_extensions:
+        _, body = _vector(body, 1)
+    entries, rest = _vector(body, 3)
+    if rest:
+        raise ValueError("bytes follow the list of certificates")
+    found = []
+    while entries:
+        certificate, entries = _vector(entries, 3)
+        if with_extensions:
+            _, entries = _vector(entries, 2)
+        found.append(certificate)
+    return tuple(found)
+
+
+def _vector(data: bytes, size: int) -> tuple[bytes, bytes]:
+    """Split off what a length of `size` bytes announces."""
+    end = size + int.from_bytes(data[:size], "big")
+    if len(data) < end:
+        raise ValueError("a length reaches over the end")
+    return data[size:end], data[end:]

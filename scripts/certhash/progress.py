@@ -1,0 +1,140 @@
+"""What a person at a terminal sees while captures are read; nothing of it is part of the result."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from certhash import __version__
+from certhash.audit import Watcher
+from certhash.correlate import unjudged
+from certhash.document import Capture, Tool
+from certhash.evidence import CERTIFICATE_ALERTS
+from certhash.report import ndjson
+from certhash.report.output import to_standard_output
+from certhash.report.text import count, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.progress import Progress, TaskID
+
+    from certhash.capture.tshark import Tshark
+    from certhash.document import Document
+    from certhash.model import HashSource, Observation, Problem
+
+
+class Console(Watcher):
+    """Notes on standard error, and a bar where that is a terminal.
+
+    Args:
+        quiet: say nothing at all.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._captures = 0
+        self._read = 0
+        self._handshakes = 0
+        self._refused = 0
+
+    def note(self, line: str) -> None:
+        """Print the line on standard error."""
+        if not self._quiet:
+            print(f"certhash: {visible(line)}", file=sys.stderr)
+
+    def begin(self, captures: tuple[str, ...]) -> None:
+        """Show the bar; its length is the captures' bytes."""
+        self._captures = len(captures)
+        if self._quiet or not sys.stderr.isatty() or not captures:
+            return
+        from rich import progress
+        from rich.console import Console as Terminal
+
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+            console=Terminal(stderr=True),
+            transient=True,
+            auto_refresh=False,  # no thread: workers are forked while the bar stands
+        )
+        self._task = self._bar.add_task(self._words(), total=sum(map(_size, captures)))
+        self._bar.start()
+        self._bar.refresh()
+
+    def observed(self, observation: Observation) -> None:
+        """Move the bar on by one capture."""
+        self._read += 1
+        self._handshakes += len(observation.handshakes)
+        self._refused += sum(
+            alert.sender == "client" and alert.level == "fatal" and alert.code in CERTIFICATE_ALERTS
+            for handshake in observation.handshakes
+            for alert in handshake.alerts
+        )
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task, advance=_size(observation.path), description=self._words(), refresh=True
+            )
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _words(self) -> str:
+        return (
+            f"{self._read:,} of {count(self._captures, 'capture')}, {count(self._handshakes, 'handshake')}, "
+            f"{self._refused:,} refused"
+        )
+
+
+class Lines(Console):
+    """Besides, an NDJSON line on standard output for all that is known as soon as a capture was read."""
+
+    def __init__(self, used: Tshark, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
+        self._tshark = used
+        self._started = False
+        self._told: set[Problem] = set()
+
+    def observed(self, observation: Observation) -> None:
+        """Write what a capture shows; the verdicts come when everything was read."""
+        super().observed(observation)
+        self._start(observation.hash_source)
+        for handshake in unjudged(observation):
+            to_standard_output(ndjson.event("handshake", handshake))
+        status = Capture(observation.path, observation.status, observation.packets, observation.error)
+        to_standard_output(ndjson.event("capture", status))
+        self._problems(observation.problems)
+
+    def finish(self, result: Document) -> None:
+        """Write what could be known only at the end."""
+        self._start(result.tool.hash_source)
+        self._problems(result.problems)
+        for line in ndjson.end(result):
+            to_standard_output(line)
+
+    def _problems(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                to_standard_output(ndjson.event("problem", problem))
+
+    def _start(self, source: HashSource) -> None:
+        if not self._started:
+            self._started = True
+            tool = Tool(__version__, self._tshark.version, self._tshark.lua, source)
+            to_standard_output(ndjson.start(tool))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - a path may be bytes that are no UTF-8
+    except OSError:
+        return 0

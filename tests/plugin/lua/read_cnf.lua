@@ -1,0 +1,33 @@
+-- Run by test_cnf.py: read configuration files and print what they say, a line each, cells apart by tabs, values in hex.
+local modules, names = arg[1], arg[2]
+local function module(name)
+    return dofile(modules .. "/" .. name .. ".lua")
+end
+local cnf = module("cnf").using({ base64 = module("base64"), address = module("address") })
+
+local function hex(text)
+    return (text:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+end
+
+for path in io.lines(names) do
+    local handle = assert(io.open(path, "rb"))
+    local content = handle:read("*a")
+    handle:close()
+    local started = os.clock()
+    local file, problem = cnf.read(path, content)
+    assert(os.clock() - started < 20, path .. ": for ever")
+    local cells
+    if file then
+        cells = { "FILE", file.device, file.kind, file.urls and "group" or "none", file.hash_algorithm or "" }
+        for _, url in ipairs(file.urls or {}) do
+            local where = url.head_end and url.head_end.host .. " " .. url.head_end.port or ""
+            cells[#cells + 1] = ("url%d=%s=%s"):format(url.number, hex(url.text), hex(where))
+        end
+        for _, item in ipairs(file.hashes or {}) do
+            cells[#cells + 1] = ("hash%d=%s=%s"):format(item.number, hex(item.text), hex(item.digest or ""))
+        end
+    else
+        cells = { "PROBLEM", problem }
+    end
+    io.write(table.concat(cells, "\t"), "\n")
+end

@@ -1,0 +1,165 @@
+"""A screen without a monitor (Xvfb), and a real Wireshark on it that is driven by its keyboard."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.plugin.machines import Machine
+
+SIZE = (1480, 900)
+PATIENCE = 60  # seconds; a busy machine starts Wireshark slowly
+
+PROGRAMS = {"Xvfb": "xvfb", "xdotool": "xdotool", "xclip": "xclip", "import": "imagemagick"}
+
+
+def until(done: Callable[[], object], what: str) -> None:
+    """Wait until something is so.
+
+    Raises:
+        AssertionError: it never was.
+    """
+    end = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.1)
+
+
+class Screen:
+    """One Xvfb; its number is chosen by itself."""
+
+    def __init__(self) -> None:
+        for program, package in PROGRAMS.items():
+            assert shutil.which(program), f"{program} is missing: apt-get install {package}"
+        reading, writing = os.pipe()
+        # Without access control: the programs on it run as another user.
+        self.server = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(writing), "-ac", "-screen", "0", f"{SIZE[0]}x{SIZE[1]}x24"],
+            pass_fds=[writing],
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(writing)
+        with os.fdopen(reading) as answer:
+            self.display = f":{answer.readline().strip()}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.terminate()
+        self.server.wait()
+
+    def ask(self, *command: str) -> str:
+        """Run a program on this screen; return what it printed, whether it succeeded or not."""
+        done = subprocess.run(
+            command,
+            env={**os.environ, "DISPLAY": self.display},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        return done.stdout.strip()
+
+    def windows(self) -> dict[str, str]:
+        """Return every visible window that has a name: number to name."""
+        numbers = self.ask("xdotool", "search", "--onlyvisible", "--name", ".+").split()
+        names = {number: self.ask("xdotool", "getwindowname", number) for number in numbers}
+        return {number: name for number, name in names.items() if name}
+
+    def window(self, name: str) -> str:
+        """Wait for a window with such a name (a pattern); return its number."""
+        found: list[str] = []
+
+        def there() -> bool:
+            found[:] = [number for number, title in self.windows().items() if re.search(name, title)]
+            return bool(found)
+
+        until(there, f"a window {name}; there are {self.windows()}")
+        return found[0]
+
+    def keys(self, *keys: str) -> None:
+        """Press keys, one after the other."""
+        for key in keys:
+            self.ask("xdotool", "key", "--clearmodifiers", key)
+            time.sleep(0.15)
+
+    def copied(self, *keys: str) -> str:
+        """Press keys that copy something; return what they put on the clipboard."""
+        nothing = "nothing copied"
+        subprocess.run(
+            ["xclip", "-selection", "clipboard"],
+            input=nothing,
+            text=True,
+            env={**os.environ, "DISPLAY": self.display},
+            check=True,
+        )
+        text = ""
+
+        def there() -> bool:
+            nonlocal text
+            self.keys(*keys)
+            text = self.ask("xclip", "-o", "-selection", "clipboard")
+            return text not in {nothing, ""}
+
+        until(there, "something on the clipboard")
+        return text
+
+    def picture(self, path: Path) -> None:
+        """Take a screenshot."""
+        self.ask("import", "-window", "root", str(path))
+
+
+class Window:
+    """A Wireshark with a capture open."""
+
+    def __init__(self, screen: Screen, number: str) -> None:
+        self.screen = screen
+        self.number = number
+
+    def focus(self) -> None:
+        """Give the main window the keyboard."""
+        self.screen.ask("xdotool", "windowfocus", "--sync", self.number)
+
+    def select(self, row: int) -> None:
+        """Select the packet in a row of the packet list; the first is 1."""
+        self.focus()
+        # Somewhere among the first packets, wherever the toolbars end: it only gives the list the keyboard.
+        self.screen.ask("xdotool", "mousemove", "300", "170", "click", "1")
+        self.screen.keys("ctrl+Home", *["Down"] * (row - 1))
+
+    def row(self) -> list[str]:
+        """Return the cells of the selected packet's row."""
+        self.focus()
+        return self.screen.copied("ctrl+c").split("\t")
+
+
+@contextlib.contextmanager
+def wireshark(place: Machine, screen: Screen, capture: Path, *options: str) -> Iterator[Window]:
+    """Start Wireshark with the profile certhash; nothing but its one window may come up, and no complaint."""
+    process = place.start(
+        "wireshark", "-C", "certhash", *options, "-r", capture, environment={"DISPLAY": screen.display}
+    )
+    try:
+        number = screen.window(rf"^{re.escape(capture.name)}$")
+        screen.ask("xdotool", "windowmove", number, "0", "0")
+        screen.ask("xdotool", "windowsize", "--sync", number, *map(str, SIZE))
+        window = Window(screen, number)
+        window.focus()
+        time.sleep(1)
+        yield window
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert "Lua" not in errors, errors
+    assert "certhash" not in errors, errors

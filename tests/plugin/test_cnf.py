@@ -1,0 +1,217 @@
+"""The plugin reads phones' configuration files as the Python companion does: the same expectations from the same files.
+
+The companion's reader stands on libxml2, which mends a list of hashes that is torn; the plugin refuses that.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from certhash.cnf import read_phone_xml
+from certhash.headend import parse_url
+from tests.plugin.machines import PLUGIN, TOP
+
+SCRIPT = Path(__file__).parent / "lua" / "read_cnf.lua"
+ONE, TWO = "fZ2xQHMBcWj/fSoNs5IkPbA2Pt8=", "1eD9l3VEI9DGWQGKlNBGE1bRhUg="
+GROUP = (
+    "<vpnGroup><mtu>1290</mtu><addresses><url1>https://203.0.113.1/x</url1></addresses>"
+    f"<credentials><hashAlg>0</hashAlg><certHash1>{ONE}</certHash1></credentials></vpnGroup>"
+)
+NAME = "SEP001F6C81110E.cnf.xml"
+
+
+def device(*parts: str) -> bytes:
+    return ("<device>" + "".join(parts) + "</device>\n").encode()
+
+
+def header(payload: bytes, *fields: bytes, version: int = 1) -> bytes:
+    """Put the header of a signed file before a payload."""
+    start = b"\x01\0\x02" + bytes([version, 0])
+    rest = b"".join(fields)
+    length = len(start) + 5 + len(rest)
+    return start + b"\x02\0\x02" + length.to_bytes(2, "big") + rest + payload
+
+
+NAMED = b"\x0e\0\x18SEP001F6C81110E.cnf.xml\0"
+FILES: dict[str, bytes] = {
+    "plain": device(GROUP),
+    "xsi not declared": b'<?xml version="1.0" encoding="UTF-8"?>\n<device  xsi:type="axl:XIPPhone">'
+    + GROUP.encode()
+    + b"</device>",
+    "misspelled tag": device("<dateTemplate>M/D/YA</dateTempliate>", GROUP),
+    "tag that is not closed": device("<TVS><port>2445</port><TVS>", GROUP),
+    "stray bracket": device("<name>>us.pool.ntp.org</name>", GROUP),
+    "in a comment": device("<!-- ", GROUP, " -->"),
+    "comment within": device(
+        GROUP.replace("<certHash1>", f"<!-- <certHash2>{TWO}</certHash2> --><certHash1>")
+    ),
+    "no group": device("<fullConfig>true</fullConfig><certHash>00112233445566778899aabbccddeeff</certHash>"),
+    "other certHash": device("<certHash>00112233445566778899aabbccddeeff</certHash>", GROUP),
+    "stub of an encrypted file": device("<fullConfig>false</fullConfig><encrConfig>true</encrConfig>"),
+    "not its child": device("<other>", GROUP, "</other>"),
+    "empty group": device("<vpnGroup/>"),
+    "group without anything": device("<vpnGroup></vpnGroup>"),
+    "three URLs, ten hashes": device(
+        "<vpnGroup><addresses>",
+        *(f"<url{i}>https://vpn{i}.example:844{i}/x</url{i}>" for i in range(1, 4)),
+        "</addresses><credentials>",
+        *(f"<certHash{i}>{ONE if i % 2 else TWO}</certHash{i}>" for i in range(1, 11)),
+        "</credentials></vpnGroup>",
+    ),
+    "more than a phone takes": device(
+        GROUP.replace("</addresses>", "<url4>https://a.example/</url4></addresses>").replace(
+            "</credentials>", f"<certHash11>{TWO}</certHash11><certHash0>{TWO}</certHash0></credentials>"
+        )
+    ),
+    "URL without a number": device(GROUP.replace("url1>", "url>")),
+    "outside of its parent": device(GROUP.replace("</vpnGroup>", f"<certHash2>{TWO}</certHash2></vpnGroup>")),
+    "entities": device(GROUP.replace("/x<", "/x?a=1&amp;b=&#50;&#x33;<")),
+    "bare ampersand": device(GROUP.replace("/x<", "/x?a=1&b=2<")),
+    "CDATA": device(GROUP.replace(ONE, f"<![CDATA[{ONE}]]>")),
+    "blanks": device(GROUP.replace(ONE, f"\r\n  {ONE[:9]}\n{ONE[9:]}\t").replace("https:", "\n https:")),
+    "padding missing": device(GROUP.replace(ONE, ONE[:-1])),
+    "no hash": device(GROUP.replace(ONE, "")),
+    "hex hash": device(GROUP.replace(ONE, "7d9db1407301716 8ff7d2a0db392243db0363edf")),
+    "hash of another length": device(GROUP.replace(ONE, "AAAA")),
+    "SHA-256": device(GROUP.replace(ONE, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")),
+    "hashAlg 1": device(GROUP.replace("<hashAlg>0", "<hashAlg>1")),
+    "other URLs": device(GROUP.replace("203.0.113.1", "[2001:DB8::1]:8443")),
+    "http URL": device(GROUP.replace("https://203", "http://203")),
+    "two groups": device(GROUP, GROUP),
+    "twice with another value": device(
+        GROUP.replace("</credentials>", f"<certHash1>{TWO}</certHash1></credentials>")
+    ),
+    "twice the same": device(GROUP.replace("</credentials>", f"<certHash1>{ONE}</certHash1></credentials>")),
+    "cut in the group": device(GROUP)[:150],
+    "cut before the group": device("<a>1</a>" * 20, GROUP)[:100],
+    "BOM": b"\xef\xbb\xbf" + device(GROUP),
+    "UTF-16": device(GROUP).decode().encode("utf-16"),
+    "UTF-16 without BOM": device(GROUP).decode().encode("utf-16-le"),
+    "NULs at the end": device(GROUP) + b"\0\0\0",
+    "carriage returns at the end": device(GROUP) + b"\r\r",
+    "Latin-1": device("<name>K\xfcche</name>", GROUP).decode().encode("latin-1"),
+    "blank before the declaration": b"\n<?xml version='1.0'?>" + device(GROUP),
+    "document type": b'<!DOCTYPE device [<!ENTITY a "b">]>' + device(GROUP),
+    "other root": b"<html>" + GROUP.encode() + b"</html>",
+    "default": b"<Default>" + GROUP.encode() + b"</Default>",
+    "empty": b"",
+    "blanks only": b" \r\n\0",
+    "no XML": b"GIF89a",
+    "signed": header(device(GROUP), NAMED, b"\x0d\x0d"),
+    "encrypted": header(b"\x99" * 64, NAMED, version=2),
+    "encrypted by its fields": header(b"\x99" * 64, NAMED, b"\x10\0\x02\0\0"),
+    "signed, cut": header(device(GROUP), NAMED)[:20],
+    "signed, damaged": b"\x01\0\x02\1\0\x07\0\2\0\x0a" + device(GROUP),
+    "signed, field too long": header(device(GROUP), b"\x0e\x7f\xff"),
+}
+NAMES = [
+    NAME,
+    NAME.lower(),
+    "vrf1_" + NAME,
+    "SEP001F6C81110E.cnf.xml.sgn",
+    "SEP001F6C81110E.cnf.xml.enc.sgn",
+    "XMLDefault.cnf.xml",
+    "XMLDefault7960.cnf.xml",
+    "SEP001F6C81110E-old.cnf.xml",
+    "SEP001F6C81110E.xml",
+]
+
+
+def python_says(name: str, data: bytes) -> list[str]:
+    """Return what the companion makes of a file, in the form of the Lua script."""
+    try:
+        file = read_phone_xml(name, data, name)
+    except ValueError:
+        return ["PROBLEM"]
+    cells = ["FILE", file.device, file.kind, "group" if file.group else "none"]
+    if file.group is None:
+        return cells
+    cells.append(file.group.hash_algorithm or "")
+    for url in file.group.urls:
+        try:
+            head_end = parse_url(url.value)
+            where = f"{head_end.host} {head_end.port}"
+        except ValueError:
+            where = ""
+        cells.append(f"url{url.number}={url.value.encode().hex()}={where.encode().hex()}")
+    cells += [f"hash{one.number}={one.value.encode().hex()}={one.digest.hex()}" for one in file.group.hashes]
+    return cells
+
+
+def lua_says(lua: str, folder: Path, files: list[tuple[str, bytes]]) -> list[list[str]]:
+    """Return what the plugin makes of files."""
+    listed = []
+    for number, (name, data) in enumerate(files):
+        path = folder / str(number) / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+        listed.append(f"{path}\n")
+    (folder / "list").write_text("".join(listed))
+    done = subprocess.run(
+        [lua, SCRIPT, PLUGIN / "certhash", folder / "list"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("\t") for line in done.stdout.split("\n")[:-1]]
+    for row in rows:
+        if row[0] == "PROBLEM":
+            assert row[1]
+            del row[1:]
+        elif row[3] == "none":
+            del row[4:]
+    return rows
+
+
+def test_files_of_the_field(lua: str, tmp_path: Path) -> None:
+    """Damage as it is found in public samples, and each form a file comes in."""
+    said = lua_says(lua, tmp_path, [(NAME, data) for data in FILES.values()])
+    assert len(said) == len(FILES)
+    different = {
+        kind: (row, expected)
+        for (kind, data), row in zip(FILES.items(), said, strict=True)
+        if row != (expected := python_says(NAME, data))
+    }
+    assert not different
+
+
+def test_torn_lists_are_refused(lua: str, tmp_path: Path) -> None:
+    torn = [
+        GROUP.replace("</certHash1>", ""),
+        GROUP.replace("</certHash1>", "</certHash2>"),
+        GROUP.replace("</credentials>", ""),
+        GROUP.replace("</url1>", ""),
+    ]
+    assert lua_says(lua, tmp_path, [(NAME, device(group)) for group in torn]) == [["PROBLEM"]] * len(torn)
+
+
+def test_names(lua: str, tmp_path: Path) -> None:
+    said = lua_says(lua, tmp_path, [(name, device(GROUP)) for name in NAMES])
+    assert said == [python_says(name, device(GROUP)) for name in NAMES]
+
+
+def test_sample_files(lua: str, tmp_path: Path) -> None:
+    files = [(path.name, path.read_bytes()) for path in sorted((TOP / "captures" / "cnf").iterdir())]
+    assert len(files) > 5
+    assert lua_says(lua, tmp_path, files) == [python_says(name, data) for name, data in files]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<!--", "<!-- -->", "<vpnGroup>", "<vpnGroup ", "</vpnGroup ", " ", "\0", "<?", "<a ", "</a> ", "]]>", "&", "<certHash1>",
+     "<![CDATA[", "<url1>x</url1>", "<url1/>", "a", "<", ">"],
+)  # fmt: skip
+def test_hostile_files_take_no_time(lua: str, tmp_path: Path, piece: str) -> None:
+    """Two megabytes of anything are read, or refused, at once: the script gives up after 20 seconds."""
+    size = 1_900_000
+    body = piece * (size // len(piece))
+    files = [
+        body,
+        "<device>" + body,
+        "<device>" + body + "</device>",
+        "<device><vpnGroup><addresses><url1>" + body + "x</url1></addresses></vpnGroup></device>",
+        "<device><vpnGroup><credentials>" + body + "</credentials></vpnGroup></device>",
+        "<device><vpnGroup><addresses><url1>https://" + body + "/</url1></addresses></vpnGroup></device>",
+    ]
+    lua_says(lua, tmp_path, [(NAME, text.encode()) for text in files])

@@ -1,0 +1,421 @@
+"""Whose hash a certificate has, what a head-end's phones expect, and which alert answered which certificate."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.plugin import packets
+from tests.plugin.packets import (
+    HEAD_END,
+    OTHER_PHONE,
+    PHONE,
+    Identity,
+    Said,
+    configuration,
+    conversation,
+    identity,
+    pcap,
+    rejected,
+    talk,
+    transfer,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.plugin.machines import Machine
+
+ROOT = identity("Root")
+LEAF = identity("vpn.example", ROOT)
+OTHER = identity("other.example")
+NAMES = (
+    "certhash.verdict",
+    "certhash.match",
+    "certhash.device",
+    "certhash.cnf",
+    "certhash.url",
+    "certhash.certificate_in",
+    "certhash.rejected_in",
+)
+URL = f"https://{HEAD_END}/SSLVPNphone"
+DEVICE, OTHER_DEVICE = "SEP001F6C81110E", "SEP001122334455"
+
+
+def value(one: Identity, algorithm: str = "sha1") -> str:
+    return base64.b64encode(hashlib.new(algorithm, one.der).digest()).decode()
+
+
+def told(*hashes: str, url: str = URL) -> bytes:
+    return configuration([url], hashes)
+
+
+# Without a display filter the first of tshark's two passes shows a plugin nothing: then it learns in the second.
+TWICE = ("-2", "-Y", "frame")
+
+
+class Desk:
+    """A folder of configurations and a capture on one machine."""
+
+    def __init__(self, place: Machine, files: dict[str, bytes], frames: list[bytes]) -> None:
+        self.place = place
+        self.folder = place.folder / "cnf"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        for name, content in files.items():
+            place.put(f"cnf/{name}", content)
+        self.capture = place.put("desk.pcap", pcap(frames))
+        self.options = ("-o", f"certhash.cnf_directory:{place.inside(self.folder)}")
+
+    def rows(self, *options: str, names: tuple[str, ...] = NAMES) -> list[dict[str, list[str]]]:
+        """Return the frames with one of these fields."""
+        return self.place.fields(self.capture, *names, options=(*self.options, *options))
+
+    def frames(self, wanted: str) -> list[str]:
+        """Return the numbers of the frames that a display filter takes."""
+        rows = self.rows("-Y", wanted, names=("frame.len",))
+        return [row["frame.number"][0] for row in rows]
+
+    def verdicts(self, *options: str) -> list[str]:
+        """Return the verdicts, in the order of the frames."""
+        return [verdict for row in self.rows(*options) for verdict in row["certhash.verdict"]]
+
+    def words(self) -> str:
+        """Return the packet tree of both passes' end, as text."""
+        done = self.place.tshark(self.capture, "-2", "-O", "certhash", "-Y", "certhash", *self.options)
+        assert done.returncode == 0
+        return done.stdout
+
+
+def path(place: Machine, name: str) -> str:
+    return str(place.inside(place.folder / "cnf" / name))
+
+
+def test_match(place: Machine) -> None:
+    name = f"{DEVICE}.cnf.xml"
+    desk = Desk(place, {name: told(value(LEAF))}, conversation(talk(LEAF)))
+    (row,) = desk.rows()
+    assert row["certhash.verdict"] == ["match"]
+    assert row["certhash.match"] == ["1", "0"] or row["certhash.match"] == ["True", "False"]
+    assert row["certhash.device"] == [DEVICE]
+    assert row["certhash.cnf"] == [path(place, name)]
+    assert row["certhash.url"] == [URL]
+    assert f"certHash1 of {DEVICE}" in desk.words()
+    assert desk.frames("certhash.expert.match") == row["frame.number"]
+
+
+def test_hash_of_the_ca(place: Machine) -> None:
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(OTHER), value(ROOT))}, conversation(talk(LEAF)))
+    (row,) = desk.rows()
+    assert row["certhash.verdict"] == ["match"]
+    assert [flag in {"1", "True"} for flag in row["certhash.match"]] == [False, True]
+    assert f"certHash2 of {DEVICE}, its CA" in desk.words()
+
+
+def test_mismatch_with_its_alert(place: Machine) -> None:
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(OTHER))}, conversation(rejected(LEAF)))
+    once = desk.rows()
+    certificate, alert = once
+    assert certificate["certhash.verdict"] == alert["certhash.verdict"] == ["mismatch"]
+    assert alert["certhash.certificate_in"] == certificate["frame.number"]
+    assert certificate["certhash.device"] == alert["certhash.device"] == [DEVICE]
+    linked = desk.rows(*TWICE)
+    assert linked[0]["certhash.rejected_in"] == alert["frame.number"]
+    words = desk.words()
+    assert f"{PHONE} rejected {value(LEAF)} 1 ms later: bad_certificate (42)" in words
+    assert f"{DEVICE} expects {value(OTHER)}" in words
+    assert desk.frames("certhash.expert.mismatch") == certificate["frame.number"]
+    assert desk.frames("certhash.expert.rejected") == alert["frame.number"]
+
+
+def test_rejected_though_it_matches(place: Machine) -> None:
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(rejected(LEAF)))
+    assert desk.verdicts() == ["match", "rejected"]  # the alert comes after the certificate's frame
+    assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
+    assert "the cause is another" in desk.words()
+
+
+def test_unlisted(place: Machine) -> None:
+    files = {
+        f"{DEVICE}.cnf.xml": told(value(LEAF), url="https://198.51.100.99/x"),
+        f"{OTHER_DEVICE}.cnf.xml": told(value(OTHER), url=f"https://{HEAD_END}:8443/x"),
+    }
+    desk = Desk(place, files, conversation(talk(LEAF)))
+    (row,) = desk.rows()
+    assert row["certhash.verdict"] == ["unlisted"]
+    assert [flag in {"1", "True"} for flag in row["certhash.match"]] == [True, False]
+    assert "told to use another head-end" in desk.words()
+
+
+def test_alert_of_openssl_without_any_configuration(place: Machine) -> None:
+    """A real client that does not know the CA: fatal unknown_ca (48)."""
+    frames = conversation(talk(LEAF, trusted=OTHER))
+    desk = Desk(place, {}, frames)
+    certificate, alert = desk.rows(*TWICE)
+    assert certificate["certhash.verdict"] == alert["certhash.verdict"] == ["unlisted"]
+    assert alert["certhash.certificate_in"] == certificate["frame.number"]
+    assert certificate["certhash.rejected_in"] == alert["frame.number"]
+    assert "unknown_ca (48)" in desk.words()
+
+
+@pytest.mark.parametrize(
+    ("alert", "linked"),
+    [
+        ("15 0303 0002 02 2a", True),
+        ("15 0303 0002 01 2a", False),  # a warning
+        ("15 0303 0002 02 28", False),  # handshake_failure
+        ("15 0303 0002 02 2f", False),  # illegal_parameter (47) lies between those about certificates
+        ("15 0303 0002 02 2e", True),
+        ("15 0303 0002 01 00 15 0303 0002 02 30", True),
+    ],
+)
+def test_which_alerts_count(place: Machine, alert: str, linked: bool) -> None:
+    said = [*talk(LEAF)[:2], Said(from_client=True, payload=bytes.fromhex(alert))]
+    desk = Desk(place, {}, conversation(said))
+    assert len([row for row in desk.rows() if row["certhash.certificate_in"]]) == int(linked)
+
+
+def test_server_refuses_the_client(place: Machine) -> None:
+    alert = Said(from_client=False, payload=bytes.fromhex("15 0303 0002 02 2b"))
+    said = [*talk(LEAF, client=OTHER)[:3], alert]
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(said, segment=60000))
+    server, client, last = desk.rows(*TWICE)
+    assert server["certhash.verdict"] == ["match"]
+    assert not server["certhash.rejected_in"]
+    assert last["certhash.certificate_in"] == ["6"]
+    assert client["certhash.rejected_in"] == last["frame.number"]
+    assert client["certhash.verdict"] == last["certhash.verdict"] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "server", "port", "sni", "verdict"),
+    [
+        (URL, HEAD_END, 443, None, "match"),
+        (URL, HEAD_END, 8443, None, "unlisted"),
+        (f"https://{HEAD_END}:8443/x", HEAD_END, 8443, None, "match"),
+        ("https://[2001:db8::1]/x", "2001:db8:0::1", 443, None, "match"),
+        ("https://VPN.Example./x", HEAD_END, 443, "vpn.example", "match"),
+        ("https://vpn.example/x", HEAD_END, 443, "www.example", "unlisted"),
+        ("https://vpn.example/x", HEAD_END, 443, None, "unlisted"),
+        (f"http://{HEAD_END}/x", HEAD_END, 443, None, "unlisted"),
+    ],
+)
+def test_which_head_end_a_url_names(
+    place: Machine, url: str, server: str, port: int, sni: str | None, verdict: str
+) -> None:
+    client = "2001:db8::7" if ":" in server else PHONE
+    frames = conversation(talk(LEAF, server_name=sni), client=client, server=server, server_port=port)
+    assert Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF), url=url)}, frames).verdicts() == [verdict]
+
+
+def dns_answer(name: str, address: str) -> bytes:
+    """Return a DNS response (RFC 1035) with one address."""
+    labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
+    packed = bytes(int(part) for part in address.split("."))
+    answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + packed
+    return packets.udp(
+        "192.0.2.53", 53, PHONE, 5353, b"\0\1\x81\x80\0\1\0\1\0\0\0\0" + labels + b"\0\1\0\1" + answer
+    )
+
+
+def test_name_found_by_dns(place: Machine) -> None:
+    files = {f"{DEVICE}.cnf.xml": told(value(LEAF), url="https://vpn.example/x")}
+    lookup, handshake = [dns_answer("vpn.example", HEAD_END)], conversation(talk(LEAF))
+    assert Desk(place, files, lookup + handshake).verdicts() == ["match"]
+    assert Desk(place, files, handshake + lookup).verdicts(*TWICE) == ["unlisted"]
+    assert Desk(place, files, [dns_answer("other.example", HEAD_END), *handshake]).verdicts() == ["unlisted"]
+
+
+def test_learned_from_the_capture(place: Machine) -> None:
+    before = conversation(talk(LEAF), client_port=50001)
+    fetched = transfer(f"{DEVICE}.cnf.xml", told(value(LEAF)))
+    after = conversation(talk(LEAF), client_port=50002)
+    other = conversation(talk(OTHER), client_port=50003)
+    desk = Desk(place, {}, before + fetched + after + other)
+    for options in ((), TWICE):
+        assert desk.verdicts(*options) == ["unlisted", "match", "mismatch"]
+    rows = [row for row in desk.rows() if row["certhash.verdict"] == ["match"]]
+    assert rows[0]["certhash.device"] == [DEVICE]
+    assert rows[0]["certhash.cnf"] == [f"{DEVICE}.cnf.xml"]
+    off = desk.rows("-o", "certhash.learn_from_capture:FALSE", names=("certhash.cnf_downloaded",))
+    assert off == []
+
+
+def test_newer_file_replaces_the_older(place: Machine) -> None:
+    name = f"{DEVICE}.cnf.xml"
+    frames = transfer(name, told(value(OTHER)))
+    frames += conversation(talk(LEAF), client_port=50001)
+    frames += transfer(name, told(value(LEAF)), client_port=49301)
+    frames += conversation(talk(LEAF), client_port=50002)
+    assert Desk(place, {}, frames).verdicts(*TWICE) == ["mismatch", "match"]
+
+
+def test_stale_copy_in_the_folder(place: Machine) -> None:
+    name = f"{DEVICE}.cnf.xml"
+    frames = transfer(name, told(value(LEAF))) + conversation(talk(LEAF))
+    desk = Desk(place, {name: told(value(OTHER))}, frames)
+    assert desk.verdicts() == ["match"]  # what the phone has counts
+    assert "says something else" in desk.words()
+    assert len(desk.frames("certhash.expert.stale")) == 1
+    same = Desk(place, {name: told(value(LEAF)) + b"\n"}, frames)
+    assert same.frames("certhash.expert.stale") == []
+
+
+def test_phone_that_differs_from_the_others(place: Machine) -> None:
+    """Some phone's hash matches, and this phone, which fetched its file here, expects another."""
+    frames = transfer(f"{DEVICE}.cnf.xml", told(value(OTHER))) + conversation(rejected(LEAF))
+    desk = Desk(place, {f"{OTHER_DEVICE}.cnf.xml": told(value(LEAF))}, frames)
+    assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
+    words = desk.words()
+    assert f"this phone is {DEVICE}, and expects {value(OTHER)}" in words
+    assert f"bad_certificate (42); {DEVICE} expects {value(OTHER)}" in words
+    elsewhere = transfer(f"{DEVICE}.cnf.xml", told(value(OTHER)), client=OTHER_PHONE)
+    assert "this phone is" not in Desk(place, {}, elsewhere + conversation(talk(LEAF))).words()
+
+
+def test_other_digests(place: Machine) -> None:
+    sha256, sha512 = value(LEAF, "sha256"), value(LEAF, "sha512")
+    name, frames = f"{DEVICE}.cnf.xml", conversation(talk(LEAF))
+    # hashAlg 0 stands beside SHA-1; of another value only the length tells.
+    assert Desk(place, {name: told(sha256)}, frames).verdicts() == ["mismatch"]
+    assert Desk(place, {name: told(sha256).replace(b"Alg>0<", b"Alg>1<")}, frames).verdicts() == ["match"]
+    assert Desk(place, {name: told(sha512).replace(b"Alg>0<", b"Alg>1<")}, frames).verdicts() == []
+    assert Desk(place, {name: told(hashlib.sha1(LEAF.der).hexdigest())}, frames).verdicts() == ["mismatch"]  # noqa: S324
+    assert Desk(place, {name: told(value(LEAF)[:-1])}, frames).verdicts() == ["match"]  # padding missing
+    assert Desk(
+        place, {name: told("\n " + value(LEAF)[:9] + "\r\n" + value(LEAF)[9:])}, frames
+    ).verdicts() == ["match"]
+
+
+def test_dtls_uses_443_whatever_the_url_says(place: Machine) -> None:
+    """The recorded DTLS handshake, judged by a file whose URL names another port."""
+    import json
+
+    from tests.plugin.machines import TOP
+
+    book = json.loads((TOP / "captures" / "expected.json").read_text("utf-8"))
+    (entry,) = [capture for capture in book["captures"] if capture["path"] == "dtls.pcapng"]
+    (handshake,) = entry["handshakes"]
+    url = f"https://{handshake['server']['address']}:8443/x"
+    files = {f"{DEVICE}.cnf.xml": told(handshake["certificates"][0]["sha1"], url=url)}
+    desk = Desk(place, files, [])
+    desk.capture = place.put("dtls.pcapng", (TOP / "captures" / "dtls.pcapng").read_bytes())
+    assert desk.verdicts() == ["match"]
+
+
+def test_hundreds_of_devices(place: Machine) -> None:
+    files = {f"SEP{number:012X}.cnf.xml": told(value(LEAF)) for number in range(300)}
+    desk = Desk(place, files, conversation(talk(LEAF)))
+    (row,) = desk.rows()
+    assert row["certhash.verdict"] == ["match"]
+    assert len(row["certhash.device"]) == 20
+    assert "and more devices" in desk.words()
+
+
+def test_bad_folders(place: Machine) -> None:
+    frames = conversation(talk(LEAF))
+    desk = Desk(place, {}, frames)
+    missing = str(place.inside(desk.folder / "missing"))
+    done = place.tshark(desk.capture, "-o", f"certhash.cnf_directory:{missing}", "-Y", "certhash")
+    assert done.returncode == 0
+    assert f"certhash: {missing}: there is no such folder" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "certificate" not in place.tshark(place.put("none.pcap", pcap([])), *desk.options).stderr.lower()
+
+
+def test_bad_files_are_named_and_the_rest_is_read(place: Machine) -> None:
+    good = {
+        f"{DEVICE}.cnf.xml": told(value(LEAF)),
+        "sub/deeper/" + f"{OTHER_DEVICE}.cnf.xml": told(value(OTHER)),
+    }
+    bad = {
+        "SEP000000000001.cnf.xml": b"",
+        "SEP000000000002.cnf.xml": told(value(LEAF))[:200],
+        "SEP000000000003.cnf.xml": b"\x01\0\x02\1\0\x02\0\2\xff\xff" + told(value(LEAF)),
+        "SEP000000000004.cnf.xml": b"GIF89a",
+        "readme.txt": b"not a configuration",
+    }
+    desk = Desk(place, good | bad, conversation(talk(LEAF)))
+    large = desk.folder / "SEP000000000005.cnf.xml"
+    with large.open("wb") as file:
+        file.truncate(100 * 1024 * 1024)
+    large.chmod(0o644)
+    secret = desk.folder / "SEP000000000006.cnf.xml"
+    secret.write_bytes(told(value(LEAF)))
+    secret.chmod(0o000)
+    (desk.folder / "loop").symlink_to(".")
+    done = place.tshark(desk.capture, *desk.options, "-T", "fields", "-e", "certhash.verdict")
+    assert done.stdout.split() == ["match"]
+    assert "and 5 more" in done.stderr
+
+
+def test_hostile_text_is_written_out(place: Machine) -> None:
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, "a\x1b[31m\x07%s\n\u202eb"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "É"),
+        ]
+    )
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told('x"\x1b[0m&#27;%d')}, conversation(talk(identity(subject))))
+    (row,) = desk.rows(names=("certhash.certificate",))
+    shown = row["certhash.certificate"][0].replace("\\\\", "\\")  # from 4.4 on tshark doubles backslashes
+    assert shown.endswith(r"CN=a\x1b[31m\x07%s\x0a\xe2\x80\xaeb, O=É")
+    words = desk.words()
+    assert "\x1b" not in words
+    assert r'"x"\x1b[0m\x1b%d" (no hash)' in words
+
+
+def test_info_column(place: Machine) -> None:
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(OTHER))}, conversation(rejected(LEAF)))
+    shown = place.tshark(desk.capture, *desk.options, *TWICE).stdout
+    assert "[certhash: mismatch]" in shown
+    assert "[certhash: certificate rejected, mismatch]" in shown
+    hidden = place.tshark(desk.capture, *desk.options, "-o", "certhash.info_column:FALSE").stdout
+    assert "certhash" not in hidden
+
+
+def test_expert_summary(place: Machine) -> None:
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(OTHER))}, conversation(rejected(LEAF)))
+    done = place.tshark(desk.capture, *desk.options, "-q", "-z", "expert")
+    assert "Warns (1)" in done.stdout
+    assert "Errors (1)" in done.stdout
+    assert f"{DEVICE} expects {value(OTHER)}" in done.stdout
+
+
+def test_filters(place: Machine) -> None:
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(OTHER))}, conversation(rejected(LEAF)))
+    for text in (
+        'certhash.verdict == "mismatch"',
+        f'certhash.device == "{DEVICE}"',
+        f'certhash.url contains "{HEAD_END}"',
+        "certhash.certificate_in || certhash.rejected_in",
+        "certhash.expert.mismatch || certhash.expert.rejected",
+    ):
+        assert len(desk.rows("-2", "-Y", text, names=("certhash.story",))) == 2, text
+    assert len(desk.rows("-Y", "certhash.match == 0", names=("certhash.sha1",))) == 1
+    assert desk.rows("-Y", "certhash.match == 1", names=("certhash.sha1",)) == []
+
+
+@pytest.mark.parametrize("name", ["match", "mismatch", "ca-hash", "dtls", "anyconnect", "rejected"])
+def test_same_verdicts_as_recorded(place: Machine, name: str) -> None:
+    """The committed captures with their cnf files give the verdicts that were recorded with them."""
+    import json
+
+    from tests.plugin.machines import TOP
+
+    book = json.loads((TOP / "captures" / "expected.json").read_text())
+    (entry,) = [capture for capture in book["captures"] if capture["path"].startswith(f"{name}.")]
+    files = {file.name: file.read_bytes() for file in (TOP / "captures" / "cnf").iterdir()}
+    desk = Desk(place, files, [])
+    desk.capture = place.put(entry["path"], (TOP / "captures" / entry["path"]).read_bytes())
+    rows = desk.rows(*TWICE, "-o", "tcp.reassemble_out_of_order:TRUE")
+    shown = [row["certhash.verdict"][0] for row in rows if row["certhash.match"]]
+    visible = [one["verdict"] for one in entry["handshakes"] if one["certificates"]]
+    assert shown == visible

@@ -1,0 +1,117 @@
+"""In a real Wireshark window: columns, colours, the jump along a link, the menus, and a start without complaint."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from certhash import plugin_install
+from tests.plugin.machines import PLUGIN, TOP, Machine
+from tests.plugin.screen import Screen, wireshark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The sample capture of a mismatch, as it was recorded, and the cnf file that belongs to it.
+BOOK = json.loads((TOP / "captures" / "expected.json").read_text("utf-8"))
+(ENTRY,) = [entry for entry in BOOK["captures"] if entry["path"] == "mismatch.pcapng"]
+HASH = ENTRY["handshakes"][0]["certificates"][0]["sha1"]
+(DEVICE,) = ENTRY["handshakes"][0]["devices"]
+CNF = (TOP / "captures" / "cnf" / f"{DEVICE}.cnf.xml").read_text("utf-8")
+EXPECTED = CNF.partition("<certHash1>")[2].partition("<")[0]
+CERTIFICATE, ALERT = 8, 10
+
+
+@pytest.fixture(scope="module")
+def screen() -> Iterator[Screen]:
+    with Screen() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def desk(place: Machine) -> Machine:
+    """A machine with the plugin and the profile installed, as ``certhash plugin install`` does it."""
+    assert place.run("sh", "-c", "command -v wireshark").returncode == 0, "apt-get install wireshark"
+    said = place.run("tshark", "-G", "folders").stdout
+    folders = dict(re.findall(r"^([A-Z][A-Za-z ]+):\s+(.*)$", said, re.M))
+    there = plugin_install.Wireshark(
+        command=("tshark",),
+        version="4.0",
+        plugins=Path(f"{place.root or ''}{folders['Personal Lua Plugins']}"),
+        configuration=Path(f"{place.root or ''}{folders['Personal configuration']}"),
+        loaded=(),
+        complaint=None,
+    )
+    plugin_install.install(there, PLUGIN, "0.1.0")
+    for path in [place.home, *place.home.rglob("*")]:
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    for path in (TOP / "captures" / "cnf").iterdir():
+        place.put(f"cnf/{path.name}", path.read_bytes())
+    place.put("mismatch.pcapng", (TOP / "captures" / "mismatch.pcapng").read_bytes())
+    return place
+
+
+def picture(screen: Screen, desk: Machine, name: str, tmp_path: Path) -> Path:
+    """Take a screenshot, into $CERTHASH_SCREENSHOTS where that is set."""
+    folder = Path(os.environ.get("CERTHASH_SCREENSHOTS", tmp_path))
+    path = folder / f"{desk.name}-{name}.png"
+    screen.picture(path)
+    assert path.stat().st_size > 10_000  # an empty screen has some hundred bytes
+    return path
+
+
+def opened(desk: Machine, screen: Screen, *options: str):  # noqa: ANN201 - a context manager
+    """Open the sample capture of a mismatch, with the folder of cnf files set."""
+    folder = desk.inside(desk.folder / "cnf")
+    capture = desk.inside(desk.folder / "mismatch.pcapng")
+    return wireshark(desk, screen, capture, "-o", f"certhash.cnf_directory:{folder}", *options)
+
+
+def test_columns_and_the_jump_along_the_link(desk: Machine, screen: Screen, tmp_path: Path) -> None:
+    with opened(desk, screen) as window:
+        assert list(screen.windows().values()) == ["mismatch.pcapng"]  # no dialog
+        window.select(CERTIFICATE)
+        row = window.row()
+        assert row[5:8] == ["mismatch", HASH, DEVICE]
+        assert row[8].endswith("[certhash: mismatch]")
+        window.select(1)
+        assert window.row()[5:8] == ["", "", ""]
+        window.select(ALERT)
+        assert window.row()[5:8] == ["mismatch", "", DEVICE]
+        # The packet's tree: its last item is ours; below it the story, then the link.
+        screen.keys("Tab", "End", "Right", "Down", "Down")
+        picture(screen, desk, "alert", tmp_path)
+        screen.keys("alt+g", "l")
+        window.focus()
+        screen.keys("shift+Tab")
+        assert window.row()[0] == str(CERTIFICATE)
+        assert window.row()[5:8] == ["mismatch", HASH, DEVICE]
+        picture(screen, desk, "certificate", tmp_path)
+
+
+def test_display_filter(desk: Machine, screen: Screen) -> None:
+    with opened(desk, screen, "-Y", 'certhash.verdict == "mismatch"') as window:
+        window.select(2)
+        assert window.row()[0] == str(ALERT)
+        window.select(1)
+        assert window.row()[5:8] == ["mismatch", HASH, DEVICE]
+
+
+def test_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
+    with opened(desk, screen) as window:
+        window.focus()
+        screen.keys("alt+t", "Up", "Right", "Return")
+        number = screen.window("Certificates in this capture")
+        screen.ask("xdotool", "windowfocus", "--sync", number)
+        picture(screen, desk, "overview", tmp_path)
+        text = screen.copied("ctrl+a", "ctrl+c")
+        assert re.search(
+            rf"^mismatch +8 +1 +1 +203\.0\.113\.20:443 +{re.escape(HASH)} +{DEVICE}$", text, re.M
+        ), text
+        assert f"{DEVICE} expects {EXPECTED}" in text
+        assert "phone configurations are known, with those in" in text
