@@ -211,7 +211,7 @@ class Live:
         """Hand packets to tshark, until it has seen enough or there are no more."""
         stdin = await dissector.stdin
         stdin.writelines((*self._preamble, *self._again))
-        packets, size = len(self._again), self._again_bytes
+        packets, size = 0, 0
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             while not self._is_enough(packets, size):
                 data = await output.read(_READ)
