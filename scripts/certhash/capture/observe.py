@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from certhash.capture.pcap import Readable
 
 
+TIMELESS = (
+    "this packet, and maybe others, have no time: what they show counts as older than everything else; "
+    "record the capture with times to know what is newest"
+)
+
+
 class Settings(Struct, frozen=True):
     """How captures are read; the same for all of an audit."""
 
@@ -81,6 +87,7 @@ class _Reading:
         self._sha256_of: dict[bytes, bytes] = {}
         self._downloads: list[Download] = []
         self._answers: dict[tuple[str, str], NameAnswer] = {}
+        self._timed = True
         self._problems: list[tuple[int, str]] = []
         """The frame, 0 where it concerns none, and what is wrong."""
 
@@ -107,7 +114,12 @@ class _Reading:
                 self._complain(0, f"a line of tshark's could not be read ({error}); please report it")
                 continue
             self._take(row)
-        return self._completed(run.outcome())
+        outcome = run.outcome()
+        if outcome.uncounted:
+            source.seek(0)
+            run = tshark.Run(tshark.counting(command), self._place, self._feed(source) if carved else source)
+            outcome = outcome._replace(packets=sum(1 for _ in run.lines()))
+        return self._completed(outcome)
 
     def _feed(self, source: BinaryIO) -> Callable[[IO[bytes]], None]:
         def feed(pipe: IO[bytes]) -> None:
@@ -146,6 +158,9 @@ class _Reading:
 
     def _take(self, row: records.Row) -> None:
         self._handshakes.add(row)
+        if self._timed and not row.timed:
+            self._timed = False
+            self._complain(row.frame, TIMELESS)
         for name, address in row.answers:
             self._answers.setdefault((name, address), NameAnswer(name, address, row.frame, row.time))
         for found in row.downloads:

@@ -55,6 +55,7 @@ DISABLED_PROTOCOLS = (
     "pkix1explicit",
     "pkix1implicit",
 )
+_EVERY_PACKET = ("-e", "frame.number", "-e", "frame.len", "-z", "io,stat,0")
 DECODE_AS = ("tcp.port==3804,tls",)
 """Cisco's CAPF port, which Wireshark gives to another protocol (HiQnet)."""
 
@@ -92,6 +93,8 @@ class Outcome(NamedTuple):
     """tshark itself failed or was ended: another try may see more."""
     missing_fields: bool = False
     """tshark refused the plugin's fields: the plugin did not load, and nothing was read."""
+    uncounted: bool = False
+    """tshark read everything, and its statistics do not say how many packets that were."""
 
 
 def find(path: str | None = None) -> Tshark:
@@ -178,8 +181,20 @@ def arguments(
     ]
     for field in fields:
         command += ["-e", field]
-    # The only way to learn how many frames were read that holds for every file format.
+    # Tells how many frames were read, in every file format; but not where no time passes between them.
     return [*command, "-z", "io,stat,0"]
+
+
+def counting(command: list[str]) -> list[str]:
+    """Return the command of :func:`arguments`, made to print a line for every packet that is read."""
+    return [
+        *command[: command.index("-n") + 3],
+        "-T",
+        "fields",
+        "-E",
+        f"separator={SEPARATOR}",
+        *_EVERY_PACKET,
+    ]
 
 
 class Run:
@@ -202,6 +217,7 @@ class Run:
         self.process = _start(command, place, subprocess.PIPE if callable(source) else source)
         self._stderr: list[bytes] = []
         self._frames: int | None = None
+        self._read_everything = False
         self._threads = [threading.Thread(target=self._read_stderr, daemon=True)]
         if self._feed:
             self._threads.append(threading.Thread(target=self._write_stdin, daemon=True))
@@ -220,6 +236,7 @@ class Run:
                     yield line
                 elif count := re.match(r"\|\s*[\d.]+ <> +[\d.]+ *\|\s*(\d+)\s*\|", line):
                     self._frames = int(count[1])
+                self._read_everything |= line.startswith("| IO Statistics")
         finally:
             self.stop()
 
@@ -250,8 +267,8 @@ class Run:
         text = " ".join(said)
         complaints = tuple(line for line in said if "Dissector bug" in line or line.startswith("Lua: "))
         packets = self._frames or 0
-        if status == 0 and self._frames is not None:
-            return Outcome("complete", packets, None, complaints)
+        if status == 0 and self._read_everything:
+            return Outcome("complete", packets, None, complaints, uncounted=self._frames is None)
         if "fields aren't valid" in text or "not a valid protocol or protocol field" in text:
             return Outcome("unreadable", 0, text, (), missing_fields=True)
         if "cut short" in text:
