@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -151,3 +152,17 @@ def test_hash_needs_no_heavy_import() -> None:
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "certhash.digest" in imported
     assert not imported & {"cryptography", "lxml", "msgspec", "numpy", "pyshark", "rich"}
+
+
+def test_groups_that_a_shell_took_apart_are_one_thumbprint() -> None:
+    """The hash of Cisco TAC 116638, pasted without quotes as IOS and Windows show it, beside another."""
+    groups = ["7D9DB140", "73017168", "FF7D2A0D", "B392243D", "B0363EDF"]
+    pairs = re.findall("..", "".join(groups).lower())
+    done = run(*groups, "fbUqFIbtWtaYSGSlTP/Umshcgyk=", *pairs)
+    assert done.returncode == 0
+    found = re.findall(r"certHash +(\S+)", done.stdout)
+    assert found == [
+        "fZ2xQHMBcWj/fSoNs5IkPbA2Pt8=",
+        "fbUqFIbtWtaYSGSlTP/Umshcgyk=",
+        "fZ2xQHMBcWj/fSoNs5IkPbA2Pt8=",
+    ]

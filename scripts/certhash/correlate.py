@@ -59,8 +59,8 @@ def correlate(
     evidence = Evidence(observations, sources.cnf_files, sources.known, resolve)
     problems = [p for o in observations for p in o.problems] + list(sources.problems)
     current, superseded = _in_force(sources.cnf_files)
-    told, unusable = _told(current, problems)
-    history, _ = _told(superseded, [])
+    told, unusable = _told(current)
+    history, _ = _told(superseded)
     expectations = sorted(
         [*(_expectation(t, evidence) for t in told), *unusable],
         key=lambda e: (e.device, e.url or "", e.source),
@@ -134,9 +134,7 @@ def _differs(copy: CnfFile, newest: CnfFile) -> str:
     )
 
 
-def _told(
-    cnf_files: Iterable[CnfFile], problems: list[Problem]
-) -> tuple[list[Told], list[document.Expectation]]:
+def _told(cnf_files: Iterable[CnfFile]) -> tuple[list[Told], list[document.Expectation]]:
     """Part the files into head-ends that devices are told to use, and rows for what cannot be told."""
     told: list[Told] = []
     unusable: list[document.Expectation] = []
@@ -149,11 +147,6 @@ def _told(
             try:
                 head_end = parse_url(url.value)
             except ValueError as error:
-                problems.append(
-                    Problem(
-                        cnf.source, f"url{url.number} of {cnf.device}: {error}; correct it on the call agent"
-                    )
-                )
                 unusable.append(_cannot_tell(cnf, url, f"The URL cannot be used: {error}.", cnf.group.hashes))
                 continue
             told.append(Told(cnf, cnf.group, url, head_end, cnf.warnings))
@@ -211,6 +204,14 @@ def carries(chain: Sequence[Presented], group: VpnGroup) -> tuple[Presented, Exp
 
 def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
     """Give the verdict of one expectation from the handshakes with its head-end, oldest first."""
+    decision = _of_all(told, handshakes, evidence)
+    if decision.verdict == "mismatch" and told.group.unresolved:
+        # The hash that is not known may be the one that matches.
+        return decision._replace(verdict="unverifiable")
+    return decision
+
+
+def _of_all(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
     decision = _newest(told, handshakes, evidence)
     if decision.verdict == "unseen":
         return _by_configuration(told, evidence)

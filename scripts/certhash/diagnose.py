@@ -15,7 +15,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from certhash.causes import CAUSES, HIDDEN, VERDICTS
+from certhash.causes import CAUSES, CME_SHOW, HIDDEN, VERDICTS
 from certhash.certificate import details, public_key, was_issued_by
 from certhash.headend import read_address
 from certhash.times import iso
@@ -291,6 +291,13 @@ def _why_rejected(case: Case) -> tuple[Cause, str]:
 
 
 def _unverifiable(case: Case) -> Diagnosis:
+    if case.chain and case.decision.certificate is None:
+        return Diagnosis(
+            None,
+            f"{_presented(case)} {_chain_text(case.chain)}{_in_place(case)}, and which certificate "
+            f"{case.cnf.source} means by {', '.join(case.group.unresolved)} is not in it.",
+            ("Give the configuration with its certificates, or the output of:", *CME_SHOW),
+        )
     if case.decision.certificate is not None:
         other = case.evidence.device_of(case.seen) if case.seen.rejection else None
         why = (

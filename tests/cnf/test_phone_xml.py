@@ -114,6 +114,32 @@ def test_damage_is_read_with_a_warning(data: bytes, words: str) -> None:
     assert [warning for warning in cnf.warnings if words in warning]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<fullConfig>", "<fullCo]]>nfig>"),
+        ("xsi:type=", "xs"),
+        ("</fullConfig>", "</device>"),
+        ("</fullConfig>", "</fullConfig></device>"),
+        ("<certHash></certHash>", "<certHash></certHash"),
+        ("ctiid=", "<ctiid="),
+    ],
+)
+def test_a_whole_group_survives_damage_elsewhere(old: str, new: str) -> None:
+    """A parser's repair closes elements early and drops what follows; the vpnGroup is there all the same."""
+    text = device("<!-- two\nlines <vpnGroup> -->" + GROUP).replace(old, new)
+    cnf = read(text)
+    assert_documented(cnf)
+    assert cnf.warnings
+    assert cnf.group is not None
+    assert cnf.group.hashes[0].line == 1 + text[: text.index(TAC)].count("\n")
+
+
+def test_damaged_stub_is_still_a_stub() -> None:
+    stub = device("<a>1</b>").replace("<fullConfig>true", "<fullConfig>false")
+    assert read(stub).kind == "encrypted"
+
+
 def test_characters_in_a_url_survive_damage_elsewhere() -> None:
     damaged = device("<a>1</b>" + GROUP.replace("phone<", "?a&b=1&amp;c=2<"))
     cnf = read(damaged)
@@ -142,6 +168,8 @@ def test_a_file_cut_before_its_vpn_group_is_refused() -> None:
     [
         ("</certHash1>", f"<certHash2>{OTHER}</certHash2>"),
         ("</certHash1>", "</certHash2>"),
+        ("</vpnGroup>", "</vpnGrup>"),
+        ("<vpnGroup>", "<vpnG<vpnGroup/>roup>"),
         ("<credentials>", ""),
         ("</addresses>", "</adresses>"),
         (TAC, TAC[:9] + "\x01" + TAC[9:]),
@@ -150,6 +178,12 @@ def test_a_file_cut_before_its_vpn_group_is_refused() -> None:
 def test_a_file_damaged_within_its_vpn_group_is_refused(old: str, new: str) -> None:
     with pytest.raises(ValueError, match="damaged or cut short within its vpnGroup"):
         read(device(GROUP.replace(old, new)))
+
+
+@pytest.mark.parametrize("lost", ["<vpnGroup>", "<vpnGr", "vpnGroup>\n<enable"])
+def test_a_file_that_lost_the_start_of_its_vpn_group_is_refused(lost: str) -> None:
+    with pytest.raises(ValueError, match=r"a vpnGroup may be missing|outer element"):
+        read(device(GROUP.replace(lost, "", 1)))
 
 
 def test_a_group_in_a_comment_does_not_count() -> None:
@@ -258,6 +292,7 @@ def test_host_id_check(text: str, value: bool | None) -> None:
         (b"hello", "not XML"),
         (b"<html><body>404</body></html>", "<html>"),
         (b"<device", "damaged or cut short"),
+        (device(GROUP.replace(TAC, f"{TAC[:1]}<a>z</a>{TAC[1:]}")).encode(), "other elements in it"),
         (device(GROUP + GROUP).encode(), "2 vpnGroup"),
         (
             device(GROUP.replace("</addresses>", "<url1>https://b/x</url1></addresses>")).encode(),
@@ -265,7 +300,7 @@ def test_host_id_check(text: str, value: bool | None) -> None:
         ),
         (device(head="<!DOCTYPE device [<!ENTITY a 'b'>]>\n<device>").encode(), "document type"),
         (b"<" + b"a" * (3 * 1024 * 1024), "3 MB"),
-        (b"<device>" + b"<a>" * 5000, "not XML"),
+        (b"<device>" + b"<a>" * 5000, "cut short"),
         (b"\xff\xfe<\0d", "UTF-16"),
     ],
 )

@@ -252,7 +252,7 @@ def _disturbed(choose: random.Random, segments: _Segments) -> tuple[_Segments, b
 
 
 def _ipv6(frame: bytes, choose: random.Random) -> bytes:
-    """Turn an Ethernet frame with IPv4 into one with IPv6, sometimes with extension headers or in fragments."""
+    """Turn an Ethernet frame with IPv4 into one with IPv6, sometimes with extension headers."""
     protocol, payload = frame[23], frame[34 : 14 + int.from_bytes(frame[16:18], "big")]
     for kind in choose.choice(((), (), (0,), (60,), (0, 60))):
         payload = bytes([protocol, 0, 1, 4, 0, 0, 0, 0]) + payload

@@ -23,10 +23,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from certhash.capture.directions import Directions
 from certhash.capture.flows import FlowTable
+from certhash.capture.follow import Follower, Lanes
 from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, Words, parse
 from certhash.capture.pcap import WINDOW, Ints, Readable, Records, Status, windows
-from certhash.capture.streams import APPLICATION_DATA, HEADER, LARGEST_RECORD, LOST, PLAIN, SKIP, Moved, Stream
+from certhash.capture.streams import APPLICATION_DATA, HEADER, LARGEST_RECORD, SKIP, Moved
 
 
 class Carved(NamedTuple):
@@ -51,7 +53,11 @@ class Carved(NamedTuple):
 
 
 def carve(
-    source: Readable, sink: Callable[[bytes | memoryview], object], *, keys: bool = False, window: int = WINDOW
+    source: Readable,
+    sink: Callable[[bytes | memoryview], object],
+    *,
+    keys: bool = False,
+    window: int = WINDOW,
 ) -> Carved:
     """Read a capture and hand to ``sink`` a smaller one of the same format.
 
@@ -70,64 +76,12 @@ def carve(
     return Carved(carver.packets, frames, status, error, size, carver.doubtful)
 
 
-_DIRECTION = np.dtype(
-    [
-        ("state", "u1"),  # of its Stream, like the next six
-        ("top", "u4"),
-        ("begun", "u4"),
-        ("reached", "u4"),
-        ("boundary", "u4"),
-        ("shift", "u4"),
-        ("stand", "u4"),
-        ("more", "?"),  # its Stream is kept as an object, since it has more to remember
-        ("born", "u8"),  # the place among all records of its first packet, from 1 on
-        ("paid", "?"),  # it has carried data
-        ("synced", "?"),  # TLS has been recognised in it
-        ("mixed", "?"),  # something else came before TLS
-        ("gappy", "?"),  # its packets have not followed each other
-        ("never", "?"),  # nothing of it may be left out
-        ("quic", "?"),  # it has carried a QUIC packet with a long header
-        ("opened", "?"),  # it has carried a SYN
-        ("based", "?"),  # it is known
-        ("base", "u4"),  # which sequence number came before its first byte of data
-        ("end", "u4"),  # the sequence number after its last packet
-        ("voice", "u8"),  # what stays the same in the RTP headers of a call, of its last packet (0: no RTP)
-        ("count", "u2"),  # the sequence number of that packet
-    ]
-)
-_STREAM = ("state", "top", "begun", "reached", "boundary", "shift", "stand")
 _ACK = 0x10
 _WORD = 0xFFFFFFFF
 _DTLS_HEADER = 13
 _DTLS = (0xFEFF, 0xFEFD, 0x0100)
 _QUIC = (0x00000001, 0x6B3343CF)
 _SIMPLE_HEADER = 12
-
-
-class _Lanes(NamedTuple):
-    """The packets of a window, of one protocol, grouped by direction and in order of arrival within each.
-
-    ``at`` are places in ``packets``, and ``place`` tells for those how many records of the capture came before; ``direction`` goes
-    with ``at``; ``opens`` marks the first of each group.
-    """
-
-    look: Window
-    packets: Packets
-    place: Words
-    at: Ints
-    direction: Ints
-    opens: Bools
-
-    def previous(self, values: NDArray[np.generic], before: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Return the value of the previous packet of the same direction, from ``before`` for the first in the window."""
-        earlier = np.empty_like(values)
-        earlier[1:] = values[:-1]
-        earlier[self.opens] = before[self.direction[self.opens]]
-        return earlier
-
-    def last(self) -> Bools:
-        """Mark the last of each group."""
-        return np.append(self.opens[1:], True)
 
 
 class _Carver:
@@ -137,12 +91,15 @@ class _Carver:
         self.packets = 0
         self._records = 1
         self.frames: list[NDArray[np.uint32]] = []
-        self.doubtful = 0
         self.keys = keys
         self._seed = np.uint64(secrets.randbits(64))
         self._flows = FlowTable()
-        self.known = np.zeros(1 << 12, _DIRECTION)
-        self._streams: dict[int, Stream] = {}
+        self._directions = Directions()
+
+    @property
+    def doubtful(self) -> int:
+        """How many directions may have lost something that mattered."""
+        return self._directions.doubtful
 
     def window(self, records: Records) -> bytes | memoryview:
         """Return what is left of a window, as bytes of a capture."""
@@ -154,94 +111,95 @@ class _Carver:
         keep[parsed.esp_row] = False
         moved: dict[int, list[Moved]] = {}
         if len(packets.row):
-            direction = self._directions(packets, parsed.fragment_key)
             place = (packets.row + self._records).astype(np.uint64)
-            born = self.known["born"][direction] == 0
+            direction = self._number(packets, place, parsed.fragment_key)
+            born = self._directions.known["born"][direction] == 0
             # The last of several assignments stays, so go backwards.
-            self.known["born"][direction[born][::-1]] = place[born][::-1]
+            self._directions.known["born"][direction[born][::-1]] = place[born][::-1]
             order = np.argsort(direction.astype(np.uint16), kind="stable")
-            if len(self.known) > 1 << 16:
+            if len(self._directions.known) > 1 << 16:
                 order = order[np.argsort(direction[order] >> 16, kind="stable")]
             is_tcp = packets.protocol[order] == TCP
             for follow, chosen in ((self._tcp, order[is_tcp]), (self._udp, order[~is_tcp])):
                 if len(chosen):
                     group = direction[chosen]
                     opens = np.append(True, group[1:] != group[:-1])
-                    follow(_Lanes(look, packets, place, chosen, group, opens), keep, moved)
+                    follow(Lanes(look, packets, place, chosen, group, opens), keep, moved)
         self._records += len(records.start)
         return self._rest(records, packets, keep, moved)
 
     # ------------------------------------------------------------------------------------------------------- flows
 
-    def _directions(self, packets: Packets, fragments: Words) -> Ints:
+    def _number(self, packets: Packets, place: Words, fragments: Words) -> Ints:
         """Return the number of each packet's direction: twice that of its flow, or one more."""
         flow, _ = self._flows.number(packets.key)
-        self._make_room()
+        self._directions.reach(self._flows.count)
         self._fragments(fragments)
         direction = 2 * flow + packets.up
         self._find_bases(packets, direction, slice(None))
         opening = packets.flags & (SYN | _ACK) == SYN
-        odd = opening & (self.known["base"][direction] != packets.seq)
+        odd = opening & (self._directions.known["base"][direction] != packets.seq)
         for at in np.flatnonzero(odd).tolist():
             # A new connection between the same ports, unless the SYN was sent again: tshark begins a new stream, too.
-            if self.known["base"][direction[at]] != packets.seq[at]:
+            if self._directions.known["base"][direction[at]] != packets.seq[at]:
                 number = self._flows.renew(packets.key[at])
-                self._make_room()
+                self._directions.reach(self._flows.count)
                 later = at + np.flatnonzero(packets.key[at:] == packets.key[at])
                 direction[later] = 2 * number + packets.up[later]
                 self._find_bases(packets, direction, later)
                 self._fragments(fragments)
-        known = self.known
+        known = self._directions.known
+        self._find_ends(packets, direction, place)
         opened = np.flatnonzero(packets.flags & SYN)
-        known["opened"][direction[opened]] = True
-        for at in opened[known["base"][direction[opened]] != packets.seq[opened]].tolist():
-            # A SYN with ACK and a number of its own begins no new stream in tshark, but renumbers the old one.
+        one = direction[opened]
+        known["opened"][one] = True
+        renumbers = known["base"][one] != packets.seq[opened]
+        # Number 0 is that no end has been seen; one less is then more than any place.
+        reopens = (known["ended"][one] - np.uint64(1) < place[opened]) | (known["ended"][one ^ 1] - np.uint64(1) < place[opened])
+        for at in opened[renumbers | reopens].tolist():
+            # A SYN with ACK and a number of its own begins no new stream in tshark, but renumbers the old one; one after the end
+            # does or does not, according to the version.
             one = int(direction[at])
-            self._leave_alone(one)
-            self._leave_alone(one ^ 1)
+            self._directions.doubtful += int(known["closed"][one]) + int(known["closed"][one ^ 1])
+            self._directions.leave_alone(one)
+            self._directions.leave_alone(one ^ 1)
             known["base"][one] = packets.seq[at]
         return direction
 
+    def _find_ends(self, packets: Packets, direction: Ints, place: Words) -> None:
+        """Note where directions end."""
+        known = self._directions.known
+        ends = np.flatnonzero(packets.flags & (FIN | RST))
+        ends = ends[known["ended"][direction[ends]] == 0][::-1]
+        known["ended"][direction[ends]] = place[ends]
+
     def _find_bases(self, packets: Packets, direction: Ints, chosen: slice | Ints) -> None:
         """Note where directions begin that are new: at their first packet, or where the other acknowledged before that."""
-        known = self.known
+        known = self._directions.known
         one, flags = direction[chosen], packets.flags[chosen]
         acknowledges = flags & _ACK != 0
         # Each packet may tell of two directions.  The last of several assignments stays, so go backwards.
         both = np.stack((one, one ^ 1), 1).ravel()
-        base = np.stack((packets.seq[chosen] - (flags & SYN == 0), packets.ack[chosen] - 1), 1).ravel() & _WORD
+        base = (
+            np.stack((packets.seq[chosen] - (flags & SYN == 0), packets.ack[chosen] - 1), 1).ravel() & _WORD
+        )
         new = ~known["based"][both]
         new[1::2] &= acknowledges
         places = np.flatnonzero(new)[::-1]
         known["base"][both[places]] = base[places]
         known["based"][both[places]] = True
 
-    def _make_room(self) -> None:
-        if 2 * self._flows.count > len(self.known):
-            larger = np.zeros(4 * self._flows.count, _DIRECTION)
-            larger[: len(self.known)] = self.known
-            self.known = larger
-
     def _fragments(self, keys: Words) -> None:
         """Leave nothing out of connections that are seen in fragments: their bytes pass unread."""
         for flow in self._flows.known(keys).tolist():
             if flow >= 0:
-                self._leave_alone(2 * flow)
-                self._leave_alone(2 * flow + 1)
-
-    def _leave_alone(self, one: int) -> None:
-        """Leave out no more of a direction; if something was, that may have been wrong."""
-        known = self.known[one]
-        self.doubtful += bool(known["state"] in (SKIP, LOST) or known["shift"])
-        known["never"] = True
-        known["state"] = PLAIN
-        known["more"] = False
-        self._streams.pop(one, None)
+                self._directions.leave_alone(2 * flow)
+                self._directions.leave_alone(2 * flow + 1)
 
     # --------------------------------------------------------------------------------------------------------- TCP
 
-    def _tcp(self, lanes: _Lanes, keep: Bools, moved: dict[int, list[Moved]]) -> None:
-        known, packets, at, direction = self.known, lanes.packets, lanes.at, lanes.direction
+    def _tcp(self, lanes: Lanes, keep: Bools, moved: dict[int, list[Moved]]) -> None:
+        known, packets, at, direction = self._directions.known, lanes.packets, lanes.at, lanes.direction
         seq, size, flags = packets.seq[at], packets.size[at], packets.flags[at]
         end = (seq + size + (flags & SYN != 0) + (flags & FIN != 0) & _WORD).astype(np.uint32)
         place = lanes.place[at]
@@ -258,17 +216,22 @@ class _Carver:
         # The first acknowledgement of a direction that has not been seen yet tells tshark where that begins.
         drop = seen & answered & bare & (told | skipping) | ending
         keep[packets.row[at[drop]]] = False
+        ended = at[flags & FIN != 0]
+        known["closed"][lanes.direction[flags & FIN != 0]] = ~keep[packets.row[ended]]
         for place in np.flatnonzero(ending & known["mixed"][direction]).tolist():
             one = direction[place]
             skips = known["state"][one] >= SKIP
-            moved[int(at[place])] = [Moved(int(known["stand"][one] if skips else seq[place] - known["shift"][one]) & _WORD, b"")]
+            moved[int(at[place])] = [
+                Moved(int(known["stand"][one] if skips else seq[place] - known["shift"][one]) & _WORD, b"")
+            ]
 
-    def _payloads(self, lanes: _Lanes, paying: Ints, keep: Bools, moved: dict[int, list[Moved]]) -> None:
+    def _payloads(self, lanes: Lanes, paying: Ints, keep: Bools, moved: dict[int, list[Moved]]) -> None:
         """Follow the TLS streams among the packets with data (``paying``, places in the lanes)."""
         if not len(paying):
             return
-        known = self.known
+        known = self._directions.known
         direction = lanes.direction[paying]
+        known["heard"][direction] = True
         begins, closed = _recognise(lanes, paying)
         opens = np.append(True, direction[1:] != direction[:-1])
         begin = np.flatnonzero(opens)
@@ -285,61 +248,41 @@ class _Carver:
         known["gappy"][direction[gappy]] = ~known["synced"][direction[gappy]]
         active = known["synced"][direction]
         if active.any():
-            follower = _Follower(self, lanes, paying[active], begins[active], closed[active])
-            follower.run(keep, moved)
+            follower = Follower(self._directions, lanes, paying[active], begins[active], closed[active])
+            follower.run(keep, moved, keys=self.keys)
         last = lanes.at[paying[np.append(begin[1:], len(paying)) - 1]]
         lane = direction[begin]
         plain = ~known["synced"][lane]
         known["top"][lane[plain]] = (lanes.packets.seq[last] + lanes.packets.size[last] & _WORD)[plain]
         known["paid"][direction] = True
 
-    def _gaps(self, lanes: _Lanes, paying: Ints, direction: Ints, begin: Ints) -> Bools:
+    def _gaps(self, lanes: Lanes, paying: Ints, direction: Ints, begin: Ints) -> Bools:
         """Mark packets up to which, in their direction, not each packet has begun where the one before ended."""
-        known, at = self.known, lanes.at[paying]
+        known, at = self._directions.known, lanes.at[paying]
         seq = lanes.packets.seq[at]
         end = seq + lanes.packets.size[at] & _WORD
         lane = direction[begin]
         expected = np.empty_like(end)
         expected[1:] = end[:-1]
-        expected[begin] = np.where(known["paid"][lane], known["top"][lane], known["base"][lane] + np.uint32(1))
+        expected[begin] = np.where(
+            known["paid"][lane], known["top"][lane], known["base"][lane] + np.uint32(1)
+        )
         bad = seq != expected
         bad[begin] |= known["gappy"][lane]
         count = np.cumsum(bad)
         return count > np.repeat(count[begin] - bad[begin], np.diff(begin, append=len(end)))
 
-    def stream(self, one: int) -> Stream:
-        """Return what is known of a direction as a stream."""
-        if self.known["more"][one]:
-            return self._streams.pop(one)
-        known = self.known[one]
-        return Stream(*(int(known[name]) for name in _STREAM))
-
-    def store(self, one: int, stream: Stream) -> None:
-        """Remember a stream."""
-        known = self.known[one]
-        for name in _STREAM:
-            known[name] = getattr(stream, name)
-        known["more"] = stream.has_more
-        known["gappy"] = stream.gappy
-        known["synced"] = stream.state != PLAIN or stream.shift
-        self.doubtful += stream.doubtful
-        if stream.has_more:
-            self._streams[one] = stream
-
-    def may_skip(self, one: int) -> bool:
-        """Say whether application data of a direction may be left out: TLS in both, or in one from the start and no other.
-
-        Where the start was not captured, it counts as TLS.
-        """
-        known, other = self.known[one], self.known[one ^ 1]
-        silent = not (known["mixed"] and (known["opened"] or other["opened"])) and not other["paid"]
-        return not self.keys and not known["never"] and bool(other["synced"] or silent)
-
     # --------------------------------------------------------------------------------------------------------- UDP
 
-    def _udp(self, lanes: _Lanes, keep: Bools, _moved: dict[int, list[Moved]]) -> None:
+    def _udp(self, lanes: Lanes, keep: Bools, _moved: dict[int, list[Moved]]) -> None:
         """Leave out encrypted DTLS and QUIC, and voice.  Datagrams stand alone, so each is judged alone."""
-        known, packets, look, at, direction = self.known, lanes.packets, lanes.look, lanes.at, lanes.direction
+        known, packets, look, at, direction = (
+            self._directions.known,
+            lanes.packets,
+            lanes.look,
+            lanes.at,
+            lanes.direction,
+        )
         seen = known["born"][direction] < lanes.place[at]
         size, payload = packets.size[at], packets.payload[at]
         whole = packets.here[at] >= size
@@ -383,12 +326,16 @@ class _Carver:
         keep[rows] = False
         edges = np.flatnonzero(np.diff(keep, prepend=False, append=False))
         begin, end = edges[::2], edges[1::2] - 1
-        pieces = [view[a:b] for a, b in zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)]
+        pieces = [
+            view[a:b] for a, b in zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)
+        ]
         passed = np.flatnonzero(keep & is_packet)
         if moved:
             made = [[_remade(records, packets, at, one) for one in several] for at, several in moved.items()]
             numbered = list(zip(begin.tolist(), pieces, strict=True))
-            numbered += [(row, piece) for row, several in zip(rows.tolist(), made, strict=True) for piece in several]
+            numbered += [
+                (row, piece) for row, several in zip(rows.tolist(), made, strict=True) for piece in several
+            ]
             numbered.sort(key=lambda item: item[0])
             pieces = [piece for _, piece in numbered]
             passed = np.sort(np.concatenate((passed, np.repeat(rows, [len(several) for several in made]))))
@@ -396,7 +343,7 @@ class _Carver:
         return b"".join(pieces)
 
 
-def _recognise(lanes: _Lanes, paying: Ints) -> tuple[Ints, Bools]:
+def _recognise(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
     """Find where TLS begins.
 
     Return where the first TLS record starts in each packet, counted from its first byte of data (-1 where TLS does not begin), and
@@ -405,12 +352,23 @@ def _recognise(lanes: _Lanes, paying: Ints) -> tuple[Ints, Bools]:
     at = lanes.at[paying]
     here, size = lanes.packets.here[at], lanes.packets.size[at]
     head = lanes.look.u64(lanes.packets.payload[at]).astype(np.int64)
-    kind, version, length, message = head >> 56 & 0xFF, head >> 40 & 0xFFFF, head >> 24 & 0xFFFF, head >> 16 & 0xFF
+    kind, version, length, message = (
+        head >> 56 & 0xFF,
+        head >> 40 & 0xFFFF,
+        head >> 24 & 0xFFFF,
+        head >> 16 & 0xFF,
+    )
     record = (version >= 0x300) & (version <= 0x304) & (length <= LARGEST_RECORD)  # noqa: PLR2004
     hello = (kind == 22) & record & ((message == 1) | (message == 2)) & (here > HEADER)  # noqa: PLR2004
     closed = (kind == APPLICATION_DATA) & record & (length + HEADER == size) & (here == size)
     # A ClientHello of SSL 2.0 form, which older clients send: length with the top bit set, type 1, version 3.x.
-    old = (head < 0) & (head >> 40 & 0xFF == 1) & (head >> 32 & 0xFF == 3) & (head >> 24 & 0xFF <= 4) & (here > HEADER)  # noqa: PLR2004
+    old = (
+        (head < 0)
+        & (head >> 40 & 0xFF == 1)
+        & (head >> 32 & 0xFF == 3)
+        & (head >> 24 & 0xFF <= 4)
+        & (here > HEADER)
+    )  # noqa: PLR2004
     return np.where(hello | closed, 0, np.where(old, (head >> 48 & 0x7FFF) + 2, -1)), closed
 
 
@@ -430,155 +388,6 @@ def _only_dtls_data(look: Window, at: Ints, size: Ints) -> Bools:
         at[going] = after
         going = going[fits & (after < end[going])]
     return good
-
-
-class _Follower:
-    """The TLS streams of one window: its packets with data in connections that are TLS, grouped by direction.
-
-    A stream that is in the midst of application data, with nothing missing, is followed from record header to record header,
-    many streams at a time; anything else goes packet by packet through ``Stream``.
-    """
-
-    def __init__(self, carver: _Carver, lanes: _Lanes, chosen: Ints, begins: Ints, closed: Bools) -> None:
-        packets = lanes.packets
-        self._carver = carver
-        self._look = lanes.look
-        self._at = lanes.at[chosen]
-        self._row = packets.row[self._at]
-        self._seq = packets.seq[self._at]
-        self._size = packets.size[self._at]
-        self._payload = packets.payload[self._at]
-        self._cut = packets.here[self._at] < self._size
-        self._new = carver.known["born"][lanes.direction[chosen]] == lanes.place[self._at]
-        self._begins = begins
-        self._closed = closed
-        direction = lanes.direction[chosen]
-        self._open = np.flatnonzero(np.append(True, direction[1:] != direction[:-1]))
-        self._stop = np.append(self._open[1:], len(chosen))
-        self._lane = direction[self._open]
-        # Where the bytes of each packet lie if all were put in one row.
-        self._after = np.cumsum(self._size)
-        self._before = self._after - self._size
-
-    def run(self, keep: Bools, moved: dict[int, list[Moved]]) -> None:
-        """Follow every stream to the end of the window."""
-        known = self._carver.known
-        broken = self._cut.copy()
-        broken[1:] |= self._seq[1:] != (self._seq[:-1] + self._size[:-1] & _WORD)
-        broken[self._open] = self._cut[self._open]
-        index = np.arange(len(broken))
-        last_break = np.maximum.reduceat(np.where(broken, index, -1), self._open)
-        ready = (known["state"][self._lane] == SKIP) & ~known["more"][self._lane] & (last_break < self._open)
-        ready &= known["reached"][self._lane] == self._seq[self._open]
-        fast = np.flatnonzero(ready)
-        place = self._open.copy()
-        slow = np.flatnonzero(~ready).tolist()
-        lists = _Lists(*(column.tolist() for column in (self._at, self._seq, self._size, self._payload, self._cut, self._begins, self._new)))
-        dropped = np.zeros(len(self._at), bool)
-        while slow or len(fast):
-            handed = []
-            for lane in slow:
-                there = self._packet_by_packet(lane, int(place[lane]), int(last_break[lane]), lists, dropped, moved)
-                if there < self._stop[lane]:
-                    place[lane] = there
-                    handed.append(lane)
-            fast = np.concatenate((fast, np.array(handed, np.int64)))
-            slow = self._record_by_record(fast, place, dropped) if len(fast) else []
-            fast = fast[:0]
-        keep[self._row[dropped]] = False
-
-    def _packet_by_packet(
-        self, lane: int, place: int, last_break: int, lists: _Lists, dropped: Bools, moved: dict[int, list[Moved]]
-    ) -> int:
-        """Follow one stream; return the packet from which on it may be followed by its headers, or the end."""
-        carver = self._carver
-        one = int(self._lane[lane])
-        begin, stop = place, int(self._stop[lane])
-        stream = carver.stream(one)
-        may_skip = carver.may_skip(one)
-        paid = bool(carver.known["paid"][one])
-        never = bool(carver.known["never"][one])
-        view = memoryview(self._look.buffer)
-        while place < stop:
-            seq, size = lists.seq[place], lists.size[place]
-            if place > max(begin, last_break) and stream.state == SKIP and seq == stream.reached and not stream.has_more:
-                break
-            if stream.state == PLAIN:
-                follows = seq == stream.top or not paid
-                if lists.begins[place] >= 0 and follows and not stream.gappy and not never:
-                    stream.start(seq, seq + lists.begins[place] & _WORD)
-                stream.gappy |= not follows
-                stream.top = seq + size & _WORD
-                paid = True
-            if lists.cut[place]:
-                fate = stream.cut_short(seq, size)
-                never |= stream.state == PLAIN
-                carver.known["never"][one] = never
-            else:
-                start = lists.payload[place]
-                fate = stream.take(seq, view[start : start + size], may_skip)
-            if fate == "drop" and not lists.new[place]:
-                dropped[place] = True
-            elif fate == "drop":
-                # The first packet of a direction is needed for its headers.
-                moved[lists.at[place]] = [Moved(stream.stand, b"")]
-            elif fate != "keep":
-                moved[lists.at[place]] = fate
-            place += 1
-        carver.store(one, stream)
-        return place
-
-    def _record_by_record(self, fast: Ints, place: Ints, dropped: Bools) -> list[int]:
-        """Follow streams through application data; return those that meet something else, and put where in ``place``."""
-        known = self._carver.known
-        lane = self._lane[fast]
-        begin = place[fast]
-        origin = known["boundary"][lane].astype(np.int64)
-        base = self._before[begin]
-        at = base + (origin - self._seq[begin] & _WORD)
-        limit = self._after[self._stop[fast] - 1]
-        met = self._stop[fast].copy()
-        end_of_run = self._ends_of_runs()
-        going = np.flatnonzero(at < limit)
-        while len(going):
-            here = at[going]
-            packet = np.searchsorted(self._after, here, side="right")
-            head = self._look.u64(self._payload[packet] + here - self._before[packet]).astype(np.int64)
-            version, length = head >> 40 & 0xFFFF, head >> 24 & 0xFFFF
-            good = (head >> 56 == APPLICATION_DATA) & (version >= 0x300) & (version <= 0x304) & (length <= LARGEST_RECORD)  # noqa: PLR2004
-            good &= here + HEADER <= self._after[packet]
-            after = np.where(here == self._before[packet], np.maximum(end_of_run[packet], here + HEADER + length), here + HEADER + length)
-            met[going[~good]] = packet[~good]
-            at[going] = np.where(good, np.minimum(after, np.maximum(limit[going], here + HEADER + length)), here)
-            going = going[good & (at[going] < limit[going])]
-        change = np.zeros(len(dropped) + 1, np.int64)
-        np.add.at(change, begin, 1)
-        np.add.at(change, met, -1)
-        dropped |= np.cumsum(change[:-1]) > 0
-        reached = np.where(met < self._stop[fast], self._before[np.minimum(met, len(self._before) - 1)], limit)
-        known["reached"][lane] = (self._seq[begin] + reached - base & _WORD).astype(np.uint32)
-        known["boundary"][lane] = (self._seq[begin] + at - base & _WORD).astype(np.uint32)
-        place[fast] = met
-        return fast[met < self._stop[fast]].tolist()
-
-    def _ends_of_runs(self) -> Ints:
-        """Return, for packets that are one record each, where the last of them in a row ends; else 0."""
-        count = len(self._at)
-        nearest = np.minimum.accumulate(np.where(self._closed, count, np.arange(count))[::-1])[::-1]
-        ends = np.append(self._before, self._after[-1])[nearest]
-        return np.where(self._closed, ends, 0)
-
-
-class _Lists(NamedTuple):
-    """Columns as lists, which are faster to look into one by one."""
-
-    at: list[int]
-    seq: list[int]
-    size: list[int]
-    payload: list[int]
-    cut: list[bool]
-    begins: list[int]
-    new: list[bool]
 
 
 def _remade(records: Records, packets: Packets, at: int, moved: Moved) -> bytes:

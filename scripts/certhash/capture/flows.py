@@ -87,4 +87,3 @@ class FlowTable:
             self._numbers[slots[placed]] = numbers[placed]
             looking = looking[~won]
             slots[looking] = slots[looking] + 1 & mask
-

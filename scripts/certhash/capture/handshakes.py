@@ -182,7 +182,7 @@ class Handshakes:
         if handshake is not None:
             self._note(row, handshake)
 
-    def finish(self, frame_of: Callable[[int], int]) -> tuple[Handshake, ...]:
+    def finish(self, frame_of: Callable[[int], int] = lambda frame: frame) -> tuple[Handshake, ...]:
         """Return all handshakes, in the order in which they began.
 
         Args:

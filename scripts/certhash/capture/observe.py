@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from certhash.capture import records, tshark
 from certhash.capture.carve import Carved, carve
 from certhash.capture.handshakes import Handshakes
 from certhash.capture.source import decompressed, is_carvable, open_capture
-from certhash.model import Download, HashSource, NameAnswer, Observation, Problem
+from certhash.model import Download, NameAnswer, Observation, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,90 +54,82 @@ def _unreadable(path: str, error: str) -> Observation:
 
 
 def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace) -> Observation:
-    plugin = settings.tshark.lua is not None
-    carved = settings.carve and is_carvable(source)
+    way = _Way(settings.tshark.lua is not None, settings.carve and is_carvable(source))
     for last_try in (False, True):
-        reading = _Reading(path, settings, place, plugin=plugin)
-        outcome = reading.run(source, carved=carved)
-        if outcome.missing_fields and plugin:
-            plugin = False
-            reading = _Reading(path, settings, place, plugin=plugin)
-            outcome = reading.run(source, carved=carved)
-        if reading.doubtful:
+        run = _Run(path, source, settings, place, way)
+        if run.outcome.missing_fields and way.plugin:
+            way = way._replace(plugin=False)
+            run = _Run(path, source, settings, place, way)
+        if run.carved is not None and run.carved.doubtful:
             # Something that was left out might have mattered after all: then nothing is left out.
-            carved = False
-            reading = _Reading(path, settings, place, plugin=plugin)
-            outcome = reading.run(source, carved=carved)
-        if last_try or not outcome.failed:
+            way = way._replace(carve=False)
+            run = _Run(path, source, settings, place, way)
+        if last_try or not run.outcome.failed:
             break
-    return reading.observation(outcome)
+    return run.observation()
 
 
-class _Reading:
-    """The rows of one run of tshark, as they become an observation."""
+class _Way(NamedTuple):
+    """How one run of tshark reads a capture."""
 
-    def __init__(self, path: str, settings: Settings, place: tshark.Workplace, *, plugin: bool) -> None:
-        self.plugin = plugin
-        self._path = path
-        self._settings = settings
-        self._place = place
-        self._carved: Carved | None = None
-        self._handshakes = Handshakes(self._keep)
-        self._certificates: dict[bytes, bytes] = {}
-        self._sha256_of: dict[bytes, bytes] = {}
-        self._downloads: list[Download] = []
-        self._answers: dict[tuple[str, str], NameAnswer] = {}
-        self._timed = True
-        self._problems: list[tuple[int, str]] = []
-        """The frame, 0 where it concerns none, and what is wrong."""
+    plugin: bool
+    carve: bool
 
-    @property
-    def doubtful(self) -> bool:
-        """What was left out for tshark may have mattered."""
-        return self._carved is not None and bool(self._carved.doubtful)
 
-    def run(self, source: BinaryIO, *, carved: bool) -> tshark.Outcome:
-        """Run tshark over a capture, all of it or what a verdict can depend on."""
+class _Run:
+    """One run of tshark over a capture: all of it, or what a verdict can depend on."""
+
+    def __init__(
+        self, path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace, way: _Way
+    ) -> None:
+        self.carved: Carved | None = None
+        self._source = source
+        self._keys = settings.keylog is not None
+        self._reading = Reading(path, plugin=way.plugin)
         source.seek(0)
         command = tshark.arguments(
-            self._settings.tshark,
-            self._place,
-            fields=records.fields(plugin=self.plugin),
-            display_filter=records.display_filter(plugin=self.plugin),
-            decode_as=self._settings.decode_as,
+            settings.tshark,
+            place,
+            fields=records.fields(plugin=way.plugin),
+            display_filter=records.display_filter(plugin=way.plugin),
+            decode_as=settings.decode_as,
         )
-        run = tshark.Run(command, self._place, self._feed(source) if carved else source)
+        run = tshark.Run(command, place, self._feed if way.carve else source)
         for line in run.lines():
             try:
-                row = records.parse(line, plugin=self.plugin)
+                row = records.parse(line, plugin=way.plugin)
             except ValueError as error:
-                self._complain(0, f"a line of tshark's could not be read ({error}); please report it")
+                self._reading.complain(0, f"a line of tshark's could not be read ({error}); please report it")
                 continue
-            self._take(row)
+            self._reading.take(row)
         outcome = run.outcome()
         if outcome.uncounted:
             source.seek(0)
-            run = tshark.Run(tshark.counting(command), self._place, self._feed(source) if carved else source)
+            run = tshark.Run(tshark.counting(command), place, self._feed if way.carve else source)
             outcome = outcome._replace(packets=sum(1 for _ in run.lines()))
-        return self._completed(outcome)
+        self.outcome = self._completed(outcome)
 
-    def _feed(self, source: BinaryIO) -> Callable[[IO[bytes]], None]:
-        def feed(pipe: IO[bytes]) -> None:
-            try:
-                self._carved = carve(
-                    cast("Readable", decompressed(source)), pipe.write, keys=self._settings.keylog is not None
-                )
-            except (EOFError, zlib.error):
-                self._complain(0, "the compressed file is cut short or damaged; what came before it was read")
-            except OSError as error:
-                if not isinstance(error, BrokenPipeError):
-                    self._complain(0, f"the file could not be read to its end ({error.strerror or error})")
+    def observation(self) -> Observation:
+        """Return all that was seen, with the frame numbers of the capture."""
+        if self.carved is None:
+            return self._reading.observation(self.outcome)
+        return self._reading.observation(self.outcome, self.carved.frame)
 
-        return feed
+    def _feed(self, pipe: IO[bytes]) -> None:
+        try:
+            self.carved = carve(cast("Readable", decompressed(self._source)), pipe.write, keys=self._keys)
+        except (EOFError, zlib.error):
+            self._reading.complain(
+                0, "the compressed file is cut short or damaged; what came before it was read"
+            )
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                why = error.strerror or error
+                self._reading.complain(0, f"the file could not be read to its end ({why})")
 
     def _completed(self, outcome: tshark.Outcome) -> tshark.Outcome:
         """Add what the first pass knows of the capture: how many packets it has, and how it ends."""
-        carved = self._carved
+        carved = self.carved
         if carved is None or outcome.missing_fields:
             return outcome
         passed = len(carved.frames)
@@ -149,27 +141,40 @@ class _Reading:
             return outcome._replace(status=carved.status, packets=packets, error=carved.error)
         return outcome._replace(packets=packets)
 
-    def _frame_of(self, passed: int) -> int:
-        """From the number of a frame that tshark was given to its number in the capture."""
-        return passed if self._carved is None else self._carved.frame(passed)
 
-    def _complain(self, frame: int, message: str) -> None:
+class Reading:
+    """The rows of tshark, as they become an observation."""
+
+    def __init__(self, path: str, *, plugin: bool) -> None:
+        self._path = path
+        self._plugin = plugin
+        self._handshakes = Handshakes(self._keep)
+        self._certificates: dict[bytes, bytes] = {}
+        self._sha256_of: dict[bytes, bytes] = {}
+        self._downloads: list[Download] = []
+        self._answers: dict[tuple[str, str], NameAnswer] = {}
+        self._timed = True
+        self._problems: list[tuple[int, str]] = []
+
+    def complain(self, frame: int, message: str) -> None:
+        """Remember what is wrong; the frame is that of a row, 0 where it concerns none."""
         self._problems.append((frame, message))
 
-    def _take(self, row: records.Row) -> None:
+    def take(self, row: records.Row) -> None:
+        """Take the next row."""
         self._handshakes.add(row)
         if self._timed and not row.timed:
             self._timed = False
-            self._complain(row.frame, TIMELESS)
+            self.complain(row.frame, TIMELESS)
         for name, address in row.answers:
             self._answers.setdefault((name, address), NameAnswer(name, address, row.frame, row.time))
         for found in row.downloads:
             client, server = found.client or row.destination.address, found.server or row.source.address
             self._downloads.append(Download(found.name, row.frame, row.time, client, server, found.content))
         if row.plugin_error:
-            self._complain(row.frame, "the plugin failed on it; please report it with the capture")
+            self.complain(row.frame, "the plugin failed on it; please report it with the capture")
         if row.unpaired_hashes:
-            self._complain(
+            self.complain(
                 row.frame,
                 f"the plugin hashed {len(row.certificates) + row.unpaired_hashes} of "
                 f"{len(row.certificates)} certificates, and Python hashed them instead; please report it",
@@ -184,26 +189,30 @@ class _Reading:
             self._sha256_of[der] = sha256
             self._certificates[sha256] = der
         if not record.whole:
-            self._complain(
+            self.complain(
                 frame,
                 f"certificate {record.position} is damaged and shown in part: its hash is not known",
             )
         if record.sha1 is not None:
             ours = base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()
             if record.sha1 != ours:
-                self._complain(
+                self.complain(
                     frame,
                     f"the plugin's hash {record.sha1} of certificate {record.position} is not {ours}, which "
                     "Python computes; trust neither, and please report it with the capture",
                 )
         return sha256
 
-    def observation(self, outcome: tshark.Outcome) -> Observation:
-        """Return all that was seen, with the frame numbers of the capture."""
-        source: HashSource = "plugin" if self.plugin else "python"
-        problems = [
-            f"frame {self._frame_of(f)}: {message}" if f else message for f, message in self._problems
-        ]
+    def observation(
+        self, outcome: tshark.Outcome, frame_of: Callable[[int], int] = lambda frame: frame
+    ) -> Observation:
+        """Return all that was seen.
+
+        Args:
+            outcome: how the run ended that gave the rows.
+            frame_of: from the frame number of a row to that of the capture.
+        """
+        problems = [f"frame {frame_of(f)}: {message}" if f else message for f, message in self._problems]
         problems += outcome.complaints
         if outcome.error is not None:
             problems.insert(0, outcome.error)
@@ -212,10 +221,10 @@ class _Reading:
             status=outcome.status,
             packets=outcome.packets,
             error=outcome.error,
-            hash_source=source,
-            handshakes=self._handshakes.finish(self._frame_of),
-            downloads=tuple(replace(d, frame=self._frame_of(d.frame)) for d in self._downloads),
-            answers=tuple(replace(a, frame=self._frame_of(a.frame)) for a in self._answers.values()),
+            hash_source="plugin" if self._plugin else "python",
+            handshakes=self._handshakes.finish(frame_of),
+            downloads=tuple(replace(d, frame=frame_of(d.frame)) for d in self._downloads),
+            answers=tuple(replace(a, frame=frame_of(a.frame)) for a in self._answers.values()),
             certificates=self._certificates,
             problems=tuple(Problem(self._path, message) for message in problems),
             interrupted=outcome.failed,

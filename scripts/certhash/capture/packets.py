@@ -107,7 +107,9 @@ def parse(records: Records, window: Window, seed: np.uint64) -> Parsed:
     parts = [_ipv4(window, row[four], ip[four], captured_end[four], wire_end[four])]
     if len(six):
         parts.append(_ipv6(window, row[six], ip[six], captured_end[six], seed))
-    merged = _Network(*(np.concatenate(columns) for columns in zip(*parts, strict=True))) if len(six) else parts[0]
+    merged = (
+        _Network(*(np.concatenate(columns) for columns in zip(*parts, strict=True))) if len(six) else parts[0]
+    )
     if len(six):
         in_order = np.argsort(merged.row, kind="stable")
         merged = _Network(*(column[in_order] for column in merged))
@@ -186,7 +188,15 @@ def _ipv4(window: Window, row: Ints, ip: Ints, captured_end: Ints, wire_end: Int
     destination = addresses << np.uint64(32) >> np.uint64(16)
     fragment = window.u32(ip + 4) & 0x3FFF != 0
     network = _Network(
-        row, (third >> 16) & 0xFF, fragment, ip, ip + header, end, np.minimum(captured_end, end), source, destination
+        row,
+        (third >> 16) & 0xFF,
+        fragment,
+        ip,
+        ip + header,
+        end,
+        np.minimum(captured_end, end),
+        source,
+        destination,
     )
     return network if good.all() else _Network(*(column[good] for column in network))
 

@@ -31,7 +31,12 @@ NO_LINK = 0xFFFF
 
 CUT_SHORT = "the file ends in the middle of a packet"
 
-_PCAP_MAGIC = {b"\xa1\xb2\xc3\xd4": ">", b"\xd4\xc3\xb2\xa1": "<", b"\xa1\xb2\x3c\x4d": ">", b"\x4d\x3c\xb2\xa1": "<"}
+_PCAP_MAGIC = {
+    b"\xa1\xb2\xc3\xd4": ">",
+    b"\xd4\xc3\xb2\xa1": "<",
+    b"\xa1\xb2\x3c\x4d": ">",
+    b"\x4d\x3c\xb2\xa1": "<",
+}
 _PCAP_HEADER = 24
 _PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED, _SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10
@@ -130,7 +135,9 @@ class _Pcap:
             error = f"a packet of {following - at - 16} bytes, more than any capture holds"
         start = np.array(starts, np.int64)
         end = np.append(start[1:], at) if starts else start
-        sizes = np.ndarray((max(held - 15, 0), 2), self.order + "u4", buffer, 8, (1, 4))[start].astype(np.int64)
+        sizes = np.ndarray((max(held - 15, 0), 2), self.order + "u4", buffer, 8, (1, 4))[start].astype(
+            np.int64
+        )
         data = start + 16
         if self._preamble:
             data[0] = sizes[0] = 0
@@ -276,7 +283,9 @@ def _fill(source: Readable, buffer: bytearray, held: int, window: int) -> int:
         return at - held
 
 
-def _as_is(buffer: bytearray, size: int, layout: Layout, status: Status = "complete", error: str = "") -> Records:
+def _as_is(
+    buffer: bytearray, size: int, layout: Layout, status: Status = "complete", error: str = ""
+) -> Records:
     """Make one record, which is no packet, of the front of a buffer."""
     none = np.zeros(1, np.int64)
     return Records(buffer, none, np.array([size]), none, none, none, none, layout, "<", status, error)

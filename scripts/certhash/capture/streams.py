@@ -23,6 +23,7 @@ LOST: Final = 3
 
 HEADER: Final = 5
 LARGEST_RECORD: Final = (1 << 14) + 2048
+ALERT: Final = 21
 APPLICATION_DATA: Final = 23
 HOLD: Final = 1 << 20
 """Bytes behind a gap that are waited with, a stream."""
@@ -54,6 +55,14 @@ def is_record(kind: int, version: int, size: int) -> bool:
     return 20 <= kind <= 24 and 0x300 <= version <= 0x304 and size <= LARGEST_RECORD  # noqa: PLR2004
 
 
+def is_opaque(kind: int, length: int) -> bool:
+    """Say whether a record after the first application data tells nothing: more of that, and alerts that are encrypted.
+
+    tshark reads an alert of 2 bytes as one in the clear, and so must pass; any other it calls encrypted.
+    """
+    return kind == APPLICATION_DATA or (kind == ALERT and length != 2)  # noqa: PLR2004
+
+
 class Stream:
     """One direction of one TCP connection.  Sequence numbers are those of the capture, modulo 2^32.
 
@@ -65,10 +74,29 @@ class Stream:
     ``waiting`` what came behind a gap.
     """
 
-    __slots__ = ("begun", "boundary", "doubtful", "gappy", "partial", "reached", "shift", "stand", "state", "top", "waiting")
+    __slots__ = (
+        "begun",
+        "boundary",
+        "doubtful",
+        "gappy",
+        "partial",
+        "reached",
+        "shift",
+        "stand",
+        "state",
+        "top",
+        "waiting",
+    )
 
     def __init__(  # noqa: PLR0913  (as many numbers as a direction has)
-        self, state: int = PLAIN, top: int = 0, begun: int = 0, reached: int = 0, boundary: int = 0, shift: int = 0, stand: int = 0
+        self,
+        state: int = PLAIN,
+        top: int = 0,
+        begun: int = 0,
+        reached: int = 0,
+        boundary: int = 0,
+        shift: int = 0,
+        stand: int = 0,
     ) -> None:
         self.state = state
         self.top = top
@@ -86,6 +114,11 @@ class Stream:
     def has_more(self) -> bool:
         """Whether there is anything besides the numbers to remember."""
         return bool(self.partial or self.waiting)
+
+    def is_plain_sailing(self, seq: int) -> bool:
+        """Say whether the next packet, which starts at ``seq``, may be followed by its record headers alone."""
+        fixed = self.state == SKIP or (self.state == WALK and not self.shift)
+        return fixed and seq == self.reached and not self.has_more
 
     def start(self, seq: int, boundary: int) -> None:
         """Begin to follow records: one starts at ``seq`` (and, where that is no TLS record, the first that is at ``boundary``)."""
@@ -140,11 +173,13 @@ class Stream:
             self.partial = b""
         at = self.boundary - before & _WORD
         if self.state == WALK:
-            shown = self._walk(data, at, before, may_skip and data is fresh)
+            shown = self._walk(data, at, before, may_skip and data is fresh, can_enter=not ahead)
+            if self.state == SKIP and not shown:
+                # The packet starts with application data: what it holds besides that comes later.
+                return self._skip(data, at, before, may_skip)
             if shown == len(data):
                 return self._as_it_is(seq, payload)
-            shown -= ahead
-            return [Moved(seq - self.shift & _WORD, payload[:shown])] if shown else "drop"
+            return [Moved(seq - self.shift & _WORD, payload[: shown - ahead])]
         return self._skip(data, at, before, may_skip)
 
     def _wait(self, seq: int, payload: memoryview) -> Fate:
@@ -179,7 +214,7 @@ class Stream:
         size = len(data)
         while at + HEADER <= size:
             kind, version, length = _header(data, at)
-            if kind != APPLICATION_DATA or not is_record(kind, version, length):
+            if not (is_record(kind, version, length) and is_opaque(kind, length)):
                 break
             at += HEADER + length
         self.boundary = before + at & _WORD
@@ -189,20 +224,24 @@ class Stream:
             self.partial = bytes(data[at:])
             return "drop"
         # Where more stood before it in one piece, something still does, as it makes a difference for what is no TLS.
-        before_it = _ONE_BYTE_OF_DATA if at else b""
-        rest = before_it + bytes(data[at:])
+        lead = _ONE_BYTE_OF_DATA if at else b""
+        rest = lead + bytes(data[at:])
         seq = self.stand
-        self.shift = self.boundary - len(before_it) - seq & _WORD
+        self.shift = self.boundary - len(lead) - seq & _WORD
         self.state = WALK
         behind = self.waiting
-        rest = rest[: self._walk(rest, 0, self.boundary - len(before_it), may_skip and not behind)]
-        moved = [Moved(seq + start & _WORD, rest[start : start + PIECE]) for start in range(0, len(rest), PIECE)]
+        rest = rest[: self._walk(rest, len(lead), self.boundary - len(lead), may_skip and not behind)]
+        moved = [
+            Moved(seq + start & _WORD, rest[start : start + PIECE]) for start in range(0, len(rest), PIECE)
+        ]
         return moved + [Moved(start - self.shift & _WORD, data) for start, data in behind]
 
-    def _walk(self, data: memoryview | bytes, at: int, before: int, may_skip: bool) -> int:
-        """Step over records of any kind; begin to leave out application data where it runs to the end, or on.
+    def _walk(
+        self, data: memoryview | bytes, at: int, before: int, may_skip: bool, can_enter: bool = False
+    ) -> int:
+        """Step over records of any kind; begin to leave out application data where a packet starts with it or ends amid it.
 
-        Return how many of the bytes are to be shown: all, or those before a record that is not whole.
+        ``can_enter`` says that ``data`` starts where a packet does.  Return how many of the bytes are to be shown.
         """
         size = len(data)
         shown = size
@@ -212,15 +251,19 @@ class Stream:
                 self.give_up()
                 return size
             after = at + HEADER + length
-            if kind == APPLICATION_DATA and after >= size and may_skip and not self.waiting:
-                shown = at if after > size else size
+            if (
+                kind == APPLICATION_DATA
+                and may_skip
+                and not self.waiting
+                and (after > size or (can_enter and not at))
+            ):
                 self.state = SKIP
-                self.stand = before + shown - self.shift & _WORD
-                at = after
+                shown = at
+                self.stand = before + at - self.shift & _WORD
+                at = after if at else 0
                 break
             at = after
         self.boundary = before + at & _WORD
-        if at < size:
+        if at < size and shown:
             self.partial = bytes(data[at:])
         return shown
-

@@ -14,11 +14,12 @@ import os
 import pwd
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 import threading
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from msgspec import Struct
 
@@ -36,6 +37,9 @@ AGGREGATOR = "\x1f"
 PREFERENCES = (
     # Off by default, and without it a certificate whose segments came out of order is not shown.
     "tcp.reassemble_out_of_order:TRUE",
+    # A head-end may listen on any port. 292 TCP ports belong to protocols that take a TLS connection for
+    # theirs, and would show no certificate; asked first, TLS knows its own.
+    "tcp.try_heuristic_first:TRUE",
     # The defaults that the rest relies on: a system-wide preferences file may have changed them.
     "tcp.desegment_tcp_streams:TRUE",
     "tcp.analyze_sequence_numbers:TRUE",
@@ -58,6 +62,9 @@ DISABLED_PROTOCOLS = (
 _EVERY_PACKET = ("-e", "frame.number", "-e", "frame.len", "-z", "io,stat,0")
 DECODE_AS = ("tcp.port==3804,tls",)
 """Cisco's CAPF port, which Wireshark gives to another protocol (HiQnet)."""
+
+_EMPTY_PCAP = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+"""The header of a pcap file (draft-ietf-opsawg-pcap), and no packet."""
 
 INSTALL_TSHARK = "install it: apt-get install tshark (Debian, Ubuntu), or name it with --tshark"
 
@@ -149,6 +156,32 @@ def workplace(*, keylog: str | None = None) -> Iterator[Workplace]:
         yield Workplace(folder, user, keys)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def plugin_trouble(tshark: Tshark) -> str | None:
+    """Say why the plugin does not load into this tshark, in one line; None where it does.
+
+    tshark's exit status tells nothing of a plugin; that it knows the plugin's fields does.
+    """
+    if tshark.lua is None:
+        return "this tshark was built without Lua"
+    with workplace() as place, tempfile.TemporaryFile() as nothing:
+        nothing.write(_EMPTY_PCAP)
+        nothing.seek(0)
+        run = Run(
+            arguments(tshark, place, fields=("certhash.sha1",), display_filter="certhash"), place, nothing
+        )
+        for _ in run.lines():
+            pass
+        outcome = run.outcome()
+        if not outcome.missing_fields:
+            return None
+        said = re.sub(r"\s*stack traceback:.*?(?=tshark:|$)", " ", outcome.error or "")
+        reason = " ".join(re.findall(r"Lua: (.*?)\s*(?=tshark:|$)", said))
+        return (
+            reason.replace(f"{place.folder}/plugins/", "")
+            or "tshark loaded no Lua script, and does not say why"
+        )
 
 
 def arguments(
@@ -314,15 +347,12 @@ def stop_all() -> None:
         run.process.kill()
 
 
-def _start(command: list[str], place: Workplace, stdin: int | BinaryIO) -> subprocess.Popen[bytes]:
+def surroundings(place: Workplace) -> dict[str, Any]:
+    """Return what a process in a workplace is started with: folder, environment and user, for `Popen`."""
     home = str(place.folder / "home")
-    return subprocess.Popen(
-        command,
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=home,
-        env={
+    return {
+        "cwd": home,
+        "env": {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": home,
             "XDG_CONFIG_HOME": home,
@@ -331,11 +361,16 @@ def _start(command: list[str], place: Workplace, stdin: int | BinaryIO) -> subpr
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
         },
-        start_new_session=True,  # Ctrl-C is ours to handle
-        user=place.user,
-        group=None if place.user is None else _group_of(place.user),
-        extra_groups=None if place.user is None else (),
-    )
+        "start_new_session": True,  # Ctrl-C is ours to handle
+        "user": place.user,
+        "group": None if place.user is None else _group_of(place.user),
+        "extra_groups": None if place.user is None else (),
+    }
+
+
+def _start(command: list[str], place: Workplace, stdin: int | BinaryIO) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **surroundings(place))
 
 
 def _group_of(user: int) -> int:

@@ -70,8 +70,8 @@ def _watch() -> Callable[[int], None]:
 
 def _tftp(host: str, port: int, name: str) -> bytes:
     # Imported here: no other source needs it.
-    from tftpy import TftpClient  # noqa: PLC0415
-    from tftpy.TftpShared import TftpException, TftpFileNotFoundError, TftpTimeout  # noqa: PLC0415
+    from tftpy import TftpClient
+    from tftpy.TftpShared import TftpException, TftpFileNotFoundError, TftpTimeout
 
     if ":" in host:
         raise ValueError("over TFTP a file is fetched from IPv4 addresses only")

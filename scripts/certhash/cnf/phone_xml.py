@@ -38,11 +38,6 @@ _DECLARATION = re.compile(r"<\?xml\b[^>]*\?>")
 _ENCODING = re.compile(rb"<\?xml\b[^>]*\bencoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']")
 _FAMILIAR_ENCODINGS = ("utf-8", "us-ascii", "iso-8859-", "windows-125")
 _BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]+|#x[0-9a-fA-F]+);)")
-_ENTITIES = {"amp": "&#38;", "lt": "&#60;", "gt": "&#62;", "quot": "&#34;", "apos": "&#39;"}
-_ENTITY = re.compile(r"&(amp|lt|gt|quot|apos);")
-_HARMLESS_ERRORS = frozenset({"NAMESPACE"})
-"""Error domains of libxml2 that are no damage: no file of CUCM declares ``xsi:``."""
-_FATAL_ERRORS = frozenset({"ERR_RESOURCE_LIMIT", "ERR_NO_MEMORY", "ERR_INTERNAL_ERROR"})
 
 
 def is_cnf_name(name: str) -> bool:
@@ -98,8 +93,8 @@ def read_phone_xml(name: str, data: bytes, source: str) -> CnfFile:
         warnings.append("its name names no phone (SEP and 12 hex digits)")
     if kind == "encrypted":
         return CnfFile(device, source, "encrypted", None, None, tuple(warnings))
-    root, damaged = _parse(data, warnings)
-    group = _vpn_group(root, damaged, warnings)
+    root = _parse(data, warnings)
+    group = _vpn_group(root, warnings)
     if group is None and _text_at(root, "fullConfig").lower() == "false":
         # The short file beside an encrypted one: everything of interest is in the other.
         return CnfFile(device, source, "encrypted", None, None, tuple(warnings))
@@ -143,8 +138,8 @@ def _base_name(name: str) -> str:
 # ---------------------------------------------------------------- the XML
 
 
-def _parse(data: bytes, warnings: list[str]) -> tuple[etree._Element, bool]:
-    """Parse without entities, network or huge trees; also tell whether tags had to be repaired."""
+def _parse(data: bytes, warnings: list[str]) -> etree._Element:
+    """Parse without entities, network or huge trees."""
     text = _decode(data, warnings)
     if re.search(r"<!\s*(?:DOCTYPE|ENTITY)", text, re.IGNORECASE):
         raise ValueError("it has a document type declaration, which no phone's config has: not read")
@@ -154,32 +149,29 @@ def _parse(data: bytes, warnings: list[str]) -> tuple[etree._Element, bool]:
         warnings.append("something stands before the first tag: a strict reader refuses that")
     # lxml refuses a declared encoding that is not that of the bytes; the lines must stay where they are.
     text = _DECLARATION.sub(lambda found: "\n" * found[0].count("\n"), text, count=1)
+    # No file of CUCM declares the prefix of its xsi:type, and that is no damage.
+    if "xmlns:xsi" not in text:
+        text = re.sub(r"<device(?=\s)", '<device xmlns:xsi="urn:undeclared"', text, count=1)
     if "<![CDATA[" not in text:
         text, bare = _BARE_AMPERSAND.subn("&#38;", text)
-        # After the first damaged tag libxml2 drops entities, &amp; too; character references stay.
-        text = _ENTITY.sub(lambda found: _ENTITIES[found[1]], text)
         if bare:
             warnings.append(f"a bare & stands in it ({bare} times): a strict reader refuses that")
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        huge_tree=False,
-        load_dtd=False,
-        recover=True,
-        encoding="utf-8",
-    )
     try:
-        root = etree.fromstring(text.encode("utf-8", "replace"), parser)
+        root = _strictly(text)
     except etree.XMLSyntaxError as error:
-        raise ValueError(f"it is not XML: {visible(str(error.msg))}") from error
-    errors = [entry for entry in parser.error_log if entry.domain_name not in _HARMLESS_ERRORS]
-    if root is None or any(entry.type_name in _FATAL_ERRORS for entry in errors):
-        raise ValueError(f"it is not XML: {visible(errors[0].message) if errors else 'no element in it'}")
-    if errors:
-        _check_recovered(root, text, errors[0])
-        warnings.append(f"damaged XML, line {errors[0].line}: {visible(errors[0].message.strip())}")
-    _check_root(root)
-    return root, bool(errors)
+        reason = re.sub(r", line \d+, column \d+$", "", str(error.msg))
+        where = f"line {error.lineno}: {visible(reason)}"
+        root = _salvage(text, where)
+        warnings.append(f"damaged XML, {where}")
+    _check_root(_local_name(root))
+    return root
+
+
+def _strictly(text: str) -> etree._Element:
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, huge_tree=False, load_dtd=False, encoding="utf-8"
+    )
+    return etree.fromstring(text.encode("utf-8", "replace"), parser)
 
 
 def _decode(data: bytes, warnings: list[str]) -> str:
@@ -207,37 +199,53 @@ def _decode(data: bytes, warnings: list[str]) -> str:
         return data.decode("latin-1").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _check_recovered(root: etree._Element, text: str, error: etree._LogEntry) -> None:
-    """Refuse a damaged file whose vpnGroup may have been lost or torn in the repair."""
-    where = f"line {error.line}: {visible(error.message.strip())}"
+def _salvage(text: str, where: str) -> etree._Element:
+    """Return what counts of a damaged file, or refuse it where a vpnGroup may be torn or lost.
+
+    A parser's repair closes elements early and drops what follows, so the vpnGroup is cut out of the text
+    itself. It must be whole there, and the only one; comments do not count.
+    """
     text = _without_comments(text)
-    opened = len(re.findall(r"<vpnGroup\b", text))
-    found = sum(1 for _ in root.iter("{*}vpnGroup"))
-    group = re.search(r"<vpnGroup\b.*?</vpnGroup\s*>|<vpnGroup\s*/>", text, re.DOTALL)
-    if opened != found or opened > 1 or (opened == 1 and not (group and _is_well_formed(group[0]))):
-        raise ValueError(f"it is damaged or cut short within its vpnGroup ({where})")
-    if not found and not re.search(r"</(?:device|Default)\s*>\s*$", text):
-        raise ValueError(
-            f"it is damaged or cut short before the end, and a vpnGroup may be missing ({where})"
-        )
+    outer = re.search(r"<([A-Za-z_][\w.-]*)", text)
+    if not outer:
+        raise ValueError(f"it is not XML ({where})")
+    _check_root(outer[1])
+    root = etree.Element(outer[1])
+    if len(re.findall(r"<vpnGroup\b", text)) > 1:
+        raise ValueError(f"it is damaged and has several vpnGroup elements ({where})")
+    opened = re.search(r"<vpnGroup\b", text)
+    if opened:
+        group = re.compile(r"<vpnGroup\s*/>|<vpnGroup\b.*?</vpnGroup\s*>", re.DOTALL)
+        found = group.match(text, opened.start())
+        if not found or found[0].count("</vpnGroup") != text.count("</vpnGroup"):
+            raise ValueError(f"it is damaged or cut short within its vpnGroup ({where})")
+        try:
+            # The line ends before it keep its lines those of the file.
+            before = "\n" * text.count("\n", 0, opened.start())
+            root.append(_strictly(before + found[0]))
+        except etree.XMLSyntaxError:
+            raise ValueError(f"it is damaged or cut short within its vpnGroup ({where})") from None
+    elif not re.search(r"</(?:device|Default)\s*>\s*$", text) or re.search(
+        r"vpnGroup|<credentials|<addresses", text
+    ):
+        raise ValueError(f"it is damaged or cut short, and a vpnGroup may be missing ({where})")
+    if re.search(r"<fullConfig>\s*false\s*</fullConfig>", text):
+        etree.SubElement(root, "fullConfig").text = "false"
+    return root
 
 
 def _without_comments(text: str) -> str:
-    parts = text.split("<!--")
-    return parts[0] + "".join(part.partition("-->")[2] for part in parts[1:])
+    """Take comments out, and leave their line ends."""
+    first, *parts = text.split("<!--")
+    kept = [first]
+    for part in parts:
+        comment, _, after = part.partition("-->")
+        kept += ["\n" * comment.count("\n"), after]
+    return "".join(kept)
 
 
-def _is_well_formed(text: str) -> bool:
-    try:
-        etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, no_network=True))
-    except etree.XMLSyntaxError:
-        return False
-    return True
-
-
-def _check_root(root: etree._Element) -> None:
+def _check_root(name: str) -> None:
     # XMLDefault.cnf.xml, for phones that have no file of their own, has <Default>.
-    name = _local_name(root)
     if name not in {"device", "Default"}:
         raise ValueError(f"its outer element is <{visible(name)}>; a phone's config has <device>")
 
@@ -245,14 +253,13 @@ def _check_root(root: etree._Element) -> None:
 # ---------------------------------------------------------------- the vpnGroup
 
 
-def _vpn_group(root: etree._Element, damaged: bool, warnings: list[str]) -> VpnGroup | None:
+def _vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
     groups = []
     for element in root.iter(etree.Element):
         name = _local_name(element)
         if name.lower() != "vpngroup":
             continue
-        # A tag that is never closed moves all that follows one level down when the file is repaired.
-        if name == "vpnGroup" and (element.getparent() is root or damaged):
+        if name == "vpnGroup" and element.getparent() is root:
             groups.append(element)
         else:
             path = "/".join(_local_name(part) for part in reversed([element, *element.iterancestors()]))
@@ -298,6 +305,8 @@ def _numbered(
         if int(number[1]) > highest:
             warnings.append(f"{shown}: a phone takes {highest} at most, not counted")
             continue
+        if next(element.iterchildren(etree.Element), None) is not None:
+            raise ValueError(f"{shown} has other elements in it, and what it says is not known")
         text = _text(element)
         line = element.sourceline
         earlier = found.setdefault(int(number[1]), (text, line if isinstance(line, int) else None))

@@ -61,7 +61,7 @@ def read_source(path: str, data: bytes) -> Sources:
     if is_cnf_name(path) or b"<device" in data[:_SNIFFED] or _is_signed_cnf(data):
         cnf = read_phone_xml("standard input" if path == STANDARD_INPUT else path, data, path)
         return Sources((cnf,), (), tuple(problems_of(cnf)))
-    from certhash.cnf.pasted import read_pasted  # noqa: PLC0415 - phones' files need none of it
+    from certhash.cnf.pasted import read_pasted
 
     pasted = None if is_der(data) else read_pasted(decode_text(data), path)
     if pasted:
@@ -80,7 +80,7 @@ def read_source(path: str, data: bytes) -> Sources:
 def _content(path: str) -> bytes:
     if not _is_address(path):
         return read_small_file(path)
-    from certhash.cnf.fetch import fetch  # noqa: PLC0415 - brings a web client along
+    from certhash.cnf.fetch import fetch
 
     return fetch(path)
 

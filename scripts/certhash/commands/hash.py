@@ -6,8 +6,10 @@ in hex as Windows, IOS or openssl show it, or a hash in Base64. Without an argum
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,9 @@ from certhash.visible import visible
 
 if TYPE_CHECKING:
     import argparse
+
+_GROUP = re.compile(r"(?:[0-9A-Fa-f]{2}){1,8}")
+"""As IOS (eight digits) and Windows (two) set them."""
 
 LONGEST_SHOWN = 60
 """Characters of an argument that is repeated in a message."""
@@ -44,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         inputs = [STANDARD_INPUT]
     entries: list[dict[str, object]] = []
     status = 0
-    for given in inputs:
+    for given in _joined(inputs):
         try:
             found = _entries(given)
         except ValueError as error:
@@ -60,6 +65,22 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(entries, indent=2))
     return status
+
+
+def _joined(inputs: list[str]) -> list[str]:
+    """Put together what a shell took apart: a thumbprint in groups, pasted without quotes."""
+    joined: list[str] = []
+    left = list(inputs)
+    while left:
+        groups = list(
+            itertools.takewhile(lambda each: _GROUP.fullmatch(each) and not os.path.lexists(each), left)
+        )
+        digits = itertools.accumulate(map(len, groups))
+        ends = [number for number, length in enumerate(digits, 1) if length // 2 in digest.ALGORITHMS]
+        number = ends[0] if ends else 1
+        joined.append(" ".join(left[:number]))
+        del left[:number]
+    return joined
 
 
 def _entries(given: str) -> list[dict[str, object]]:

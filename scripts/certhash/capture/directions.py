@@ -1,0 +1,97 @@
+"""What is remembered of each direction of each connection while a capture is read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from certhash.capture.pcap import Ints
+from certhash.capture.streams import LOST, PLAIN, SKIP, Stream
+
+DIRECTION = np.dtype(
+    [
+        ("state", "u1"),  # of its Stream, like the next six
+        ("top", "u4"),
+        ("begun", "u4"),
+        ("reached", "u4"),
+        ("boundary", "u4"),
+        ("shift", "u4"),
+        ("stand", "u4"),
+        ("more", "?"),  # its Stream is kept as an object, since it has more to remember
+        ("born", "u8"),  # the place among all records of its first packet, from 1 on
+        ("heard", "?"),  # it has carried data,
+        ("paid", "?"),  # even before the window that is looked at
+        ("synced", "?"),  # TLS has been recognised in it
+        ("mixed", "?"),  # something else came before TLS
+        ("gappy", "?"),  # its packets have not followed each other
+        ("never", "?"),  # nothing of it may be left out
+        ("quic", "?"),  # it has carried a QUIC packet with a long header
+        ("opened", "?"),  # it has carried a SYN
+        ("ended", "u8"),  # the place among all records of its first FIN or RST
+        ("closed", "?"),  # its FIN was left out
+        ("based", "?"),  # it is known
+        ("base", "u4"),  # which sequence number came before its first byte of data
+        ("end", "u4"),  # the sequence number after its last packet
+        ("voice", "u8"),  # what stays the same in the RTP headers of a call, of its last packet (0: no RTP)
+        ("count", "u2"),  # the sequence number of that packet
+    ]
+)
+_STREAM = ("state", "top", "begun", "reached", "boundary", "shift", "stand")
+
+
+class Directions:
+    """One row of ``known`` for each direction of each flow, and what some streams have to remember besides.
+
+    ``doubtful`` counts directions of which something was left out that may have mattered after all.
+    """
+
+    def __init__(self) -> None:
+        self.known = np.zeros(1 << 12, DIRECTION)
+        self.doubtful = 0
+        self._streams: dict[int, Stream] = {}
+
+    def reach(self, flows: int) -> None:
+        """Have room for so many flows."""
+        if 2 * flows > len(self.known):
+            larger = np.zeros(4 * flows, DIRECTION)
+            larger[: len(self.known)] = self.known
+            self.known = larger
+
+    def stream(self, one: int) -> Stream:
+        """Return what is known of a direction as a stream, to be stored again."""
+        if self.known["more"][one]:
+            return self._streams.pop(one)
+        known = self.known[one]
+        return Stream(*(int(known[name]) for name in _STREAM))
+
+    def store(self, one: int, stream: Stream) -> None:
+        """Remember a stream."""
+        known = self.known[one]
+        for name in _STREAM:
+            known[name] = getattr(stream, name)
+        known["more"] = stream.has_more
+        known["gappy"] = stream.gappy
+        known["synced"] = stream.state != PLAIN or stream.shift
+        self.doubtful += stream.doubtful
+        if stream.has_more:
+            self._streams[one] = stream
+
+    def leave_alone(self, one: int) -> None:
+        """Leave out no more of a direction; if something was, that may have been wrong."""
+        known = self.known[one]
+        self.doubtful += bool(known["state"] in (SKIP, LOST) or known["shift"])
+        known["never"] = True
+        known["state"] = PLAIN
+        known["more"] = False
+        self._streams.pop(one, None)
+
+    def may_skip(self, lanes: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Say of which directions application data may be left out: TLS in both, or in one from the start and no other.
+
+        Where the start was not captured, it counts as TLS.
+        """
+        known, other = self.known[lanes], self.known[lanes ^ 1]
+        upgraded = known["mixed"] & (known["opened"] | other["opened"])
+        may: np.ndarray[tuple[int], np.dtype[np.bool_]] = ~known["never"] & (
+            other["synced"] | ~upgraded & ~other["heard"]
+        )
+        return may

@@ -1,0 +1,35 @@
+"""dumpcap: the one program here that needs the right to capture."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certhash.errors import InputError
+
+if TYPE_CHECKING:
+    from certhash.capture.tshark import Tshark
+
+HOW_TO_CAPTURE = (
+    "run it as root; or on Debian and Ubuntu: sudo dpkg-reconfigure wireshark-common, answer yes, "
+    "sudo usermod -aG wireshark $USER, and log in again"
+)
+
+
+def find(tshark: Tshark) -> str:
+    """Return the path of the dumpcap that belongs to a tshark, or else of one that is on the PATH.
+
+    Raises:
+        InputError: there is none, or this user may not run it.
+    """
+    beside = str(Path(tshark.path).with_name("dumpcap"))
+    for path in (beside, shutil.which("dumpcap"), "/usr/sbin/dumpcap", "/usr/bin/dumpcap"):
+        if path and os.access(path, os.X_OK):
+            return path
+    if Path(beside).exists():
+        raise InputError(f"{beside} may not be run by this user; {HOW_TO_CAPTURE}")
+    raise InputError(
+        "dumpcap is not installed; install it: apt-get install wireshark-common (Debian, Ubuntu)"
+    )

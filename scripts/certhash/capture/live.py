@@ -1,0 +1,530 @@
+"""A live capture: dumpcap records, tshark dissects what it is handed, and pyshark drives both.
+
+dumpcap alone needs the right to capture. Its packets pass through here to a tshark that runs as a batch run's
+does: unprivileged, without anybody's configuration, with the plugin, and asked for the same fields, so that
+its rows are those of :mod:`certhash.capture.records`.
+
+tshark remembers every packet that it has seen, and would fill the memory in the end. So it is replaced from
+time to time, and its successor is first shown the last packets once more: what was in the middle of a
+handshake is dissected as if nothing had happened. What it says of packets that were dissected before is not
+passed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import struct
+import subprocess
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
+
+import pyshark.config
+from packaging.version import Version
+from pyshark.capture.capture import TSharkCrashException
+from pyshark.capture.live_capture import LiveCapture
+from pyshark.capture.pipe_capture import PipeCapture
+from pyshark.tshark.output_parser.tshark_ek import TsharkEkJsonParser
+from pyshark.tshark.tshark import get_all_tshark_interfaces_names
+
+from certhash.capture import dumpcap, records, tshark
+from certhash.capture.observe import Settings
+from certhash.errors import InputError
+from certhash.visible import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from certhash.capture.records import Row
+
+# pyshark takes the programs that it runs from a config.ini in the current folder, which may be anybody's.
+pyshark.config.fp_config_path = pyshark.config.pyshark_config_path
+
+SHIFT_PACKETS = 25_000
+SHIFT_BYTES = 32 << 20
+"""So much is one tshark shown before it is replaced, as soon as no handshake stands in the way."""
+PATIENCE = 2
+"""It is replaced all the same after so many times as much."""
+AGAIN_PACKETS = 2_000
+AGAIN_BYTES = 4 << 20
+"""So much at most is shown to its successor once more."""
+KERNEL_BUFFER = 32
+"""MiB that the kernel keeps for dumpcap while one tshark takes over from another."""
+
+_KNOWN_ENDS = 20_000
+_FAILURES = 3
+_READ = 1 << 18
+_TRIAL = 60  # seconds
+
+
+def interfaces(found: tshark.Tshark) -> list[str]:
+    """Return the names of the interfaces that can be captured from, and their other names.
+
+    Raises:
+        InputError: tshark cannot tell.
+    """
+    try:
+        return [str(name) for name in get_all_tshark_interfaces_names(found.path)]
+    except (OSError, subprocess.SubprocessError, UnicodeError) as error:
+        raise InputError(f"the interfaces cannot be listed ({error}); {dumpcap.HOW_TO_CAPTURE}") from None
+
+
+def try_out(found: tshark.Tshark, capture: bytes) -> list[Row]:
+    """Return the rows of a small capture (pcap or pcapng), read in the way that a live one is.
+
+    Whatever pyshark trips over is raised.
+    """
+
+    async def read() -> list[Row]:
+        rows: list[Row] = []
+        with tshark.workplace() as place:
+            dissector = _Dissector(Settings(found), place, [], plugin=False)
+
+            async def write() -> None:
+                stdin = await dissector.stdin
+                stdin.write(capture)
+                stdin.close()
+
+            tasks = [
+                asyncio.create_task(dissector.packets_from_tshark(rows.append)),
+                asyncio.create_task(write()),
+            ]
+            await asyncio.wait(tasks, timeout=_TRIAL, return_when=asyncio.FIRST_EXCEPTION)
+            for task in tasks:
+                task.cancel()
+            await dissector.close_async()
+        return rows
+
+    return asyncio.run(read())
+
+
+class Live:
+    """One interface, from the first packet to the last.
+
+    Args:
+        interface: its name, as dumpcap takes it.
+        settings: how packets are dissected.
+        plugin: whether the plugin loads, so that its fields can be asked for.
+        capture_filter: as `dumpcap -f` takes it, or empty.
+        take: takes the rows, in order; their frame numbers count from the first packet on, and a
+            connection keeps its stream number.
+        waiting_since: returns the frame number at which the oldest handshake began that is not settled yet,
+            or None: its packets must not be cut off from those that are still to come.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a live capture is made of
+        self,
+        interface: str,
+        settings: Settings,
+        *,
+        plugin: bool,
+        capture_filter: str = "",
+        take: Callable[[Row], None],
+        waiting_since: Callable[[], int | None],
+    ) -> None:
+        self.packets = 0
+        """How many were captured until now."""
+        self.dropped = 0
+        """How many the kernel dropped since nobody fetched them in time; known at the end."""
+        self.problems: list[str] = []
+        self._interface = interface
+        self._settings = settings
+        self._plugin = plugin
+        self._filter = capture_filter
+        self._take = take
+        self._waiting_since = waiting_since
+        self._splice = Splice()
+        self._blocks = Blocks()
+        self._preamble: list[bytes] = []
+        self._again: deque[bytes] = deque()
+        self._again_bytes = 0
+        self._recorder: _Recorder | None = None
+        self._stopping = False
+        self._ended = False
+
+    async def run(self) -> None:
+        """Capture until :meth:`stop` is called, or until the interface is no more.
+
+        Raises:
+            InputError: there is no such interface, or no right to capture from it.
+        """
+        recorder = self._recorder = _Recorder(self._interface, self._settings.tshark, self._filter)
+        try:
+            with tshark.workplace() as place:
+                first, output = await recorder.start()
+                self._blocks = Blocks(first)
+                if self._stopping:
+                    recorder.stop()
+                failures = 0
+                while not self._ended and failures < _FAILURES:
+                    before = self.packets
+                    failed = await self._shift(place, output)
+                    failures = failures + 1 if failed and self.packets - before < AGAIN_PACKETS else 0
+                if failures:
+                    self.problems.append(f"gave up: tshark ended {failures} times, one after the other")
+        finally:
+            await recorder.close_async()
+        self.dropped = recorder.dropped
+        if recorder.trouble:
+            self.problems.append(recorder.trouble)
+
+    def stop(self) -> None:
+        """End the capture; what was captured is still dissected."""
+        self._stopping = True
+        if self._recorder is not None:
+            self._recorder.stop()
+
+    async def _shift(self, place: tshark.Workplace, output: asyncio.StreamReader) -> bool:
+        """Let one tshark dissect until it has seen enough; return whether it failed."""
+        dissector = _Dissector(self._settings, place, self.problems, plugin=self._plugin)
+        self._splice.begin(self.packets, again=len(self._again))
+        reading = asyncio.create_task(dissector.packets_from_tshark(self._row))
+        feeding = asyncio.create_task(self._feed(dissector, output))
+        try:
+            await asyncio.wait({reading, feeding}, return_when=asyncio.FIRST_COMPLETED)
+            failed = not feeding.done()
+            if failed:
+                # Whatever it fell over must not be shown to its successor.
+                self._again.clear()
+                self._again_bytes = 0
+            else:
+                await feeding
+            try:
+                await reading
+            except (TSharkCrashException, OSError):
+                failed = True
+        finally:
+            for task in (feeding, reading):
+                task.cancel()
+            await asyncio.gather(feeding, reading, return_exceptions=True)
+            await dissector.close_async()
+        if failed:
+            self.problems.append(
+                f"tshark ended before packet {self.packets} was dissected ({dissector.last_words}); another "
+                "one goes on, and a handshake of that moment may be missing"
+            )
+        return failed
+
+    async def _feed(self, dissector: _Dissector, output: asyncio.StreamReader) -> None:
+        """Hand packets to tshark, until it has seen enough or there are no more."""
+        stdin = await dissector.stdin
+        stdin.writelines((*self._preamble, *self._again))
+        packets, size = 0, 0
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while not self._is_enough(packets, size):
+                data = await output.read(_READ)
+                if not data:
+                    self._ended = True
+                    break
+                for kind, block in self._blocks.feed(data):
+                    if kind == PACKET:
+                        packets += 1
+                        self._remember(block)
+                    elif kind in DESCRIPTIONS:
+                        self._preamble.append(block)
+                    stdin.write(block)
+                    size += len(block)
+                await stdin.drain()
+            stdin.close()
+            await stdin.wait_closed()
+
+    def _remember(self, block: bytes) -> None:
+        self.packets += 1
+        self._again.append(block)
+        self._again_bytes += len(block)
+        while len(self._again) > AGAIN_PACKETS or self._again_bytes > AGAIN_BYTES:
+            self._again_bytes -= len(self._again.popleft())
+
+    def _is_enough(self, packets: int, size: int) -> bool:
+        share = max(packets / SHIFT_PACKETS, size / SHIFT_BYTES)
+        if share < 1:
+            return False
+        since = self._waiting_since()
+        return share >= PATIENCE or since is None or since > self.packets - len(self._again)
+
+    def _row(self, row: Row) -> None:
+        spliced = self._splice.row(row)
+        if spliced is not None:
+            self._take(spliced)
+
+
+# ---------------------------------------------------------------- the stream of packets
+
+SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
+DESCRIPTIONS = (SECTION, INTERFACE)
+"""What stands before the packets, and says how to read them."""
+
+
+class Blocks:
+    """Cuts what dumpcap writes into the blocks of a pcapng file (draft-ietf-opsawg-pcapng, section 3.1)."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._rest = data
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield the type and the bytes of every block that is complete with `data`.
+
+        Raises:
+            ValueError: this is no pcapng in the byte order of this machine.
+        """
+        data = self._rest + data
+        at, end = 0, len(data)
+        while at + 8 <= end:
+            kind, size = struct.unpack_from("=II", data, at)
+            if size < 12 or size % 4:  # noqa: PLR2004 - type, and the length twice
+                raise ValueError(f"dumpcap wrote a block of {size} bytes, which no pcapng file has")
+            if at + size > end:
+                break
+            yield kind, data[at : at + size]
+            at += size
+        self._rest = data[at:]
+
+
+class Splice:
+    """Joins what successive tsharks say, so that it reads as if one had said it all.
+
+    Frames count from the first packet of the capture. A connection is told by its ends, and keeps its number
+    from one tshark to the next; a second connection of the same ends gets a new one.
+    """
+
+    def __init__(self) -> None:
+        self._base = 0
+        self._dissected = 0
+        self._numbers: dict[tuple[str, int], int] = {}
+        self._number_at: dict[int, int] = {}
+        self._number_of: OrderedDict[object, int] = OrderedDict()
+        self._met: set[object] = set()
+        self._next = 0
+
+    def begin(self, packets: int, *, again: int) -> None:
+        """Begin with a new tshark: `packets` were captured, and it is shown the last `again` of them."""
+        self._base = packets - again
+        self._dissected = packets
+        self._numbers = {}
+        self._met = set()
+        self._number_at = {f: n for f, n in self._number_at.items() if f > self._base}
+        while len(self._number_of) > _KNOWN_ENDS:
+            self._number_of.popitem(last=False)
+
+    def row(self, row: Row) -> Row | None:
+        """Return the row with the numbers of the whole capture; None where its packet was told of before."""
+        frame = self._base + row.frame
+        number = None
+        if row.stream is not None:
+            number = self._number(row, row.stream, frame)
+            self._number_at[frame] = number
+        if frame <= self._dissected:
+            return None
+        return row._replace(frame=frame, stream=number)
+
+    def _number(self, row: Row, stream: int, frame: int) -> int:
+        key = (row.transport, stream)
+        number = self._numbers.get(key)
+        if number is None:
+            ends = (row.transport, frozenset((row.source, row.destination)))
+            number = self._number_at.get(frame)
+            if number is None:
+                number = None if ends in self._met else self._number_of.get(ends)
+            if number is None:
+                number = self._next
+                self._next += 1
+            self._met.add(ends)
+            self._numbers[key] = number
+            self._number_of[ends] = number
+            self._number_of.move_to_end(ends)
+        return number
+
+
+# ---------------------------------------------------------------- the programs
+
+
+class _Recorder(LiveCapture):  # type: ignore[misc]  # pyshark has no types
+    """dumpcap on an interface, with the arguments that pyshark gives it."""
+
+    def __init__(self, interface: str, found: tshark.Tshark, capture_filter: str) -> None:
+        self._found = found
+        self._program = dumpcap.find(found)
+        self._process: asyncio.subprocess.Process | None = None
+        self._said: list[str] = []
+        self._stopped = False
+        self.dropped = 0
+        self.trouble = ""
+        try:
+            super().__init__(
+                interface,
+                bpf_filter=capture_filter,
+                tshark_path=found.path,
+                eventloop=asyncio.get_running_loop(),
+            )
+        except (OSError, subprocess.SubprocessError, UnicodeError) as error:
+            raise InputError(f"the interfaces cannot be listed ({error}); {dumpcap.HOW_TO_CAPTURE}") from None
+
+    def _get_tshark_version(self) -> Version:
+        return _version(self._found)
+
+    def _get_dumpcap_parameters(self) -> list[str]:
+        return ["-B", str(KERNEL_BUFFER), *super()._get_dumpcap_parameters()]
+
+    async def start(self) -> tuple[bytes, asyncio.StreamReader]:
+        """Start it; return the first byte of what it writes (pcapng), and where the rest comes from.
+
+        Raises:
+            InputError: there is no such interface, or no right to capture from it.
+        """
+        command = [self._program, *self._get_dumpcap_parameters()]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=_READ,
+            start_new_session=True,  # Ctrl-C is ours to handle
+        )
+        self._process = process
+        self._create_stderr_handling_task(process.stderr)
+        self._created_new_process(command, process, process_name="Dumpcap")
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        # It writes when the interface is open; where it could not open it, it ends and says why.
+        first = await process.stdout.read(1)
+        if not first:
+            await process.wait()
+            await asyncio.gather(*self._stderr_handling_tasks)
+            raise InputError(self._why_not())
+        return first, process.stdout
+
+    def stop(self) -> None:
+        """Let it write what it has, and end."""
+        self._stopped = True
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+
+    async def close_async(self) -> None:
+        """End it, and take in what it says at its end."""
+        process = self._process
+        if process is not None:
+            by_itself = process.stdout is not None and process.stdout.at_eof() and not self._stopped
+            self.stop()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(process.wait(), 5)
+            if process.returncode is None:
+                process.kill()
+            self._running_processes.discard(process)
+            await super().close_async()
+            if counts := re.search(r"received/dropped on interface .*?: \d+/(\d+)", " ".join(self._said)):
+                self.dropped = int(counts[1])
+            if by_itself:
+                said = [line for line in self._said if line.startswith("dumpcap:")]
+                self.trouble = (
+                    f"the capture ended by itself: {visible(' '.join(said), 200) or 'nobody says why'}"
+                )
+
+    async def _handle_process_stderr_forever(self, stderr: asyncio.StreamReader) -> None:
+        async for line in stderr:
+            if len(self._said) < 100:  # noqa: PLR2004 - it says little, unless something is very wrong
+                self._said.append(line.decode("utf-8", "replace").strip())
+
+    def _why_not(self) -> str:
+        said = " ".join(line for line in self._said if line)
+        name = visible(self.interfaces[0])
+        if "permission" in said or "not permitted" in said:
+            return f"{name}: this user may not capture; {dumpcap.HOW_TO_CAPTURE}"
+        if "No such device" in said or "no device" in said or "no interface" in said:
+            known = ", ".join(interfaces(self._found)) or "none that this user may capture from"
+            return f"{name}: there is no such interface; there are: {known}"
+        reason = said.partition("dumpcap: ")[2] or said or "dumpcap does not say why"
+        return f"{name}: cannot be captured from: {visible(reason, 300)}"
+
+
+class _Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
+    """A tshark that reads packets from a pipe and prints rows, with the arguments that pyshark gives it."""
+
+    def __init__(
+        self, settings: Settings, place: tshark.Workplace, problems: list[str], *, plugin: bool
+    ) -> None:
+        self._found = settings.tshark
+        self._place = place
+        self._problems = problems
+        self._plugin = plugin
+        self.stdin: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+        self.last_words = "it did not say why"
+        fields = [part for name in records.fields(plugin=plugin) for part in ("-e", name)]
+        disabled = [part for name in tshark.DISABLED_PROTOCOLS for part in ("--disable-protocol", name)]
+        super().__init__(
+            asyncio.subprocess.PIPE,
+            display_filter=records.display_filter(plugin=plugin),
+            decode_as=dict(_halves(rule, ",") for rule in (*tshark.DECODE_AS, *settings.decode_as)),
+            override_prefs=dict(_halves(preference, ":") for preference in tshark.PREFERENCES),
+            custom_parameters=[*disabled, *fields],
+            tshark_path=settings.tshark.path,
+            eventloop=asyncio.get_running_loop(),
+        )
+
+    def _get_tshark_path(self) -> str:
+        return self._found.path
+
+    def _get_tshark_version(self) -> Version:
+        return _version(self._found)
+
+    def _setup_tshark_output_parser(self) -> _RowParser:
+        return _RowParser(self._problems, plugin=self._plugin)
+
+    async def _get_tshark_process(self, packet_count: int | None = None) -> asyncio.subprocess.Process:
+        """Start tshark as pyshark would, but in the workplace and as its user."""
+        command = [self._get_tshark_path(), "-l", "-n", "-T", "ek", *self.get_parameters(packet_count)]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=self._pipe,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            **tshark.surroundings(self._place),
+        )
+        self._create_stderr_handling_task(process.stderr)
+        self._created_new_process(command, process)
+        assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+        self.stdin.set_result(process.stdin)
+        return process
+
+    async def _cleanup_subprocess(self, process: asyncio.subprocess.Process) -> None:
+        if self._eof_reached:  # it is about to end: how, is worth knowing
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(process.wait(), 5)
+        await super()._cleanup_subprocess(process)
+
+    async def _handle_process_stderr_forever(self, stderr: asyncio.StreamReader) -> None:
+        async for raw in stderr:
+            line = raw.decode("utf-8", "replace").strip()
+            if line and not line.startswith("Running as user"):
+                self.last_words = visible(line, 200)
+            if ("Dissector bug" in line or line.startswith("Lua: ")) and line not in self._problems:
+                self._problems.append(visible(line, 200))
+
+
+class _RowParser(TsharkEkJsonParser):  # type: ignore[misc]  # pyshark has no types
+    """Makes a row, the same that a batch run has, of each line of JSON."""
+
+    def __init__(self, problems: list[str], *, plugin: bool) -> None:
+        super().__init__()
+        self._problems = problems
+        self._plugin = plugin
+        self._keys = [name.replace(".", "_") for name in records.fields(plugin=plugin)]
+
+    def _parse_single_packet(self, packet: bytes) -> Row | None:
+        try:
+            layers = json.loads(packet.decode("utf-8", "replace"))["layers"]
+            cells = (tshark.AGGREGATOR.join(layers.get(key, ())) for key in self._keys)
+            return records.parse(tshark.SEPARATOR.join(cells), plugin=self._plugin)
+        except (ValueError, KeyError, TypeError) as error:
+            self._problems.append(f"a line of tshark's could not be read ({error}); please report it")
+            return None
+
+
+def _version(found: tshark.Tshark) -> Version:
+    numbers = re.match(r"\d+(?:\.\d+)*", found.version)
+    return Version(numbers[0] if numbers else "0")
+
+
+def _halves(text: str, separator: str) -> tuple[str, str]:
+    first, _, second = text.partition(separator)
+    return first, second

@@ -1,0 +1,141 @@
+"""Watch an interface: the verdicts of an audit, a line each as they happen, and a summary at the end.
+
+Ctrl-C, or SIGTERM, ends it. A handshake is told when the client has gone on or refused, or after two seconds
+of silence: time, verdict, client, server, the hashes presented, the devices told to use this head-end. cnf
+files that phones fetch meanwhile are learned. The summary has, of handshakes that say the same, the newest.
+
+Examples:
+  certhash watch eth0 --cnf /srv/tftp
+  certhash watch eth0 --capture-filter "host 203.0.113.10 or udp port 69"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from certhash import options, report
+from certhash.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from certhash.capture.live import Live
+    from certhash.watch import Event, Watcher
+
+_LOOK = 0.25
+"""Seconds between two looks at what is new."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `watch` takes."""
+    parser.add_argument(
+        "interface", metavar="INTERFACE", help="the interface to capture from, as dumpcap names it"
+    )
+    options.add_expected(parser)
+    options.add_dissecting(parser)
+    parser.add_argument(
+        "--capture-filter",
+        default="",
+        metavar="FILTER",
+        help="capture only these packets, as dumpcap's -f: for busy interfaces",
+    )
+    parser.add_argument("--seconds", type=float, metavar="N", help="end after so many seconds")
+    report.add_output_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Watch until somebody ends it, then write the summary."""
+    wanted = report.outputs(arguments)
+    resolve = options.resolve(arguments)
+    settings = options.settings(arguments)
+    from certhash import cnf
+    from certhash.audit import NO_PLUGIN
+    from certhash.capture.tshark import plugin_trouble
+    from certhash.document import Tool
+    from certhash.watch import Watcher
+
+    try:
+        from certhash.capture.live import Live
+    except (ImportError, AttributeError) as error:
+        python = ".".join(map(str, sys.version_info[:2]))
+        raise InputError(
+            f"pyshark, which drives live captures, does not work here with Python {python} ({error}): record "
+            f"with `dumpcap -i {arguments.interface} -w FILE`, and audit that file"
+        ) from None
+    plugin = plugin_trouble(settings.tshark) is None
+    if not plugin:
+        options.note(NO_PLUGIN)
+    sources = cnf.read(arguments.cnf)
+    options.complain(sources.problems)
+    from certhash import __version__
+
+    tool = Tool(__version__, settings.tshark.version, settings.tshark.lua, "plugin" if plugin else "python")
+    watcher = Watcher(arguments.interface, sources, tool, resolve=resolve)
+    live = Live(
+        arguments.interface,
+        settings,
+        plugin=plugin,
+        capture_filter=arguments.capture_filter,
+        take=watcher.take,
+        waiting_since=watcher.waiting_since,
+    )
+    # Whoever wants the summary in a form for machines on standard output gets nothing else there.
+    to_errors = any(each.path is None and each.form != "table" for each in wanted)
+    printer = _Printer(to_errors=to_errors, quiet=arguments.quiet)
+    asyncio.run(_watch(live, watcher, printer, arguments.seconds))
+    problems = list(live.problems)
+    if live.dropped:
+        problems.append(
+            f"{live.dropped} packets came faster than they could be read, and are missing, perhaps with "
+            "handshakes among them; narrow it down with --capture-filter"
+        )
+    events, document = watcher.finish(live.packets, problems)
+    printer.print(events)
+    report.write(document, arguments)
+    return document.exit_status
+
+
+async def _watch(live: Live, watcher: Watcher, printer: _Printer, seconds: float | None) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, live.stop)
+    if seconds is not None:
+        loop.call_later(seconds, live.stop)
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            printer.print(watcher.news())
+
+    tasks = [asyncio.create_task(live.run()), asyncio.create_task(look())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                await task
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+class _Printer:
+    def __init__(self, *, to_errors: bool, quiet: bool) -> None:
+        self._to_errors = to_errors
+        self._quiet = quiet
+
+    def print(self, events: list[Event]) -> None:
+        from certhash.model import Problem
+        from certhash.watch import is_finding, line
+
+        for event in events:
+            if isinstance(event, Problem):
+                options.note(line(event))
+            elif is_finding(event) or not self._quiet:
+                print(line(event), file=sys.stderr if self._to_errors else sys.stdout, flush=True)

@@ -1,0 +1,386 @@
+"""What is installed, what works, and what to do about the rest: one check a subject.
+
+Audits run tshark in a workplace of their own, so that nothing of a user's set-up changes a verdict. What the
+user sees in the Wireshark window depends on that set-up, so it is looked at as well.
+"""
+
+from __future__ import annotations
+
+import grp
+import importlib.metadata
+import os
+import pwd
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec import Struct
+
+from certhash import __version__
+from certhash.capture import dumpcap, tshark
+from certhash.errors import InputError
+from certhash.resources import plugin_folder
+from certhash.visible import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from certhash.capture.tshark import Tshark
+
+State = Literal["good", "note", "mend", "broken"]
+
+PYTHONS = ((3, 11), (3, 14))
+"""The oldest and the newest Python that the tests run on."""
+OLDEST_TSHARK = (4, 0)
+NO_LUA_FOR_ROOT = (4, 4)
+"""From this version on Wireshark loads no Lua for root, silently."""
+PACKAGES = ("cryptography", "lxml", "msgspec", "numpy", "platformdirs", "pyshark", "rich")
+
+SHOWING = {
+    # Out of order is how segments arrive; off by default, so that most analysts have it so.
+    "tcp.reassemble_out_of_order": "Protocols > TCP > Reassemble out-of-order segments",
+    "tcp.desegment_tcp_streams": "Protocols > TCP > Allow subdissector to reassemble TCP streams",
+    "tls.desegment_ssl_records": "Protocols > TLS > Reassemble TLS records spanning multiple TCP segments",
+    "tcp.analyze_sequence_numbers": "Protocols > TCP > Analyze TCP sequence numbers",
+    "ip.defragment": "Protocols > IPv4 > Reassemble fragmented IPv4 datagrams",
+    "ipv6.defragment": "Protocols > IPv6 > Reassemble fragmented IPv6 datagrams",
+}
+"""Preferences without which Wireshark may not show a certificate; where they are under Edit > Preferences."""
+
+_PATIENCE = 60  # seconds for a program to answer
+
+
+class Check(Struct, frozen=True):
+    """One subject: how it stands, and what to do about it."""
+
+    name: str
+    state: State
+    """``good``; ``note``: worth knowing; ``mend``: a part does not work; ``broken``: nothing does."""
+    found: str
+    advice: str | None = None
+
+
+class _Expected(Struct, frozen=True):
+    """What the capture for the self-test must show."""
+
+    device: str
+    verdict: str
+    sha1: list[str]
+
+
+def exit_status(checks: list[Check]) -> int:
+    """Return 2 where certhash cannot work, 1 where something is to be mended, else 0."""
+    states = {check.state for check in checks}
+    return 2 if "broken" in states else int("mend" in states)
+
+
+def examine(path: str | None = None) -> Iterator[Check]:
+    """Yield a check after the other; nothing is changed anywhere.
+
+    Args:
+        path: the tshark to look at, or None for the one on the PATH.
+    """
+    yield _python()
+    yield _packages()
+    try:
+        found = tshark.find(path)
+    except InputError as error:
+        message, _, advice = str(error).partition("; ")
+        yield Check("tshark", "broken", message, advice)
+        return
+    yield _tshark(found)
+    yield _plugin(found)
+    yield _self_test(found)
+    yield from _in_wireshark(found)
+    yield _right_to_capture(found)
+    yield _pyshark(found)
+    yield _cache()
+
+
+# ---------------------------------------------------------------- Python
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    found = f"{version} ({sys.executable}), certhash {__version__}"
+    if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
+        return Check("Python", "good", found)
+    oldest, newest = (".".join(map(str, each)) for each in PYTHONS)
+    return Check("Python", "note", found, f"it is tested with {oldest} to {newest}: use one of these")
+
+
+def _packages() -> Check:
+    versions: list[str] = []
+    missing: list[str] = []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        command = f"{sys.executable} -m pip install {' '.join(missing)}"
+        return Check("packages", "mend", f"missing: {', '.join(missing)}", f"install them: {command}")
+    return Check("packages", "good", ", ".join(versions))
+
+
+# ---------------------------------------------------------------- what audits rest on
+
+
+def _tshark(found: Tshark) -> Check:
+    said = f"{found.version} ({found.path}), " + (f"Lua {found.lua}" if found.lua else "without Lua")
+    if _numbers(found) < OLDEST_TSHARK:
+        oldest = ".".join(map(str, OLDEST_TSHARK))
+        return Check("tshark", "mend", said, f"it is tested from {oldest} on: install a newer one")
+    return Check("tshark", "good", said)
+
+
+def _plugin(found: Tshark) -> Check:
+    try:
+        trouble = tshark.plugin_trouble(found)
+    except (FileNotFoundError, InputError) as error:
+        return Check("plugin", "broken", str(error))
+    if trouble is None:
+        return Check("plugin", "good", f"loads from {plugin_folder()}")
+    return Check(
+        "plugin",
+        "mend",
+        f"does not load: {visible(trouble, 300)}",
+        "audits go on with the hashes that Python computes, and learn no cnf files from captures; install a "
+        "tshark with Lua, or install certhash again",
+    )
+
+
+def _self_test(found: Tshark) -> Check:
+    """Audit the capture that the package carries: a download, segments out of order, a chain of two."""
+    from certhash.audit import Reading, Watcher, audit
+    from certhash.capture.observe import Settings
+
+    folder = Path(__file__).parent
+    try:
+        wanted = msgspec.json.decode((folder / "selftest.json").read_bytes(), type=_Expected)
+    except (OSError, msgspec.DecodeError) as error:
+        return Check("self-test", "broken", f"selftest.json: {error}", "install certhash again")
+    capture = str(folder / "selftest.pcap")
+    document = audit(Reading((capture,), Settings(found), workers=1), (), {}, Watcher())
+    hashes = [c.sha1 for h in document.handshakes for c in h.certificates]
+    verdicts = [(e.device, e.verdict) for e in document.expectations]
+    problems = "; ".join(problem.message for problem in document.problems)
+    if hashes != wanted.sha1 or problems:
+        seen = (
+            problems or f"found {', '.join(hashes) or 'no certificate'} instead of {', '.join(wanted.sha1)}"
+        )
+        return Check(
+            "self-test",
+            "broken",
+            visible(seen, 400),
+            "do not trust this installation; report it, with the output of certhash doctor --json",
+        )
+    if document.tool.hash_source == "plugin" and verdicts != [(wanted.device, wanted.verdict)]:
+        return Check("self-test", "broken", f"the verdicts are {verdicts}", "report it")
+    return Check(
+        "self-test",
+        "good",
+        f"{len(hashes)} certificates hashed by the {document.tool.hash_source}, as they should be",
+    )
+
+
+# ---------------------------------------------------------------- what an analyst sees in Wireshark
+
+
+def _in_wireshark(found: Tshark) -> Iterator[Check]:
+    copies = _installed(found)
+    yield _copies(found, copies)
+    yield _preferences(found)
+
+
+def _installed(found: Tshark) -> list[Path]:
+    """Return the copies of the plugin in the folders from which this user's Wireshark loads."""
+    said = _ask(found.path, "-G", "folders").stdout
+    folders = [
+        Path(line.partition(":")[2].strip()) for line in said.splitlines() if re.match(r".*\bPlugins:", line)
+    ]
+    copies: dict[Path, None] = {}
+    for folder in folders:
+        try:
+            for path in sorted(folder.rglob("certhash.lua")):
+                copies[path.resolve()] = None
+        except OSError:
+            continue  # a folder that may not be read is not loaded from either
+    return list(copies)
+
+
+def _copies(found: Tshark, copies: list[Path]) -> Check:
+    name = "in Wireshark"
+    if not copies:
+        return Check(name, "note", "the plugin is not installed", "certhash plugin install puts it there")
+    where = ", ".join(visible(str(path)) for path in copies)
+    if len(copies) > 1:
+        return Check(
+            name,
+            "mend",
+            f"the plugin is installed {len(copies)} times, and only the first can load: {where}",
+            "certhash plugin uninstall, and remove what is left; then certhash plugin install",
+        )
+    version = _version_of(copies[0])
+    if version != __version__:
+        return Check(
+            name,
+            "mend",
+            f"{where} has version {version or 'unknown'}, and this is {__version__}",
+            "certhash plugin install",
+        )
+    if os.geteuid() == 0 and _numbers(found) >= NO_LUA_FOR_ROOT:
+        return Check(
+            name,
+            "note",
+            f"{where}, but Wireshark loads no Lua for root",
+            "start Wireshark as an ordinary user",
+        )
+    answer = _ask(found.path, "-G", "plugins")
+    if "certhash.lua" not in answer.stdout:
+        trouble = re.search(r"Lua: (.*)", answer.stderr.replace("\n", " "))
+        reason = visible(trouble[1], 300) if trouble else "Wireshark does not say why"
+        return Check(name, "mend", f"{where} does not load: {reason}", "certhash plugin install")
+    return Check(name, "good", f"{where}, version {version}")
+
+
+def _version_of(plugin: Path) -> str | None:
+    try:
+        text = (plugin.parent / "certhash" / "version.lua").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    said = re.search(r'version\s*=\s*"([^"]*)"', text)
+    return visible(said[1], 40) if said else None
+
+
+def _preferences(found: Tshark) -> Check:
+    """Look at the preferences of this user; audits state their own."""
+    said = _ask(found.path, "-G", "currentprefs").stdout
+    values = dict(re.findall(r"^#?([a-z0-9_.]+): (TRUE|FALSE)$", said, re.MULTILINE))
+    if not values:
+        return Check("preferences", "note", "tshark does not tell this user's preferences")
+    off = {name: place for name, place in SHOWING.items() if values.get(name) == "FALSE"}
+    if not off:
+        return Check("preferences", "good", "Wireshark puts messages together as audits do")
+    return Check(
+        "preferences",
+        "mend",
+        f"{', '.join(off)} off: Wireshark may not show a certificate that audits see",
+        "in Wireshark, under Edit > Preferences, switch on: " + "; ".join(off.values()),
+    )
+
+
+# ---------------------------------------------------------------- what watch needs, and the rest
+
+
+def _right_to_capture(found: Tshark) -> Check:
+    try:
+        program = dumpcap.find(found)
+    except InputError as error:
+        return Check("capture", "mend", *_parted(str(error)))
+    # Listing the link types opens the device, as a capture does, and captures nothing.
+    answer = _ask(program, "-i", "lo", "-L")
+    if answer.returncode == 0:
+        return Check("capture", "good", f"{program} may capture")
+    if "permi" not in answer.stderr:
+        return Check("capture", "mend", f"{program}: {visible(' '.join(answer.stderr.split()), 300)}")
+    return Check(
+        "capture",
+        "mend",
+        f"{program} may not capture for this user",
+        _group(program) or dumpcap.HOW_TO_CAPTURE,
+    )
+
+
+def _group(program: str) -> str | None:
+    """Say what the group of dumpcap has to do with it, where there is one for those who may capture."""
+    try:
+        group = grp.getgrgid(os.stat(program).st_gid)  # noqa: PTH116
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except (OSError, KeyError):
+        return None
+    if group.gr_gid == 0:
+        return None
+    if user in group.gr_mem and group.gr_gid not in os.getgroups():
+        return f"you are in the group {group.gr_name}, and were not yet when you logged in: log in again"
+    if group.gr_gid not in os.getgroups():
+        return f"sudo usermod -aG {group.gr_name} {user}, and log in again"
+    return None
+
+
+def _pyshark(found: Tshark) -> Check:
+    try:
+        from certhash.capture import live
+
+        names = live.interfaces(found)
+        rows = live.try_out(found, (Path(__file__).parent / "selftest.pcap").read_bytes())
+        if not any(row.certificates for row in rows):
+            raise InputError("it reads no certificate from the self-test's capture; report it")  # noqa: TRY301
+    except InputError as error:
+        return Check("pyshark", "mend", *_parted(str(error)))
+    except Exception as error:  # noqa: BLE001 - whatever it trips over is what is to be told
+        python = ".".join(map(str, sys.version_info[:2]))
+        return Check(
+            "pyshark",
+            "mend",
+            f"does not work with Python {python}: {visible(str(error), 200)}",
+            "certhash watch needs it, audits do not: record with dumpcap -i INTERFACE -w FILE, audit FILE",
+        )
+    return Check("pyshark", "good", f"drives tshark; {len(names)} names of interfaces")
+
+
+def _cache() -> Check:
+    from platformdirs import user_cache_dir
+
+    folder = Path(user_cache_dir("certhash"))
+    there = next((each for each in (folder, *folder.parents) if each.exists()), folder)
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            return Check(
+                "cache", "mend", f"{there}: {error.strerror}", "make room there, or set XDG_CACHE_HOME"
+            )
+        return Check("cache", "good", str(folder))
+    return Check("cache", "mend", f"{folder} cannot be written", "make it writable, or set XDG_CACHE_HOME")
+
+
+# ---------------------------------------------------------------- tools
+
+
+class _Answer(Struct, frozen=True):
+    stdout: str
+    stderr: str
+    returncode: int
+
+
+def _ask(*command: str) -> _Answer:
+    """Run a program as this user would; an answer that does not come is an empty one."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=_PATIENCE,
+            cwd="/",
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return _Answer("", str(error), -1)
+    return _Answer(
+        done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"), done.returncode
+    )
+
+
+def _numbers(found: Tshark) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", found.version)[:2])
+
+
+def _parted(message: str) -> tuple[str, str | None]:
+    found, _, advice = message.partition("; ")
+    return found, advice or None

@@ -1,0 +1,402 @@
+"""The verdicts of an interface as they happen: rows in, events out, and a document at the end.
+
+Rows become handshakes, and these verdicts, by the same functions as an audit's. What is kept is bounded: a
+connection that has been silent for long is let go, and of handshakes that say the same (who, with whom, which
+certificates, what came of it) only the newest stays, since no verdict depends on the older ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, OrderedDict, deque
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from msgspec.structs import replace
+
+from certhash.audit import learn
+from certhash.capture.observe import Reading
+from certhash.capture.tshark import Outcome
+from certhash.correlate import correlate
+from certhash.document import FINDINGS
+from certhash.model import Observation, Problem, Sources
+from certhash.report.text import count, place
+from certhash.times import iso
+from certhash.visible import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from certhash import document
+    from certhash.capture.records import Row
+    from certhash.model import CnfFile, Endpoint, Handshake, NameAnswer
+
+K = TypeVar("K")
+V = TypeVar("V")
+_Name = tuple[int, "Endpoint", "Endpoint"]
+"""The frame at which a handshake began, client and server: no two handshakes have all three the same."""
+
+SETTLE = 2.0
+"""Seconds of silence after which a handshake is judged by what was seen of it."""
+FORGET = 120.0
+"""Seconds of silence after which a connection is let go."""
+MOST_CONNECTIONS = 10_000
+MOST_OF_A_CONNECTION = 100
+MOST_KEPT = 2_000
+MOST_ANSWERS = 10_000
+MOST_DEVICES = 10_000
+FILES_OF_A_DEVICE = 3
+MOST_PROBLEMS = 1_000
+
+_NAMES = 3  # so many devices are named in a line
+_LONG = 200  # characters of a stranger's text
+_GOING_ON = Outcome("complete", 0, None, (), missing_fields=False)
+
+
+class Seen(NamedTuple):
+    """A handshake has got its verdict, or another one than before."""
+
+    handshake: document.Handshake
+
+
+class Told(NamedTuple):
+    """What is to be said of a device and a URL has changed: it is a finding now, or no longer."""
+
+    time: str
+    expectation: document.Expectation
+
+
+class Learned(NamedTuple):
+    """A phone has fetched its cnf file."""
+
+    time: str
+    cnf: CnfFile
+
+
+Event = Seen | Told | Learned | Problem
+
+
+class _Connection:
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self.last = 0.0
+        self.judged: dict[int, Handshake] = {}
+        """By the frame at which the handshake began, as it was when it was judged last."""
+
+
+class _Totals:
+    """Counts of what was judged, of which not everything is kept."""
+
+    def __init__(self) -> None:
+        self.handshakes = 0
+        self.certificates = 0
+        self.unlisted = 0
+        self.hidden: Counter[str] = Counter()
+
+    def add(self, handshake: Handshake, verdict: str, *, instead_of: Handshake | None) -> None:
+        if instead_of is None:
+            self.handshakes += 1
+            self.unlisted += verdict == "unlisted"
+        else:
+            self.certificates -= len(instead_of.certificates)
+            self.hidden[instead_of.hidden or ""] -= 1
+        self.certificates += len(handshake.certificates)
+        self.hidden[handshake.hidden or ""] += 1
+
+
+class Watcher:
+    """Takes rows as they come, and says when asked what is new.
+
+    Args:
+        interface: its name, which stands for the capture in the document.
+        sources: what phones expect.
+        tool: what reads the packets.
+        resolve: names in URLs to addresses, as the user states them.
+        clock: seconds, from anywhere.
+    """
+
+    def __init__(
+        self,
+        interface: str,
+        sources: Sources,
+        tool: document.Tool,
+        *,
+        resolve: Mapping[str, Iterable[str]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._interface = interface
+        self._sources = sources
+        self._tool = tool
+        self._resolve = resolve
+        self._clock = clock
+        self._connections: OrderedDict[object, _Connection] = OrderedDict()
+        """The one that was silent for longest comes first."""
+        self._pending: dict[object, _Connection] = {}
+        self._kept: OrderedDict[object, Handshake] = OrderedDict()
+        self._certificates: dict[bytes, bytes] = {}
+        self._answers: OrderedDict[tuple[str, str], NameAnswer] = OrderedDict()
+        self._learned: OrderedDict[str, deque[CnfFile]] = OrderedDict()
+        self._told: dict[tuple[str, str | None], tuple[str, str | None]] = {}
+        self._totals = _Totals()
+        self._problems: dict[Problem, None] = {}
+        self._events: list[Event] = []
+
+    def take(self, row: Row) -> None:
+        """Take the next row."""
+        if row.downloads or row.answers:
+            self._take_data(row)
+        key: object = (row.transport, row.stream)
+        if row.stream is None:
+            key = (row.transport, frozenset((row.source.address, row.destination.address)))
+        connection = self._connections.get(key)
+        if connection is None:
+            connection = _Connection(self._reading())
+            self._connections[key] = connection
+        connection.reading.take(row)
+        connection.last = self._clock()
+        self._connections.move_to_end(key)
+        self._pending[key] = connection
+
+    def waiting_since(self) -> int | None:
+        """Return the frame at which the oldest handshake began that has not been judged yet."""
+        frames = [
+            handshake.frame
+            for connection in self._pending.values()
+            for handshake in connection.reading.observation(_GOING_ON).handshakes
+            if handshake.frame not in connection.judged
+        ]
+        return min(frames, default=None)
+
+    def news(self) -> list[Event]:
+        """Return what has happened since the last time."""
+        self._judge(final=False)
+        self._forget()
+        events, self._events = self._events, []
+        return events
+
+    def finish(self, packets: int, problems: Iterable[str] = ()) -> tuple[list[Event], document.Document]:
+        """Judge what is left, and return the last events and the whole result.
+
+        Args:
+            packets: how many were captured.
+            problems: what went wrong while they were; then the capture counts as truncated.
+        """
+        self._judge(final=True)
+        problems = list(problems)
+        for message in problems:
+            self._complain(Problem(self._interface, message))
+        result = self._correlate(list(self._kept.values()), packets, problems)
+        summary = replace(
+            result.summary,
+            handshakes=self._totals.handshakes,
+            certificates=self._totals.certificates,
+            unlisted=self._totals.unlisted,
+            hidden={reason: n for reason, n in sorted(self._totals.hidden.items()) if reason and n},
+        )
+        every = dict.fromkeys((*self._problems, *result.problems))
+        events, self._events = self._events, []
+        return events, replace(result, summary=summary, problems=tuple(every))
+
+    # ------------------------------------------------------------ what comes in
+
+    def _reading(self) -> Reading:
+        return Reading(self._interface, plugin=self._tool.hash_source == "plugin")
+
+    def _take_data(self, row: Row) -> None:
+        """Take what is no handshake: names and cnf files."""
+        reading = self._reading()
+        reading.take(row)
+        found = reading.observation(_GOING_ON)
+        for answer in found.answers:
+            key = (answer.name, answer.address)
+            self._answers[key] = answer
+            self._answers.move_to_end(key)
+        _shorten(self._answers, MOST_ANSWERS)
+        learned = learn([found])
+        for cnf in learned.cnf_files:
+            files = self._learned.setdefault(cnf.device, deque(maxlen=FILES_OF_A_DEVICE))
+            files.append(cnf)
+            self._learned.move_to_end(cnf.device)
+            self._events.append(Learned(iso(row.time), cnf))
+        _shorten(self._learned, MOST_DEVICES)
+        for problem in learned.problems:
+            self._complain(problem)
+
+    def _complain(self, problem: Problem) -> None:
+        if problem not in self._problems and len(self._problems) < MOST_PROBLEMS:
+            self._problems[problem] = None
+            self._events.append(problem)
+
+    # ------------------------------------------------------------ verdicts
+
+    def _judge(self, *, final: bool) -> None:
+        """Give a verdict on every handshake that is settled, or has changed since it got one."""
+        fresh: list[Handshake] = []
+        outdated: dict[_Name, Handshake] = {}
+        now = self._clock()
+        for key, connection in list(self._pending.items()):
+            found = connection.reading.observation(_GOING_ON)
+            silent = final or now - connection.last >= SETTLE
+            for handshake, following in zip(found.handshakes, (*found.handshakes[1:], None), strict=False):
+                before = connection.judged.get(handshake.frame)
+                if handshake != before and (silent or following or _is_settled(handshake)):
+                    connection.judged[handshake.frame] = handshake
+                    fresh.append(handshake)
+                    if before is not None:
+                        outdated[_name(before)] = before
+            self._certificates.update(found.certificates)
+            for problem in found.problems:
+                self._complain(problem)
+            if silent:
+                del self._pending[key]
+                if len(found.handshakes) > MOST_OF_A_CONNECTION:
+                    del self._connections[key]
+        if fresh:
+            self._give_verdicts(fresh, outdated)
+
+    def _give_verdicts(self, fresh: list[Handshake], outdated: Mapping[_Name, Handshake]) -> None:
+        for kind in [k for k, kept in self._kept.items() if outdated and _name(kept) in outdated]:
+            del self._kept[kind]
+        result = self._correlate([*self._kept.values(), *fresh])
+        judged = {(h.frame, h.client, h.server): h for h in result.handshakes}
+        for handshake in fresh:
+            verdict = judged[_name(handshake)]
+            self._totals.add(handshake, verdict.verdict, instead_of=outdated.get(_name(handshake)))
+            self._events.append(Seen(verdict))
+        self._tell(result.expectations, {judged[_name(h)].id: judged[_name(h)] for h in fresh})
+        self._keep(fresh)
+
+    def _tell(
+        self, expectations: Iterable[document.Expectation], new: Mapping[str, document.Handshake]
+    ) -> None:
+        """Say which findings are new, and which are none any more."""
+        for expectation in expectations:
+            involved = [new[id_] for id_ in expectation.handshakes if id_ in new]
+            if not involved:
+                continue
+            key = (expectation.device, expectation.url)
+            now = (expectation.verdict, expectation.cause)
+            before = self._told.get(key)
+            if now != before and (expectation.verdict in FINDINGS or (before and before[0] in FINDINGS)):
+                self._events.append(Told(involved[-1].time, expectation))
+            self._told[key] = now
+
+    def _keep(self, fresh: Iterable[Handshake]) -> None:
+        for handshake in fresh:
+            kind = _kind(handshake)
+            self._kept[kind] = handshake
+            self._kept.move_to_end(kind)
+        _shorten(self._kept, MOST_KEPT)
+        if len(self._certificates) > 2 * MOST_KEPT:
+            wanted = {c.sha256 for h in self._kept.values() for c in h.certificates}
+            self._certificates = {k: v for k, v in self._certificates.items() if k in wanted}
+
+    def _forget(self) -> None:
+        """Let go of connections that were silent for long, and of the oldest where they are too many."""
+        now = self._clock()
+        while self._connections:
+            key, connection = next(iter(self._connections.items()))
+            if now - connection.last < FORGET and len(self._connections) <= MOST_CONNECTIONS:
+                return
+            if key in self._pending and now - connection.last < FORGET:
+                connection.last = now - FORGET  # it is judged first, by what there is
+                self._judge(final=False)
+            self._connections.pop(key, None)
+            self._pending.pop(key, None)
+
+    def _correlate(
+        self, handshakes: list[Handshake], packets: int = 0, problems: list[str] | None = None
+    ) -> document.Document:
+        observation = Observation(
+            path=self._interface,
+            status="truncated" if problems else "complete",
+            packets=packets,
+            error="; ".join(problems) if problems else None,
+            hash_source=self._tool.hash_source,
+            handshakes=tuple(handshakes),
+            answers=tuple(self._answers.values()),
+            certificates=self._certificates,
+        )
+        learned = [cnf for files in self._learned.values() for cnf in files]
+        sources = replace(self._sources, cnf_files=(*self._sources.cnf_files, *learned))
+        return correlate([observation], sources, self._tool, resolve=self._resolve)
+
+
+def line(event: Event) -> str:
+    """Return an event as a line for people."""
+    if isinstance(event, Seen):
+        return _handshake_line(event.handshake)
+    if isinstance(event, Learned):
+        return _learned_line(event)
+    if isinstance(event, Problem):
+        return f"{visible(event.path)}: {visible(event.message, _LONG)}"
+    told = event.expectation
+    verdict = told.verdict.upper() if is_finding(event) else told.verdict
+    cause = f"{told.cause}: " if told.cause else ""
+    where = f"{visible(told.device, _LONG)} at {visible(told.url or '', _LONG)}"
+    return f"{event.time}  {verdict}: {where}: {cause}{visible(told.explanation)}"
+
+
+def is_finding(event: Event) -> bool:
+    """Tell whether an event says that something is wrong."""
+    if isinstance(event, Seen):
+        return event.handshake.verdict in FINDINGS
+    return isinstance(event, Problem) or (isinstance(event, Told) and event.expectation.verdict in FINDINGS)
+
+
+def _handshake_line(handshake: document.Handshake) -> str:
+    name = f" ({visible(handshake.server_name, _LONG)})" if handshake.server_name else ""
+    presented = [c.sha1 for c in handshake.certificates if c.sender == "server"]
+    parts = [
+        handshake.time,
+        f"{handshake.verdict:12}",
+        f"{place(handshake.client)} > {place(handshake.server)}{name}",
+        " ".join(presented) or f"no certificate seen: {handshake.hidden}",
+    ]
+    if handshake.devices:
+        more = len(handshake.devices) - _NAMES
+        names = ", ".join(visible(device, _LONG) for device in handshake.devices[:_NAMES])
+        parts.append(names + (f" and {count(more, 'more device')}" if more > 0 else ""))
+    parts += [f"{a.sender} sent {a.level} {a.name} ({a.code})" for a in handshake.alerts]
+    return "  ".join(parts)
+
+
+def _learned_line(event: Learned) -> str:
+    cnf = event.cnf
+    fetch = cnf.fetch
+    by = f", fetched by {visible(fetch.client)} from {visible(fetch.server)}" if fetch else ""
+    if cnf.kind == "encrypted":
+        says = "encrypted"
+    elif cnf.group is None:
+        says = "no VPN"
+    else:
+        values = [url.value for url in cnf.group.urls] + [h.value for h in cnf.group.hashes]
+        says = " ".join(visible(value, _LONG) for value in values)
+    return f"{event.time}  learned       {visible(cnf.device, _LONG)}{by}: {says}"
+
+
+def _is_settled(handshake: Handshake) -> bool:
+    """Tell whether the client has answered; whatever comes after that is news."""
+    return handshake.client_proceeded or any(alert.level == "fatal" for alert in handshake.alerts)
+
+
+def _name(handshake: Handshake | document.Handshake) -> _Name:
+    return handshake.frame, handshake.client, handshake.server
+
+
+def _kind(handshake: Handshake) -> object:
+    """Return what a verdict may depend on, but for the time: of what agrees in this the newest decides."""
+    return (
+        handshake.client.address,
+        handshake.server,
+        handshake.server_name,
+        handshake.transport,
+        tuple(c.sha256 for c in handshake.certificates),
+        handshake.hidden,
+        handshake.client_proceeded,
+        tuple((a.sender, a.level, a.code) for a in handshake.alerts),
+    )
+
+
+def _shorten(kept: OrderedDict[K, V], most: int) -> None:
+    while len(kept) > most:
+        kept.popitem(last=False)
