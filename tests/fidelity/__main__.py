@@ -33,7 +33,7 @@ def main() -> int:
     for difference in result.differences:
         print(f"{difference.path}: {difference.reader}: {difference.what}")
         print(f"    {difference.explained or 'DEFECT: there is no explanation'}")
-    print(f"captures {result.captures}, certificates {result.certificates}")
+    print(f"captures {len(result.seen)}, certificates {result.certificates}")
     for reader, count in result.read.items():
         print(f"{reader}: {count} certificates, {result.agreed[reader]} captures read the same")
     print(f"differences {len(result.differences)}, unexplained {len(result.defects)}")

@@ -54,13 +54,17 @@ class Difference(NamedTuple):
 class Comparison(NamedTuple):
     """What came out."""
 
-    captures: int
-    certificates: int
+    seen: tuple[Capture, ...]
     read: Counter[str]
     """How many certificates each reader found."""
     agreed: Counter[str]
     """With how many captures each reader agreed wholly."""
     differences: tuple[Difference, ...]
+
+    @property
+    def certificates(self) -> int:
+        """How many certificates certhash found."""
+        return sum(len(capture.findings) for capture in self.seen)
 
     @property
     def defects(self) -> list[Difference]:
@@ -128,8 +132,7 @@ def compare(captures: Sequence[Path]) -> Comparison:
         for reader, found in judged.items():
             agreed[reader] += not found
             differences += [Difference(capture.path, reader, what, why) for what, why in found]
-    total = sum(len(capture.findings) for capture in seen)
-    return Comparison(len(seen), total, read, agreed, tuple(differences))
+    return Comparison(tuple(seen), read, agreed, tuple(differences))
 
 
 class _Readings(NamedTuple):
@@ -161,8 +164,16 @@ _Judged = list[tuple[str, str | None]]
 
 
 def _to_tshark(capture: Capture, readings: _Readings) -> _Judged:
-    """Hold against stock tshark: there is no reason to differ, so none is accepted."""
-    return _listed(capture.findings, readings.stock, lambda _: None, lambda _: None)
+    """Hold against stock tshark, which shows the same but for damaged DER."""
+    why = "of damaged DER tshark's own field ends where the damage begins; these are the bytes that were sent"
+    damaged = {f.frame for f in capture.findings if f in readings.separate} & {
+        f.frame for f in set(capture.findings) ^ set(readings.stock)
+    }
+
+    def judge(finding: Finding) -> str | None:
+        return why if finding.frame in damaged else None
+
+    return _listed(capture.findings, readings.stock, judge, judge)
 
 
 def _to_separate(capture: Capture, readings: _Readings) -> _Judged:

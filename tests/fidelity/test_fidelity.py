@@ -26,21 +26,15 @@ def test_recorded_captures_read_as_others_read_them(folder: Path) -> None:
     result = compare([folder])
     assert result.certificates
     assert result.defects == []
-    assert result.agreed["tshark"] == result.captures
+    assert result.agreed["tshark"] == len(result.seen)
 
 
-def test_generated_captures_read_as_others_read_them(tmp_path: Path) -> None:
-    captures = generate(tmp_path, GENERATED)
-    result = compare([capture.path for capture in captures])
-    assert result.certificates
-    assert result.read["separate"]
-    assert result.read["nDPI"]
+def test_generated_captures_read_as_others_read_them_and_as_they_were_made(tmp_path: Path) -> None:
+    captures = {str(g.path): g for g in generate(tmp_path, GENERATED)}
+    result = compare([capture.path for capture in captures.values()])
     assert result.defects == []
-
-
-def test_every_certificate_is_one_that_was_sent_and_none_is_missed(tmp_path: Path) -> None:
-    captures = {str(g.path): g for g in generate(tmp_path, range(1000, 1000 + len(GENERATED)))}
-    for seen in by_capture(audit([tmp_path])):
+    assert min(result.certificates, result.read["separate"], result.read["nDPI"]) > 0
+    for seen in result.seen:
         known = captures[seen.path]
         found = sorted(finding.sha1 for finding in seen.findings)
         assert known.presented.issuperset(found), seen.path
