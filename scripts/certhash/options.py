@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from certhash.capture.observe import Settings
     from certhash.model import Problem
 
+LONGEST_TIMEOUT = 10.0**6
+"""Seconds, eleven days: what clocks can be set to everywhere."""
+
 
 def add_captures(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """Add CAPTURE and how captures are read; :func:`reading` reads it."""
@@ -39,6 +42,13 @@ def add_captures(parser: argparse.ArgumentParser, *, optional: bool = False) -> 
     )
     parser.add_argument(
         "-j", "--jobs", type=_jobs, default=0, metavar="N", help="captures read at once (one a processor)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=3600.0,
+        metavar="SECONDS",
+        help="give up on a capture after so long, and say so (3600)",
     )
     parser.add_argument(
         "--scheduler",
@@ -104,10 +114,11 @@ def settings(arguments: argparse.Namespace) -> Settings:
         InputError: there is no tshark.
     """
     from certhash.capture import tshark
-    from certhash.capture.observe import Settings
+    from certhash.capture.observe import TIMEOUT, Settings
 
     keylog, carve = getattr(arguments, "keylog", None), getattr(arguments, "carve", True)
-    return Settings(tshark.find(arguments.tshark), keylog, tuple(arguments.decode_as), carve)
+    timeout = getattr(arguments, "timeout", TIMEOUT)
+    return Settings(tshark.find(arguments.tshark), keylog, tuple(arguments.decode_as), carve, timeout)
 
 
 def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
@@ -148,6 +159,16 @@ def complain(problems: Iterable[Problem]) -> None:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, more than 0")
+    return seconds
 
 
 def _jobs(text: str) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
-from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from time import monotonic
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from certhash.capture.pcap import Readable
 
 
+TIMELESS = (
+    "this packet, and maybe others, have no time: what they show counts as older than everything else; "
+    "record the capture with times to know what is newest"
+)
+
+
+TIMEOUT = 3600.0
+"""Seconds: a hundred times what the largest captures take that are in use."""
+
+
 class Settings(Struct, frozen=True):
     """How captures are read; the same for all of an audit."""
 
@@ -30,6 +41,8 @@ class Settings(Struct, frozen=True):
     decode_as: tuple[str, ...] = ()
     carve: bool = True
     """Leave out for tshark what no verdict can depend on."""
+    timeout: float = TIMEOUT
+    """Seconds that the reading of one capture may take."""
 
 
 def observe(path: str, settings: Settings) -> Observation:
@@ -48,7 +61,11 @@ def _unreadable(path: str, error: str) -> Observation:
 
 
 def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace) -> Observation:
-    way = _Way(settings.tshark.lua is not None, settings.carve and is_carvable(source))
+    way = _Way(
+        settings.tshark.lua is not None,
+        settings.carve and is_carvable(source),
+        monotonic() + settings.timeout,
+    )
     for last_try in (False, True):
         run = _Run(path, source, settings, place, way)
         if run.outcome.missing_fields and way.plugin:
@@ -58,7 +75,7 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Work
             # Something that was left out might have mattered after all: then nothing is left out.
             way = way._replace(carve=False)
             run = _Run(path, source, settings, place, way)
-        if last_try or not run.outcome.failed:
+        if last_try or not run.outcome.failed or run.outcome.timed_out:
             break
     return run.observation()
 
@@ -68,6 +85,12 @@ class _Way(NamedTuple):
 
     plugin: bool
     carve: bool
+    end: float
+    """When it must have come to its end, on the monotonic clock."""
+
+    @property
+    def seconds_left(self) -> float:
+        return max(self.end - monotonic(), 0.001)
 
 
 class _Run:
@@ -88,7 +111,7 @@ class _Run:
             display_filter=records.display_filter(plugin=way.plugin),
             decode_as=settings.decode_as,
         )
-        run = tshark.Run(command, place, self._feed if way.carve else source)
+        run = tshark.Run(command, place, self._feed if way.carve else source, way.seconds_left)
         for line in run.lines():
             try:
                 row = records.parse(line, plugin=way.plugin)
@@ -96,7 +119,14 @@ class _Run:
                 self._reading.complain(0, f"a line of tshark's could not be read ({error}); please report it")
                 continue
             self._reading.take(row)
-        self.outcome = self._completed(run.outcome())
+        outcome = run.outcome()
+        if outcome.uncounted:
+            source.seek(0)
+            run = tshark.Run(
+                tshark.counting(command), place, self._feed if way.carve else source, way.seconds_left
+            )
+            outcome = outcome._replace(packets=sum(1 for _ in run.lines()))
+        self.outcome = self._completed(outcome)
 
     def observation(self) -> Observation:
         """Return all that was seen, with the frame numbers of the capture."""
@@ -104,7 +134,7 @@ class _Run:
             return self._reading.observation(self.outcome)
         return self._reading.observation(self.outcome, self.carved.frame)
 
-    def _feed(self, pipe: IO[bytes]) -> None:
+    def _feed(self, pipe: tshark.Sink) -> None:
         try:
             self.carved = carve(cast("Readable", decompressed(self._source)), pipe.write, keys=self._keys)
         except (EOFError, zlib.error):
@@ -142,6 +172,7 @@ class Reading:
         self._sha256_of: dict[bytes, bytes] = {}
         self._downloads: list[Download] = []
         self._answers: dict[tuple[str, str], NameAnswer] = {}
+        self._timed = True
         self._problems: list[tuple[int, str]] = []
 
     def complain(self, frame: int, message: str) -> None:
@@ -151,6 +182,9 @@ class Reading:
     def take(self, row: records.Row) -> None:
         """Take the next row."""
         self._handshakes.add(row)
+        if self._timed and not row.timed:
+            self._timed = False
+            self.complain(row.frame, TIMELESS)
         for name, address in row.answers:
             self._answers.setdefault((name, address), NameAnswer(name, address, row.frame, row.time))
         for found in row.downloads:

@@ -40,6 +40,9 @@ _PCAP_MAGIC = {
 _PCAP_HEADER = 24
 _PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED, _SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10
+_OTHER_FRAMES = frozenset((0x0BAD, 0x40000BAD, 9, 0x204, 0x216, 0x221))
+"""Blocks that are no packets, and that Wireshark numbers as frames all the same: custom blocks, entries of systemd's journal,
+and events of sysdig (seen with 4.0 and 4.4)."""
 _SMALLEST_BLOCK = 12
 
 Ints = NDArray[np.int64]
@@ -198,6 +201,8 @@ class _Pcapng:
                 self.secrets = True
             elif kind == _INTERFACE and size >= 20:  # noqa: PLR2004
                 self._interfaces.append(struct.unpack_from(self.order + "H2xI", buffer, at + 8))
+            elif kind in _OTHER_FRAMES:
+                row = (at, end, at + 8, 0, 0, NO_LINK)
             elif kind in (_SIMPLE, _OLD_PACKET):
                 row = self._rare(buffer, kind, at, size)
                 if not row[1]:
