@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import zlib
 from time import monotonic
@@ -45,18 +46,37 @@ class Settings(Struct, frozen=True):
     """Seconds that the reading of one capture may take."""
 
 
-def observe(path: str, settings: Settings) -> Observation:
-    """Read one capture; whatever happens is told in the observation, nothing is raised for a bad file."""
+def observe(
+    path: str,
+    settings: Settings,
+    place: tshark.Workplace | None = None,
+    opened: Callable[[BinaryIO], None] | None = None,
+) -> Observation:
+    """Read one capture; whatever happens is told in the observation, nothing is raised for a bad file.
+
+    Args:
+        path: of the capture.
+        settings: how it is read.
+        place: where tshark runs; it may serve several readings at once. None makes one for this reading.
+        opened: takes the open capture file, whose position tells how far the reading is.
+
+    Raises:
+        InputError: the key log cannot be read.
+    """
     try:
-        with open_capture(path) as source, tshark.workplace(keylog=settings.keylog) as place:
+        with open_capture(path) as source, contextlib.ExitStack() as stack:
+            if opened is not None:
+                opened(source)
+            place = place or stack.enter_context(tshark.workplace(keylog=settings.keylog))
             return _observe(path, source, settings, place)
     except OSError as error:
-        return _unreadable(path, f"{error.strerror or error}")
+        return unreadable(path, f"{error.strerror or error}")
     except ValueError as error:
-        return _unreadable(path, str(error))
+        return unreadable(path, str(error))
 
 
-def _unreadable(path: str, error: str) -> Observation:
+def unreadable(path: str, error: str) -> Observation:
+    """Return what is observed of a capture that could not be read; `error` is one line that says why."""
     return Observation(path, "unreadable", 0, error, "plugin", problems=(Problem(path, error),))
 
 
