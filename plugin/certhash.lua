@@ -183,7 +183,7 @@ local function read_directory()
             })
         end
         directory.path = path
-        if #directory.problems > 0 and not gui_enabled() then
+        if #directory.problems > 0 then
             report_failure("certhash: " .. directory.problems[1]
                 .. (#directory.problems > 1 and (" (and %d more)"):format(#directory.problems - 1) or ""))
         end

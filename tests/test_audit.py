@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,52 @@ def test_other_file_formats_give_the_same_hash(tmp_path: Path, suffix: str) -> N
     subprocess.run([need("editcap"), "-F", suffix, CAPTURES / "match.pcapng", capture], check=True)
     ended = certhash("audit", capture, "--cnf", CAPTURES / "cnf", "-f", "json")
     assert (ended.status, ended.json["summary"]["match"]) == (0, 1)
+
+
+def test_a_head_end_may_listen_on_any_port(tmp_path: Path) -> None:
+    """Among them ports that tshark knows for other protocols: SSH, SIP, X11, MySQL, CAPF."""
+    ports = [
+        7,
+        21,
+        22,
+        25,
+        53,
+        80,
+        102,
+        389,
+        1080,
+        1720,
+        2000,
+        3306,
+        3804,
+        5060,
+        5432,
+        6000,
+        6970,
+        8080,
+        9092,
+        57000,
+    ]
+    template = tmp_path / "template.pcap"
+    subprocess.run([need("editcap"), "-F", "pcap", CAPTURES / "match.pcapng", template], check=True)
+    content = template.read_bytes()
+    capture = bytearray(content[:24])
+    for index, port in enumerate(ports):
+        at = 24
+        while at < len(content):
+            size = struct.unpack_from("<I", content, at + 8)[0]
+            packet = bytearray(content[at : at + 16 + size])
+            if packet[28:30] == b"\x08\x00" and packet[39] == 6:  # IPv4, TCP
+                source = struct.unpack_from(">H", packet, 50)[0]
+                server_at, client_at = (50, 52) if source == 443 else (52, 50)
+                struct.pack_into(">H", packet, server_at, port)
+                struct.pack_into(">H", packet, client_at, 50000 + index)
+                capture += packet
+            at += 16 + size
+    (tmp_path / "ports.pcap").write_bytes(capture)
+    template.unlink()
+    found = certhash("audit", tmp_path, "-f", "json").json["handshakes"]
+    assert sorted(h["server"]["port"] for h in found if h["certificates"]) == ports
 
 
 def test_a_users_profile_changes_nothing(tmp_path: Path) -> None:

@@ -13,10 +13,17 @@ function M.using(others)
     return M
 end
 
-local ORDER = { mismatch = 1, rejected = 2, match = 3, unlisted = 4 }
+local RANK = { mismatch = 1, rejected = 2, match = 3, unlisted = 4 }
+
+-- The orders of the list: what is wrong first, by time, by head-end.
+local ORDERS = {
+    function(a, b) return (RANK[a.verdict] or 5) < (RANK[b.verdict] or 5) end,
+    function(a, b) return a.first < b.first end,
+    function(a, b) return a.server < b.server end,
+}
 
 -- One row for each head-end and chain: { server, name, chain, verdict, found, first, count, refused, devices }.
-local function rows(gui)
+local function rows(gui, order)
     local by_key, list = {}, {}
     for _, handshake in ipairs(gui.handshakes()) do
         local sent, server = handshake.server_sent, handshake.server
@@ -42,10 +49,10 @@ local function rows(gui)
         row.found, row.verdict = found, found and found.verdict or "?"
         row.devices = found and #found.told > 0 and story.devices(found.told) or "-"
     end
+    local before = ORDERS[order or 1]
     table.sort(list, function(a, b)
-        local one, two = ORDER[a.verdict] or 5, ORDER[b.verdict] or 5
-        if one ~= two then
-            return one < two
+        if before(a, b) or before(b, a) then
+            return before(a, b)
         end
         return a.first < b.first
     end)
@@ -70,22 +77,24 @@ local function set(lines)
     return table.concat(out, "\n")
 end
 
---- The text of the window: a line for each head-end and chain, what is wrong first; then each with its reason.
-function M.overview(gui)
-    local list = rows(gui)
-    local lines = { { "VERDICT", "FRAME", "TIMES", "REFUSED", "HEAD-END", "CERTHASH (CERTIFICATE 0)", "DEVICES" } }
+--- The text of the window: a line for each head-end and chain, then the reasons where somebody expects or refused one.
+-- `order` is 1 (what is wrong first), 2 (by frame) or 3 (by head-end).
+function M.overview(gui, order)
+    local list = rows(gui, order)
+    local lines = { { "VERDICT", "FRAME", "SEEN", "REFUSED", "CERTHASH", "HEAD-END" } }
     local reasons = {}
     for _, row in ipairs(list) do
         lines[#lines + 1] = {
             row.verdict, ("%d"):format(row.first), ("%d"):format(row.count), ("%d"):format(row.refused),
-            row.server, row.chain[1].sha1, row.devices,
+            row.chain[1].sha1, row.server,
         }
         if row.found and (row.verdict ~= "unlisted" or row.refused > 0) then
             local reason = { ("%s, first in frame %d"):format(row.server, row.first) }
             reason[2] = "  " .. story.verdict(row.found, row.server)
+            reason[3] = "  devices: " .. row.devices
             for position, certificate in ipairs(row.chain) do
-                reason[#reason + 1] = ("  certificate %d: %s  %s")
-                    :format(position - 1, certificate.sha1, certificate.subject)
+                reason[#reason + 1] = ("  certificate %d: %s"):format(position - 1, certificate.sha1)
+                reason[#reason + 1] = "    " .. certificate.subject
             end
             reasons[#reasons + 1] = table.concat(reason, "\n")
         end
@@ -137,9 +146,15 @@ end
 
 local function open_overview(gui)
     local window = gui.window("Certificates in this capture")
-    local text = M.overview(gui)
+    local order = 1
+    local text = M.overview(gui, order)
     window:set(text)
     window:set_editable(false)
+    window:add_button("Sort otherwise", function()
+        order = order % #ORDERS + 1
+        text = M.overview(gui, order)
+        window:set(text)
+    end)
     window:add_button("Save", function() save(gui, text) end)
     window:add_button("Copy", function() gui.copy(text) end)
 end

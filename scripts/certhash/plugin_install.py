@@ -1,7 +1,7 @@
 """Where the Wireshark plugin and its profile lie on this machine: putting them there, taking them away.
 
-Every Wireshark is asked itself, through its tshark: ``-G folders`` says where it looks, ``-G plugins`` what it
-loads. Nothing is guessed from the operating system.
+Every Wireshark is asked itself, through its tshark: ``-G folders`` says where it looks, ``-G plugins`` what
+it loads. Nothing is guessed from the operating system.
 
 A profile named ``certhash`` that this module did not make is a user's own and is never touched; one that it
 made has a marker in it, a file that Wireshark passes over.
@@ -29,11 +29,13 @@ _VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A copy of the plugin that a Wireshark loads."""
+class Copy:
+    """A copy of the plugin where a Wireshark looks."""
 
     path: Path
     version: str
+    loaded: bool
+    """Of several copies Wireshark loads one, the first that it comes upon, without a word."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Wireshark:
     """Where it looks for a user's own Lua plugins."""
     configuration: Path
     """The user's configuration folder, with ``profiles`` in it."""
-    loaded: tuple[Loaded, ...]
+    copies: tuple[Copy, ...]
     complaint: str | None
     """What it said on loading, if anything of ours went wrong."""
 
@@ -148,14 +150,24 @@ def ask(command: tuple[str, ...]) -> Wireshark:
     configuration = paths.get("Personal configuration")
     if lua is None or configuration is None:
         raise InputError(f"{program}: does not say where it looks for plugins (tshark -G folders)")
-    loaded = []
+    copies = {}
     for line in plugins.stdout.splitlines():
         cells = line.rstrip().split("\t")
         if len(cells) > 3 and cells[2].strip() == "lua script" and Path(cells[3]).name == MAIN:  # noqa: PLR2004
-            loaded.append(Loaded(Path(cells[3]), cells[1].strip()))
+            copies[Path(cells[3])] = Copy(Path(cells[3]), cells[1].strip(), loaded=True)
+    for name in (lua, paths.get("Global Lua Plugins"), os.path.join(configuration, "plugins")):  # noqa: PTH118
+        for path in Path(name).rglob(MAIN) if name else ():
+            version_there = installed_version(path.parent)
+            if version_there is not None:
+                copies.setdefault(path, Copy(path, version_there, loaded=False))
     ours = [line for line in plugins.stderr.splitlines() if MODULES in line.lower()]
     return Wireshark(
-        command, number[1], Path(lua), Path(configuration), tuple(loaded), ours[0].strip() if ours else None
+        command,
+        number[1],
+        Path(lua),
+        Path(configuration),
+        tuple(copies.values()),
+        ours[0].strip() if ours else None,
     )
 
 
@@ -302,36 +314,36 @@ class State:
 
 def state(wireshark: Wireshark, version: str) -> State:
     """Say whether the plugin is there, loads, is of this version, and is there once."""
-    lines: list[str] = []
-    problems: list[str] = []
-    there = installed_version(wireshark.plugins)
-    copies = wireshark.loaded
-    for copy in copies:
-        lines.append(f"plugin: {copy.path}, version {copy.version or 'unknown'}")
-    if not copies and there:
-        lines.append(f"plugin: {wireshark.plugins / MAIN}, version {there}")
-        if loads_no_lua(wireshark):
-            problems.append("this Wireshark loads no Lua for root: ask again as the user who runs it")
-        else:
-            problems.append(f"it is there and does not load: {wireshark.complaint or 'is Lua switched off?'}")
-    elif not copies:
-        problems.append("the plugin is not installed: certhash plugin install")
-    if len(copies) > 1:
-        problems.append(
-            f"it is there {len(copies)} times, and Wireshark registers one and complains of the others: remove "
-            + ", ".join(str(copy.path) for copy in copies if copy.path != wireshark.plugins / MAIN)
-        )
-    elif copies and wireshark.complaint:
-        problems.append(f"it complains: {wireshark.complaint}")
-    for found in {copy.version for copy in copies} or {there} - {None}:
-        if found != version:
-            problems.append(
-                f"it is version {found or 'unknown'}, and this is certhash {version}: install it again"
-            )
+    lines = [f"plugin: {copy.path}, version {copy.version or 'unknown'}" for copy in wireshark.copies]
     if (wireshark.profile / MARKER).exists():
         lines.append(f"profile: {wireshark.profile}")
     elif wireshark.profile.exists():
         lines.append(f"profile: {wireshark.profile} (your own)")
     else:
         lines.append("profile: not installed")
+    problems = _problems(wireshark, version)
     return State((*lines, *(f"problem: {text}" for text in problems)), good=not problems)
+
+
+def _problems(wireshark: Wireshark, version: str) -> list[str]:
+    """Say what is wrong, and what to do about it."""
+    copies = wireshark.copies
+    if not copies:
+        return ["the plugin is not installed: certhash plugin install"]
+    problems = []
+    if not any(copy.loaded for copy in copies):
+        if loads_no_lua(wireshark):
+            problems.append("this Wireshark loads no Lua for root: ask again as the user who runs it")
+        else:
+            problems.append(f"it is there and does not load: {wireshark.complaint or 'is Lua switched off?'}")
+    elif wireshark.complaint:
+        problems.append(f"it complains: {wireshark.complaint}")
+    if len(copies) > 1:
+        others = ", ".join(str(copy.path) for copy in copies if copy.path != wireshark.plugins / MAIN)
+        problems.append(f"it is there {len(copies)} times, and Wireshark takes one of them: remove {others}")
+    problems += [
+        f"it is version {found or 'unknown'}, and this is certhash {version}: install it again"
+        for found in sorted({copy.version for copy in copies})
+        if found != version
+    ]
+    return problems

@@ -8,11 +8,11 @@ import re
 import shutil
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.plugin.machines import Machine
 
@@ -72,10 +72,9 @@ class Screen:
         return done.stdout.strip()
 
     def windows(self) -> dict[str, str]:
-        """Return every visible window that has a name: number to name."""
-        numbers = self.ask("xdotool", "search", "--onlyvisible", "--name", ".+").split()
-        names = {number: self.ask("xdotool", "getwindowname", number) for number in numbers}
-        return {number: name for number, name in names.items() if name}
+        """Return every visible window of Wireshark: number to name, which a message's window has not."""
+        numbers = self.ask("xdotool", "search", "--onlyvisible", "--class", "wireshark").split()
+        return {number: self.ask("xdotool", "getwindowname", number) for number in numbers}
 
     def window(self, name: str) -> str:
         """Wait for a window with such a name (a pattern); return its number."""

@@ -115,7 +115,7 @@ def test_several_messages_in_one_frame(place: Machine) -> None:
 
 
 def test_sixty_certificates(place: Machine) -> None:
-    """More certificates than Wireshark itself can show are hashed once its X.509 attributes are off."""
+    """More certificates than Wireshark can show are hashed once its X.509 attributes are off."""
     chain = [identity(f"certificate {number}").der for number in range(60)]
     frames = conversation([talk(LEAF)[0], Said(from_client=False, payload=records(message(chain)))])
     capture = place.put("sixty.pcap", pcap(frames))
@@ -136,7 +136,7 @@ def test_what_is_no_certificate(place: Machine, junk: bytes) -> None:
     capture = place.put("junk.pcap", pcap(frames))
     rows = place.fields(capture, *NAMES, STOCK)
     for row in rows:
-        # What was sent is hashed, also where Wireshark's own field ends elsewhere; behind damage it may show no more.
+        # What was sent is hashed, also where Wireshark's own field ends elsewhere; behind damage it may end.
         assert row["certhash.sha1"] == [b64("sha1", der) for der in chain][: len(row[STOCK])]
     # Wireshark shows no message of more than 64 KB.
     assert len(rows) == (0 if len(junk) > 65535 else 1)

@@ -1,4 +1,4 @@
-"""Whose hash a certificate has, what a head-end's phones expect, and which alert answered which certificate."""
+"""Whose hash a certificate has, what a head-end's phones expect, which alert answered which certificate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.plugin import packets
 from tests.plugin.packets import (
     HEAD_END,
@@ -26,8 +25,6 @@ from tests.plugin.packets import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.plugin.machines import Machine
 
 ROOT = identity("Root")
@@ -54,7 +51,7 @@ def told(*hashes: str, url: str = URL) -> bytes:
     return configuration([url], hashes)
 
 
-# Without a display filter the first of tshark's two passes shows a plugin nothing: then it learns in the second.
+# Without a display filter the first of tshark's two passes shows a plugin nothing.
 TWICE = ("-2", "-Y", "frame")
 
 
@@ -204,7 +201,7 @@ def test_server_refuses_the_client(place: Machine) -> None:
         (f"http://{HEAD_END}/x", HEAD_END, 443, None, "unlisted"),
     ],
 )
-def test_which_head_end_a_url_names(
+def test_which_head_end_a_url_names(  # noqa: PLR0913, PLR0917 - a table of cases
     place: Machine, url: str, server: str, port: int, sni: str | None, verdict: str
 ) -> None:
     client = "2001:db8::7" if ":" in server else PHONE

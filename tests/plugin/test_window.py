@@ -1,4 +1,4 @@
-"""In a real Wireshark window: columns, colours, the jump along a link, the menus, and a start without complaint."""
+"""In a real Wireshark window: columns, the jump along a link, the menus, a start without complaint."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.plugin.machines import PLUGIN, TOP, Machine
+from tests.plugin.screen import Screen, until, wireshark
 
 from certhash import plugin_install
-from tests.plugin.machines import PLUGIN, TOP, Machine
-from tests.plugin.screen import Screen, wireshark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from tests.plugin.screen import Window
 
 # The sample capture of a mismatch, as it was recorded, and the cnf file that belongs to it.
 BOOK = json.loads((TOP / "captures" / "expected.json").read_text("utf-8"))
@@ -38,13 +41,13 @@ def desk(place: Machine) -> Machine:
     """A machine with the plugin and the profile installed, as ``certhash plugin install`` does it."""
     assert place.run("sh", "-c", "command -v wireshark").returncode == 0, "apt-get install wireshark"
     said = place.run("tshark", "-G", "folders").stdout
-    folders = dict(re.findall(r"^([A-Z][A-Za-z ]+):\s+(.*)$", said, re.M))
+    folders = dict(re.findall(r"^([A-Z][A-Za-z ]+):\s+(.*)$", said, re.MULTILINE))
     there = plugin_install.Wireshark(
         command=("tshark",),
         version="4.0",
         plugins=Path(f"{place.root or ''}{folders['Personal Lua Plugins']}"),
         configuration=Path(f"{place.root or ''}{folders['Personal configuration']}"),
-        loaded=(),
+        copies=(),
         complaint=None,
     )
     plugin_install.install(there, PLUGIN, "0.1.0")
@@ -65,9 +68,11 @@ def picture(screen: Screen, desk: Machine, name: str, tmp_path: Path) -> Path:
     return path
 
 
-def opened(desk: Machine, screen: Screen, *options: str):  # noqa: ANN201 - a context manager
+def opened(
+    desk: Machine, screen: Screen, *options: str, folder: Path | None = None
+) -> AbstractContextManager[Window]:
     """Open the sample capture of a mismatch, with the folder of cnf files set."""
-    folder = desk.inside(desk.folder / "cnf")
+    folder = folder or desk.inside(desk.folder / "cnf")
     capture = desk.inside(desk.folder / "mismatch.pcapng")
     return wireshark(desk, screen, capture, "-o", f"certhash.cnf_directory:{folder}", *options)
 
@@ -111,7 +116,18 @@ def test_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
         picture(screen, desk, "overview", tmp_path)
         text = screen.copied("ctrl+a", "ctrl+c")
         assert re.search(
-            rf"^mismatch +8 +1 +1 +203\.0\.113\.20:443 +{re.escape(HASH)} +{DEVICE}$", text, re.M
+            rf"^mismatch +8 +1 +1 +{re.escape(HASH)} +203\.0\.113\.20:443$", text, re.MULTILINE
         ), text
         assert f"{DEVICE} expects {EXPECTED}" in text
         assert "phone configurations are known, with those in" in text
+
+
+def test_missing_folder_is_said_in_a_dialog(desk: Machine, screen: Screen) -> None:
+    with opened(desk, screen, folder=Path("/no/such/folder")) as window:
+        until(lambda: len(screen.windows()) == 2, "a dialog beside the main window")
+        (dialog,) = screen.windows().keys() - {window.number}
+        screen.ask("xdotool", "windowfocus", "--sync", dialog)
+        screen.keys("Return")
+        until(lambda: len(screen.windows()) == 1, "the dialog to close")
+        window.select(CERTIFICATE)
+        assert window.row()[5:8] == ["unlisted", HASH, ""]

@@ -152,8 +152,8 @@ class _Carver:
         keep[parsed.esp_row] = False
         moved: dict[int, list[Moved]] = {}
         if len(packets.row):
-            direction = self._number(packets, parsed.fragment_key)
             place = (packets.row + self._records).astype(np.uint64)
+            direction = self._number(packets, place, parsed.fragment_key)
             born = self._directions.known["born"][direction] == 0
             # The last of several assignments stays, so go backwards.
             self._directions.known["born"][direction[born][::-1]] = place[born][::-1]
@@ -171,7 +171,7 @@ class _Carver:
 
     # ------------------------------------------------------------------------------------------------------- flows
 
-    def _number(self, packets: Packets, fragments: Words) -> Ints:
+    def _number(self, packets: Packets, place: Words, fragments: Words) -> Ints:
         """Return the number of each packet's direction: twice that of its flow, or one more."""
         flow, _ = self._flows.number(packets.key)
         self._directions.reach(self._flows.count)
@@ -190,15 +190,29 @@ class _Carver:
                 self._find_bases(packets, direction, later)
                 self._fragments(fragments)
         known = self._directions.known
+        self._find_ends(packets, direction, place)
         opened = np.flatnonzero(packets.flags & SYN)
-        known["opened"][direction[opened]] = True
-        for at in opened[known["base"][direction[opened]] != packets.seq[opened]].tolist():
-            # A SYN with ACK and a number of its own begins no new stream in tshark, but renumbers the old one.
+        one = direction[opened]
+        known["opened"][one] = True
+        renumbers = known["base"][one] != packets.seq[opened]
+        # Number 0 is that no end has been seen; one less is then more than any place.
+        reopens = (known["ended"][one] - np.uint64(1) < place[opened]) | (known["ended"][one ^ 1] - np.uint64(1) < place[opened])
+        for at in opened[renumbers | reopens].tolist():
+            # A SYN with ACK and a number of its own begins no new stream in tshark, but renumbers the old one; one after the end
+            # does or does not, according to the version.
             one = int(direction[at])
+            self._directions.doubtful += int(known["closed"][one]) + int(known["closed"][one ^ 1])
             self._directions.leave_alone(one)
             self._directions.leave_alone(one ^ 1)
             known["base"][one] = packets.seq[at]
         return direction
+
+    def _find_ends(self, packets: Packets, direction: Ints, place: Words) -> None:
+        """Note where directions end."""
+        known = self._directions.known
+        ends = np.flatnonzero(packets.flags & (FIN | RST))
+        ends = ends[known["ended"][direction[ends]] == 0][::-1]
+        known["ended"][direction[ends]] = place[ends]
 
     def _find_bases(self, packets: Packets, direction: Ints, chosen: slice | Ints) -> None:
         """Note where directions begin that are new: at their first packet, or where the other acknowledged before that."""
@@ -243,6 +257,8 @@ class _Carver:
         # The first acknowledgement of a direction that has not been seen yet tells tshark where that begins.
         drop = seen & answered & bare & (told | skipping) | ending
         keep[packets.row[at[drop]]] = False
+        ended = at[flags & FIN != 0]
+        known["closed"][lanes.direction[flags & FIN != 0]] = ~keep[packets.row[ended]]
         for place in np.flatnonzero(ending & known["mixed"][direction]).tolist():
             one = direction[place]
             skips = known["state"][one] >= SKIP

@@ -26,6 +26,8 @@ DIRECTION = np.dtype(
         ("never", "?"),  # nothing of it may be left out
         ("quic", "?"),  # it has carried a QUIC packet with a long header
         ("opened", "?"),  # it has carried a SYN
+        ("ended", "u8"),  # the place among all records of its first FIN or RST
+        ("closed", "?"),  # its FIN was left out
         ("based", "?"),  # it is known
         ("base", "u4"),  # which sequence number came before its first byte of data
         ("end", "u4"),  # the sequence number after its last packet

@@ -37,6 +37,9 @@ AGGREGATOR = "\x1f"
 PREFERENCES = (
     # Off by default, and without it a certificate whose segments came out of order is not shown.
     "tcp.reassemble_out_of_order:TRUE",
+    # A head-end may listen on any port. 292 TCP ports belong to protocols that take a TLS connection for
+    # theirs, and would show no certificate; asked first, TLS knows its own.
+    "tcp.try_heuristic_first:TRUE",
     # The defaults that the rest relies on: a system-wide preferences file may have changed them.
     "tcp.desegment_tcp_streams:TRUE",
     "tcp.analyze_sequence_numbers:TRUE",

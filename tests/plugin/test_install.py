@@ -1,0 +1,214 @@
+"""``certhash plugin``: asked of the real tshark of this machine, in a home folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.plugin.machines import PLUGIN, TOP, copy_plugin
+
+import certhash
+from certhash import plugin_install
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Home:
+    """A home folder, and the command run in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **{
+                name: value for name, value in os.environ.items() if not name.startswith(("WIRESHARK", "XDG"))
+            },
+            "HOME": str(folder),
+            "PYTHONPATH": str(TOP / "scripts"),
+        }
+
+    def plugin(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ``certhash plugin``."""
+        return subprocess.run(
+            [sys.executable, "-m", "certhash", "plugin", *arguments],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def folders(self) -> plugin_install.Wireshark:
+        """Return where this machine's Wireshark looks, in this home."""
+        said = subprocess.run(
+            ["tshark", "-G", "folders"], env=self.environment, capture_output=True, text=True, check=True
+        )
+        paths = dict(line.split(":", 1) for line in said.stdout.splitlines() if ":" in line)
+        return plugin_install.Wireshark(
+            ("tshark",),
+            "0",
+            self.folder / paths["Personal Lua Plugins"].strip(),
+            self.folder / paths["Personal configuration"].strip(),
+            (),
+            None,
+        )
+
+    def files(self) -> list[str]:
+        """Return every file and every folder that tshark did not make by itself."""
+        return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    assert shutil.which("tshark"), "apt-get install tshark"
+    version = subprocess.run(["tshark", "--version"], capture_output=True, text=True, check=True).stdout
+    if os.geteuid() == 0 and not version.startswith("TShark (Wireshark) 4.0"):
+        pytest.fail("run the tests as an ordinary user: this Wireshark loads no Lua for root", pytrace=False)
+    return Home(tmp_path)
+
+
+def test_install_status_uninstall(home: Home) -> None:
+    before = home.plugin("status")
+    assert before.returncode == 1
+    assert "not installed" in before.stdout
+    nothing = home.files()
+    done = home.plugin("install")
+    assert done.returncode == 0, done.stdout + done.stderr
+    there = home.folders()
+    copied = {path.relative_to(PLUGIN): path.read_bytes() for path in PLUGIN.rglob("*.lua")}
+    assert {
+        path.relative_to(there.plugins): path.read_bytes() for path in there.plugins.rglob("*.lua")
+    } == copied
+    for path in (PLUGIN / "profile" / "certhash").iterdir():
+        assert (there.profile / path.name).read_bytes() == path.read_bytes()
+    status = home.plugin("status")
+    assert status.returncode == 0, status.stdout
+    assert f"{there.plugins / 'certhash.lua'}, version {certhash.__version__}" in status.stdout
+    assert home.plugin("install").returncode == 0
+    assert home.plugin("uninstall").returncode == 0
+    assert home.files() == nothing
+    assert not there.plugins.exists()
+    assert not there.profile.exists()
+    assert home.plugin("uninstall").returncode == 0
+
+
+def test_profile_works(home: Home) -> None:
+    """The tshark of this machine takes the columns of the installed profile."""
+    home.plugin("install")
+    capture = TOP / "captures" / "mismatch.pcapng"
+    folder = f"certhash.cnf_directory:{TOP / 'captures' / 'cnf'}"
+    done = subprocess.run(
+        ["tshark", "-C", "certhash", "-r", capture, "-o", folder, "-Y", "certhash.sha1"],
+        env=home.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert " mismatch " in done.stdout
+    assert "SEP00005E005312" in done.stdout
+
+
+def test_a_users_own_profile_stays(home: Home) -> None:
+    profile = home.folders().profile
+    profile.mkdir(parents=True)
+    (profile / "preferences").write_text("gui.column.format: my own\n")
+    done = home.plugin("install")
+    assert done.returncode == 0
+    assert "is yours, and stays" in done.stdout
+    assert home.plugin("uninstall").returncode == 0
+    assert [path.name for path in profile.iterdir()] == ["preferences"]
+    assert (profile / "preferences").read_text() == "gui.column.format: my own\n"
+
+
+def test_what_wireshark_changed_in_the_profile_stays_on_an_update(home: Home) -> None:
+    home.plugin("install")
+    preferences = home.folders().profile / "preferences"
+    preferences.write_text("changed by the user\n")
+    assert home.plugin("install").returncode == 0
+    assert preferences.read_text() == "changed by the user\n"
+
+
+def test_an_older_version_is_replaced_whole(home: Home) -> None:
+    home.plugin("install")
+    plugins = home.folders().plugins
+    (plugins / "certhash" / "gone.lua").write_text("return {}\n")
+    version = plugins / "certhash" / "version.lua"
+    version.write_text('return { version = "0.0.1" }\n')
+    old = home.plugin("status")
+    assert old.returncode == 1
+    assert "0.0.1" in old.stdout
+    done = home.plugin("install")
+    assert done.returncode == 0
+    assert "in place of 0.0.1" in done.stdout
+    assert not (plugins / "certhash" / "gone.lua").exists()
+
+
+def test_there_twice(home: Home) -> None:
+    home.plugin("install")
+    other = home.folders().plugins / "sub"
+    copy_plugin(other)
+    done = home.plugin("status")
+    assert done.returncode == 1
+    assert "it is there 2 times" in done.stdout
+    assert str(other / "certhash.lua") in done.stdout.partition("remove")[2]
+
+
+def test_a_foreign_file_in_the_way(home: Home) -> None:
+    plugins = home.folders().plugins
+    plugins.mkdir(parents=True)
+    (plugins / "certhash.lua").write_text("-- something else\n")
+    done = home.plugin("install")
+    assert done.returncode == 2
+    assert "move it away" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert (plugins / "certhash.lua").read_text() == "-- something else\n"
+    home.plugin("uninstall")
+    assert (plugins / "certhash.lua").exists()
+
+
+def test_a_link_into_a_source_tree(home: Home, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    copy_plugin(source)
+    plugins = home.folders().plugins
+    plugins.mkdir(parents=True)
+    (plugins / "certhash.lua").symlink_to(source / "certhash.lua")
+    (plugins / "certhash").symlink_to(source / "certhash")
+    assert home.plugin("status").returncode == 0
+    assert home.plugin("uninstall").returncode == 0
+    assert (source / "certhash.lua").exists()
+    assert (source / "certhash" / "sha1.lua").exists()
+    assert not plugins.exists()
+
+
+def test_broken_plugin_is_noticed(home: Home) -> None:
+    home.plugin("install")
+    (home.folders().plugins / "certhash" / "sha1.lua").write_text("this is no Lua\n")
+    done = home.plugin("status")
+    assert done.returncode == 1
+    assert "problem" in done.stdout
+
+
+def test_no_tshark(home: Home) -> None:
+    for arguments in (["status", "--tshark", "/no/such/tshark"], ["install", "--tshark", "/bin/true"]):
+        done = home.plugin(*arguments)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert arguments[-1] in done.stderr
+    home.environment["PATH"] = "/nowhere"
+    done = home.plugin("status")
+    assert done.returncode == 2
+    assert "install Wireshark" in done.stderr
+
+
+def test_what_cannot_be_written(home: Home) -> None:
+    plugins = home.folders().plugins
+    plugins.parent.mkdir(parents=True)
+    plugins.write_text("a file where the folder should be")
+    done = home.plugin("install")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert str(plugins) in done.stderr

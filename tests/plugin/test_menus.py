@@ -1,0 +1,75 @@
+"""What the menus say and do, with real verdicts behind them and without a window."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+from tests.plugin.machines import PLUGIN
+
+SCRIPT = Path(__file__).parent / "lua" / "menus.lua"
+ONE, TWO, THREE = (
+    "AQEBAQEBAQEBAQEBAQEBAQEBAQE=",
+    "AgICAgICAgICAgICAgICAgICAgI=",
+    "AwMDAwMDAwMDAwMDAwMDAwMDAwM=",
+)
+
+
+def said(lua: str, saved: Path, given: str = "") -> dict[str, list[str]]:
+    """Use every menu once; return what was shown, copied and so on."""
+    done = subprocess.run(
+        [lua, SCRIPT, PLUGIN / "certhash", saved, given], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = defaultdict(list)
+    for line in done.stdout.splitlines():
+        kind, _, text = line.partition("|")
+        found[kind].append(text)
+    return found
+
+
+def test_overview(lua: str, tmp_path: Path) -> None:
+    shown = said(lua, tmp_path / "saved")
+    text = "\n".join(shown["TEXT"])
+    rows = [line.split() for line in shown["TEXT"][:5]]
+    assert rows[0] == ["VERDICT", "FRAME", "SEEN", "REFUSED", "CERTHASH", "HEAD-END"]
+    assert rows[1:4] == [
+        ["mismatch", "30", "2", "2", TWO, "203.0.113.2:443"],
+        ["match", "20", "1", "0", ONE, "203.0.113.1:443"],
+        ["unlisted", "10", "1", "0", THREE, "203.0.113.3:443"],
+    ]
+    assert max(map(len, shown["TEXT"][:4])) <= 80  # the window shows so much without folding lines
+    assert f"mismatch: told to use 203.0.113.2:443, SEP000000000002 expects {ONE}" in text
+    assert "match: certHash1 of SEP000000000001 is that of certificate 0" in text
+    assert (tmp_path / "saved").read_text() in text + "\n"
+    assert "2 phone configurations are known, with those in /cnf." in text
+    again = [
+        line.split()[1] for line in shown["TEXT"] if line.startswith(("mismatch ", "match ", "unlisted "))
+    ]
+    assert again == ["30", "20", "10", "10", "20", "30"]  # and after "Sort otherwise"
+
+
+def test_lines_to_copy(lua: str, tmp_path: Path) -> None:
+    assert said(lua, tmp_path / "saved")["COPY"][:3] == [
+        f"<certHash1>{TWO}</certHash1>",
+        f"<certHash2>{ONE}</certHash2>",
+        f"<certHash3>{THREE}</certHash3>",
+    ]
+
+
+def test_packet_menu(lua: str, tmp_path: Path) -> None:
+    shown = said(lua, tmp_path / "saved")
+    assert shown["COPY"][3:] == ["AQEBAQ==", "01010101"]
+    assert shown["FILTER"] == ['certhash.sha1 == "AQEBAQ=="']
+    assert shown["ASKED"] == ["certhash.sha1", "certhash.thumbprint", "certhash.sha1"]
+    assert "Copy Base64" not in said(lua, tmp_path / "saved", "old")["MENUS"][0]
+
+
+def test_what_goes_wrong_is_said_in_a_dialog(lua: str, tmp_path: Path) -> None:
+    assert "it is empty" in "".join(said(lua, tmp_path / "saved", "broken")["FAIL"])
+    assert "Could not be read:" in said(lua, tmp_path / "saved", "broken")["TEXT"]
+    assert "no folder is set" in "".join(said(lua, tmp_path / "saved", "unset")["FAIL"])
+    assert "no server's certificate" in "".join(said(lua, tmp_path / "saved", "nothing")["FAIL"]).lower()
+    assert "No server's certificate can be seen" in said(lua, tmp_path / "saved", "nothing")["TEXT"][0]
+    assert "cannot/be" in "".join(said(lua, tmp_path / "cannot" / "be")["FAIL"])
