@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import secrets
 import struct
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from certhash.capture.directions import Directions
 from certhash.capture.flows import FlowTable
 from certhash.capture.follow import Follower, Lanes
 from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, Words, parse
-from certhash.capture.pcap import WINDOW, Ints, Readable, Records, Status, windows
+from certhash.capture.pcap import SLACK, WINDOW, Ints, Pcapng, Readable, Records, Status, windows
 from certhash.capture.streams import APPLICATION_DATA, HEADER, LARGEST_RECORD, SKIP, Moved
 
 
@@ -74,6 +75,46 @@ def carve(
         status, error = records.status, records.error
     frames = np.concatenate([np.zeros(0, np.uint32), *carver.frames])
     return Carved(carver.packets, frames, status, error, size, carver.doubtful)
+
+
+class Carving:
+    """The same for a capture that goes on: whole pcapng blocks in, what is left of them out."""
+
+    def __init__(self) -> None:
+        self._carver = _Carver(keys=False)
+        self._blocks = Pcapng()
+        self._passed: list[int] = []
+
+    @property
+    def passed(self) -> int:
+        """How many packets have been passed on."""
+        return self._passed[-1] if self._passed else 0
+
+    @property
+    def doubtful(self) -> int:
+        """As in ``Carved``."""
+        return self._carver.doubtful
+
+    def feed(self, blocks: bytes) -> bytes | memoryview:
+        """Return what is left of some blocks.
+
+        Raises:
+            ValueError: they are no whole blocks.
+        """
+        buffer = bytearray(len(blocks) + SLACK)
+        buffer[: len(blocks)] = blocks
+        cut = self._blocks.cut(buffer, len(blocks))
+        if cut.error or cut.used != len(blocks):
+            raise ValueError(cut.error or "the last block is not whole")
+        left = self._carver.window(Records(buffer, *cut.rows, self._blocks.layout, self._blocks.order))
+        self._passed.append(self.passed + len(self._carver.frames[-1]))
+        return left
+
+    def frame(self, passed: int) -> int:
+        """Return the number, among all packets, of the n-th packet passed on (1, 2...)."""
+        window = bisect_left(self._passed, passed)
+        before = self._passed[window - 1] if window else 0
+        return int(self._carver.frames[window][passed - before - 1])
 
 
 _ACK = 0x10

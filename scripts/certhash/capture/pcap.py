@@ -151,7 +151,7 @@ class _Pcap:
         return _Cut((start, end, data, sizes[:, 0], sizes[:, 1], link), at, error)
 
 
-class _Pcapng:
+class Pcapng:
     """The blocks of a pcapng file."""
 
     layout: Layout = "pcapng"
@@ -162,6 +162,7 @@ class _Pcapng:
         self._interfaces: list[tuple[int, int]] = []
 
     def cut(self, buffer: bytearray, held: int) -> _Cut:
+        """Find the blocks that are whole among the first ``held`` bytes of a buffer."""
         rows: list[tuple[int, int, int, int, int, int]] = []
         at = 0
         error = ""
@@ -241,7 +242,7 @@ def windows(source: Readable, window: int = WINDOW) -> Iterator[Records]:
     buffer = bytearray(window + SLACK)
     held = _fill(source, buffer, 0, window)
     layout = recognise(buffer[: min(held, _PCAP_HEADER)])
-    reader = _Pcap(buffer) if layout == "pcap" else _Pcapng()
+    reader = _Pcap(buffer) if layout == "pcap" else Pcapng()
     ended = held < window
     if layout == "other":
         while held:
