@@ -1,26 +1,29 @@
 """Write the captures that the benchmarks read: real OpenSSL transcripts laid out as TCP, UDP and RTP packets.
 
-Nothing here is random at run time beyond a fixed seed, except the keys and the handshakes themselves, which OpenSSL makes
-anew.  The files are large and belong in a temporary folder; run ``python tests/benchmarks/captures.py FOLDER``.
+Nothing here is random at run time beyond a fixed seed, except the keys and the handshakes themselves, which
+OpenSSL makes anew.  The files are large and belong in a temporary folder; run ``python
+tests/benchmarks/captures.py FOLDER``.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import random
 import ssl
 import struct
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
 
 MSS = 1448
 ACK_EVERY = 5
@@ -48,7 +51,7 @@ def make_identity(folder: Path, name: str) -> Identity:
     """Make a self-signed certificate (RSA, 2048 bits) and its key in a folder."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+    now = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -56,7 +59,7 @@ def make_identity(folder: Path, name: str) -> Identity:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=3650))
+        .not_valid_after(now + dt.timedelta(days=3650))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -80,7 +83,7 @@ def tls_transcript(
     write_size: int = 16384,
     close: bool = True,
 ) -> list[Turn]:
-    """Shake hands in memory, have the server send ``download`` bytes, and return what either side put on the wire."""
+    """Shake hands in memory, send ``download`` bytes, and return what either side put on the wire."""
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(identity.certificate, identity.key)
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -93,7 +96,9 @@ def tls_transcript(
     server = server_context.wrap_bio(to_server, to_client, server_side=True)
     turns: list[Turn] = []
 
-    def step(action: Callable[[], object], outgoing: ssl.MemoryBIO, incoming: ssl.MemoryBIO, side: Side) -> bool:
+    def step(
+        action: Callable[[], object], outgoing: ssl.MemoryBIO, incoming: ssl.MemoryBIO, side: Side
+    ) -> bool:
         try:
             action()
             done = True
@@ -189,9 +194,21 @@ class Endpoints(NamedTuple):
 def tcp_frame(ends: Endpoints, segment: Segment) -> bytes:
     """Return the Ethernet frame of a segment; checksums are left zero, as after offloading."""
     source, destination = (ends.client, ends.server) if segment.from_client else (ends.server, ends.client)
-    ports = (ends.client_port, ends.server_port) if segment.from_client else (ends.server_port, ends.client_port)
+    ports = (
+        (ends.client_port, ends.server_port) if segment.from_client else (ends.server_port, ends.client_port)
+    )
     ip = _IP.pack(0x45, 0, 52 + len(segment.payload), 0, 0x4000, 64, 6, 0, source, destination)
-    tcp = _TCP.pack(*ports, segment.seq & 0xFFFFFFFF, segment.ack & 0xFFFFFFFF, 0x80, segment.flags, 65535, 0, 0, _TIMESTAMPS)
+    tcp = _TCP.pack(
+        *ports,
+        segment.seq & 0xFFFFFFFF,
+        segment.ack & 0xFFFFFFFF,
+        0x80,
+        segment.flags,
+        65535,
+        0,
+        0,
+        _TIMESTAMPS,
+    )
     return b"".join((_MACS[segment.from_client], b"\x08\x00", ip, tcp, segment.payload))
 
 
@@ -235,7 +252,7 @@ def write_pcap(output: BinaryIO, frames: Iterable[bytes], start: int = 1_700_000
     record = struct.Struct("<IIII")
     clock = start * 1_000_000
     count = 0
-    for count, frame in enumerate(frames, 1):  # noqa: B007  (the last count is the result)
+    for count, frame in enumerate(frames, 1):
         output.write(record.pack(clock // 1_000_000, clock % 1_000_000, len(frame), len(frame)) + frame)
         clock += gap
     return count
@@ -268,11 +285,15 @@ def busy(folder: Path, scale: float = 1.0) -> Iterator[bytes]:
 
 def rtp_call(index: int, packets: int) -> Iterator[bytes]:
     """Yield one G.711 call: both directions, 20 ms of sound a packet."""
-    ends = endpoints(index)._replace(client_port=16384 + 2 * (index % 8000), server_port=24576 + 2 * (index % 8000))
+    ends = endpoints(index)._replace(
+        client_port=16384 + 2 * (index % 8000), server_port=24576 + 2 * (index % 8000)
+    )
     sound = random.Random(index).randbytes(160)
     for number in range(packets):
         for from_client in (True, False):
-            header = struct.pack(">BBHII", 0x80, 0, number & 0xFFFF, number * 160, 0x1000 + index * 2 + from_client)
+            header = struct.pack(
+                ">BBHII", 0x80, 0, number & 0xFFFF, number * 160, 0x1000 + index * 2 + from_client
+            )
             yield udp_frame(ends, from_client, header + sound)
 
 
@@ -310,18 +331,21 @@ def dns_lookup(index: int) -> Iterator[bytes]:
 
 
 def dtls_transcript(identity: Identity) -> list[Turn]:
-    """Record a real DTLS 1.2 handshake of ``openssl s_server`` and ``s_client`` on loopback, datagram by datagram."""
-    import socket  # noqa: PLC0415  (only this capture needs it)
+    """Record a real DTLS 1.2 handshake of ``openssl s_server`` and ``s_client`` on loopback."""
+    import socket
 
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free,
+    ):
         relay.bind(("127.0.0.1", 0))
         relay.settimeout(5)
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
         server = subprocess.Popen(
-            ["openssl", "s_server", "-dtls1_2", "-accept", str(port), "-cert", identity.certificate, "-key", identity.key],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            ["openssl", "s_server", "-dtls1_2", "-accept", str(port), "-cert", identity.certificate, "-key",
+            identity.key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         assert server.stdout is not None
         while server.stdout.readline().strip() != b"ACCEPT":
@@ -338,7 +362,7 @@ def dtls_transcript(identity: Identity) -> list[Turn]:
                 process.communicate()
 
 
-def _relayed(relay, port: int, client: subprocess.Popen[bytes]) -> list[Turn]:  # noqa: ANN001
+def _relayed(relay, port: int, client: subprocess.Popen[bytes]) -> list[Turn]:
     """Pass datagrams between the two until the client has sent application data; return them all."""
     turns: list[Turn] = []
     peer = None
@@ -355,7 +379,7 @@ def _relayed(relay, port: int, client: subprocess.Popen[bytes]) -> list[Turn]:  
         else:
             assert peer is not None
             relay.sendto(data, peer)
-            if data[0] in (20, 22) and data[3:5] == b"\x00\x01" and not asked or data[0] == 20:
+            if (data[0] in (20, 22) and data[3:5] == b"\x00\x01" and not asked) or data[0] == 20:
                 asked = True
                 assert client.stdin is not None
                 client.stdin.write(b"hello\n")
@@ -363,7 +387,7 @@ def _relayed(relay, port: int, client: subprocess.Popen[bytes]) -> list[Turn]:  
 
 
 def dtls_flow(index: int, turns: list[Turn], packets: int) -> Iterator[bytes]:
-    """Yield one DTLS tunnel: the handshake, then ``packets`` datagrams of application data, mostly from the server."""
+    """Yield one DTLS tunnel: the handshake, then datagrams of application data, mostly from the server."""
     ends = endpoints(index)
     for turn in turns:
         yield udp_frame(ends, turn.side == "client", turn.data)
@@ -388,12 +412,17 @@ def many(folder: Path, scale: float = 1.0) -> Iterator[list[bytes]]:
         yield list(tls_flow(index, turns))
 
 
-SINGLE: dict[str, Callable[[Path, float], Iterator[bytes]]] = {"bulk": bulk, "busy": busy, "dtls": dtls, "mix": mix}
+SINGLE: dict[str, Callable[[Path, float], Iterator[bytes]]] = {
+    "bulk": bulk,
+    "busy": busy,
+    "dtls": dtls,
+    "mix": mix,
+}
 NAMES = (*SINGLE, "many")
 
 
 def make(name: str, folder: Path, scale: float = 1.0) -> Path:
-    """Write one of the benchmark captures unless it is there already; return its path (a folder for ``many``)."""
+    """Write a benchmark capture unless it is there already; return its path (a folder for ``many``)."""
     suffix = "" if scale == 1 else f"-{scale:g}"
     target = folder / (f"{name}{suffix}" if name == "many" else f"{name}{suffix}.pcap")
     if target.exists():

@@ -1,26 +1,30 @@
 """Read the record structure of capture files, a window at a time, without looking into the packets.
 
-A capture is read from any byte stream into one buffer that is used again and again, so that memory does not grow with the
-file.  What is found in a window is handed out as arrays, one entry a record.  Understood are pcap (either byte order,
-micro- and nanoseconds) and pcapng (any number of sections and interfaces; enhanced, simple and obsolete packet blocks).
-Everything else, and everything after damage, comes as records that are no packets, to be passed on as they are.
-Sources: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng; limits as in Wireshark's wiretap, which reads the same bytes.
+A capture is read from any byte stream into one buffer that is used again and again, so that memory does not
+grow with the file.  What is found in a window is handed out as arrays, one entry a record.  Understood are
+pcap (either byte order, micro- and nanoseconds) and pcapng (any number of sections and interfaces; enhanced,
+simple and obsolete packet blocks). Everything else, and everything after damage, comes as records that are no
+packets, to be passed on as they are. Sources: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng; limits as
+in Wireshark's wiretap, which reads the same bytes.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WINDOW = 8 << 20
 """Bytes that are read, and decided upon, at a time: few enough to stay in a processor's cache."""
 
 SLACK = 512
-"""Bytes after the end of a window that may be looked at (they are never believed), so that no look needs a bounds check."""
+"""Bytes after the end of a window that may be looked at (they are never believed), so that no look needs a
+bounds check."""
 
 LARGEST_PACKET = 262_144
 LARGEST_BLOCK = 16 << 20
@@ -31,7 +35,12 @@ NO_LINK = 0xFFFF
 
 CUT_SHORT = "the file ends in the middle of a packet"
 
-_PCAP_MAGIC = {b"\xa1\xb2\xc3\xd4": ">", b"\xd4\xc3\xb2\xa1": "<", b"\xa1\xb2\x3c\x4d": ">", b"\x4d\x3c\xb2\xa1": "<"}
+_PCAP_MAGIC = {
+    b"\xa1\xb2\xc3\xd4": ">",
+    b"\xd4\xc3\xb2\xa1": "<",
+    b"\xa1\xb2\x3c\x4d": ">",
+    b"\x4d\x3c\xb2\xa1": "<",
+}
 _PCAP_HEADER = 24
 _PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED, _SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10
@@ -52,9 +61,10 @@ class Readable(Protocol):
 class Records(NamedTuple):
     """The records of one window; offsets are into ``buffer``.
 
-    ``start`` and ``end`` bound each record, be it a packet with its header or anything else.  ``data`` is where a packet's bytes
-    begin, 0 where the record is no packet; ``captured`` and ``length`` are how many bytes there are here and were on the wire;
-    ``link`` is the link type.  ``order`` is the byte order of the headers, as ``struct`` writes it.
+    ``start`` and ``end`` bound each record, be it a packet with its header or anything else.  ``data`` is
+    where a packet's bytes begin, 0 where the record is no packet; ``captured`` and ``length`` are how many
+    bytes there are here and were on the wire; ``link`` is the link type.  ``order`` is the byte order of the
+    headers, as ``struct`` writes it.
     """
 
     buffer: bytearray
@@ -75,8 +85,9 @@ class Records(NamedTuple):
 def recognise(head: bytes | bytearray) -> Layout:
     """Say which record structure a file has, from its first 24 bytes.
 
-    "other" is everything whose records are not known here: further capture formats, and files that are no captures at all.
-    Variants of pcap with longer record headers keep pcap's magic number but not its version, or have a number of their own.
+    "other" is everything whose records are not known here: further capture formats, and files that are no
+    captures at all. Variants of pcap with longer record headers keep pcap's magic number but not its version,
+    or have a number of their own.
     """
     if head[:4] == _PCAPNG_MAGIC:
         return "pcapng"
@@ -87,7 +98,7 @@ def recognise(head: bytes | bytearray) -> Layout:
 
 
 class _Cut(NamedTuple):
-    """What was found in a buffer: a row (start, end, data, captured, length, link) a record, the bytes used, what is wrong."""
+    """What was found in a buffer: the columns of its records, the bytes used, and what is wrong."""
 
     rows: tuple[Ints, Ints, Ints, Ints, Ints, Ints]
     used: int
@@ -103,7 +114,8 @@ class _Pcap:
     def __init__(self, head: bytearray) -> None:
         self.order = _PCAP_MAGIC[bytes(head[:4])]
         (network,) = struct.unpack_from(self.order + "I", head, 20)
-        # The upper half tells of a frame check sequence behind each packet, which does no harm; anything else there might.
+        # The upper half tells of a frame check sequence behind each packet, which does no harm; anything else
+        # there might.
         self.link = network & 0xFFFF if network >> 16 & ~0xF400 == 0 else NO_LINK
         self._captured = struct.Struct(self.order + "8xI").unpack_from
         self._preamble = _PCAP_HEADER
@@ -127,7 +139,9 @@ class _Pcap:
             error = f"a packet of {following - at - 16} bytes, more than any capture holds"
         start = np.array(starts, np.int64)
         end = np.append(start[1:], at) if starts else start
-        sizes = np.ndarray((max(held - 15, 0), 2), self.order + "u4", buffer, 8, (1, 4))[start].astype(np.int64)
+        sizes = np.ndarray((max(held - 15, 0), 2), self.order + "u4", buffer, 8, (1, 4))[start].astype(
+            np.int64
+        )
         data = start + 16
         if self._preamble:
             data[0] = sizes[0] = 0
@@ -179,7 +193,7 @@ class _Pcapng:
             if end > held:
                 break
             row = (at, end, 0, 0, 0, 0)
-            if kind == _ENHANCED and size >= 32:  # noqa: PLR2004
+            if kind == _ENHANCED and size >= 32:
                 interface, captured, length = enhanced(buffer, at + 8)
                 if captured > size - 32:
                     error = f"a packet of {captured} bytes in a block of {size}"
@@ -189,7 +203,7 @@ class _Pcapng:
                 self._interfaces = []
             elif kind == _SECRETS:
                 self.secrets = True
-            elif kind == _INTERFACE and size >= 20:  # noqa: PLR2004
+            elif kind == _INTERFACE and size >= 20:
                 self._interfaces.append(struct.unpack_from(self.order + "H2xI", buffer, at + 8))
             elif kind in (_SIMPLE, _OLD_PACKET):
                 row = self._rare(buffer, kind, at, size)
@@ -206,13 +220,13 @@ class _Pcapng:
 
     def _rare(self, buffer: bytearray, kind: int, at: int, size: int) -> tuple[int, int, int, int, int, int]:
         """Read a simple or an obsolete packet block; an end of 0 says that it is damaged."""
-        if kind == _SIMPLE and size >= 16:  # noqa: PLR2004
+        if kind == _SIMPLE and size >= 16:
             (length,) = struct.unpack_from(self.order + "I", buffer, at + 8)
             limit = self._interfaces[0][1] if self._interfaces else 0
             captured = min(length, limit or length)
             good = captured <= size - 16
             return (at, at + size * good, at + 12, captured, length, self._link(0))
-        if kind == _OLD_PACKET and size >= 32:  # noqa: PLR2004
+        if kind == _OLD_PACKET and size >= 32:
             interface, captured, length = struct.unpack_from(self.order + "H10xII", buffer, at + 8)
             good = captured <= size - 32
             return (at, at + size * good, at + 28, captured, length, self._link(interface))
@@ -222,9 +236,10 @@ class _Pcapng:
 def windows(source: Readable, window: int = WINDOW) -> Iterator[Records]:
     """Yield the records of a capture in order; together they are all its bytes.
 
-    The buffer of one window is overwritten by the next, so use it before asking for more; until then it may be changed.  The
-    last window tells in ``status`` and ``error`` how the capture ended.  After damage the rest follows as one record that is no
-    packet.  An error of the source (``OSError``, ``EOFError``) passes through.
+    The buffer of one window is overwritten by the next, so use it before asking for more; until then it may
+    be changed.  The last window tells in ``status`` and ``error`` how the capture ended.  After damage the
+    rest follows as one record that is no packet.  An error of the source (``OSError``, ``EOFError``) passes
+    through.
     """
     buffer = bytearray(window + SLACK)
     held = _fill(source, buffer, 0, window)
@@ -271,7 +286,9 @@ def _fill(source: Readable, buffer: bytearray, held: int, window: int) -> int:
         return at - held
 
 
-def _as_is(buffer: bytearray, size: int, layout: Layout, status: Status = "complete", error: str = "") -> Records:
+def _as_is(
+    buffer: bytearray, size: int, layout: Layout, status: Status = "complete", error: str = ""
+) -> Records:
     """Make one record, which is no packet, of the front of a buffer."""
     none = np.zeros(1, np.int64)
     return Records(buffer, none, np.array([size]), none, none, none, none, layout, "<", status, error)
