@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import random
+import socket
 import ssl
 import struct
 import subprocess
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 MSS = 1448
 ACK_EVERY = 5
+APPLICATION_DATA, CHANGE_CIPHER_SPEC = 23, 20
 PCAP_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
 SYN, FIN, RST, PSH, ACK = 0x02, 0x01, 0x04, 0x08, 0x10
 
@@ -252,7 +254,8 @@ def write_pcap(output: BinaryIO, frames: Iterable[bytes], start: int = 1_700_000
     record = struct.Struct("<IIII")
     clock = start * 1_000_000
     count = 0
-    for count, frame in enumerate(frames, 1):
+    for frame in frames:
+        count += 1
         output.write(record.pack(clock // 1_000_000, clock % 1_000_000, len(frame), len(frame)) + frame)
         clock += gap
     return count
@@ -300,7 +303,7 @@ def rtp_call(index: int, packets: int) -> Iterator[bytes]:
 def http_download(index: int, size: int) -> Iterator[bytes]:
     """Yield one HTTP transfer in the clear."""
     body = random.Random(index).randbytes(size)
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n".encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/x-loads\r\nContent-Length: {size}\r\n\r\n".encode()
     request = b"GET /firmware.loads HTTP/1.1\r\nHost: 192.0.2.9\r\n\r\n"
     return tls_flow(index, [Turn("client", request), Turn("server", head + body)], 80)
 
@@ -332,8 +335,6 @@ def dns_lookup(index: int) -> Iterator[bytes]:
 
 def dtls_transcript(identity: Identity) -> list[Turn]:
     """Record a real DTLS 1.2 handshake of ``openssl s_server`` and ``s_client`` on loopback."""
-    import socket
-
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free,
@@ -362,28 +363,33 @@ def dtls_transcript(identity: Identity) -> list[Turn]:
                 process.communicate()
 
 
-def _relayed(relay, port: int, client: subprocess.Popen[bytes]) -> list[Turn]:
+def _relayed(relay: socket.socket, port: int, client: subprocess.Popen[bytes]) -> list[Turn]:
     """Pass datagrams between the two until the client has sent application data; return them all."""
     turns: list[Turn] = []
     peer = None
-    asked = False
     while True:
         data, sender = relay.recvfrom(65536)
-        side: Side = "server" if sender[1] == port else "client"
-        turns.append(Turn(side, data))
-        if side == "client":
+        turns.append(Turn("server" if sender[1] == port else "client", data))
+        if sender[1] != port:
             peer = sender
             relay.sendto(data, ("127.0.0.1", port))
-            if data[0] == 23:
+            if data[0] == APPLICATION_DATA:
                 return turns
-        else:
-            assert peer is not None
-            relay.sendto(data, peer)
-            if (data[0] in (20, 22) and data[3:5] == b"\x00\x01" and not asked) or data[0] == 20:
-                asked = True
-                assert client.stdin is not None
-                client.stdin.write(b"hello\n")
-                client.stdin.flush()
+            continue
+        relay.sendto(data, peer or sender)
+        if CHANGE_CIPHER_SPEC in _record_types(data) and client.stdin:
+            # The server is done with the handshake.
+            client.stdin.write(b"hello\n")
+            client.stdin.flush()
+
+
+def _record_types(datagram: bytes) -> list[int]:
+    """Return the content types of the DTLS records in a datagram."""
+    types = []
+    while datagram:
+        types.append(datagram[0])
+        datagram = datagram[13 + int.from_bytes(datagram[11:13], "big") :]
+    return types
 
 
 def dtls_flow(index: int, turns: list[Turn], packets: int) -> Iterator[bytes]:

@@ -54,7 +54,7 @@ class Kitchen:
         ]
         self.der = der
 
-    def script(self, choose: random.Random) -> list[Turn]:
+    def script(self, choose: random.Random) -> list[Turn]:  # noqa: C901, PLR0911  (a list of cases)
         """Return what a connection says, mostly TLS, in one of its many ways."""
         full = choose.choice(self.full)
         again = choose.choice(self.full)
@@ -147,7 +147,7 @@ def fragmented(frame: bytes) -> Iterator[bytes]:
         yield frame[:16] + fields + frame[22:34] + piece
 
 
-def disturbed(choose: random.Random, segments: list[Segment]) -> list[Segment]:
+def disturbed(choose: random.Random, segments: list[Segment]) -> list[Segment]:  # noqa: C901  (cases)
     """Lose, repeat, reorder and join segments of a connection, as networks and capture points do."""
     trouble = choose.choice(("none", "none", "reorder", "lose", "repeat", "join", "late", "half", "much"))
     rate = choose.choice((0.01, 0.05, 0.2))
@@ -189,7 +189,8 @@ def connection(choose: random.Random, kitchen: Kitchen, index: int) -> Iterator[
         bytes((10, 9, index >> 8 & 0xFF, index & 0xFF)), bytes((192, 0, 2, 9)), 30_000 + index % 7, port
     )
     parts = []
-    for _ in range(choose.choice((1, 1, 1, 2))):  # again from the same port
+    for _ in range(choose.choice((1, 1, 1, 2))):
+        # The second is again from the same port.
         isn = choose.choice((choose.randrange(1 << 32), (1 << 32) - choose.randrange(20_000)))
         turns = kitchen.script(choose)
         segments = list(
@@ -254,9 +255,7 @@ def soup(kitchen: Kitchen, seed: int, connections: int) -> list[tuple[bytes, int
         while lists and len(active) < 20:
             active.append(lists.pop(0)[::-1])
         one = choose.choice(active)
-        for _ in range(choose.randrange(1, 6)):
-            if one:
-                frames.append(one.pop())
+        frames += [one.pop() for _ in range(min(len(one), choose.randrange(1, 6)))]
         if not one:
             active.remove(one)
     return frames

@@ -1,0 +1,1 @@
+"""From capture files to what tshark says of them."""

@@ -89,6 +89,14 @@ _WORD = 0xFFFFFFFF
 _DTLS_HEADER = 13
 _DTLS = (0xFEFF, 0xFEFD, 0x0100)
 _QUIC = (0x00000001, 0x6B3343CF)
+_QUIC_LONG, _QUIC_SMALLEST = 0xC0, 1200
+_RTP_HEADER = 12
+_RTP_STEPS = 100
+_RTCP = range(64, 96)
+"""Payload types that would be RTCP (RFC 5761 4)."""
+_FREE_PORTS = 1024
+_HANDSHAKE = 22
+_HELLOS = (1, 2)
 _SIMPLE_HEADER = 12
 
 
@@ -171,11 +179,10 @@ class _Carver:
         for at in opened[renumbers | reopens].tolist():
             # A SYN with ACK and a number of its own begins no new stream in tshark, but renumbers the old
             # one; one after the end does or does not, according to the version.
-            one = int(direction[at])
-            self._directions.doubtful += int(known["closed"][one]) + int(known["closed"][one ^ 1])
-            self._directions.leave_alone(one)
-            self._directions.leave_alone(one ^ 1)
-            known["base"][one] = packets.seq[at]
+            for side in (int(direction[at]), int(direction[at]) ^ 1):
+                self._directions.doubtful += int(known["closed"][side])
+                self._directions.leave_alone(side)
+            known["base"][direction[at]] = packets.seq[at]
         return direction
 
     def _find_ends(self, packets: Packets, direction: Ints, place: Words) -> None:
@@ -186,7 +193,7 @@ class _Carver:
         known["ended"][direction[ends]] = place[ends]
 
     def _find_bases(self, packets: Packets, direction: Ints, chosen: slice | Ints) -> None:
-        """Note where new directions begin: at their first packet, or where the other acknowledged before it."""
+        """Note where new directions begin: at their first packet, or where the other acknowledged."""
         known = self._directions.known
         one, flags = direction[chosen], packets.flags[chosen]
         acknowledges = flags & _ACK != 0
@@ -231,11 +238,11 @@ class _Carver:
         keep[packets.row[at[drop]]] = False
         ended = at[flags & FIN != 0]
         known["closed"][lanes.direction[flags & FIN != 0]] = ~keep[packets.row[ended]]
-        for place in np.flatnonzero(ending & known["mixed"][direction]).tolist():
-            one = direction[place]
+        for index in np.flatnonzero(ending & known["mixed"][direction]).tolist():
+            one = direction[index]
             skips = known["state"][one] >= SKIP
-            moved[int(at[place])] = [
-                Moved(int(known["stand"][one] if skips else seq[place] - known["shift"][one]) & _WORD, b"")
+            moved[int(at[index])] = [
+                Moved(int(known["stand"][one] if skips else seq[index] - known["shift"][one]) & _WORD, b"")
             ]
 
     def _payloads(self, lanes: Lanes, paying: Ints, keep: Bools, moved: dict[int, list[Moved]]) -> None:
@@ -307,18 +314,18 @@ class _Carver:
         if not self.keys:
             tunnel = np.flatnonzero(whole & (first == APPLICATION_DATA) & (size > _DTLS_HEADER))
             drop[tunnel] = _only_dtls_data(look, payload[tunnel], size[tunnel])
-            long = (first >= 0xC0) & np.isin(head >> 24 & 0xFFFFFFFF, _QUIC) & (size >= 1200)
+            # RFC 9000: both top bits, a version (17.2), large at first (14.1); later the short header (17.3).
+            long = (first >= _QUIC_LONG) & np.isin(head >> 24 & _WORD, _QUIC) & (size >= _QUIC_SMALLEST)
             known["quic"][direction[long]] = True
             known["quic"][direction[long] ^ 1] = True
             drop |= (first >> 6 == 1) & known["quic"][direction]
-        # RFC 3550 5.1: version 2; RFC 5761 4: payload types 64 to 95 would be RTCP.
-        kind = head >> 48 & 0x7F
-        spoken = whole & (first >> 6 == 2) & (size >= 12) & ((kind < 64) | (kind > 95))
-        spoken &= np.minimum(packets.source_port[at], packets.destination_port[at]) >= 1024
+        # RFC 3550 5.1: version 2, and a number that goes up by one a packet; its ports are not reserved ones.
+        spoken = whole & (first >> 6 == 2) & (size >= _RTP_HEADER) & ~np.isin(head >> 48 & 0x7F, _RTCP)  # noqa: PLR2004
+        spoken &= np.minimum(packets.source_port[at], packets.destination_port[at]) >= _FREE_PORTS
         voice = np.where(spoken, look.u32(payload + 8) | first << 32, 0).astype(np.uint64)
         count = (head >> 32 & 0xFFFF).astype(np.uint16)
-        step = count - lanes.previous(count, known["count"])
-        drop |= spoken & (voice == lanes.previous(voice, known["voice"])) & (step > 0) & (step <= 100)
+        step = (count - lanes.previous(count, known["count"])).astype(np.uint16)
+        drop |= spoken & (voice == lanes.previous(voice, known["voice"])) & (step - np.uint16(1) < _RTP_STEPS)
         last = lanes.last()
         known["voice"][direction[last]] = voice[last]
         known["count"][direction[last]] = count[last]
@@ -342,9 +349,8 @@ class _Carver:
         keep[rows] = False
         edges = np.flatnonzero(np.diff(keep, prepend=False, append=False))
         begin, end = edges[::2], edges[1::2] - 1
-        pieces = [
-            view[a:b] for a, b in zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)
-        ]
+        bounds = zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)
+        pieces: list[bytes | memoryview] = [view[a:b] for a, b in bounds]
         passed = np.flatnonzero(keep & is_packet)
         if moved:
             made = [[_remade(records, packets, at, one) for one in several] for at, several in moved.items()]
@@ -375,17 +381,16 @@ def _recognise(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
         head >> 16 & 0xFF,
     )
     record = are_records(kind, version, length)
-    hello = (kind == 22) & record & ((message == 1) | (message == 2)) & (here > HEADER)
+    hello = (kind == _HANDSHAKE) & record & np.isin(message, _HELLOS) & (here > HEADER)
     closed = (kind == APPLICATION_DATA) & record & (length + HEADER == size) & (here == size)
     # A ClientHello of SSL 2.0 form, which older clients send: length with the top bit set, type 1, version
     # 3.x.
     old = (
         (head < 0)
         & (head >> 40 & 0xFF == 1)
-        & (head >> 32 & 0xFF == 3)
-        & (head >> 24 & 0xFF <= 4)
-        & (here > HEADER)
+        & are_records(kind * 0 + _HANDSHAKE, head >> 24 & 0xFFFF, kind * 0)
     )
+    old &= here > HEADER
     return np.where(hello | closed, 0, np.where(old, (head >> 48 & 0x7FFF) + 2, -1)), closed
 
 
@@ -415,7 +420,7 @@ def _remade(records: Records, packets: Packets, at: int, moved: Moved) -> bytes:
     ip, transport, payload = int(packets.ip[at]), int(packets.transport[at]), int(packets.payload[at])
     buffer = records.buffer
     headers = buffer[data:payload]
-    if buffer[ip] >> 4 == 4:
+    if buffer[ip] >> 4 == 4:  # noqa: PLR2004
         struct.pack_into(">H", headers, ip - data + 2, payload - ip + len(moved.payload))
     else:
         struct.pack_into(">H", headers, ip - data + 4, payload - transport + len(moved.payload))
@@ -425,7 +430,7 @@ def _remade(records: Records, packets: Packets, at: int, moved: Moved) -> bytes:
     head = buffer[start:data]
     if records.layout == "pcap":
         struct.pack_into(records.order + "II", head, 8, len(packet), len(packet))
-        return head + packet
+        return bytes(head + packet)
     options = buffer[data + (captured + 3 & ~3) : end - 4]
     block = len(head) + (len(packet) + 3 & ~3) + len(options) + 4
     struct.pack_into(records.order + "I", head, 4, block)

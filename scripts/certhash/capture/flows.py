@@ -23,7 +23,7 @@ class FlowTable:
         self._numbers: Ints = np.zeros(1 << 12, np.int64)
 
     def number(self, keys: Words) -> tuple[Ints, Ints]:
-        """Return the number of each key, and the places in ``keys`` where a key appears for the first time."""
+        """Return the number of each key, and the places in ``keys`` where a new key stands."""
         numbers = self._find(keys)
         unknown = np.flatnonzero(numbers < 0)
         if not len(unknown):

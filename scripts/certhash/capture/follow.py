@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from certhash.capture.streams import (
     APPLICATION_DATA,
     CLEAR_ALERT,
     HEADER,
+    KINDS,
     LARGEST_RECORD,
     PLAIN,
     SKIP,
+    VERSIONS,
     WALK,
     Moved,
     is_opaque,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from certhash.capture.packets import Bools, Packets, Window, Words
     from certhash.capture.pcap import Ints
 
+Number = TypeVar("Number", bound=np.generic)
+
 FEW = 6
 """So many streams are not worth the arrays."""
 
@@ -39,13 +43,9 @@ _header = struct.Struct(">BHH").unpack_from
 
 def are_records(kind: Ints, version: Ints, length: Ints) -> Bools:
     """Say which record headers (content type, version, length) are some of SSL 3.0 to TLS 1.3."""
-    return (
-        (kind - 20 < 5)
-        & (kind >= 20)
-        & (version >> 8 == 3)
-        & (version & 0xFF <= 4)
-        & (length <= LARGEST_RECORD)
-    )  # noqa: PLR2004
+    known = (kind >= KINDS.start) & (kind < KINDS.stop)
+    known &= (version >= VERSIONS.start) & (version < VERSIONS.stop)
+    return known & (length <= LARGEST_RECORD)
 
 
 class Lanes(NamedTuple):
@@ -62,7 +62,7 @@ class Lanes(NamedTuple):
     direction: Ints
     opens: Bools
 
-    def previous(self, values: NDArray[np.generic], before: NDArray[np.generic]) -> NDArray[np.generic]:
+    def previous(self, values: NDArray[Number], before: NDArray[Number]) -> NDArray[Number]:
         """Return the values of the previous packets of the same directions.
 
         For the first of a direction in the window it comes from ``before``.
@@ -137,7 +137,7 @@ class Follower:
         keep[self._row[self._dropped]] = False
 
     def _begin(self) -> Ints:
-        """Begin to follow streams in which TLS starts; return from which packet on each stream is followed."""
+        """Begin to follow streams in which TLS starts; return where each stream is taken up."""
         known = self._directions.known
         index = np.where(self._begins >= 0, np.arange(len(self._begins)), len(self._begins))
         first = np.minimum.reduceat(index, self._open)
@@ -197,7 +197,10 @@ class Follower:
         return place
 
     def _record_by_record(self, fast: Ints, place: Ints) -> list[int]:
-        """Follow streams by their record headers; return those that meet something else, put into ``place`` where."""
+        """Follow streams by their record headers; return those that meet something else.
+
+        ``place`` holds the packets from which on they are followed, and then where they were left.
+        """
         known = self._directions.known
         lane, stop, begin = self._lane[fast], self._stop[fast], place[fast]
         base = self._before[begin]
@@ -298,9 +301,10 @@ class Follower:
 class _Walks(NamedTuple):
     """Streams that are followed by their record headers; all places are in the row of all bytes.
 
-    ``at`` is where the next header stands and ``limit`` where the stream's bytes of this window end; ``met`` is the packet that
-    the headers do not decide.  ``skips`` says that the stream is in application data; ``gone`` is the packet from which on
-    packets are left out, ``entered`` where application data began, -1 if not in this window.
+    ``at`` is where the next header stands and ``limit`` where the stream's bytes of this window end; ``met``
+    is the packet that the headers do not decide.  ``skips`` says that the stream is in application data;
+    ``gone`` is the packet from which on packets are left out, ``entered`` where application data began, -1 if
+    not in this window.
     """
 
     at: Ints

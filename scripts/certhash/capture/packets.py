@@ -22,6 +22,8 @@ FIN, SYN, RST = 0x01, 0x02, 0x04
 _ETHERNET, _NULL, _LOOP, _COOKED, _COOKED_2 = 1, 0, 108, 113, 276
 _RAW = (12, 14, 101, 228, 229)
 _IPV4, _IPV6 = 0x0800, 0x86DD
+_V4, _V6 = 4, 6
+_V4_HEADER, _V6_HEADER, _TCP_HEADER, _UDP_HEADER = 20, 40, 20, 8
 _VLAN = (0x8100, 0x88A8, 0x9100)
 _MOST_TAGS = 4
 
@@ -104,19 +106,19 @@ def parse(records: Records, window: Window, seed: np.uint64) -> Parsed:
     captured_end = records.data[row] + records.captured[row]
     wire_end = records.data[row] + records.length[row]
 
-    is_4 = (kind == _IPV4) & (captured_end - ip >= 20)
-    is_6 = (kind == _IPV6) & (captured_end - ip >= 40)
+    is_4 = (kind == _IPV4) & (captured_end - ip >= _V4_HEADER)
+    is_6 = (kind == _IPV6) & (captured_end - ip >= _V6_HEADER)
     four, six = np.flatnonzero(is_4), np.flatnonzero(is_6)
-    parts = [_ipv4(window, row[four], ip[four], captured_end[four], wire_end[four])]
+    network = _ipv4(window, row[four], ip[four], captured_end[four], wire_end[four])
     if len(six):
-        parts.append(_ipv6(window, row[six], ip[six], captured_end[six], seed))
-    merged = (
-        _Network(*(np.concatenate(columns) for columns in zip(*parts, strict=True))) if len(six) else parts[0]
-    )
-    if len(six):
-        in_order = np.argsort(merged.row, kind="stable")
-        merged = _Network(*(column[in_order] for column in merged))
-    return _transport(window, merged, seed)
+        network = _in_order(network, _ipv6(window, row[six], ip[six], captured_end[six], seed))
+    return _transport(window, network, seed)
+
+
+def _in_order(first: _Network, second: _Network) -> _Network:
+    """Merge packets by their rows."""
+    order = np.argsort(np.concatenate((first.row, second.row)), kind="stable")
+    return _Network(*(np.concatenate(columns)[order] for columns in zip(first, second, strict=True)))
 
 
 def _network_layer(records: Records, window: Window, row: Ints) -> tuple[Ints, Ints]:
@@ -161,7 +163,7 @@ def _untag(window: Window, at: Ints, end: Ints) -> tuple[Ints, Ints]:
 def _by_version(window: Window, at: Ints) -> Ints:
     """Return the EtherType of a packet that starts with an IP header."""
     version = window.u8(at) >> 4
-    return np.where(version == 4, _IPV4, np.where(version == 6, _IPV6, 0))
+    return np.where(version == _V4, _IPV4, np.where(version == _V6, _IPV6, 0))
 
 
 class _Network(NamedTuple):
@@ -186,7 +188,7 @@ def _ipv4(window: Window, row: Ints, ip: Ints, captured_end: Ints, wire_end: Int
     addresses = window.u64(ip + 12)
     # Hardware that segments for the host leaves the total length 0; the frame then tells it.
     end = np.where(total == 0, wire_end, ip + total)
-    good = (first >> 28 == 4) & (header >= 20) & (end >= ip + header) & (end <= wire_end)
+    good = (first >> 28 == _V4) & (header >= _V4_HEADER) & (end >= ip + header) & (end <= wire_end)
     source = addresses >> np.uint64(32) << np.uint64(16)
     destination = addresses << np.uint64(32) >> np.uint64(16)
     fragment = window.u32(ip + 4) & 0x3FFF != 0
@@ -209,7 +211,7 @@ def _ipv6(window: Window, row: Ints, ip: Ints, captured_end: Ints, seed: np.uint
     end = ip + 40 + length
     source = mix(mix(window.u64(ip + 8), ~seed) ^ window.u64(ip + 16), ~seed)
     destination = mix(mix(window.u64(ip + 24), ~seed) ^ window.u64(ip + 32), ~seed)
-    good = (window.u8(ip) >> 4 == 6) & (length > 0)
+    good = (window.u8(ip) >> 4 == _V6) & (length > 0)
     fragment = np.zeros(len(row), bool)
     network = _Network(
         row, window.u8(ip + 6), fragment, ip, ip + 40, end, np.minimum(captured_end, end), source, destination
@@ -232,7 +234,7 @@ def _transport(window: Window, network: _Network, seed: np.uint64) -> Parsed:
     payload = at + header
     whole = (
         ~network.fragment
-        & (is_tcp & (header >= 20) | is_udp)
+        & (is_tcp & (header >= _TCP_HEADER) | is_udp)
         & (payload <= network.captured_end)
         & (payload <= network.end)
     )

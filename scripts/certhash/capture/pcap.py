@@ -44,7 +44,8 @@ _PCAP_MAGIC = {
 _PCAP_HEADER = 24
 _PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED, _SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10
-_SMALLEST_BLOCK = 12
+_SMALLEST_BLOCK, _SIMPLE_BLOCK, _INTERFACE_BLOCK, _PACKET_BLOCK = 12, 16, 20, 32
+_SECTION_ORDER = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 
 Ints = NDArray[np.int64]
 Layout = Literal["pcap", "pcapng", "other"]
@@ -155,6 +156,13 @@ class _Pcap:
         return _Cut((start, end, data, sizes[:, 0], sizes[:, 1], link), at, error)
 
 
+class _DamageError(Exception):
+    """A block is not what it should be; the message says how."""
+
+
+_Row = tuple[int, int, int, int, int, int]
+
+
 class _Pcapng:
     """The blocks of a pcapng file."""
 
@@ -166,71 +174,68 @@ class _Pcapng:
         self._interfaces: list[tuple[int, int]] = []
 
     def cut(self, buffer: bytearray, held: int) -> _Cut:
-        rows: list[tuple[int, int, int, int, int, int]] = []
+        rows: list[_Row] = []
         at = 0
         error = ""
-        head = struct.Struct(self.order + "II").unpack_from
-        enhanced = struct.Struct(self.order + "I8xII").unpack_from
-        while at + _SMALLEST_BLOCK <= held:
-            kind, size = head(buffer, at)
-            if kind == _SECTION:
-                magic = bytes(buffer[at + 8 : at + 12])
-                if magic not in (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a"):
-                    error = "a section with an unknown byte order"
+        try:
+            while at + _SMALLEST_BLOCK <= held:
+                kind, size = struct.unpack_from(self.order + "II", buffer, at)
+                if kind == _SECTION:
+                    order = _section_order(buffer, at)
+                    if order != self.order and rows:
+                        # One window, one byte order: this section starts the next window.
+                        break
+                    self.order = order
+                    (size,) = struct.unpack_from(order + "I", buffer, at + 4)
+                _check_size(size)
+                if at + size > held:
                     break
-                order = ">" if magic == b"\x1a\x2b\x3c\x4d" else "<"
-                if order != self.order and rows:
-                    # One window, one byte order: the rest of this window is read again with the new one.
-                    break
-                self.order = order
-                head = struct.Struct(order + "II").unpack_from
-                enhanced = struct.Struct(order + "I8xII").unpack_from
-                kind, size = head(buffer, at)
-            if size < _SMALLEST_BLOCK or size % 4 or size > LARGEST_BLOCK:
-                error = f"a block of {size} bytes, which no pcapng file has"
-                break
-            end = at + size
-            if end > held:
-                break
-            row = (at, end, 0, 0, 0, 0)
-            if kind == _ENHANCED and size >= 32:
-                interface, captured, length = enhanced(buffer, at + 8)
-                if captured > size - 32:
-                    error = f"a packet of {captured} bytes in a block of {size}"
-                    break
-                row = (at, end, at + 28, captured, length, self._link(interface))
-            elif kind == _SECTION:
-                self._interfaces = []
-            elif kind == _SECRETS:
-                self.secrets = True
-            elif kind == _INTERFACE and size >= 20:
-                self._interfaces.append(struct.unpack_from(self.order + "H2xI", buffer, at + 8))
-            elif kind in (_SIMPLE, _OLD_PACKET):
-                row = self._rare(buffer, kind, at, size)
-                if not row[1]:
-                    error = f"a packet that does not fit its block of {size} bytes"
-                    break
-            rows.append(row)
-            at = end
+                rows.append(self._row(buffer, kind, at, size))
+                at += size
+        except _DamageError as damage:
+            error = str(damage)
         columns = np.array(rows, np.int64).reshape(-1, 6).T
         return _Cut((columns[0], columns[1], columns[2], columns[3], columns[4], columns[5]), at, error)
+
+    def _row(self, buffer: bytearray, kind: int, at: int, size: int) -> _Row:
+        """Return the row of a block; remember what blocks say that are no packets."""
+        if kind == _ENHANCED and size >= _PACKET_BLOCK:
+            interface, captured, length = struct.unpack_from(self.order + "I8xII", buffer, at + 8)
+        elif kind == _OLD_PACKET and size >= _PACKET_BLOCK:
+            interface, captured, length = struct.unpack_from(self.order + "H10xII", buffer, at + 8)
+        elif kind == _SIMPLE and size >= _SIMPLE_BLOCK:
+            (length,) = struct.unpack_from(self.order + "I", buffer, at + 8)
+            limit = self._interfaces[0][1] if self._interfaces else 0
+            captured = min(length, limit or length)
+            if captured > size - _SIMPLE_BLOCK:
+                raise _DamageError(f"a packet of {captured} bytes in a block of {size}")
+            return (at, at + size, at + 12, captured, length, self._link(0))
+        else:
+            if kind == _SECTION:
+                self._interfaces = []
+            elif kind == _INTERFACE and size >= _INTERFACE_BLOCK:
+                self._interfaces.append(struct.unpack_from(self.order + "H2xI", buffer, at + 8))
+            elif kind == _SECRETS:
+                self.secrets = True
+            return (at, at + size, 0, 0, 0, 0)
+        if captured > size - _PACKET_BLOCK:
+            raise _DamageError(f"a packet of {captured} bytes in a block of {size}")
+        return (at, at + size, at + 28, captured, length, self._link(interface))
 
     def _link(self, interface: int) -> int:
         return self._interfaces[interface][0] if interface < len(self._interfaces) else NO_LINK
 
-    def _rare(self, buffer: bytearray, kind: int, at: int, size: int) -> tuple[int, int, int, int, int, int]:
-        """Read a simple or an obsolete packet block; an end of 0 says that it is damaged."""
-        if kind == _SIMPLE and size >= 16:
-            (length,) = struct.unpack_from(self.order + "I", buffer, at + 8)
-            limit = self._interfaces[0][1] if self._interfaces else 0
-            captured = min(length, limit or length)
-            good = captured <= size - 16
-            return (at, at + size * good, at + 12, captured, length, self._link(0))
-        if kind == _OLD_PACKET and size >= 32:
-            interface, captured, length = struct.unpack_from(self.order + "H10xII", buffer, at + 8)
-            good = captured <= size - 32
-            return (at, at + size * good, at + 28, captured, length, self._link(interface))
-        return (at, 0, 0, 0, 0, 0)
+
+def _check_size(size: int) -> None:
+    if size < _SMALLEST_BLOCK or size % 4 or size > LARGEST_BLOCK:
+        raise _DamageError(f"a block of {size} bytes, which no pcapng file has")
+
+
+def _section_order(buffer: bytearray, at: int) -> str:
+    order = _SECTION_ORDER.get(bytes(buffer[at + 8 : at + 12]))
+    if not order:
+        raise _DamageError("a section with an unknown byte order")
+    return order
 
 
 def windows(source: Readable, window: int = WINDOW) -> Iterator[Records]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
-import zlib
 from importlib import import_module
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +52,7 @@ class Source:
         except EOFError:
             self.error = "the compressed data end too early"
             return 0
-        except (OSError, zlib.error, RuntimeError, ValueError, *_ERRORS) as error:
+        except Exception as error:  # noqa: BLE001  (each package has its own)
             self.error = f"the compressed data are damaged ({error})"
             return 0
         self._came += count
@@ -68,7 +67,7 @@ class Source:
         """Close the file."""
         self._raw.close()
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,7 +137,7 @@ def _lz4(raw: BinaryIO) -> Readable:
     return cast("Readable", _optional("lz4.frame", "lz4").open(raw))
 
 
-def _optional(module: str, what: str):
+def _optional(module: str, what: str) -> Any:  # noqa: ANN401  (packages without types)
     try:
         return import_module(module)
     except ImportError as error:
@@ -146,14 +145,6 @@ def _optional(module: str, what: str):
         raise SourceError(f"reading {what} needs another package: pip install {package}") from error
 
 
-def _errors() -> tuple[type[Exception], ...]:
-    try:
-        return (import_module("zstandard").ZstdError,)
-    except ImportError:
-        return ()
-
-
-_ERRORS: tuple[type[Exception], ...] = ()
 _OPENERS: dict[bytes, Callable[[BinaryIO], Readable]] = {
     b"\x1f\x8b": _gzip,
     b"\x28\xb5\x2f\xfd": _zstd,

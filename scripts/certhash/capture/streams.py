@@ -10,8 +10,10 @@ out. Sources: RFC 5246 6.2.1 and RFC 8446 5.1 (records), RFC 9293 3.4 (sequence 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PLAIN: Final = 0
 """No TLS has been recognised (yet, or any more); everything passes."""
@@ -23,8 +25,12 @@ LOST: Final = 3
 """Bytes are missing for so long that no reassembly will go on; everything is left out."""
 
 HEADER: Final = 5
+KINDS: Final = range(20, 25)
+VERSIONS: Final = range(0x300, 0x305)
 LARGEST_RECORD: Final = (1 << 14) + 2048
 ALERT: Final = 21
+CLEAR_ALERT: Final = 2
+"""The length of an alert in the clear."""
 APPLICATION_DATA: Final = 23
 HOLD: Final = 1 << 20
 """Bytes behind a gap that are waited with, a stream."""
@@ -34,10 +40,6 @@ PIECE: Final = 32_000
 _ONE_BYTE_OF_DATA = b"\x17\x03\x03\x00\x01\x00"
 _header = struct.Struct(">BHH").unpack_from
 _WORD = 0xFFFFFFFF
-_KINDS = range(20, 25)
-_VERSIONS = range(0x300, 0x305)
-CLEAR_ALERT: Final = 2
-"""The length of an alert in the clear."""
 
 
 def signed(difference: int) -> int:
@@ -57,7 +59,7 @@ Fate = Literal["keep", "drop"] | list[Moved]
 
 def is_record(kind: int, version: int, size: int) -> bool:
     """Say whether a record header (content type, version, length) is one of SSL 3.0 to TLS 1.3."""
-    return kind in _KINDS and version in _VERSIONS and size <= LARGEST_RECORD
+    return kind in KINDS and version in VERSIONS and size <= LARGEST_RECORD
 
 
 def is_opaque(kind: int, length: int) -> bool:
@@ -173,7 +175,8 @@ class Stream:
             self.doubtful |= not old and ahead <= 0
             return "drop"
         if signed(seq - self.begun) < 0:
-            # From before the first record.  What reaches over into the records was never seen, and is not unravelled.
+            # From before the first record.  What reaches over into the records was never seen, and is not
+            # unravelled.
             self.doubtful |= not old
             return "keep"
         if old:
