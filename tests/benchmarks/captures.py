@@ -83,13 +83,15 @@ def tls_transcript(
     version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
     download: int = 0,
     write_size: int = 16384,
-    close: bool = True,
+    keylog: Path | None = None,
 ) -> list[Turn]:
     """Shake hands in memory, send ``download`` bytes, and return what either side put on the wire."""
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(identity.certificate, identity.key)
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client_context.check_hostname = False
+    if keylog:
+        client_context.keylog_filename = str(keylog)
     client_context.verify_mode = ssl.CERT_NONE
     for context in (server_context, client_context):
         context.minimum_version = context.maximum_version = version
@@ -130,8 +132,7 @@ def tls_transcript(
             server.write(block[:size])
             left -= size
         turns.append(Turn("server", to_client.read()))
-    if close:
-        step(lambda: _quietly(client.unwrap), to_server, to_server, "client")
+    step(lambda: _quietly(client.unwrap), to_server, to_server, "client")
     return turns
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
-from certhash.capture.streams import PLAIN, WALK, Stream
 from hypothesis import given
 from hypothesis import strategies as st
+
+from certhash.capture.streams import PLAIN, WALK, Stream
+
+if TYPE_CHECKING:
+    import random
 
 WORD = 0xFFFFFFFF
 
@@ -22,6 +26,7 @@ class Receiver:
         self.waiting: list[tuple[int, bytes]] = []
 
     def take(self, seq: int, payload: bytes) -> None:
+        """Take a segment."""
         self.waiting.append(((seq - self.start) & WORD, payload))
         went_on = True
         while went_on:

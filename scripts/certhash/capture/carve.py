@@ -81,6 +81,9 @@ def carve(
         sink(carver.window(records))
         status, error = records.status, records.error
     frames = np.concatenate([np.zeros(0, np.uint32), *carver.frames])
+    trouble = getattr(source, "error", "")
+    if trouble:
+        status, error = "truncated", trouble
     return Carved(carver.packets, frames, status, error, size, carver.doubtful)
 
 
@@ -90,7 +93,7 @@ _DTLS_HEADER = 13
 _DTLS = (0xFEFF, 0xFEFD, 0x0100)
 _QUIC = (0x00000001, 0x6B3343CF)
 _QUIC_LONG, _QUIC_SMALLEST = 0xC0, 1200
-_RTP_HEADER = 12
+_RTP_VERSION, _RTP_HEADER = 2, 12
 _RTP_STEPS = 100
 _RTCP = range(64, 96)
 """Payload types that would be RTCP (RFC 5761 4)."""
@@ -320,7 +323,8 @@ class _Carver:
             known["quic"][direction[long] ^ 1] = True
             drop |= (first >> 6 == 1) & known["quic"][direction]
         # RFC 3550 5.1: version 2, and a number that goes up by one a packet; its ports are not reserved ones.
-        spoken = whole & (first >> 6 == 2) & (size >= _RTP_HEADER) & ~np.isin(head >> 48 & 0x7F, _RTCP)  # noqa: PLR2004
+        spoken = whole & (first >> 6 == _RTP_VERSION) & (size >= _RTP_HEADER)
+        spoken &= ~np.isin(head >> 48 & 0x7F, _RTCP)
         spoken &= np.minimum(packets.source_port[at], packets.destination_port[at]) >= _FREE_PORTS
         voice = np.where(spoken, look.u32(payload + 8) | first << 32, 0).astype(np.uint64)
         count = (head >> 32 & 0xFFFF).astype(np.uint16)

@@ -246,6 +246,7 @@ def windows(source: Readable, window: int = WINDOW) -> Iterator[Records]:
     rest follows as one record that is no packet.  An error of the source (``OSError``, ``EOFError``) passes
     through.
     """
+    window = max(window, _PCAP_HEADER)
     buffer = bytearray(window + SLACK)
     held = _fill(source, buffer, 0, window)
     layout = recognise(buffer[: min(held, _PCAP_HEADER)])
