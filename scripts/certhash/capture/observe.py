@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from certhash.capture import records, tshark
 from certhash.capture.carve import Carved, carve
 from certhash.capture.handshakes import Handshakes
-from certhash.capture.source import decompressed, is_carvable, open_capture
+from certhash.capture.decompress import Source
+from certhash.capture.source import is_carvable, open_capture
 from certhash.model import Download, NameAnswer, Observation, Problem
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class _Run:
         self, path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace, way: _Way
     ) -> None:
         self.carved: Carved | None = None
+        self._damage = ""
         self._source = source
         self._keys = settings.keylog is not None
         self._reading = Reading(path, plugin=way.plugin)
@@ -155,12 +157,10 @@ class _Run:
         return self._reading.observation(self.outcome, self.carved.frame)
 
     def _feed(self, pipe: tshark.Sink) -> None:
+        source = Source(self._source)
         try:
-            self.carved = carve(cast("Readable", decompressed(self._source)), pipe.write, keys=self._keys)
-        except (EOFError, zlib.error):
-            self._reading.complain(
-                0, "the compressed file is cut short or damaged; what came before it was read"
-            )
+            self.carved = carve(source, pipe.write, keys=self._keys)
+            self._damage = source.error
         except OSError as error:
             if not isinstance(error, BrokenPipeError):
                 why = error.strerror or error
@@ -176,6 +176,8 @@ class _Run:
             error = f"tshark read {outcome.packets} of the {passed} packets that it was given"
             return outcome._replace(status="truncated", packets=carved.packets, error=error, failed=True)
         packets = carved.packets + max(outcome.packets - passed, 0)
+        if outcome.status != "unreadable" and self._damage:
+            return outcome._replace(status="truncated", packets=packets, error=self._damage)
         if outcome.status == "complete" and carved.status != "complete":
             return outcome._replace(status=carved.status, packets=packets, error=carved.error)
         return outcome._replace(packets=packets)
