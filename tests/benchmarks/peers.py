@@ -30,7 +30,7 @@ def tshark(capture: Path) -> None:
 
 def pyshark(capture: Path) -> None:
     """A loop over pyshark's packets, as its documentation shows it."""
-    import pyshark as library  # noqa: PLC0415  (the others do without)
+    import pyshark as library
 
     loop = asyncio.new_event_loop()
     packets = library.FileCapture(str(capture), display_filter=FIELD, keep_packets=False, eventloop=loop)

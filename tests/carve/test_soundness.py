@@ -182,7 +182,7 @@ def test_with_keys_the_hidden_certificate_is_still_found(tmp_path: Path) -> None
 
 def test_memory_does_not_grow_with_the_capture(kitchen: Kitchen) -> None:
     """What is remembered are flows and frame numbers, not bytes."""
-    import tracemalloc  # noqa: PLC0415
+    import tracemalloc
 
     frames = as_pcap(soup(kitchen, 70, 20))
     peaks = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -40,10 +41,8 @@ def test_a_tshark_that_is_killed_costs_at_most_its_capture(tmp_path: Path, numbe
     running = Audit(tmp_path, archive, *JSON, "-j", "2")
     victim = until(running.tsharks)[0]
     time.sleep(random.Random(number).random() / 2)
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(victim, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     ended = running.end()
     # It is tried once more, and this time nobody kills it.
     assert ended.status == 0, ended.err
@@ -119,7 +118,9 @@ def test_root_runs_tshark_as_somebody_without_power(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", range(5))
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
-def test_an_interrupted_audit_leaves_nothing_behind(tmp_path: Path, number: int, sent: signal.Signals) -> None:
+def test_an_interrupted_audit_leaves_nothing_behind(
+    tmp_path: Path, number: int, sent: signal.Signals
+) -> None:
     archive = copies(tmp_path, "match", "mismatch", "rejected", "dtls")
     slow = () if number else ("--tshark", tshark_that(tmp_path, SLOWLY))
     running = Audit(tmp_path, archive, *JSON, "-j", "2", *slow)
@@ -197,7 +198,13 @@ def test_a_full_disk_costs_what_was_to_be_written_there(tmp_path: Path, what: st
 def test_names_of_all_kinds_are_read_and_shown(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     archive.mkdir()
-    names = [b"new\nline.pcapng", b"not-utf8-\xff\xfe.pcapng", b"-f.pcapng", b"\x1b[31mred.pcapng", b"a b'\".pcapng"]
+    names = [
+        b"new\nline.pcapng",
+        b"not-utf8-\xff\xfe.pcapng",
+        b"-f.pcapng",
+        b"\x1b[31mred.pcapng",
+        b"a b'\".pcapng",
+    ]
     for name in names:
         shutil.copy(CAPTURES / "match.pcapng", os.fsencode(archive) + b"/" + name)
     for form in ("json", "table", "csv", "html", "junit", "ndjson", "sarif"):
@@ -250,5 +257,3 @@ def test_what_lies_in_an_archive_is_never_run(tmp_path: Path) -> None:
     assert len(ended.json["handshakes"]) == 1
     assert ended.json["handshakes"][0]["certificates"]
     assert not witness.exists()
-
-

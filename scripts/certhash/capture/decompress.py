@@ -32,6 +32,7 @@ class Source:
     def __init__(self, raw: BinaryIO, head: bytes = b"") -> None:
         """Take an open file or pipe; ``head`` is what has been read of it already."""
         self.error = ""
+        self._file = raw
         self._raw = _Counted(raw, head)
         self._inner: Readable = self._raw
         self._came = 0
@@ -65,7 +66,7 @@ class Source:
 
     def close(self) -> None:
         """Close the file."""
-        self._raw.close()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -102,10 +103,6 @@ class _Counted(io.RawIOBase):
             count = cast("Readable", self._raw).readinto(buffer) or 0
         self.count += count
         return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
 
 
 def open_capture(path: Path) -> Source:

@@ -5,24 +5,21 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import zlib
 from time import monotonic
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from certhash.capture import records, tshark
 from certhash.capture.carve import Carved, carve
-from certhash.capture.handshakes import Handshakes
 from certhash.capture.decompress import Source
+from certhash.capture.handshakes import Handshakes
 from certhash.capture.source import is_carvable, open_capture
 from certhash.model import Download, NameAnswer, Observation, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from certhash.capture.pcap import Readable
 
 
 TIMELESS = (
