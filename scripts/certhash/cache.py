@@ -114,7 +114,11 @@ class Cache:
                 return
         except OSError:
             return
-        content = msgspec.msgpack.encode(observation)
+        # The path is the asker's; bytes in it that are no UTF-8 could not be kept either.
+        nameless = replace(
+            observation, path="", problems=tuple(replace(p, path="") for p in observation.problems)
+        )
+        content = msgspec.msgpack.encode(nameless)
         self._guarded(lambda: self._insert(key, content))
 
     def close(self) -> None:
