@@ -104,7 +104,7 @@ def _be_a_worker() -> None:
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
-    tshark.stop_all()
+    tshark.clean_up()
     os._exit(1)
 
 
