@@ -130,9 +130,12 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[Path | None]:
     place = folder / "disk"
     place.mkdir()
     options = f"size={kilobytes}k,mode=0777"
-    if os.geteuid() or subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False
-    ).returncode:
+    if (
+        os.geteuid()
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False
+        ).returncode
+    ):
         yield None
         return
     try:
