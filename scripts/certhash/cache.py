@@ -141,7 +141,11 @@ class Cache:
                 return
         except OSError:
             return
-        self._guarded(lambda: self._insert(key, observation))
+        # The path is the asker's; bytes in it that are no UTF-8 could not be kept either.
+        nameless = replace(
+            observation, path="", problems=tuple(replace(p, path="") for p in observation.problems)
+        )
+        self._guarded(lambda: self._insert(key, nameless))
 
     def close(self) -> None:
         """Write everything out."""

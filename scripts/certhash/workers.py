@@ -244,7 +244,7 @@ def _observe_here(path: str) -> Observation:
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
-    tshark.stop_all()
+    tshark.clean_up()
     os._exit(1)
 
 

@@ -9,11 +9,14 @@ machine is not registered a second time.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import pwd
 import re
+import secrets
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -141,8 +144,11 @@ def workplace(*, keylog: str | None = None) -> Iterator[Workplace]:
         InputError: the key log cannot be read.
     """
     user = _unprivileged_user()
-    folder = Path(tempfile.mkdtemp(prefix="certhash-", dir=_folder_for_others() if user else None))
+    above = _folder_for_others() if user else tempfile.gettempdir()
+    folder = Path(above, f"certhash-{secrets.token_hex(16)}")
+    _folders.add(folder)  # before it is there, so that no interruption can leave it behind
     try:
+        folder.mkdir(mode=0o700)
         folder.chmod(0o755)
         (folder / "home").mkdir()
         shutil.copytree(plugin_folder(), folder / "plugins", copy_function=shutil.copyfile)
@@ -161,6 +167,7 @@ def workplace(*, keylog: str | None = None) -> Iterator[Workplace]:
         yield Workplace(folder, user, keys)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        _folders.discard(folder)
 
 
 def plugin_trouble(tshark: Tshark) -> str | None:
@@ -303,7 +310,7 @@ class Run:
             try:
                 self.process.wait(0 if self._frames is None else 5)
             except subprocess.TimeoutExpired:
-                self.process.kill()
+                _kill(self.process)
         self.process.wait()
         self._clock.cancel()
         _running.discard(self)
@@ -346,7 +353,7 @@ class Run:
 
     def _time_is_up(self) -> None:
         self._timed_out = self.process.poll() is None
-        self.process.kill()
+        _kill(self.process)
 
     def _read_stderr(self) -> None:
         assert self.process.stderr is not None  # noqa: S101 - a pipe was asked for
@@ -387,7 +394,26 @@ _running: set[Run] = set()
 def stop_all() -> None:
     """End every tshark that is running, from whichever thread: for whoever is interrupted."""
     for run in list(_running):
-        run.process.kill()
+        _kill(run.process)
+
+
+_folders: set[Path] = set()
+"""Workplaces in use."""
+
+
+@atexit.register
+def clean_up() -> None:
+    """End every tshark and remove every workplace: for whoever has no time to unwind."""
+    stop_all()
+    for folder in list(_folders):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and what it has started: the tshark that a user names may be a script around one."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def surroundings(place: Workplace) -> dict[str, Any]:
@@ -448,7 +474,7 @@ def _answer(command: list[str], place: Workplace) -> str:
     try:
         return process.communicate(timeout=30)[0].decode("utf-8", "replace")
     finally:
-        process.kill()
+        _kill(process)
         process.communicate()
 
 
