@@ -277,7 +277,6 @@ class Run:
         self._clock.daemon = True
         if timeout is not None:
             self._clock.start()
-        _running.add(self)
         for thread in self._threads:
             thread.start()
 
@@ -306,7 +305,6 @@ class Run:
                 self.process.kill()
         self.process.wait()
         self._clock.cancel()
-        _running.discard(self)
         for thread in self._threads:
             thread.join()
         for pipe in (self.process.stdout, self.process.stderr):
@@ -381,15 +379,6 @@ class _Guarded:
         self._pipe.write(data)
 
 
-_running: set[Run] = set()
-
-
-def stop_all() -> None:
-    """End every tshark that is running, from whichever thread: for whoever is interrupted."""
-    for run in list(_running):
-        run.process.kill()
-
-
 def surroundings(place: Workplace) -> dict[str, Any]:
     """Return what a process in a workplace is started with: folder, environment and user, for `Popen`."""
     home = str(place.folder / "home")
@@ -413,7 +402,9 @@ def surroundings(place: Workplace) -> dict[str, Any]:
 
 def _start(command: list[str], place: Workplace, stdin: int | BinaryIO) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **surroundings(place))
+    # It stays in our process group, so that both can be ended at one stroke.
+    how = {**surroundings(place), "start_new_session": False}
+    process = subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **how)
     _confine(process.pid)
     return process
 
