@@ -28,8 +28,8 @@ from certhash.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from ctypes import Array
+    from multiprocessing.process import BaseProcess
     from multiprocessing.queues import SimpleQueue
-    from types import FrameType
     from typing import BinaryIO
 
     from certhash.capture.observe import Settings
@@ -83,7 +83,20 @@ def observe_all(
     else:
         workers = min(workers or len(os.sched_getaffinity(0)), len(paths))
         with tshark.workplace(keylog=settings.keylog) as place:
-            yield from _on_this_machine(paths, _Pool(workers, settings, place, listener))
+            if _can_share():
+                yield from _on_this_machine(paths, _Pool(workers, settings, place, listener))
+            else:
+                for path in paths:
+                    yield observe(path, settings, place)
+
+
+def _can_share() -> bool:
+    """Tell whether processes can have locks in common; in some containers /dev/shm is missing or closed."""
+    try:
+        multiprocessing.get_context("fork").Lock()
+    except OSError:
+        return False
+    return True
 
 
 # ---------------------------------------------------------------- this machine
@@ -175,12 +188,20 @@ def _processes(shared: _Pool, positions: Array[c_uint64]) -> Iterator[Executor]:
         yield pool
     except BaseException:
         with _undisturbed():
-            processes = list((pool._processes or {}).values())  # noqa: SLF001 - there is no other way to end them
-            for process in processes:
-                process.terminate()
+            for process in (pool._processes or {}).values():  # noqa: SLF001 - there is no other way to end them
+                _end(process)
             pool.shutdown(wait=True, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def _end(worker: BaseProcess) -> None:
+    """End a worker and its tshark at one stroke: they are a process group."""
+    assert worker.pid is not None  # noqa: S101 - it was started
+    try:
+        os.killpg(worker.pid, signal.SIGKILL)
+    except ProcessLookupError:  # it has ended, or is not yet a group
+        worker.kill()
 
 
 @contextmanager
@@ -219,19 +240,19 @@ class _Worker:
             with contextlib.suppress(ValueError):  # it was closed just now
                 if (source := self._source) is not None:
                     self._positions[self._slot] = source.tell()
-        tshark.stop_all()
         shutil.rmtree(self.shared.place.folder, ignore_errors=True)
-        os._exit(1)
+        os.killpg(0, signal.SIGKILL)
 
 
 _worker: _Worker
 
 
 def _be_a_worker(shared: _Pool, positions: Array[c_uint64], free: SimpleQueue[int]) -> None:
-    """Leave Ctrl-C to the parent, and end at its word."""
+    """Be a process group with the tsharks to come, which a terminal's Ctrl-C does not reach."""
     global _worker  # noqa: PLW0603 - a process is one worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
+    os.setsid()
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     _worker = _Worker(shared, positions, free.get())
 
@@ -241,11 +262,6 @@ def _observe_here(path: str) -> Observation:
         return observe(path, _worker.shared.settings, _worker.shared.place, _worker.take)
     finally:
         _worker.take(None)
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    tshark.clean_up()
-    os._exit(1)
 
 
 # ---------------------------------------------------------------- a cluster

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import need
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+# certhash lets tshark write no file; that a folder is there tells of a run just as well.
 STUB = """#!/bin/sh
 case "$1" in --version) exec {tshark} --version;; esac
-echo $$ >> {folder}/runs
+mkdir {folder}/runs/$$
 {before}
 exec {tshark} "$@"
 """
@@ -23,39 +24,37 @@ class Counted:
     """A tshark that notes each capture that it reads.
 
     Args:
-        folder: for its files; everybody may reach it, since tshark runs as another user where we are root.
-        before: shell commands that it runs first; ``{folder}`` in it is the folder.
+        before: shell commands that it runs first; ``{folder}`` in it is its folder.
     """
 
-    def __init__(self, folder: Path, before: str = "") -> None:
-        self.folder = folder
-        self.path = folder / "tshark"
-        self._runs = folder / "runs"
-        self._runs.touch()
-        self._runs.chmod(0o666)
-        text = STUB.format(tshark=need("tshark"), folder=folder, before=before.format(folder=folder))
-        self.path.write_text(text)
+    def __init__(self, before: str = "") -> None:
+        # Everybody may reach it, unlike pytest's folders: where we are root, tshark runs as another user.
+        self.folder = Path(tempfile.mkdtemp(prefix="counting-"))
+        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
+        self.folder.chmod(0o777)
+        self.path = self.folder / "tshark"
+        self._runs = self.folder / "runs"
+        self._runs.mkdir()
+        self._runs.chmod(0o777)
+        before = before.format(folder=self.folder)
+        self.path.write_text(STUB.format(tshark=need("tshark"), folder=self.folder, before=before))
         self.path.chmod(0o755)
-        folder.chmod(0o777)
-        for parent in folder.parents[:-2]:
-            parent.chmod(parent.stat().st_mode | 0o055)
 
     @property
     def pids(self) -> list[int]:
-        """The process of each capture that it was given."""
-        return [int(line) for line in self._runs.read_text().splitlines()]
+        """The process of each capture that it was given, in order."""
+        return [int(run.name) for run in sorted(self._runs.iterdir(), key=lambda run: run.stat().st_ctime_ns)]
 
     @property
     def runs(self) -> int:
-        """How many captures it was given since it was last asked."""
-        count = len(self._runs.read_text().splitlines())
-        self._runs.write_text("")
-        return count
+        """How many captures it was given since this was last asked."""
+        runs = list(self._runs.iterdir())
+        for run in runs:
+            run.rmdir()
+        return len(runs)
 
 
 @pytest.fixture
-def counted(tmp_path: Path) -> Counted:
+def counted() -> Counted:
     """Give the tshark that counts its runs."""
-    folder = tmp_path / "counted"
-    folder.mkdir()
-    return Counted(folder)
+    return Counted()

@@ -123,12 +123,10 @@ def test_a_capture_that_was_changed_a_moment_ago_is_not_kept(tmp_path: Path, cou
 
 
 def test_what_was_read_in_part_is_read_again(tmp_path: Path) -> None:
-    folder = tmp_path / "killed"
-    folder.mkdir()
-    stub = Counted(folder, "test -e {folder}/well || kill -9 $$")
+    stub = Counted("test -e {folder}/well || kill -9 $$")
     how = (CAPTURES / "match.pcapng", "--cnf", CNF, "--tshark", stub.path, "--cache", tmp_path / "cache")
     assert _audit(*how).status == 2
-    (folder / "well").touch()
+    (stub.folder / "well").touch()
     ended = _audit(*how)
     assert (ended.status, ended.json["captures"][0]["status"]) == (0, "complete")
 
@@ -283,14 +281,14 @@ def test_a_file_that_is_no_cache_is_left_as_it_is(tmp_path: Path, counted: Count
     shutil.copy(CAPTURES / "match.pcapng", capture)
     database = tmp_path / "places.sqlite"
     _with_sql(database, "CREATE TABLE observation (mine)", "INSERT INTO observation VALUES (1)")
-    for path in (capture, database, tmp_path / "counted"):
+    for path in (capture, database, counted.folder):
         before = path.read_bytes() if path.is_file() else b""
         ended = _audit(CAPTURES / "match.pcapng", "--cnf", CNF, "--cache", path, "--tshark", counted.path)
         assert (ended.status, counted.runs) == (0, 1), ended
         assert str(path) in ended.err
         assert len(ended.err.splitlines()) == 1
         assert before == (path.read_bytes() if path.is_file() else b"")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["counted", "places.sqlite", "precious.pcapng"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["places.sqlite", "precious.pcapng"]
 
 
 # ---------------------------------------------------------------- trouble around it

@@ -44,15 +44,15 @@ class Audit:
     """A running audit with temporary files and a session of its own, so that all it leaves behind is seen.
 
     Args:
-        folder: for what it writes.
+        stub: the tshark that it is to use.
         arguments: of `certhash audit`.
     """
 
-    def __init__(self, folder: Path, *arguments: str | Path) -> None:
-        self.temporary = folder / "temporary"
+    def __init__(self, stub: Counted, *arguments: str | Path) -> None:
+        self.temporary = stub.folder / "temporary"
         self.temporary.mkdir()
         self.temporary.chmod(0o777)
-        self._mark = f"CERTHASH_TEST={folder}"
+        self._mark = f"CERTHASH_TEST={stub.folder}"
         name, _, value = self._mark.partition("=")
         command = [
             sys.executable,
@@ -60,6 +60,8 @@ class Audit:
             "certhash",
             "audit",
             *arguments,
+            "--tshark",
+            stub.path,
             "--no-cache",
             "--cnf",
             CNF,
@@ -97,15 +99,6 @@ class Audit:
         out, err = self.process.communicate(timeout=60)
         assert "Traceback" not in err, err
         return self.process.returncode, out, err
-
-
-def _stub(folder: Path, before: str) -> Counted:
-    (folder / "counted").mkdir()
-    return Counted(folder / "counted", before)
-
-
-def _numbers(path: Path) -> list[int]:
-    return [int(line) for line in path.read_text().splitlines()]
 
 
 def _parent(pid: int) -> int:
@@ -156,7 +149,7 @@ def test_however_many_read_at_once_the_result_is_the_same() -> None:
 
 def test_as_many_are_read_at_once_as_asked_for(tmp_path: Path) -> None:
     """Each tshark waits until three are there: with fewer workers, none would come to an end."""
-    stub = _stub(tmp_path, "while [ $(wc -l < {folder}/runs) -lt 3 ]; do sleep 0.05; done")
+    stub = Counted("while [ $(ls {folder}/runs | wc -l) -lt 3 ]; do sleep 0.05; done")
     ended = certhash("audit", _archive(tmp_path, 3), "--no-cache", "-j", "3", "--tshark", stub.path)
     assert ended.status == 0, ended.err
 
@@ -165,7 +158,7 @@ def test_as_many_are_read_at_once_as_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_tshark_that_is_killed_is_run_once_more(tmp_path: Path) -> None:
-    stub = _stub(tmp_path, "mkdir {folder}/first 2>/dev/null && kill -9 $$")
+    stub = Counted("mkdir {folder}/first 2>/dev/null && kill -9 $$")
     ended = certhash(
         "audit", _archive(tmp_path, 3), "--no-cache", "--cnf", CNF, "--tshark", stub.path, "-f", "json"
     )
@@ -175,9 +168,9 @@ def test_a_tshark_that_is_killed_is_run_once_more(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_is_killed_costs_no_capture(tmp_path: Path) -> None:
-    stub = _stub(tmp_path, f"test -e {{folder}}/well || {SLOW}")
+    stub = Counted(f"test -e {{folder}}/well || {SLOW}")
     archive = _archive(tmp_path)
-    audit = Audit(tmp_path, archive, "-j", "2", "--tshark", stub.path)
+    audit = Audit(stub, archive, "-j", "2")
     _until(lambda: len(stub.pids) == 2, "two tsharks run")
     (stub.folder / "well").touch()
     os.kill(_parent(stub.pids[0]), signal.SIGKILL)
@@ -186,8 +179,7 @@ def test_a_worker_that_is_killed_costs_no_capture(tmp_path: Path) -> None:
     assert "was killed; reading" in err
     plain = certhash("audit", archive, "--no-cache", "--cnf", CNF, "-f", "json")
     assert _result(out) == _result(plain.out)
-    os.kill(stub.pids[0], signal.SIGKILL)  # a real one ends when the pipe that it reads from does
-    _until(lambda: not audit.left, "all has ended")
+    assert not audit.left
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -195,13 +187,13 @@ def test_a_capture_that_takes_its_worker_down_costs_itself_alone(tmp_path: Path,
     bad = _archive(tmp_path) / "3.pcapng"
     shutil.copy(CAPTURES / "mismatch.pcapng", bad)
     is_bad = f'test "$(stat -Lc %s /proc/self/fd/0)" = {bad.stat().st_size}'
-    stub = _stub(tmp_path, f"{is_bad} && echo $$ >> {{folder}}/bad && {SLOW}")
-    (stub.folder / "bad").touch()
-    (stub.folder / "bad").chmod(0o666)
-    audit = Audit(tmp_path, bad.parent, "--no-carve", "-j", jobs, "--tshark", stub.path)
-    for number in range(2):
-        _until(lambda: len(_numbers(stub.folder / "bad")) > number, "the bad capture is read")  # noqa: B023
-        pid = _numbers(stub.folder / "bad")[number]
+    stub = Counted(f"{is_bad} && mkdir {{folder}}/bad-$$ && {SLOW}")
+    audit = Audit(stub, bad.parent, "--no-carve", "-j", jobs)
+    for _ in range(2):
+        _until(lambda: list(stub.folder.glob("bad-*")), "the bad capture is read")
+        (told,) = stub.folder.glob("bad-*")
+        told.rmdir()
+        pid = int(told.name.removeprefix("bad-"))
         os.kill(_parent(pid), signal.SIGKILL)
         os.kill(pid, signal.SIGKILL)
     status, out, _ = audit.end()
@@ -223,8 +215,8 @@ def test_a_capture_that_takes_its_worker_down_costs_itself_alone(tmp_path: Path,
 def test_an_interrupted_audit_tells_what_is_known_and_leaves_nothing(
     tmp_path: Path, jobs: str, which: signal.Signals
 ) -> None:
-    stub = _stub(tmp_path, f"mkdir {{folder}}/first 2>/dev/null || {SLOW}")
-    audit = Audit(tmp_path, _archive(tmp_path), "-j", jobs, "--tshark", stub.path)
+    stub = Counted(f"mkdir {{folder}}/first 2>/dev/null || {SLOW}")
+    audit = Audit(stub, _archive(tmp_path), "-j", jobs)
     _until(lambda: len(stub.pids) == 1 + int(jobs), "one capture was read, the next are being read")
     assert audit.left
     if which == signal.SIGINT:
@@ -244,8 +236,8 @@ def test_an_interrupted_audit_tells_what_is_known_and_leaves_nothing(
 
 def test_impatience_changes_nothing(tmp_path: Path) -> None:
     """Whoever presses Ctrl-C several times still leaves nothing behind."""
-    stub = _stub(tmp_path, SLOW)
-    audit = Audit(tmp_path, _archive(tmp_path), "-j", "2", "--tshark", stub.path)
+    stub = Counted(SLOW)
+    audit = Audit(stub, _archive(tmp_path), "-j", "2")
     _until(lambda: len(stub.pids) == 2, "two captures are being read")
     for _ in range(20):
         if audit.process.poll() is None:
@@ -258,8 +250,8 @@ def test_impatience_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_workers_do_not_outlive_an_audit_that_is_killed(tmp_path: Path) -> None:
-    stub = _stub(tmp_path, SLOW)
-    audit = Audit(tmp_path, _archive(tmp_path), "-j", "2", "--tshark", stub.path)
+    stub = Counted(SLOW)
+    audit = Audit(stub, _archive(tmp_path), "-j", "2")
     _until(lambda: len(stub.pids) == 2, "two captures are being read")
     audit.process.kill()
     audit.process.communicate()

@@ -284,7 +284,6 @@ class Run:
         self._clock.daemon = True
         if timeout is not None:
             self._clock.start()
-        _running.add(self)
         for thread in self._threads:
             thread.start()
 
@@ -313,7 +312,6 @@ class Run:
                 _kill(self.process)
         self.process.wait()
         self._clock.cancel()
-        _running.discard(self)
         for thread in self._threads:
             thread.join()
         for pipe in (self.process.stdout, self.process.stderr):
@@ -388,23 +386,13 @@ class _Guarded:
         self._pipe.write(data)
 
 
-_running: set[Run] = set()
-
-
-def stop_all() -> None:
-    """End every tshark that is running, from whichever thread: for whoever is interrupted."""
-    for run in list(_running):
-        _kill(run.process)
-
-
 _folders: set[Path] = set()
 """Workplaces in use."""
 
 
 @atexit.register
 def clean_up() -> None:
-    """End every tshark and remove every workplace: for whoever has no time to unwind."""
-    stop_all()
+    """Remove every workplace: for whoever has no time to unwind."""
     for folder in list(_folders):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -413,7 +401,10 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a process and what it has started: the tshark that a user names may be a script around one."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            if os.getpgid(process.pid) == process.pid:
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
 
 
 def surroundings(place: Workplace) -> dict[str, Any]:
@@ -439,7 +430,9 @@ def surroundings(place: Workplace) -> dict[str, Any]:
 
 def _start(command: list[str], place: Workplace, stdin: int | BinaryIO) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **surroundings(place))
+    # It stays in our process group, so that both can be ended at one stroke.
+    how = {**surroundings(place), "start_new_session": False}
+    process = subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **how)
     _confine(process.pid)
     return process
 
