@@ -1,7 +1,7 @@
 """A network of its own for live captures: a namespace with a loopback interface and a cable, and who uses it.
 
-``python -m tests.live_network PACKETS [EXCHANGES_A_SECOND]`` (as root) measures how much memory `certhash watch` takes while at least
-so many packets cross the loopback interface.
+``python -m tests.live_network PACKETS [EXCHANGES_A_SECOND]`` (as root) measures how much memory
+`certhash watch` takes while at least so many packets cross the loopback interface.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def measure(packets: int, a_second: int = 2000) -> tuple[int, int, int, str]:
             for _ in range(20):  # until tshark has loaded
                 time.sleep(0.25)
                 before = max(before, sum(memory(watch.process.pid).values()))
-            arguments = [certificate, key, str(connections), str(exchanges), str(a_second)]
+            arguments = [str(certificate), str(key), str(connections), str(exchanges), str(a_second)]
             talking = subprocess.Popen(
                 [*inside(network), sys.executable, "-m", "tests.live_network", "--talk", *arguments], cwd=TOP
             )
