@@ -1,7 +1,7 @@
 """A network of its own for live captures: a namespace with a loopback interface and a cable, and who uses it.
 
-``python -m tests.live_network PACKETS [EXCHANGES_A_SECOND]`` (as root) measures how much memory `certhash watch` takes while at least
-so many packets cross the loopback interface.
+``python -m tests.live_network PACKETS [EXCHANGES_A_SECOND]`` (as root) measures how much memory `certhash watch`
+takes while at least so many packets cross the loopback interface.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ class Watch:
         self.said = ""
         self.complained = ""
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
