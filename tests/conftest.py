@@ -20,6 +20,7 @@ PACKAGES = {
     "capinfos": "wireshark-common",
     "editcap": "wireshark-common",
     "mergecap": "wireshark-common",
+    "ndpiReader": "libndpi-bin",
     "openssl": "openssl",
     "tshark": "tshark",
 }

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from certhash.capture.observe import Settings
     from certhash.model import Problem
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+LONGEST_TIMEOUT = 10.0**6
+"""Seconds, eleven days: what clocks can be set to everywhere."""
+
 
 def add_captures(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """Add CAPTURE and how captures are read; :func:`reading` reads it."""
@@ -39,6 +43,13 @@ def add_captures(parser: argparse.ArgumentParser, *, optional: bool = False) -> 
     )
     parser.add_argument(
         "-j", "--jobs", type=_jobs, default=0, metavar="N", help="captures read at once (one a processor)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=3600.0,
+        metavar="SECONDS",
+        help="give up on a capture after so long, and say so (3600)",
     )
     parser.add_argument(
         "--scheduler",
@@ -104,10 +115,11 @@ def settings(arguments: argparse.Namespace) -> Settings:
         InputError: there is no tshark.
     """
     from certhash.capture import tshark
-    from certhash.capture.observe import Settings
+    from certhash.capture.observe import TIMEOUT, Settings
 
     keylog, carve = getattr(arguments, "keylog", None), getattr(arguments, "carve", True)
-    return Settings(tshark.find(arguments.tshark), keylog, tuple(arguments.decode_as), carve)
+    timeout = getattr(arguments, "timeout", TIMEOUT)
+    return Settings(tshark.find(arguments.tshark), keylog, tuple(arguments.decode_as), carve, timeout)
 
 
 def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
@@ -130,8 +142,9 @@ def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
 
 
 def end_on_sigterm() -> None:
-    """Let SIGTERM end the run as Ctrl-C does: with what was done until then."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Let SIGTERM end the run as Ctrl-C does: with what was done until then, however often it comes."""
+    for number in _INTERRUPTS:
+        signal.signal(number, _interrupt)
 
 
 def note(line: str) -> None:
@@ -147,7 +160,19 @@ def complain(problems: Iterable[Problem]) -> None:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    for number in _INTERRUPTS:  # the end is on its way, and a second Ctrl-C must not cut it short
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, more than 0")
+    return seconds
 
 
 def _jobs(text: str) -> int:

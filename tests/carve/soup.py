@@ -1,12 +1,11 @@
-"""Captures that are hard on whoever leaves packets out: every oddity of TCP and TLS that is known, in random mixture."""
+"""Captures that are hard on whoever leaves packets out: oddities of TCP and TLS in random mixture."""
 
 from __future__ import annotations
 
 import random
 import ssl
 import struct
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.benchmarks.captures import (
     Endpoints,
@@ -20,6 +19,10 @@ from tests.benchmarks.captures import (
     tls_transcript,
     udp_frame,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 ALERT = b"\x15\x03\x03\x00\x02\x02\x2a"
 """A fatal bad_certificate in the clear."""
@@ -51,7 +54,7 @@ class Kitchen:
         ]
         self.der = der
 
-    def script(self, choose: random.Random) -> list[Turn]:
+    def script(self, choose: random.Random) -> list[Turn]:  # noqa: C901, PLR0911  (a list of cases)
         """Return what a connection says, mostly TLS, in one of its many ways."""
         full = choose.choice(self.full)
         again = choose.choice(self.full)
@@ -144,8 +147,8 @@ def fragmented(frame: bytes) -> Iterator[bytes]:
         yield frame[:16] + fields + frame[22:34] + piece
 
 
-def disturbed(choose: random.Random, segments: list[Segment]) -> list[Segment]:
-    """Lose, repeat, reorder, join, and rewrite segments of a connection, as networks and capture points do."""
+def disturbed(choose: random.Random, segments: list[Segment]) -> list[Segment]:  # noqa: C901  (cases)
+    """Lose, repeat, reorder and join segments of a connection, as networks and capture points do."""
     trouble = choose.choice(("none", "none", "reorder", "lose", "repeat", "join", "late", "half", "much"))
     rate = choose.choice((0.01, 0.05, 0.2))
     out = list(segments)
@@ -186,7 +189,8 @@ def connection(choose: random.Random, kitchen: Kitchen, index: int) -> Iterator[
         bytes((10, 9, index >> 8 & 0xFF, index & 0xFF)), bytes((192, 0, 2, 9)), 30_000 + index % 7, port
     )
     parts = []
-    for _ in range(choose.choice((1, 1, 1, 2))):  # again from the same port
+    for _ in range(choose.choice((1, 1, 1, 2))):
+        # The second is again from the same port.
         isn = choose.choice((choose.randrange(1 << 32), (1 << 32) - choose.randrange(20_000)))
         turns = kitchen.script(choose)
         segments = list(
@@ -251,9 +255,7 @@ def soup(kitchen: Kitchen, seed: int, connections: int) -> list[tuple[bytes, int
         while lists and len(active) < 20:
             active.append(lists.pop(0)[::-1])
         one = choose.choice(active)
-        for _ in range(choose.randrange(1, 6)):
-            if one:
-                frames.append(one.pop())
+        frames += [one.pop() for _ in range(min(len(one), choose.randrange(1, 6)))]
         if not one:
             active.remove(one)
     return frames

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
-import zlib
-from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from time import monotonic
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from certhash.capture import records, tshark
 from certhash.capture.carve import Carved, carve
+from certhash.capture.decompress import Source
 from certhash.capture.handshakes import Handshakes
-from certhash.capture.source import decompressed, is_carvable, open_capture
+from certhash.capture.source import is_carvable, open_capture
 from certhash.model import Download, NameAnswer, Observation, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from certhash.capture.pcap import Readable
+
+TIMELESS = (
+    "this packet, and maybe others, have no time: what they show counts as older than everything else; "
+    "record the capture with times to know what is newest"
+)
+
+
+TIMEOUT = 3600.0
+"""Seconds: a hundred times what the largest captures take that are in use."""
 
 
 class Settings(Struct, frozen=True):
@@ -30,25 +40,50 @@ class Settings(Struct, frozen=True):
     decode_as: tuple[str, ...] = ()
     carve: bool = True
     """Leave out for tshark what no verdict can depend on."""
+    timeout: float = TIMEOUT
+    """Seconds that the reading of one capture may take."""
 
 
-def observe(path: str, settings: Settings) -> Observation:
-    """Read one capture; whatever happens is told in the observation, nothing is raised for a bad file."""
+def observe(
+    path: str,
+    settings: Settings,
+    place: tshark.Workplace | None = None,
+    opened: Callable[[BinaryIO], None] | None = None,
+) -> Observation:
+    """Read one capture; whatever happens is told in the observation, nothing is raised for a bad file.
+
+    Args:
+        path: of the capture.
+        settings: how it is read.
+        place: where tshark runs; it may serve several readings at once. None makes one for this reading.
+        opened: takes the open capture file, whose position tells how far the reading is.
+
+    Raises:
+        InputError: the key log cannot be read.
+    """
     try:
-        with open_capture(path) as source, tshark.workplace(keylog=settings.keylog) as place:
+        with open_capture(path) as source, contextlib.ExitStack() as stack:
+            if opened is not None:
+                opened(source)
+            place = place or stack.enter_context(tshark.workplace(keylog=settings.keylog))
             return _observe(path, source, settings, place)
     except OSError as error:
-        return _unreadable(path, f"{error.strerror or error}")
+        return unreadable(path, f"{error.strerror or error}")
     except ValueError as error:
-        return _unreadable(path, str(error))
+        return unreadable(path, str(error))
 
 
-def _unreadable(path: str, error: str) -> Observation:
+def unreadable(path: str, error: str) -> Observation:
+    """Return what is observed of a capture that could not be read; `error` is one line that says why."""
     return Observation(path, "unreadable", 0, error, "plugin", problems=(Problem(path, error),))
 
 
 def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace) -> Observation:
-    way = _Way(settings.tshark.lua is not None, settings.carve and is_carvable(source))
+    way = _Way(
+        settings.tshark.lua is not None,
+        settings.carve and is_carvable(source),
+        monotonic() + settings.timeout,
+    )
     for last_try in (False, True):
         run = _Run(path, source, settings, place, way)
         if run.outcome.missing_fields and way.plugin:
@@ -58,7 +93,7 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Work
             # Something that was left out might have mattered after all: then nothing is left out.
             way = way._replace(carve=False)
             run = _Run(path, source, settings, place, way)
-        if last_try or not run.outcome.failed:
+        if last_try or not run.outcome.failed or run.outcome.timed_out:
             break
     return run.observation()
 
@@ -68,6 +103,12 @@ class _Way(NamedTuple):
 
     plugin: bool
     carve: bool
+    end: float
+    """When it must have come to its end, on the monotonic clock."""
+
+    @property
+    def seconds_left(self) -> float:
+        return max(self.end - monotonic(), 0.001)
 
 
 class _Run:
@@ -77,6 +118,7 @@ class _Run:
         self, path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace, way: _Way
     ) -> None:
         self.carved: Carved | None = None
+        self._damage = ""
         self._source = source
         self._keys = settings.keylog is not None
         self._reading = Reading(path, plugin=way.plugin)
@@ -88,7 +130,7 @@ class _Run:
             display_filter=records.display_filter(plugin=way.plugin),
             decode_as=settings.decode_as,
         )
-        run = tshark.Run(command, place, self._feed if way.carve else source)
+        run = tshark.Run(command, place, self._feed if way.carve else source, way.seconds_left)
         for line in run.lines():
             try:
                 row = records.parse(line, plugin=way.plugin)
@@ -96,7 +138,14 @@ class _Run:
                 self._reading.complain(0, f"a line of tshark's could not be read ({error}); please report it")
                 continue
             self._reading.take(row)
-        self.outcome = self._completed(run.outcome())
+        outcome = run.outcome()
+        if outcome.uncounted:
+            source.seek(0)
+            run = tshark.Run(
+                tshark.counting(command), place, self._feed if way.carve else source, way.seconds_left
+            )
+            outcome = outcome._replace(packets=sum(1 for _ in run.lines()))
+        self.outcome = self._completed(outcome)
 
     def observation(self) -> Observation:
         """Return all that was seen, with the frame numbers of the capture."""
@@ -104,13 +153,11 @@ class _Run:
             return self._reading.observation(self.outcome)
         return self._reading.observation(self.outcome, self.carved.frame)
 
-    def _feed(self, pipe: IO[bytes]) -> None:
+    def _feed(self, pipe: tshark.Sink) -> None:
+        source = Source(self._source)
         try:
-            self.carved = carve(cast("Readable", decompressed(self._source)), pipe.write, keys=self._keys)
-        except (EOFError, zlib.error):
-            self._reading.complain(
-                0, "the compressed file is cut short or damaged; what came before it was read"
-            )
+            self.carved = carve(source, pipe.write, keys=self._keys)
+            self._damage = source.error
         except OSError as error:
             if not isinstance(error, BrokenPipeError):
                 why = error.strerror or error
@@ -126,6 +173,8 @@ class _Run:
             error = f"tshark read {outcome.packets} of the {passed} packets that it was given"
             return outcome._replace(status="truncated", packets=carved.packets, error=error, failed=True)
         packets = carved.packets + max(outcome.packets - passed, 0)
+        if outcome.status != "unreadable" and self._damage:
+            return outcome._replace(status="truncated", packets=packets, error=self._damage)
         if outcome.status == "complete" and carved.status != "complete":
             return outcome._replace(status=carved.status, packets=packets, error=carved.error)
         return outcome._replace(packets=packets)
@@ -142,6 +191,7 @@ class Reading:
         self._sha256_of: dict[bytes, bytes] = {}
         self._downloads: list[Download] = []
         self._answers: dict[tuple[str, str], NameAnswer] = {}
+        self._timed = True
         self._problems: list[tuple[int, str]] = []
 
     def complain(self, frame: int, message: str) -> None:
@@ -151,6 +201,9 @@ class Reading:
     def take(self, row: records.Row) -> None:
         """Take the next row."""
         self._handshakes.add(row)
+        if self._timed and not row.timed:
+            self._timed = False
+            self.complain(row.frame, TIMELESS)
         for name, address in row.answers:
             self._answers.setdefault((name, address), NameAnswer(name, address, row.frame, row.time))
         for found in row.downloads:

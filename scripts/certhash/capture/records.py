@@ -126,7 +126,9 @@ class Row(NamedTuple):
 
     frame: int
     time: int
-    """Microseconds since 1970-01-01 UTC."""
+    """Microseconds since 1970-01-01 UTC; 0 where the capture does not say (see `timed`)."""
+    timed: bool
+    """The capture holds the packet's time: pcapng's simple packet blocks have none."""
     transport: Transport
     stream: int | None
     source: Endpoint
@@ -197,7 +199,8 @@ def parse(line: str, *, plugin: bool) -> Row:
     certificates, unpaired = _certificates(both("handshake.certificate"), numbers, values, plugin=plugin)
     return Row(
         frame=int(cells[_COLUMN["frame.number"]]),
-        time=_microseconds(cells[_COLUMN["frame.time_epoch"]]),
+        time=_microseconds(cells[_COLUMN["frame.time_epoch"]] or "0"),
+        timed=bool(cells[_COLUMN["frame.time_epoch"]]),
         transport=transport,
         stream=stream,
         source=Endpoint(source, ports[0]),

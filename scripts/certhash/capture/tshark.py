@@ -9,17 +9,21 @@ machine is not registered a second time.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import pwd
 import re
+import secrets
 import shutil
+import signal
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -59,12 +63,16 @@ DISABLED_PROTOCOLS = (
     "pkix1explicit",
     "pkix1implicit",
 )
+_EVERY_PACKET = ("-e", "frame.number", "-e", "frame.len", "-z", "io,stat,0")
 DECODE_AS = ("tcp.port==3804,tls",)
 """Cisco's CAPF port, which Wireshark gives to another protocol (HiQnet)."""
 
 _EMPTY_PCAP = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
 """The header of a pcap file (draft-ietf-opsawg-pcap), and no packet."""
 
+LEAST_MEMORY = 2 << 30
+"""Bytes of address space that tshark gets on the smallest of machines; it takes some 0.6 GB to start."""
+TOOK_TOO_LONG = "tshark took longer than --timeout allows, and was ended before it had read everything"
 INSTALL_TSHARK = "install it: apt-get install tshark (Debian, Ubuntu), or name it with --tshark"
 
 
@@ -99,6 +107,10 @@ class Outcome(NamedTuple):
     """tshark itself failed or was ended: another try may see more."""
     missing_fields: bool = False
     """tshark refused the plugin's fields: the plugin did not load, and nothing was read."""
+    timed_out: bool = False
+    """It was ended because it took longer than it was given: another try would, too."""
+    uncounted: bool = False
+    """tshark read everything, and its statistics do not say how many packets that were."""
 
 
 def find(path: str | None = None) -> Tshark:
@@ -114,8 +126,7 @@ def find(path: str | None = None) -> Tshark:
     found = os.path.abspath(found)  # noqa: PTH100 - a link is kept: it may be what selects a version
     with workplace() as place:
         try:
-            process = _start([found, "--version"], place, subprocess.DEVNULL)
-            answer = process.communicate(timeout=30)[0].decode("utf-8", "replace")
+            answer = _answer([found, "--version"], place)
         except (OSError, subprocess.SubprocessError) as error:
             raise InputError(f"{found}: cannot be run ({_reason(error)}); {INSTALL_TSHARK}") from None
     version = re.match(r"TShark \(Wireshark\) (\d[\w.]*)", answer)
@@ -133,8 +144,11 @@ def workplace(*, keylog: str | None = None) -> Iterator[Workplace]:
         InputError: the key log cannot be read.
     """
     user = _unprivileged_user()
-    folder = Path(tempfile.mkdtemp(prefix="certhash-", dir=_folder_for_others() if user else None))
+    above = _folder_for_others() if user else tempfile.gettempdir()
+    folder = Path(above, f"certhash-{secrets.token_hex(16)}")
+    _folders.add(folder)  # before it is there, so that no interruption can leave it behind
     try:
+        folder.mkdir(mode=0o700)
         folder.chmod(0o755)
         (folder / "home").mkdir()
         shutil.copytree(plugin_folder(), folder / "plugins", copy_function=shutil.copyfile)
@@ -153,6 +167,7 @@ def workplace(*, keylog: str | None = None) -> Iterator[Workplace]:
         yield Workplace(folder, user, keys)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        _folders.discard(folder)
 
 
 def plugin_trouble(tshark: Tshark) -> str | None:
@@ -211,8 +226,31 @@ def arguments(
     ]
     for field in fields:
         command += ["-e", field]
-    # The only way to learn how many frames were read that holds for every file format.
+    # Tells how many frames were read, in every file format; but not where no time passes between them.
     return [*command, "-z", "io,stat,0"]
+
+
+def counting(command: list[str]) -> list[str]:
+    """Return the command of :func:`arguments`, made to print a line for every packet that is read."""
+    return [
+        *command[: command.index("-n") + 3],
+        "-T",
+        "fields",
+        "-E",
+        f"separator={SEPARATOR}",
+        *_EVERY_PACKET,
+    ]
+
+
+class Sink(Protocol):
+    """What takes the packets that tshark is to read."""
+
+    def write(self, data: bytes | memoryview, /) -> object:
+        """Take the next bytes; they may be none.
+
+        Raises:
+            BrokenPipeError: nobody reads any more.
+        """
 
 
 class Run:
@@ -222,23 +260,30 @@ class Run:
         command: from :func:`arguments`.
         place: where it runs, and as whom.
         source: the capture, as an open file that is handed over as it is; or a function that writes the
-            packets to read into the pipe that it is given, in a thread of its own, while the lines are read.
+            packets to read into the sink that it is given, in a thread of its own, while the lines are read.
+        timeout: after so many seconds tshark is ended, whatever it is doing.
     """
 
     def __init__(
         self,
         command: list[str],
         place: Workplace,
-        source: BinaryIO | Callable[[IO[bytes]], None],
+        source: BinaryIO | Callable[[Sink], None],
+        timeout: float | None = None,
     ) -> None:
         self._feed = None if not callable(source) else source
+        self._timed_out = False
         self.process = _start(command, place, subprocess.PIPE if callable(source) else source)
         self._stderr: list[bytes] = []
         self._frames: int | None = None
+        self._read_everything = False
         self._threads = [threading.Thread(target=self._read_stderr, daemon=True)]
         if self._feed:
             self._threads.append(threading.Thread(target=self._write_stdin, daemon=True))
-        _running.add(self)
+        self._clock = threading.Timer(timeout or threading.TIMEOUT_MAX, self._time_is_up)
+        self._clock.daemon = True
+        if timeout is not None:
+            self._clock.start()
         for thread in self._threads:
             thread.start()
 
@@ -253,6 +298,7 @@ class Run:
                     yield line
                 elif count := re.match(r"\|\s*[\d.]+ <> +[\d.]+ *\|\s*(\d+)\s*\|", line):
                     self._frames = int(count[1])
+                self._read_everything |= line.startswith("| IO Statistics")
         finally:
             self.stop()
 
@@ -263,9 +309,9 @@ class Run:
             try:
                 self.process.wait(0 if self._frames is None else 5)
             except subprocess.TimeoutExpired:
-                self.process.kill()
+                _kill(self.process)
         self.process.wait()
-        _running.discard(self)
+        self._clock.cancel()
         for thread in self._threads:
             thread.join()
         for pipe in (self.process.stdout, self.process.stderr):
@@ -283,8 +329,8 @@ class Run:
         text = " ".join(said)
         complaints = tuple(line for line in said if "Dissector bug" in line or line.startswith("Lua: "))
         packets = self._frames or 0
-        if status == 0 and self._frames is not None:
-            return Outcome("complete", packets, None, complaints)
+        if status == 0 and self._read_everything:
+            return Outcome("complete", packets, None, complaints, uncounted=self._frames is None)
         if "fields aren't valid" in text or "not a valid protocol or protocol field" in text:
             return Outcome("unreadable", 0, text, (), missing_fields=True)
         if "cut short" in text:
@@ -295,11 +341,17 @@ class Run:
             return Outcome("truncated" if packets else "unreadable", packets, error, complaints)
         if "isn't a capture file" in text or "file format" in text:
             return Outcome("unreadable", 0, "not a capture file that tshark can read", ())
-        if status < 0:
+        if self._timed_out:
+            error = TOOK_TOO_LONG
+        elif status < 0:
             error = f"tshark was ended by signal {-status} before it had read everything"
         else:
             error = f"tshark failed with exit status {status}: {said[-1] if said else 'it did not say why'}"
-        return Outcome("truncated", packets, error, complaints, failed=True)
+        return Outcome("truncated", packets, error, complaints, failed=True, timed_out=self._timed_out)
+
+    def _time_is_up(self) -> None:
+        self._timed_out = self.process.poll() is None
+        _kill(self.process)
 
     def _read_stderr(self) -> None:
         assert self.process.stderr is not None  # noqa: S101 - a pipe was asked for
@@ -316,18 +368,43 @@ class Run:
         # When tshark ends early its status says why; that it no longer listens says nothing more.
         with contextlib.suppress(BrokenPipeError):
             try:
-                self._feed(pipe)
+                self._feed(_Guarded(pipe, self.process))
             finally:
                 pipe.close()
 
 
-_running: set[Run] = set()
+class _Guarded:
+    """A pipe that notices that its reader has ended even where there is nothing to write."""
+
+    def __init__(self, pipe: IO[bytes], reader: subprocess.Popen[bytes]) -> None:
+        self._pipe = pipe
+        self._reader = reader
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        if self._reader.returncode is not None:
+            raise BrokenPipeError
+        self._pipe.write(data)
 
 
-def stop_all() -> None:
-    """End every tshark that is running, from whichever thread: for whoever is interrupted."""
-    for run in list(_running):
-        run.process.kill()
+_folders: set[Path] = set()
+"""Workplaces in use."""
+
+
+@atexit.register
+def clean_up() -> None:
+    """Remove every workplace: for whoever has no time to unwind."""
+    for folder in list(_folders):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and what it has started: the tshark that a user names may be a script around one."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == process.pid:
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
 
 
 def surroundings(place: Workplace) -> dict[str, Any]:
@@ -353,7 +430,45 @@ def surroundings(place: Workplace) -> dict[str, Any]:
 
 def _start(command: list[str], place: Workplace, stdin: int | BinaryIO) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **surroundings(place))
+    # It stays in our process group, so that both can be ended at one stroke.
+    how = {**surroundings(place), "start_new_session": False}
+    process = subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **how)
+    _confine(process.pid)
+    return process
+
+
+def _confine(process: int) -> None:
+    """Take from a tshark what it does not need: memory beyond this machine's, files to write, core dumps.
+
+    What is left of a runaway tshark is one that ends by itself, before the system chooses whom to end. Where
+    the system knows no such limits, or it has ended already, nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    import resource
+
+    memory = max(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), LEAST_MEMORY)
+    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
+    for limit, amount in limits.items():
+        with contextlib.suppress(OSError, ValueError):
+            hard = resource.prlimit(process, limit)[1]
+            most = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+            resource.prlimit(process, limit, (most, most))
+
+
+def _answer(command: list[str], place: Workplace) -> str:
+    """Return what a program prints that ends soon.
+
+    Raises:
+        OSError: it cannot be started.
+        subprocess.TimeoutExpired: it did not end, and was ended.
+    """
+    process = _start(command, place, subprocess.DEVNULL)
+    try:
+        return process.communicate(timeout=30)[0].decode("utf-8", "replace")
+    finally:
+        _kill(process)
+        process.communicate()
 
 
 def _group_of(user: int) -> int:

@@ -1,0 +1,153 @@
+"""An audit in a process of its own, a tshark that misbehaves, and what either leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.conftest import TOP, need
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CAPTURES = TOP / "captures"
+PATIENCE = 120.0
+"""Seconds after which something that should have happened has not."""
+
+
+class Ended(NamedTuple):
+    """An audit that has ended, and what is left of it."""
+
+    status: int
+    out: bytes
+    err: str
+    left_behind: list[str]
+    """Temporary folders, and processes."""
+
+    @property
+    def json(self) -> Any:
+        """The result."""
+        return json.loads(self.out)
+
+
+class Audit:
+    """An audit that is running, with a folder of its own for temporary files."""
+
+    def __init__(
+        self, folder: Path, *arguments: str | Path, cwd: Path | None = None, **environment: str
+    ) -> None:
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir(exist_ok=True)
+        # Where root runs tshark as somebody else, that user has to reach the folder.
+        for parent in (self.temporary, *self.temporary.parents):
+            if parent.stat().st_uid == os.geteuid() and parent not in (Path("/"), Path("/tmp")):
+                parent.chmod(parent.stat().st_mode | 0o011)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "certhash", "audit", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            cwd=cwd,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(TOP / "scripts"),
+                "TMPDIR": str(self.temporary),
+                "XDG_CACHE_HOME": str(folder / "cache"),
+                **environment,
+            },
+        )
+
+    def tsharks(self) -> list[int]:
+        """Return the processes that run tshark for this audit."""
+        return [pid for pid in self.processes() if _command(pid)[:1] and "-r" in _command(pid)]
+
+    def processes(self) -> list[int]:
+        """Return all processes that live with this audit's folder for temporary files, it itself aside."""
+        mark = f"{self.temporary}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and int(entry.name) not in (self.process.pid, os.getpid()):
+                try:
+                    if mark in (entry / "environ").read_bytes():
+                        found.append(int(entry.name))
+                except OSError:
+                    continue
+        return found
+
+    def end(self) -> Ended:
+        """Wait for the end."""
+        out, err = self.process.communicate(timeout=PATIENCE)
+        left = [str(path) for path in self.temporary.iterdir()]
+        left += [" ".join(_command(pid)) for pid in self.processes()]
+        text = err.decode("utf-8", "replace")
+        assert "Traceback" not in text, text
+        return Ended(self.process.returncode, out, text, left)
+
+
+def _command(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def audit(folder: Path, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> Ended:
+    """Run an audit to its end."""
+    return Audit(folder, *arguments, cwd=cwd, **environment).end()
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait for something, and return it."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+def tshark_that(folder: Path, first: str) -> Path:
+    """Write a program that is tshark, but does something first (in shell) when it is given a capture."""
+    path = folder / "tshark"
+    tshark = shlex.quote(need("tshark"))
+    path.write_text(f'#!/bin/sh\ncase "$*" in *"-r -"*) {first} ;; esac\nexec {tshark} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+@contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[Path | None]:
+    """Mount a small file system; None where this user may not."""
+    place = folder / "disk"
+    place.mkdir()
+    options = f"size={kilobytes}k,mode=0777"
+    if (
+        os.geteuid()
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False
+        ).returncode
+    ):
+        yield None
+        return
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def copies(folder: Path, *names: str) -> Path:
+    """Copy sample captures into a folder."""
+    archive = folder / "archive"
+    archive.mkdir(exist_ok=True)
+    for name in names:
+        shutil.copy(CAPTURES / f"{name}.pcapng", archive)
+    return archive

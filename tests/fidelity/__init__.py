@@ -1,0 +1,1 @@
+"""Certificates that certhash finds, against those that independent readers find."""

@@ -1,0 +1,342 @@
+"""Three readings of a capture that owe nothing to certhash: stock tshark, nDPI, scapy with its own TCP.
+
+Each returns findings: which certificate (SHA-1, hex) stood in which frame. ``stock`` is tshark without our
+plugin, our arguments and our reading of its rows; ``ndpi`` knows the first certificate of each flow and no
+frame; ``separate`` takes packets apart with scapy and puts TCP, TLS and DTLS together by sorting all that was
+captured, which is another way than a dissector's, who must decide as packets come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+import subprocess
+import tempfile
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.conftest import need
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+HANDSHAKE, CHANGE_CIPHER_SPEC = 22, 20
+CERTIFICATE = 11
+LARGEST_MESSAGE = 1 << 18
+
+
+class Finding(NamedTuple):
+    """A certificate in the clear."""
+
+    frame: int
+    """That completes the Certificate message."""
+    sha1: str
+    """Of the DER, hex, lower case."""
+
+
+def _sha1(der: bytes) -> str:
+    return hashlib.sha1(der, usedforsecurity=False).hexdigest()
+
+
+# ---------------------------------------------------------------------------------------- stock tshark
+
+
+def stock(path: Path) -> list[Finding]:
+    """Ask tshark for the certificates' bytes, with the preferences it needs to see them, and hash them."""
+    fields = ("frame.number", "tls.handshake.certificate", "dtls.handshake.certificate")
+    command = [need("tshark"), "-n", "-r", str(path), "-T", "fields", "-d", "tcp.port==3804,tls"]
+    command += ["-o", "tcp.reassemble_out_of_order:TRUE", "-o", "tcp.try_heuristic_first:TRUE"]
+    # Without these it gives up on frames with many certificates.
+    for protocol in ("x509sat", "x509ce", "pkix1explicit", "pkix1implicit"):
+        command += ["--disable-protocol", protocol]
+    command += ["-Y", " || ".join(fields[1:]), *(word for field in fields for word in ("-e", field))]
+    with tempfile.TemporaryDirectory() as home:
+        environment = {
+            "HOME": home,
+            "PATH": "/usr/bin:/bin",
+            "WIRESHARK_PLUGIN_DIR": home,
+            "LC_ALL": "C.UTF-8",
+        }
+        ended = subprocess.run(command, capture_output=True, check=False, timeout=120, env=environment)
+    found = []
+    for line in ended.stdout.decode().splitlines():
+        number, *cells = line.split("\t")
+        hexes = [text for cell in cells for text in cell.split(",") if text and text != "<MISSING>"]
+        found += [Finding(int(number), _sha1(bytes.fromhex(text))) for text in hexes]
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ nDPI
+
+
+def ndpi(path: Path) -> list[str]:
+    """Ask nDPI for the SHA-1 of the first certificate of every flow in which it saw one."""
+    command = [need("ndpiReader"), "-v", "2", "-i", str(path)]
+    ended = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    text = ended.stdout.decode("utf-8", "replace")
+    return [m.replace(":", "").lower() for m in re.findall(r"SHA-1: ([0-9A-F:]{59})\]", text)]
+
+
+# ------------------------------------------------------ scapy, and a TCP and TLS of its own
+
+
+class _Piece(NamedTuple):
+    """Bytes of a stream: where they stand in it, and the frame that brought them."""
+
+    at: int
+    data: bytes
+    frame: int
+
+
+_Flow = tuple[str, str, int, int]
+
+
+class _Direction:
+    def __init__(self) -> None:
+        self.start: int | None = None
+        self.pieces: list[_Piece] = []
+
+
+def separate(path: Path) -> list[Finding]:
+    """Take a capture apart with scapy; streams are put together from all that was captured of them."""
+    streams: dict[_Flow, list[_Direction]] = defaultdict(list)
+    datagrams: dict[_Flow, list[tuple[int, bytes]]] = defaultdict(list)
+    for frame, packet in _packets(path):
+        _sort_in(frame, packet, streams, datagrams)
+    found = [f for connections in streams.values() for c in connections for f in _of_stream(c)]
+    for flow in datagrams.values():
+        found += _of_datagrams(flow)
+    return sorted(found, key=lambda finding: finding.frame)  # stable: a message's order stays
+
+
+def _packets(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the packets of a capture, in which IP fragments are put together in the last of them."""
+    import scapy.contrib.mpls
+    from scapy.error import Scapy_Exception
+    from scapy.layers.inet import IP
+    from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
+    from scapy.utils import PcapReader
+
+    del scapy  # imported for what it registers
+    fragments: dict[tuple[Any, ...], list[tuple[int, bool, bytes]]] = defaultdict(list)
+    try:
+        reader = PcapReader(str(path))
+    except (Scapy_Exception, EOFError):
+        return
+    with reader:
+        for frame, packet in enumerate(_until_damage(reader), 1):
+            whole = packet
+            if IPv6ExtHdrFragment in packet:
+                part = packet[IPv6ExtHdrFragment]
+                key: tuple[Any, ...] = (packet[IPv6].src, packet[IPv6].dst, part.id)
+                parts = fragments[key]
+                parts.append((part.offset * 8, bool(part.m), bytes(part.payload)))
+                if (body := _joined(parts)) is not None:
+                    del fragments[key]
+                    whole = IPv6(src=packet[IPv6].src, dst=packet[IPv6].dst, nh=part.nh) / body
+                    whole = IPv6(bytes(whole))
+            elif IP in packet and (_innermost(packet, IP).flags.MF or _innermost(packet, IP).frag):
+                head = _innermost(packet, IP)
+                key = (head.src, head.dst, head.id, head.proto)
+                parts = fragments[key]
+                size = (head.len or 0) - 4 * (head.ihl or 5)
+                parts.append((head.frag * 8, bool(head.flags.MF), bytes(head.payload)[:size]))
+                if (body := _joined(parts)) is not None:
+                    del fragments[key]
+                    whole = IP(bytes(IP(src=head.src, dst=head.dst, proto=head.proto) / body))
+            yield frame, whole
+
+
+def _until_damage(reader: Iterable[Any]) -> Iterator[Any]:
+    from scapy.error import Scapy_Exception
+
+    try:
+        yield from reader
+    except (EOFError, Scapy_Exception, struct.error):
+        return  # the capture ends here, for every reader
+
+
+def _innermost(packet: Any, kind: Any) -> Any:
+    count = 1
+    while packet.getlayer(kind, count + 1) is not None:
+        count += 1
+    return packet.getlayer(kind, count)
+
+
+def _joined(parts: list[tuple[int, bool, bytes]]) -> bytes | None:
+    """Return the datagram when all its fragments are there."""
+    body = b""
+    for offset, more, data in sorted(parts):
+        if offset > len(body):
+            return None
+        body += data[len(body) - offset :]
+        if not more:
+            return body
+    return None
+
+
+def _sort_in(
+    frame: int,
+    packet: Any,
+    streams: dict[_Flow, list[_Direction]],
+    datagrams: dict[_Flow, list[tuple[int, bytes]]],
+) -> None:
+    from scapy.layers.inet import IP, TCP, UDP
+    from scapy.layers.inet6 import IPv6
+
+    if TCP in packet:
+        tcp = _innermost(packet, TCP)
+        flow = (*_addresses(tcp, IP, IPv6), tcp.sport, tcp.dport)
+        data = _payload(tcp)
+        syn = bool(tcp.flags.S)
+        connections = streams[flow]
+        if not connections or (syn and connections[-1].start not in (None, tcp.seq + 1)):
+            connections.append(_Direction())
+        now = connections[-1]
+        if syn:
+            now.start = tcp.seq + 1
+        if data:
+            now.pieces.append(_Piece(tcp.seq + syn, data, frame))
+    elif UDP in packet:
+        udp = _innermost(packet, UDP)
+        data = bytes(udp.payload)[: max((udp.len or 8) - 8, 0)]
+        datagrams[(*_addresses(udp, IP, IPv6), udp.sport, udp.dport)].append((frame, data))
+
+
+def _addresses(transport: Any, *kinds: Any) -> tuple[str, str]:
+    below = transport.underlayer
+    while below is not None and not isinstance(below, kinds):
+        below = below.underlayer
+    return ("", "") if below is None else (below.src, below.dst)
+
+
+def _payload(tcp: Any) -> bytes:
+    """Return the data of a segment, without what an Ethernet card filled the frame up with."""
+    from scapy.layers.inet import IP
+    from scapy.layers.inet6 import IPv6
+    from scapy.packet import Padding
+
+    data = bytes(tcp.payload)
+    padding = tcp.payload.getlayer(Padding) if tcp.payload else None
+    below = tcp.underlayer
+    while below is not None and not isinstance(below, (IP, IPv6)):
+        below = below.underlayer
+    if isinstance(below, IP) and below.len:
+        return data[: max(below.len - 4 * below.ihl - 4 * tcp.dataofs, 0)]
+    return data[: len(data) - len(padding.load)] if padding is not None else data
+
+
+class _Stream(NamedTuple):
+    """The bytes of a direction up to the first gap, and by which frame each was there."""
+
+    data: bytes
+    frames: list[tuple[int, int]]
+    """(end, frame): up to where the bytes reach with that frame, and all before it."""
+
+    def frame(self, end: int) -> int:
+        """Return the frame with which the bytes up to `end` are complete."""
+        return max(frame for start, frame in self.frames if start < end)
+
+
+def _of_stream(direction: _Direction) -> list[Finding]:
+    pieces = direction.pieces
+    if not pieces:
+        return []
+    start = direction.start if direction.start is not None else pieces[0].at
+    placed = sorted(
+        (_Piece((p.at - start + (1 << 31)) % (1 << 32) - (1 << 31), p.data, p.frame) for p in pieces),
+        key=lambda piece: (piece.at, piece.frame),
+    )
+    data = bytearray()
+    frames: list[tuple[int, int]] = []
+    for piece in placed:
+        # What was there first stays: a retransmission with other data changes nothing.
+        if piece.at > len(data):
+            break
+        fresh = piece.data[len(data) - piece.at :]
+        if fresh:
+            frames.append((len(data), piece.frame))
+            data += fresh
+    return list(_certificates(_Stream(bytes(data), frames)))
+
+
+def _certificates(stream: _Stream) -> Iterator[Finding]:
+    """Find TLS in a stream, from its beginning or after an upgrade, and the certificates in it."""
+    start = re.search(rb"\x16\x03[\x00-\x04][\x00-\x48].[\x01\x02\x0b]\x00", stream.data, re.DOTALL)
+    at = start.start() if start else len(stream.data)
+    messages = bytearray()
+    ends: list[tuple[int, int]] = []  # how many bytes of messages there are, and where in the stream they end
+    while at + 5 <= len(stream.data):
+        kind, version, size = struct.unpack_from(">BHH", stream.data, at)
+        if version >> 8 != 3 or kind not in range(20, 25) or kind == CHANGE_CIPHER_SPEC:
+            break  # what follows is encrypted, or no TLS
+        body = stream.data[at + 5 : at + 5 + size]
+        if len(body) < size:
+            break
+        at += 5 + size
+        if kind == HANDSHAKE:
+            messages += body
+            ends.append((len(messages), at))
+    at = 0
+    while at + 4 <= len(messages):
+        size = int.from_bytes(messages[at + 1 : at + 4], "big")
+        if size > LARGEST_MESSAGE or at + 4 + size > len(messages):
+            return
+        if messages[at] == CERTIFICATE:
+            end = next(where for count, where in ends if count >= at + 4 + size)
+            frame = stream.frame(end)
+            yield from (Finding(frame, _sha1(der)) for der in _list(bytes(messages[at + 4 : at + 4 + size])))
+        at += 4 + size
+
+
+def _list(body: bytes) -> Iterator[bytes]:
+    """Yield the certificates of a Certificate message (RFC 5246, 7.4.2)."""
+    at = 3
+    while at + 3 <= len(body):
+        size = int.from_bytes(body[at : at + 3], "big")
+        if at + 3 + size > len(body):
+            return
+        yield body[at + 3 : at + 3 + size]
+        at += 3 + size
+
+
+def _of_datagrams(datagrams: list[tuple[int, bytes]]) -> Iterator[Finding]:
+    """Put the fragments of DTLS Certificate messages together (RFC 6347, 4.2.3), by message number."""
+    parts: dict[tuple[int, int], dict[int, bytes]] = defaultdict(dict)
+    done: set[tuple[int, int]] = set()
+    for frame, data in datagrams:
+        at = 0
+        while at + 13 <= len(data):
+            kind, version, epoch = struct.unpack_from(">BHH", data, at)
+            size = int.from_bytes(data[at + 11 : at + 13], "big")
+            if version not in (0xFEFF, 0xFEFD, 0x0100) or kind not in range(20, 26):
+                break
+            body = data[at + 13 : at + 13 + size]
+            at += 13 + size
+            if kind == HANDSHAKE and epoch == 0:
+                yield from _dtls_messages(frame, body, parts, done)
+
+
+def _dtls_messages(
+    frame: int, body: bytes, parts: dict[tuple[int, int], dict[int, bytes]], done: set[tuple[int, int]]
+) -> Iterator[Finding]:
+    at = 0
+    while at + 12 <= len(body):
+        whole, number = (
+            int.from_bytes(body[at + 1 : at + 4], "big"),
+            int.from_bytes(body[at + 4 : at + 6], "big"),
+        )
+        offset, size = (int.from_bytes(body[at + n : at + n + 3], "big") for n in (6, 9))
+        if body[at] == CERTIFICATE and (number, whole) not in done:
+            held = parts[number, whole]
+            held[offset] = body[at + 12 : at + 12 + size]
+            message = b""
+            for place in sorted(held):
+                if place <= len(message):
+                    message += held[place][len(message) - place :]
+            if len(message) == whole:
+                done.add((number, whole))
+                yield from (Finding(frame, _sha1(der)) for der in _list(message))
+        at += 12 + size
