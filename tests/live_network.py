@@ -1,7 +1,7 @@
 """A network of its own for live captures: a namespace with a loopback interface and a cable, and who uses it.
 
-``python -m tests.live_network PACKETS [EXCHANGES_A_SECOND]`` (as root) measures how much memory
-`certhash watch` takes while at least so many packets cross the loopback interface.
+``python -m tests.live_network PACKETS [EXCHANGES_A_SECOND]`` (as root) measures how much memory `certhash
+watch` takes while at least so many packets cross the loopback interface.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import select
 import signal
 import socket
@@ -33,7 +34,7 @@ _PATIENCE = 30.0
 @contextlib.contextmanager
 def namespace() -> Iterator[str]:
     """Make a network namespace with its loopback up and a cable of which nobody answers; return its name."""
-    name = f"certhash-live-{os.getpid()}"
+    name = f"certhash-live-{secrets.token_hex(4)}"
     _ip("netns", "add", name)
     try:
         _ip("-n", name, "link", "set", "lo", "up")
@@ -62,15 +63,11 @@ class Watch:
     Args:
         network: the namespace.
         arguments: of `certhash watch`.
-        constants: of :mod:`certhash.capture.live`, to be set before.
+        before: Python that is run in its process first.
     """
 
-    def __init__(self, network: str, *arguments: str | Path, **constants: int) -> None:
-        settings = "".join(f"live.{name} = {value}; " for name, value in constants.items())
-        code = (
-            f"import sys; from certhash.capture import live; {settings}"
-            "from certhash.cli import main; sys.exit(main(sys.argv[1:]))"
-        )
+    def __init__(self, network: str, *arguments: str | Path, before: str = "") -> None:
+        code = f"import sys\n{before}\nfrom certhash.cli import main\nsys.exit(main(sys.argv[1:]))"
         self.process = subprocess.Popen(
             [*inside(network), sys.executable, "-u", "-c", code, "watch", *map(str, arguments)],
             stdin=subprocess.DEVNULL,

@@ -1,8 +1,8 @@
 """A live capture: dumpcap records, tshark dissects what it is handed, and pyshark drives both.
 
 dumpcap alone needs the right to capture. Its packets pass through here, where application data and voice
-are left out, to a tshark that runs as a batch run's does: unprivileged, without anybody's configuration,
-with the plugin, and asked for the same fields, so that its rows are those of :mod:`certhash.capture.records`.
+are left out, to a tshark that runs as a batch run's does: unprivileged, without anybody's configuration, with
+the plugin, and asked for the same fields, so that its rows are those of :mod:`certhash.capture.records`.
 
 tshark remembers every packet that it has seen, and would fill the memory in the end. So it is replaced from
 time to time, and its successor is first shown the last packets once more: what was in the middle of a
