@@ -183,9 +183,8 @@ class _Run:
         if carved is None:
             # What tshark read was not all there is, whatever it says itself.
             error = outcome.error or self._damage or "its packets could not all be handed to tshark"
-            if outcome.status == "complete":
-                return outcome._replace(status="truncated", error=error)
-            return outcome._replace(error=error)
+            status = outcome.status
+            return outcome._replace(status="truncated" if status == "complete" else status, error=error)
         passed = len(carved.frames)
         if outcome.status == "complete" and outcome.packets < passed:
             error = f"tshark read {outcome.packets} of the {passed} packets that it was given"
