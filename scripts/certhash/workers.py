@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -104,6 +105,10 @@ def _be_a_worker() -> None:
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
+    if tshark.Run.starting:
+        # What is being started cannot be ended yet: let the signal come again.
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return
     tshark.clean_up()
     os._exit(1)
 

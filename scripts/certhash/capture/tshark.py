@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -264,6 +264,9 @@ class Run:
         timeout: after so many seconds tshark is ended, whatever it is doing.
     """
 
+    starting: ClassVar = False
+    """A process may be there that :func:`stop_all` does not know yet."""
+
     def __init__(
         self,
         command: list[str],
@@ -274,7 +277,12 @@ class Run:
         self._feed = None if not callable(source) else source
         self._timed_out = False
         stdin = subprocess.PIPE if callable(source) else source
-        self.process = _start(_confined(command), place, stdin)
+        Run.starting = True
+        try:
+            self.process = _start(_confined(command), place, stdin)
+            _running.add(self)
+        finally:
+            Run.starting = False
         self._stderr: list[bytes] = []
         self._frames: int | None = None
         self._read_everything = False
@@ -285,7 +293,6 @@ class Run:
         self._clock.daemon = True
         if timeout is not None:
             self._clock.start()
-        _running.add(self)
         for thread in self._threads:
             thread.start()
 
