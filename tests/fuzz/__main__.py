@@ -1,0 +1,28 @@
+"""Fuzz one target, guided by coverage: ``python -m tests.fuzz TARGET [CORPUS] [-max_total_time=S]``."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+
+def main() -> None:
+    """Start atheris with the samples of the target; what breaks is written to ``crash-*``."""
+    import atheris
+
+    with atheris.instrument_imports(include=["certhash"]):
+        from tests.fuzz.targets import TARGETS
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in TARGETS:
+        sys.exit(f"{__doc__}\ntargets: {', '.join(TARGETS)}")
+    target, samples = TARGETS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, sample in enumerate(samples()):
+            (Path(folder) / f"{number}").write_bytes(sample)
+        atheris.Setup([sys.argv[0], *sys.argv[2:], folder], target)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
