@@ -210,13 +210,16 @@ def _to_ndpi(capture: Capture, readings: _Readings) -> _Judged:
     }
     theirs = set(readings.ndpi)
     others = {finding.sha1 for finding in (*readings.stock, *readings.separate)}
+
+    def not_there(sha1: str) -> str | None:
+        if sha1 not in others:
+            return "nobody who puts streams together has it: nDPI hashes bytes of a retransmission, too"
+        return f"certhash says why: {', '.join(sorted(capture.hidden))}" if capture.hidden else None
+
     why = "nDPI gave up on this flow or cannot read it (compression, gaps, keys); another reader has it"
     return [
         *((f"only certhash: {sha1}", why if sha1 in others else None) for sha1 in sorted(ours - theirs)),
-        *(
-            (f"certhash has not: {sha1}", f"certhash says why: {capture.hidden}" if capture.hidden else None)
-            for sha1 in sorted(theirs - ours)
-        ),
+        *((f"certhash has not: {sha1}", not_there(sha1)) for sha1 in sorted(theirs - ours)),
     ]
 
 

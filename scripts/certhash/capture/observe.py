@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 TIMELESS = (
-    "this packet, and maybe others, have no time: what they show counts as older than everything else; "
-    "record the capture with times to know what is newest"
+    "packets in it have no time: what they show counts as older than everything else; record the capture "
+    "with times to know what is newest"
 )
 
 
@@ -182,9 +182,9 @@ class Reading:
     def take(self, row: records.Row) -> None:
         """Take the next row."""
         self._handshakes.add(row)
-        if self._timed and not row.timed:
+        if self._timed and not row.timed and (row.types or row.alerts or row.answers or row.downloads):
             self._timed = False
-            self.complain(row.frame, TIMELESS)
+            self.complain(0, TIMELESS)
         for name, address in row.answers:
             self._answers.setdefault((name, address), NameAnswer(name, address, row.frame, row.time))
         for found in row.downloads:
