@@ -418,7 +418,9 @@ def _written(choose: random.Random, frames: list[bytes], link: int, snaplen: int
     out = [_block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))]
     resolution = struct.pack(order + "HHB3xHH", 9, 1, 9, 0, 0) if choose.random() < 0.5 else b""
     ticks = 10**9 if resolution else 10**6
-    interface = _block(order, 1, struct.pack(order + "HHI", link, 0, snaplen) + resolution)
+    # scapy takes a limit of 0 for one, where the length of a simple block depends on it.
+    limit = snaplen or 262144 * (kind == "pcapng-simple")
+    interface = _block(order, 1, struct.pack(order + "HHI", link, 0, limit) + resolution)
     interfaces = choose.choice((1, 2))
     out += [interface] * interfaces
     for number, (kept, size) in enumerate(pairs):

@@ -114,19 +114,20 @@ def separate(path: Path) -> list[Finding]:
 def _packets(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield the packets of a capture, in which IP fragments are put together in the last of them."""
     import scapy.contrib.mpls
+    import scapy.layers.ppp
     from scapy.error import Scapy_Exception
     from scapy.layers.inet import IP
     from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
     from scapy.utils import PcapReader
 
-    del scapy  # imported for what it registers
+    del scapy  # imported for what they register
     fragments: dict[tuple[Any, ...], list[tuple[int, bool, bytes]]] = defaultdict(list)
     try:
         reader = PcapReader(str(path))
     except (Scapy_Exception, EOFError):
         return
     with reader:
-        for frame, packet in enumerate(_until_damage(reader), 1):
+        for frame, packet in enumerate(map(_with_network_layer, _until_damage(reader)), 1):
             whole = packet
             if IPv6ExtHdrFragment in packet:
                 part = packet[IPv6ExtHdrFragment]
@@ -147,6 +148,19 @@ def _packets(path: Path) -> Iterator[tuple[int, Any]]:
                     del fragments[key]
                     whole = IP(bytes(IP(src=head.src, dst=head.dst, proto=head.proto) / body))
             yield frame, whole
+
+
+def _with_network_layer(packet: Any) -> Any:
+    """Take the IP packet out of link layers whose content scapy does not tell."""
+    from scapy.layers.inet import IP
+    from scapy.layers.inet6 import IPv6
+    from scapy.layers.l2 import CookedLinuxV2, Loopback
+
+    header = 20 if isinstance(packet, CookedLinuxV2) else 4 if isinstance(packet, Loopback) else 0
+    body = bytes(packet)[header:] if header else b""
+    if not body or IP in packet or IPv6 in packet:
+        return packet
+    return IP(body) if body[0] >> 4 == 4 else IPv6(body)  # the version of the Internet Protocol
 
 
 def _until_damage(reader: Iterable[Any]) -> Iterator[Any]:
