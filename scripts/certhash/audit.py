@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -10,15 +10,16 @@ from msgspec.structs import replace
 
 from certhash import __version__, cnf, workers
 from certhash.archive import find_captures
-from certhash.cache import Cache, FileKey
-from certhash.capture import tshark
+from certhash.cache import Cache
 from certhash.capture.observe import Settings
 from certhash.correlate import correlate
 from certhash.document import Document, Tool
 from certhash.model import CnfFile, Fetch, Observation, Problem, Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from certhash.capture.tshark import Tshark
 
 NOTHING_THERE = "no capture file is there; give a capture or a folder of them"
 NO_PLUGIN = (
@@ -41,17 +42,14 @@ class Reading(Struct, frozen=True):
     """The database of what captures showed in earlier runs."""
 
 
-class Watcher:
+class Watcher(workers.Listener):
     """Whoever is told how an audit goes on; this one does nothing with it."""
-
-    def note(self, line: str) -> None:
-        """Take a line for people that is no part of the result."""
-
-    def begin(self, captures: tuple[str, ...]) -> None:
-        """Take the captures that are going to be read."""
 
     def observed(self, observation: Observation) -> None:
         """Take what one capture shows, as soon as it is known."""
+
+    def begin(self, captures: Sequence[str]) -> None:
+        """Take the captures that are going to be read; what was observed before needed no reading."""
 
 
 def audit(
@@ -104,37 +102,37 @@ def _observe_all(
     reading: Reading, captures: tuple[str, ...], watcher: Watcher
 ) -> tuple[list[Observation], bool]:
     """Read captures, or take from the cache what they showed; also tell whether it was interrupted."""
-    watcher.begin(captures)
-    cache = Cache(reading.cache, reading.settings, watcher.note) if reading.cache is not None else None
     seen: dict[str, Observation] = {}
 
     def take(observation: Observation) -> None:
         seen[observation.path] = observation
         watcher.observed(observation)
 
+    interrupted = False
+    cache = Cache(reading.cache, reading.settings, watcher.note) if reading.cache is not None else None
     try:
         for path in captures if cache else ():
-            known = cache.get(path) if cache else None
-            if known is not None:
+            if cache and (known := cache.get(path)) is not None:
                 take(known)
         unread = [path for path in captures if path not in seen]
-        keys = {path: FileKey.of(path) for path in unread if os.path.exists(path)} if cache else {}  # noqa: PTH110
-        for observation in workers.observe_all(
-            unread, reading.settings, workers=reading.workers, scheduler=reading.scheduler
-        ):
-            take(observation)
-            if cache and observation.path in keys:
-                cache.put(keys[observation.path], observation)
+        watcher.begin(unread)
+        arriving = workers.observe_all(
+            unread, reading.settings, watcher, workers=reading.workers, scheduler=reading.scheduler
+        )
+        with closing(arriving):
+            for observation in arriving:
+                take(observation)
+                if cache:
+                    cache.put(observation)
     except KeyboardInterrupt:
-        tshark.stop_all()
-        return [seen[path] for path in captures if path in seen], True
+        interrupted = True
     finally:
         if cache:
             cache.close()
-    return [seen[path] for path in captures if path in seen], False
+    return [seen[path] for path in captures if path in seen], interrupted
 
 
-def _tool(used: tshark.Tshark, observations: Iterable[Observation]) -> Tool:
+def _tool(used: Tshark, observations: Iterable[Observation]) -> Tool:
     by_plugin = used.lua is not None and all(
         o.hash_source == "plugin" for o in observations if o.status != "unreadable"
     )

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -20,6 +21,8 @@ import msgspec
 from msgspec.structs import replace
 
 from certhash import __version__
+from certhash.errors import InputError
+from certhash.files import explain
 from certhash.model import Observation
 from certhash.resources import plugin_folder
 
@@ -28,19 +31,35 @@ if TYPE_CHECKING:
 
     from certhash.capture.observe import Settings
 
-FORMAT = 1
-"""Of the database's tables."""
+FORMAT = 2
+"""Of the database's table."""
+APPLICATION = 0x43485348
+"""SQLite's application_id, by which a database is known to be ours."""
 KEPT_DAYS = 120
 """An entry that no audit asked for in so many days is thrown away."""
+SETTLED = 2_000_000_000
+"""Nanoseconds. A file that was changed within so short a time could change again and show the same times: the
+coarsest clock of a file system counts in two seconds (FAT)."""
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS observation (
+CREATE TABLE observation (
     file BLOB NOT NULL, reader BLOB NOT NULL, used INTEGER NOT NULL,
     checksum BLOB NOT NULL, content BLOB NOT NULL,
     PRIMARY KEY (file, reader)
 ) WITHOUT ROWID
 """
 _DAY = 86_400
+_HEADER = 72
+"""Bytes of a SQLite file up to and with its application_id (sqlite.org/fileformat2.html)."""
+_PATIENCE = 10
+"""Seconds to wait for another audit that is writing; it writes for some milliseconds."""
+_DAMAGE = (
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+)
+"""SQLite's errors that say that the file is not what we wrote; SQLITE_ERROR is a table that is missing."""
 
 
 class FileKey(NamedTuple):
@@ -78,12 +97,19 @@ class Cache:
         path: of the database; it and its folder are made where they are missing, for this user alone.
         settings: how captures are read.
         note: takes a line where the cache cannot be used.
+
+    Raises:
+        InputError: the key log cannot be read.
     """
 
     def __init__(self, path: str, settings: Settings, note: Callable[[str], None]) -> None:
         self._path = path
         self._note = note
         self._reader = _reader_key(settings)
+        self._lua = settings.tshark.lua is not None
+        self._missed: dict[str, FileKey] = {}
+        self._used: list[bytes] = []
+        self._renewed = False
         self._database: sqlite3.Connection | None = None
         self._guarded(self._open)
 
@@ -93,21 +119,22 @@ class Cache:
             key = FileKey.of(path)
         except OSError:
             return None
-        row = self._guarded(lambda: self._select(key))
-        if row is None or hashlib.sha256(row[1]).digest() != row[0]:
-            return None
-        try:
-            found = msgspec.msgpack.decode(row[1], type=Observation)
-        except msgspec.MsgspecError:
+        found = self._guarded(lambda: self._select(key))
+        if found is None:
+            if time.time_ns() - max(key.modified, key.changed) > SETTLED:
+                self._missed[path] = key
             return None
         return replace(found, path=path, problems=tuple(replace(p, path=path) for p in found.problems))
 
-    def put(self, key: FileKey, observation: Observation) -> None:
-        """Keep what a capture showed; `key` is the file's from before it was read.
+    def put(self, observation: Observation) -> None:
+        """Keep what a capture showed that :meth:`get` did not know before it was read.
 
-        A file that changed meanwhile is not kept, and neither is one that could not be read.
+        It is not kept where the file has changed since, was not read to its end, or where another try may
+        show more.
         """
-        if observation.status == "unreadable" or observation.interrupted:
+        key = self._missed.pop(observation.path, None)
+        without_plugin = self._lua and observation.hash_source == "python"
+        if key is None or observation.status == "unreadable" or observation.interrupted or without_plugin:
             return
         try:
             if FileKey.of(observation.path) != key:
@@ -118,81 +145,125 @@ class Cache:
         nameless = replace(
             observation, path="", problems=tuple(replace(p, path="") for p in observation.problems)
         )
-        content = msgspec.msgpack.encode(nameless)
-        self._guarded(lambda: self._insert(key, content))
+        self._guarded(lambda: self._insert(key, nameless))
 
     def close(self) -> None:
         """Write everything out."""
         self._guarded(self._finish)
-        if self._database is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.close()
+        self._disconnect()
 
-    def _guarded(self, action: Callable[[], tuple[bytes, bytes] | None]) -> tuple[bytes, bytes] | None:
+    # ---------------------------------------------------------------- the database
+
+    def _guarded(self, action: Callable[[], Observation | None]) -> Observation | None:
         """Do something with the database; whatever goes wrong, the audit goes on without it."""
         try:
             return action()
-        except sqlite3.OperationalError as error:
-            self._give_up(str(error))
-        except sqlite3.DatabaseError:
-            self._note(f"{self._path}: the cache was damaged and is made anew")
-            self._remove()
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+            if code in _DAMAGE or code & 0xFF in _DAMAGE:
+                self._renew("was damaged")
+            else:
+                self._give_up(str(error))
         except OSError as error:
             self._give_up(error.strerror or str(error))
         return None
 
     def _open(self) -> None:
         os.makedirs(os.path.dirname(os.path.abspath(self._path)), mode=0o700, exist_ok=True)  # noqa: PTH100, PTH103, PTH120
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._database = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-        version = self._database.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, FORMAT):
-            raise sqlite3.DatabaseError("another format")
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = NORMAL")
-        self._database.execute(_SCHEMA)
-        self._database.execute(f"PRAGMA user_version = {FORMAT}")
+        if not self._is_ours():
+            self._give_up("it is no cache of certhash; name another file with --cache, or remove this one")
+            return
+        # No thread of Python's and no process has a transaction open for longer than a statement takes. That
+        # SQLite does not wait for the disk costs entries after a power failure, and a checksum tells them.
+        self._database = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
+        self._database.execute("PRAGMA synchronous = OFF")
+        if self._version() == 0:
+            self._create()
+        if self._version() != FORMAT:
+            self._renew("is of another version of certhash")
 
-    def _select(self, key: FileKey) -> tuple[bytes, bytes] | None:
+    def _is_ours(self) -> bool:
+        """Tell whether the file may be written, and made anew: nobody's capture is overwritten by a slip."""
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                return False
+            application = os.pread(file, _HEADER, 0)[-4:]
+        finally:
+            os.close(file)
+        known = status.st_size == 0 or application == APPLICATION.to_bytes(4)
+        return known or self._path == default_path()
+
+    def _version(self) -> int:
+        assert self._database is not None  # noqa: S101 - the callers connected
+        return int(self._database.execute("PRAGMA user_version").fetchone()[0])
+
+    def _create(self) -> None:
+        assert self._database is not None  # noqa: S101 - the caller connected
+        self._database.execute("BEGIN IMMEDIATE")
+        if self._version() == 0:  # and not made by another audit while we waited
+            self._database.execute(f"PRAGMA application_id = {APPLICATION}")
+            self._database.execute(_SCHEMA)
+            self._database.execute(f"PRAGMA user_version = {FORMAT}")
+        self._database.execute("COMMIT")
+
+    def _select(self, key: FileKey) -> Observation | None:
         if self._database is None:
             return None
-        where = (_pack(key), self._reader)
+        file = _pack(key)
         found = self._database.execute(
-            "SELECT checksum, content, used FROM observation WHERE file = ? AND reader = ?", where
+            "SELECT checksum, content, used FROM observation WHERE file = ? AND reader = ?",
+            (file, self._reader),
         ).fetchone()
-        if found is None:
+        if found is None or self._checksum(file, found[1]) != found[0]:
             return None
-        today = _today()
-        if found[2] != today:
-            self._database.execute(
-                "UPDATE observation SET used = ? WHERE file = ? AND reader = ?", (today, *where)
-            )
-        return bytes(found[0]), bytes(found[1])
+        if found[2] != _today():
+            self._used.append(file)
+        try:
+            return msgspec.msgpack.decode(found[1], type=Observation)
+        except msgspec.MsgspecError:
+            return None
 
-    def _insert(self, key: FileKey, content: bytes) -> None:
+    def _insert(self, key: FileKey, observation: Observation) -> None:
         if self._database is not None:
-            row = (_pack(key), self._reader, _today(), hashlib.sha256(content).digest(), content)
+            file, content = _pack(key), msgspec.msgpack.encode(observation)
+            row = (file, self._reader, _today(), self._checksum(file, content), content)
             self._database.execute("INSERT OR REPLACE INTO observation VALUES (?, ?, ?, ?, ?)", row)
 
     def _finish(self) -> None:
-        if self._database is not None:
+        if self._database is not None and self._used:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany(
+                "UPDATE observation SET used = ? WHERE file = ? AND reader = ?",
+                [(_today(), file, self._reader) for file in self._used],
+            )
             self._database.execute("DELETE FROM observation WHERE used < ?", (_today() - KEPT_DAYS,))
+            self._database.execute("COMMIT")
 
-    def _remove(self) -> None:
-        if self._database is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.close()
-            self._database = None
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(OSError):
+    def _checksum(self, file: bytes, content: object) -> bytes:
+        """Return a digest of an entry with its key: a damaged key must not lend it to another file."""
+        known = content if isinstance(content, bytes) else b""
+        return hashlib.sha256(file + self._reader + known).digest()
+
+    def _renew(self, why: str) -> None:
+        """Make a database anew; once, since a disk that damages it again cannot be used."""
+        if self._renewed:
+            self._give_up(f"it {why} again")
+            return
+        self._renewed = True
+        self._disconnect()
+        self._note(f"{self._path}: the cache {why}, and is made anew")
+        for suffix in ("-journal", ""):
+            with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path + suffix)  # noqa: PTH108
-        try:
-            self._open()
-        except (sqlite3.Error, OSError) as error:
-            self._give_up(str(error))
+        self._guarded(self._open)
 
     def _give_up(self, why: str) -> None:
         self._note(f"{self._path}: the cache cannot be used ({why}); the audit goes on without it")
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._database is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()
@@ -205,17 +276,20 @@ def _pack(key: FileKey) -> bytes:
 
 def _reader_key(settings: Settings) -> bytes:
     """Return a digest of everything that decides what is seen in a capture, beside the capture."""
-    digest = hashlib.sha256(
-        f"{FORMAT} {__version__} {settings.tshark.version} {settings.tshark.lua}".encode()
-    )
-    digest.update(repr((settings.tshark.path, settings.decode_as, settings.carve)).encode())
+    used = settings.tshark
+    program = FileKey.of(used.path) if os.path.exists(used.path) else None  # noqa: PTH110
+    digest = hashlib.sha256(repr((FORMAT, __version__, used.version, used.lua, used.path, program)).encode())
+    digest.update(repr((settings.decode_as, settings.carve)).encode())
     package = Path(__file__).parent
     readers = [package / "model.py", *(package / "capture").glob("*.py"), *plugin_folder().rglob("*.lua")]
     for file in sorted(readers):
         digest.update(file.name.encode() + file.read_bytes())
     if settings.keylog is not None:
-        with open(settings.keylog, "rb") as keys:  # noqa: PTH123
-            digest.update(keys.read())
+        try:
+            with open(settings.keylog, "rb") as keys:  # noqa: PTH123
+                digest.update(hashlib.file_digest(keys, "sha256").digest())
+        except OSError as error:
+            raise InputError(f"{settings.keylog}: {explain(error)}; --keylog wants a key log file") from None
     return digest.digest()
 
 

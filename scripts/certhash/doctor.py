@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from certhash import __version__
+from certhash import __version__, plugin_install
 from certhash.capture import dumpcap, tshark
 from certhash.errors import InputError
 from certhash.resources import plugin_folder
@@ -36,8 +36,6 @@ State = Literal["good", "note", "mend", "broken"]
 PYTHONS = ((3, 11), (3, 14))
 """The oldest and the newest Python that the tests run on."""
 OLDEST_TSHARK = (4, 0)
-NO_LUA_FOR_ROOT = (4, 4)
-"""From this version on Wireshark loads no Lua for root, silently."""
 PACKAGES = ("cryptography", "lxml", "msgspec", "numpy", "platformdirs", "pyshark", "rich")
 
 SHOWING = {
@@ -95,7 +93,8 @@ def examine(path: str | None = None) -> Iterator[Check]:
     yield _tshark(found)
     yield _plugin(found)
     yield _self_test(found)
-    yield from _in_wireshark(found)
+    yield _in_wireshark(found)
+    yield _preferences(found)
     yield _right_to_capture(found)
     yield _pyshark(found)
     yield _cache()
@@ -191,70 +190,23 @@ def _self_test(found: Tshark) -> Check:
 # ---------------------------------------------------------------- what an analyst sees in Wireshark
 
 
-def _in_wireshark(found: Tshark) -> Iterator[Check]:
-    copies = _installed(found)
-    yield _copies(found, copies)
-    yield _preferences(found)
-
-
-def _installed(found: Tshark) -> list[Path]:
-    """Return the copies of the plugin in the folders from which this user's Wireshark loads."""
-    said = _ask(found.path, "-G", "folders").stdout
-    folders = [
-        Path(line.partition(":")[2].strip()) for line in said.splitlines() if re.match(r".*\bPlugins:", line)
-    ]
-    copies: dict[Path, None] = {}
-    for folder in folders:
-        try:
-            for path in sorted(folder.rglob("certhash.lua")):
-                copies[path.resolve()] = None
-        except OSError:
-            continue  # a folder that may not be read is not loaded from either
-    return list(copies)
-
-
-def _copies(found: Tshark, copies: list[Path]) -> Check:
+def _in_wireshark(found: Tshark) -> Check:
+    """Look at the plugin as this user's Wireshark loads it."""
     name = "in Wireshark"
-    if not copies:
-        return Check(name, "note", "the plugin is not installed", "certhash plugin install puts it there")
-    where = ", ".join(visible(str(path)) for path in copies)
-    if len(copies) > 1:
-        return Check(
-            name,
-            "mend",
-            f"the plugin is installed {len(copies)} times, and only the first can load: {where}",
-            "certhash plugin uninstall, and remove what is left; then certhash plugin install",
-        )
-    version = _version_of(copies[0])
-    if version != __version__:
-        return Check(
-            name,
-            "mend",
-            f"{where} has version {version or 'unknown'}, and this is {__version__}",
-            "certhash plugin install",
-        )
-    if os.geteuid() == 0 and _numbers(found) >= NO_LUA_FOR_ROOT:
-        return Check(
-            name,
-            "note",
-            f"{where}, but Wireshark loads no Lua for root",
-            "start Wireshark as an ordinary user",
-        )
-    answer = _ask(found.path, "-G", "plugins")
-    if "certhash.lua" not in answer.stdout:
-        trouble = re.search(r"Lua: (.*)", answer.stderr.replace("\n", " "))
-        reason = visible(trouble[1], 300) if trouble else "Wireshark does not say why"
-        return Check(name, "mend", f"{where} does not load: {reason}", "certhash plugin install")
-    return Check(name, "good", f"{where}, version {version}")
-
-
-def _version_of(plugin: Path) -> str | None:
     try:
-        text = (plugin.parent / "certhash" / "version.lua").read_text("utf-8", "replace")
-    except OSError:
-        return None
-    said = re.search(r'version\s*=\s*"([^"]*)"', text)
-    return visible(said[1], 40) if said else None
+        wireshark = plugin_install.ask((found.path,))
+    except InputError as error:
+        return Check(name, "mend", *_parted(str(error)))
+    if not wireshark.copies:
+        return Check(name, "note", "the plugin is not installed", "certhash plugin install puts it there")
+    state = plugin_install.state(wireshark, __version__)
+    said = [visible(line, 400) for line in state.lines]
+    if state.good:
+        return Check(name, "good", said[0])
+    problems = "; ".join(line.removeprefix("problem: ") for line in said if line.startswith("problem: "))
+    if plugin_install.loads_no_lua(wireshark):
+        return Check(name, "note", problems, "start Wireshark as an ordinary user")
+    return Check(name, "mend", problems, "certhash plugin status says more, certhash plugin install mends it")
 
 
 def _preferences(found: Tshark) -> Check:

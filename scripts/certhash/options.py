@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from certhash.capture.observe import Settings
     from certhash.model import Problem
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 LONGEST_TIMEOUT = 10.0**6
 """Seconds, eleven days: what clocks can be set to everywhere."""
 
@@ -141,8 +142,9 @@ def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
 
 
 def end_on_sigterm() -> None:
-    """Let SIGTERM end the run as Ctrl-C does: with what was done until then."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Let SIGTERM end the run as Ctrl-C does: with what was done until then, however often it comes."""
+    for number in _INTERRUPTS:
+        signal.signal(number, _interrupt)
 
 
 def note(line: str) -> None:
@@ -158,6 +160,8 @@ def complain(problems: Iterable[Problem]) -> None:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    for number in _INTERRUPTS:  # the end is on its way, and a second Ctrl-C must not cut it short
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -16,7 +16,7 @@ from certhash.report.output import to_standard_output
 from certhash.report.text import count, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from rich.progress import Progress, TaskID
 
@@ -37,6 +37,8 @@ class Console(Watcher):
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._captures = 0
+        self._finished = 0
+        """Bytes of the captures that were read to their end."""
         self._read = 0
         self._handshakes = 0
         self._refused = 0
@@ -46,9 +48,9 @@ class Console(Watcher):
         if not self._quiet:
             print(f"certhash: {visible(line)}", file=sys.stderr)
 
-    def begin(self, captures: tuple[str, ...]) -> None:
+    def begin(self, captures: Sequence[str]) -> None:
         """Show the bar; its length is the captures' bytes."""
-        self._captures = len(captures)
+        self._captures = self._read + len(captures)
         if self._quiet or not sys.stderr.isatty() or not captures:
             return
         from rich import progress
@@ -69,7 +71,7 @@ class Console(Watcher):
         self._bar.refresh()
 
     def observed(self, observation: Observation) -> None:
-        """Move the bar on by one capture."""
+        """Count one capture more."""
         self._read += 1
         self._handshakes += len(observation.handshakes)
         self._refused += sum(
@@ -77,10 +79,17 @@ class Console(Watcher):
             for handshake in observation.handshakes
             for alert in handshake.alerts
         )
+        if self._bar is not None:
+            self._finished += _size(observation.path)
+            self._show(self._finished)
+
+    def under_way(self, count: int) -> None:
+        """Move the bar on within captures."""
+        self._show(self._finished + count)
+
+    def _show(self, completed: int) -> None:
         if self._bar is not None and self._task is not None:
-            self._bar.update(
-                self._task, advance=_size(observation.path), description=self._words(), refresh=True
-            )
+            self._bar.update(self._task, completed=completed, description=self._words(), refresh=True)
 
     def end(self) -> None:
         """Take the bar away."""

@@ -6,32 +6,70 @@ it, :func:`certhash.capture.observe.observe`. One capture that takes its worker 
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import logging
 import multiprocessing
 import os
+import shutil
 import signal
+import socket
 import threading
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from ctypes import c_uint64
+from multiprocessing.connection import wait as wait_for_end
+from multiprocessing.sharedctypes import RawArray
+from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
+from certhash import __version__
 from certhash.capture import tshark
-from certhash.capture.observe import observe
+from certhash.capture.observe import observe, unreadable
 from certhash.errors import InputError
-from certhash.model import Observation, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from ctypes import Array
+    from multiprocessing.process import BaseProcess
+    from multiprocessing.queues import SimpleQueue
+    from typing import BinaryIO
 
     from certhash.capture.observe import Settings
+    from certhash.model import Observation
 
-LOST_WORKER = "the process that read it was killed, twice; is there enough memory?"
+LOST_WORKER = (
+    "the process that read it was killed, and again when it was read once more; is there enough memory?"
+)
+
+_TICK = 0.25
+"""Seconds between two looks at how far the workers are."""
+_ENOUGH = 1000
+"""Captures handed to a cluster at once: more than a likely one has processors, and few enough to watch."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Listener:
+    """Whoever is told how the reading goes on; this one does nothing with it."""
+
+    def note(self, line: str) -> None:
+        """Take a line for people that is no part of the result."""
+
+    def under_way(self, count: int) -> None:
+        """Take how many bytes of captures that are not finished were read; comes a few times a second."""
 
 
 def observe_all(
-    paths: Sequence[str], settings: Settings, *, workers: int = 0, scheduler: str | None = None
-) -> Iterator[Observation]:
+    paths: Sequence[str],
+    settings: Settings,
+    listener: Listener,
+    *,
+    workers: int = 0,
+    scheduler: str | None = None,
+) -> Generator[Observation]:
     """Yield what each capture shows, in the order in which they are finished.
 
     Whoever stops iterating (by an exception too) ends what is still being read.
@@ -39,78 +77,236 @@ def observe_all(
     Args:
         paths: the captures.
         settings: how they are read.
+        listener: is told how it goes on.
         workers: how many at once; 0 is one a processor.
         scheduler: the address of a Dask scheduler, ``tcp://HOST:8786``, whose workers see the same paths.
 
     Raises:
-        InputError: the scheduler cannot be used.
+        InputError: the scheduler cannot be used, or the key log not read.
     """
-    workers = min(workers or len(os.sched_getaffinity(0)), len(paths))
+    if not paths:
+        return
     if scheduler is not None:
-        with _cluster(scheduler) as pool:
-            yield from _run(pool, paths, settings)
-    elif workers > 1:
-        yield from _run_locally(paths, settings, workers)
+        yield from _on_cluster(scheduler, paths, settings)
     else:
-        for path in paths:
-            yield observe(path, settings)
+        workers = min(workers or len(os.sched_getaffinity(0)), len(paths))
+        with tshark.workplace(keylog=settings.keylog) as place:
+            if _can_share():
+                yield from _on_this_machine(paths, _Pool(workers, settings, place, listener))
+            else:
+                for path in paths:
+                    yield observe(path, settings, place)
 
 
-def _run_locally(paths: Sequence[str], settings: Settings, workers: int) -> Iterator[Observation]:
-    """Run in processes of this machine; what was under way when one of them died is read again, alone."""
-    left = dict.fromkeys(paths)
+def _can_share() -> bool:
+    """Tell whether processes can have locks in common; in some containers /dev/shm is missing or closed."""
     try:
-        with _processes(workers) as pool:
-            for observation in _run(pool, paths, settings):
-                del left[observation.path]
-                yield observation
+        multiprocessing.get_context("fork").Lock()
+    except OSError:
+        return False
+    return True
+
+
+# ---------------------------------------------------------------- this machine
+
+
+class _Pool(NamedTuple):
+    """What the processes of this machine share."""
+
+    size: int
+    settings: Settings
+    place: tshark.Workplace
+    listener: Listener
+
+
+def _on_this_machine(paths: Sequence[str], shared: _Pool) -> Iterator[Observation]:
+    """Read captures in processes of this machine.
+
+    When one of them dies, so does its pool: each capture that was in it is read again, in a pool of its own,
+    and a new pool reads on with the others.
+    """
+    left = deque(paths)
+    while left:
+        in_pool: dict[Future[Observation], str] = {}
+        try:
+            yield from _read(left, in_pool, shared)
+        except BrokenProcessPool:
+            for path in in_pool.values():
+                shared.listener.note(f"a process that read captures was killed; reading {path} again")
+                yield from _read_alone(path, shared)
+
+
+def _read_alone(path: str, shared: _Pool) -> Iterator[Observation]:
+    try:
+        yield from _read(deque([path]), {}, shared._replace(size=1))
     except BrokenProcessPool:
-        for path in left:
-            try:
-                with _processes(1) as pool:
-                    yield from _run(pool, [path], settings)
-            except BrokenProcessPool:
-                yield Observation(
-                    path, "unreadable", 0, LOST_WORKER, "plugin", problems=(Problem(path, LOST_WORKER),)
-                )
+        yield unreadable(path, LOST_WORKER)
 
 
-def _run(pool: Executor, paths: Sequence[str], settings: Settings) -> Iterator[Observation]:
-    pending: set[Future[Observation]] = {pool.submit(observe, path, settings) for path in paths}
-    while pending:
-        finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+def _read(left: deque[str], in_pool: dict[Future[Observation], str], shared: _Pool) -> Iterator[Observation]:
+    positions = RawArray(c_uint64, shared.size)  # written by one process each, so no lock is needed
+    with _processes(shared, positions) as pool:
+
+        def submit(path: str) -> Future[Observation]:
+            return pool.submit(_observe_here, path)
+
+        for observation in _as_completed(submit, left, in_pool, shared.size + 1):
+            if observation is not None:
+                yield observation
+            shared.listener.under_way(sum(positions))
+
+
+def _as_completed(
+    submit: Callable[[str], Future[Observation]],
+    left: deque[str],
+    in_pool: dict[Future[Observation], str],
+    at_once: int,
+) -> Iterator[Observation | None]:
+    """Yield observations as they come, and None when there was none for a while.
+
+    ``in_pool`` holds at any time what was submitted and not yet yielded.
+    """
+    while left or in_pool:
+        while left and len(in_pool) < at_once:
+            with (
+                _undisturbed()
+            ):  # the first makes the processes, which are to meet no signal before their time
+                future = submit(left[0])
+            in_pool[future] = left.popleft()
+        finished, _ = wait(in_pool, _TICK, return_when=FIRST_COMPLETED)
         for future in finished:
-            yield future.result()
+            try:
+                observation = future.result()
+            except (BrokenProcessPool, CancelledError, InputError):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it was, it costs this capture alone
+                observation = unreadable(in_pool[future], _what_happened(error))
+            del in_pool[future]
+            yield observation
+        if not finished:
+            yield None
+
+
+def _what_happened(error: Exception) -> str:
+    kind = type(error).__name__
+    # Dask's, which tries several workers; its module may not be there to import it from.
+    return (
+        LOST_WORKER
+        if kind == "KilledWorker"
+        else f"certhash failed on it ({kind}: {error}); please report it"
+    )
 
 
 @contextmanager
-def _processes(workers: int) -> Iterator[Executor]:
+def _processes(shared: _Pool, positions: Array[c_uint64]) -> Iterator[Executor]:
     # Forking is what starts fast; nothing else runs in this process while the workers are made.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), initializer=_be_a_worker)
+    context = multiprocessing.get_context("fork")
+    free: SimpleQueue[int] = context.SimpleQueue()
+    for slot in range(shared.size):
+        free.put(slot)
+    pool = ProcessPoolExecutor(
+        shared.size, context, initializer=_be_a_worker, initargs=(shared, positions, free)
+    )
     try:
         yield pool
     except BaseException:
-        processes = list((pool._processes or {}).values())  # noqa: SLF001 - there is no other way to end them
-        for process in processes:
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
+        with _undisturbed():
+            for process in (pool._processes or {}).values():  # noqa: SLF001 - there is no other way to end them
+                _end(process)
+            pool.shutdown(wait=True, cancel_futures=True)
         raise
     pool.shutdown()
 
 
-def _be_a_worker() -> None:
-    """Leave Ctrl-C to the parent, and take the tshark along when the parent ends us."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
+def _end(worker: BaseProcess) -> None:
+    """End a worker and its tshark at one stroke: they are a process group."""
+    assert worker.pid is not None  # noqa: S101 - it was started
+    try:
+        os.killpg(worker.pid, signal.SIGKILL)
+    except ProcessLookupError:  # it has ended, or is not yet a group
+        worker.kill()
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    if tshark.Run.starting:
-        # What is being started cannot be ended yet: let the signal come again.
-        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        return
-    tshark.clean_up()
-    os._exit(1)
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let signals wait: a second Ctrl-C must not keep us from cleaning up after the first."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# ---------------------------------------------------------------- in a worker
+
+
+class _Worker:
+    """The one of this process."""
+
+    def __init__(self, shared: _Pool, positions: Array[c_uint64], slot: int) -> None:
+        self.shared = shared
+        self._positions = positions
+        self._slot = slot
+        self._source: BinaryIO | None = None
+        threading.Thread(target=self._keep_touch, daemon=True).start()
+
+    def take(self, source: BinaryIO | None) -> None:
+        """Take the capture that is being read from now on."""
+        self._source = source
+        self._positions[self._slot] = 0
+
+    def _keep_touch(self) -> None:
+        """Tell the parent how far we are; and when it was killed, end what nobody else ends."""
+        parent = multiprocessing.parent_process()
+        assert parent is not None  # noqa: S101 - a worker has one
+        while not wait_for_end([parent.sentinel], _TICK):
+            with contextlib.suppress(ValueError):  # it was closed just now
+                if (source := self._source) is not None:
+                    self._positions[self._slot] = source.tell()
+        shutil.rmtree(self.shared.place.folder, ignore_errors=True)
+        os.killpg(0, signal.SIGKILL)
+
+
+_worker: _Worker
+
+
+def _be_a_worker(shared: _Pool, positions: Array[c_uint64], free: SimpleQueue[int]) -> None:
+    """Be a process group with the tsharks to come, which a terminal's Ctrl-C does not reach."""
+    global _worker  # noqa: PLW0603 - a process is one worker
+    os.setsid()
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    _worker = _Worker(shared, positions, free.get())
+
+
+def _observe_here(path: str) -> Observation:
+    try:
+        return observe(path, _worker.shared.settings, _worker.shared.place, _worker.take)
+    finally:
+        _worker.take(None)
+
+
+# ---------------------------------------------------------------- a cluster
+
+
+def _on_cluster(address: str, paths: Sequence[str], settings: Settings) -> Iterator[Observation]:
+    if settings.keylog is not None:
+        settings = replace(settings, keylog=os.path.abspath(settings.keylog))  # noqa: PTH100 - as a worker needs it
+    submitted: dict[Future[Observation], str] = {}
+    with _cluster(address) as pool:
+
+        def submit(path: str) -> Future[Observation]:
+            return pool.submit(_observe_there, path, os.path.abspath(path), settings, __version__)  # noqa: PTH100
+
+        try:
+            for observation in _as_completed(submit, deque(paths), submitted, _ENOUGH):
+                if observation is not None:
+                    yield observation
+        except CancelledError:
+            raise InputError(
+                f"--scheduler {address}: the scheduler went away while captures were read"
+            ) from None
 
 
 @contextmanager
@@ -119,9 +315,38 @@ def _cluster(address: str) -> Iterator[Executor]:
         from distributed import Client
     except ImportError:
         raise InputError("--scheduler needs Dask: pip install 'certhash[cluster]'") from None
+    logging.disable()  # what matters is said in our own words
     try:
         client = Client(address, timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise InputError(f"--scheduler {address}: no Dask scheduler answers there ({error})") from None
     with client:
-        yield client.get_executor(pure=False, retries=1)  # type: ignore[no-untyped-call]
+        yield client.get_executor(pure=False)  # type: ignore[no-untyped-call]
+
+
+def _observe_there(path: str, shared_path: str, settings: Settings, version: str) -> Observation:
+    """Read a capture on another machine, which must be set up like the one that asks.
+
+    Raises:
+        InputError: it is not.
+    """
+    here = f"the Dask worker on {socket.gethostname()}"
+    if version != __version__:
+        raise InputError(f"{here} has certhash {__version__}; install {version} there, as here")
+    try:
+        found = _find_tshark(settings.tshark.path)
+    except InputError as error:
+        raise InputError(f"{here}: {error}") from None
+    if found != settings.tshark:
+        raise InputError(
+            f"{here} has tshark {found.version}; install {settings.tshark.version} there, as here"
+        )
+    if not os.path.exists(shared_path):  # noqa: PTH110 - a path may be bytes that are no UTF-8
+        return unreadable(path, f"{here} sees no such file; put captures on a path that all workers share")
+    seen = observe(shared_path, settings)
+    return replace(seen, path=path, problems=tuple(replace(p, path=path) for p in seen.problems))
+
+
+@functools.cache
+def _find_tshark(path: str) -> tshark.Tshark:
+    return tshark.find(path)

@@ -1,29 +1,34 @@
 """Write the captures that the benchmarks read: real OpenSSL transcripts laid out as TCP, UDP and RTP packets.
 
-Nothing here is random at run time beyond a fixed seed, except the keys and the handshakes themselves, which OpenSSL makes
-anew.  The files are large and belong in a temporary folder; run ``python tests/benchmarks/captures.py FOLDER``.
+Nothing here is random at run time beyond a fixed seed, except the keys and the handshakes themselves, which
+OpenSSL makes anew.  The files are large and belong in a temporary folder; run ``python
+tests/benchmarks/captures.py FOLDER``.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import random
+import socket
 import ssl
 import struct
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
 MSS = 1448
 ACK_EVERY = 5
+APPLICATION_DATA, CHANGE_CIPHER_SPEC = 23, 20
 PCAP_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
 SYN, FIN, RST, PSH, ACK = 0x02, 0x01, 0x04, 0x08, 0x10
 
@@ -48,7 +53,7 @@ def make_identity(folder: Path, name: str) -> Identity:
     """Make a self-signed certificate (RSA, 2048 bits) and its key in a folder."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+    now = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -56,7 +61,7 @@ def make_identity(folder: Path, name: str) -> Identity:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=3650))
+        .not_valid_after(now + dt.timedelta(days=3650))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -78,13 +83,15 @@ def tls_transcript(
     version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
     download: int = 0,
     write_size: int = 16384,
-    close: bool = True,
+    keylog: Path | None = None,
 ) -> list[Turn]:
-    """Shake hands in memory, have the server send ``download`` bytes, and return what either side put on the wire."""
+    """Shake hands in memory, send ``download`` bytes, and return what either side put on the wire."""
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(identity.certificate, identity.key)
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client_context.check_hostname = False
+    if keylog:
+        client_context.keylog_filename = str(keylog)
     client_context.verify_mode = ssl.CERT_NONE
     for context in (server_context, client_context):
         context.minimum_version = context.maximum_version = version
@@ -125,8 +132,7 @@ def tls_transcript(
             server.write(block[:size])
             left -= size
         turns.append(Turn("server", to_client.read()))
-    if close:
-        step(lambda: _quietly(client.unwrap), to_server, to_server, "client")
+    step(lambda: _quietly(client.unwrap), to_server, to_server, "client")
     return turns
 
 
@@ -249,7 +255,8 @@ def write_pcap(output: BinaryIO, frames: Iterable[bytes], start: int = 1_700_000
     record = struct.Struct("<IIII")
     clock = start * 1_000_000
     count = 0
-    for count, frame in enumerate(frames, 1):  # noqa: B007  (the last count is the result)
+    for frame in frames:
+        count += 1
         output.write(record.pack(clock // 1_000_000, clock % 1_000_000, len(frame), len(frame)) + frame)
         clock += gap
     return count
@@ -297,7 +304,7 @@ def rtp_call(index: int, packets: int) -> Iterator[bytes]:
 def http_download(index: int, size: int) -> Iterator[bytes]:
     """Yield one HTTP transfer in the clear."""
     body = random.Random(index).randbytes(size)
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n".encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/x-loads\r\nContent-Length: {size}\r\n\r\n".encode()
     request = b"GET /firmware.loads HTTP/1.1\r\nHost: 192.0.2.9\r\n\r\n"
     return tls_flow(index, [Turn("client", request), Turn("server", head + body)], 80)
 
@@ -328,9 +335,7 @@ def dns_lookup(index: int) -> Iterator[bytes]:
 
 
 def dtls_transcript(identity: Identity) -> list[Turn]:
-    """Record a real DTLS 1.2 handshake of ``openssl s_server`` and ``s_client`` on loopback, datagram by datagram."""
-    import socket  # noqa: PLC0415  (only this capture needs it)
-
+    """Record a real DTLS 1.2 handshake of ``openssl s_server`` and ``s_client`` on loopback."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free,
@@ -341,8 +346,8 @@ def dtls_transcript(identity: Identity) -> list[Turn]:
         port = free.getsockname()[1]
         free.close()
         server = subprocess.Popen(
-            ["openssl", "s_server", "-dtls1_2", "-accept", str(port), "-cert", identity.certificate, "-key", identity.key],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            ["openssl", "s_server", "-dtls1_2", "-accept", str(port), "-cert", identity.certificate, "-key",
+            identity.key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         assert server.stdout is not None
         while server.stdout.readline().strip() != b"ACCEPT":
@@ -359,32 +364,37 @@ def dtls_transcript(identity: Identity) -> list[Turn]:
                 process.communicate()
 
 
-def _relayed(relay, port: int, client: subprocess.Popen[bytes]) -> list[Turn]:  # noqa: ANN001
+def _relayed(relay: socket.socket, port: int, client: subprocess.Popen[bytes]) -> list[Turn]:
     """Pass datagrams between the two until the client has sent application data; return them all."""
     turns: list[Turn] = []
     peer = None
-    asked = False
     while True:
         data, sender = relay.recvfrom(65536)
-        side: Side = "server" if sender[1] == port else "client"
-        turns.append(Turn(side, data))
-        if side == "client":
+        turns.append(Turn("server" if sender[1] == port else "client", data))
+        if sender[1] != port:
             peer = sender
             relay.sendto(data, ("127.0.0.1", port))
-            if data[0] == 23:
+            if data[0] == APPLICATION_DATA:
                 return turns
-        else:
-            assert peer is not None
-            relay.sendto(data, peer)
-            if data[0] in (20, 22) and data[3:5] == b"\x00\x01" and not asked or data[0] == 20:
-                asked = True
-                assert client.stdin is not None
-                client.stdin.write(b"hello\n")
-                client.stdin.flush()
+            continue
+        relay.sendto(data, peer or sender)
+        if CHANGE_CIPHER_SPEC in _record_types(data) and client.stdin:
+            # The server is done with the handshake.
+            client.stdin.write(b"hello\n")
+            client.stdin.flush()
+
+
+def _record_types(datagram: bytes) -> list[int]:
+    """Return the content types of the DTLS records in a datagram."""
+    types = []
+    while datagram:
+        types.append(datagram[0])
+        datagram = datagram[13 + int.from_bytes(datagram[11:13], "big") :]
+    return types
 
 
 def dtls_flow(index: int, turns: list[Turn], packets: int) -> Iterator[bytes]:
-    """Yield one DTLS tunnel: the handshake, then ``packets`` datagrams of application data, mostly from the server."""
+    """Yield one DTLS tunnel: the handshake, then datagrams of application data, mostly from the server."""
     ends = endpoints(index)
     for turn in turns:
         yield udp_frame(ends, turn.side == "client", turn.data)
@@ -419,7 +429,7 @@ NAMES = (*SINGLE, "many")
 
 
 def make(name: str, folder: Path, scale: float = 1.0) -> Path:
-    """Write one of the benchmark captures unless it is there already; return its path (a folder for ``many``)."""
+    """Write a benchmark capture unless it is there already; return its path (a folder for ``many``)."""
     suffix = "" if scale == 1 else f"-{scale:g}"
     target = folder / (f"{name}{suffix}" if name == "many" else f"{name}{suffix}.pcap")
     if target.exists():

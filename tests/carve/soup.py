@@ -1,12 +1,11 @@
-"""Captures that are hard on whoever leaves packets out: every oddity of TCP and TLS that is known, in random mixture."""
+"""Captures that are hard on whoever leaves packets out: oddities of TCP and TLS in random mixture."""
 
 from __future__ import annotations
 
 import random
 import ssl
 import struct
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.benchmarks.captures import (
     Endpoints,
@@ -20,6 +19,10 @@ from tests.benchmarks.captures import (
     tls_transcript,
     udp_frame,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 ALERT = b"\x15\x03\x03\x00\x02\x02\x2a"
 """A fatal bad_certificate in the clear."""
@@ -51,7 +54,7 @@ class Kitchen:
         ]
         self.der = der
 
-    def script(self, choose: random.Random) -> list[Turn]:
+    def script(self, choose: random.Random) -> list[Turn]:  # noqa: C901, PLR0911  (a list of cases)
         """Return what a connection says, mostly TLS, in one of its many ways."""
         full = choose.choice(self.full)
         again = choose.choice(self.full)
@@ -63,21 +66,44 @@ class Kitchen:
             case 1:
                 return [*full, Turn("client", ALERT)]
             case 2:
-                return [*full, Turn("server", b"220 clear again\r\n"), Turn("client", b"AUTH TLS\r\n"), *again]
+                return [
+                    *full,
+                    Turn("server", b"220 clear again\r\n"),
+                    Turn("client", b"AUTH TLS\r\n"),
+                    *again,
+                ]
             case 3:
-                return [Turn("server", b"220 mail ESMTP\r\n"), Turn("client", b"STARTTLS\r\n"), Turn("server", b"220 go\r\n"), *full]
+                return [
+                    Turn("server", b"220 mail ESMTP\r\n"),
+                    Turn("client", b"STARTTLS\r\n"),
+                    Turn("server", b"220 go\r\n"),
+                    *full,
+                ]
             case 4:
                 connect = b"CONNECT vpn.example:443 HTTP/1.1\r\nHost: vpn.example\r\n\r\n"
                 return [Turn("client", connect), Turn("server", b"HTTP/1.1 200 OK\r\n\r\n"), *full]
             case 5:
                 # A chain in many records, and a client that refuses it.
-                chain = b"".join(len(self.der).to_bytes(3, "big") + self.der for _ in range(choose.choice((3, 22, 45, 80))))
-                certificate = handshake(11, len(chain).to_bytes(3, "big") + chain, choose.choice((500, 4000, 16384)))
-                server = handshake(2, b"\x03\x03" + bytes(32) + b"\x00\xc0\x2f\x00") + certificate + handshake(14, b"")
+                chain = b"".join(
+                    len(self.der).to_bytes(3, "big") + self.der for _ in range(choose.choice((3, 22, 45, 80)))
+                )
+                certificate = handshake(
+                    11, len(chain).to_bytes(3, "big") + chain, choose.choice((500, 4000, 16384))
+                )
+                server = (
+                    handshake(2, b"\x03\x03" + bytes(32) + b"\x00\xc0\x2f\x00")
+                    + certificate
+                    + handshake(14, b"")
+                )
                 return [hello, Turn("server", server), Turn("client", ALERT)]
             case 6:
                 data = b"".join(record(23, choose.randbytes(choose.randrange(1, 9000))) for _ in range(12))
-                return [*full, Turn("server", data + ALERT + data), Turn("client", data), Turn("client", ALERT)]
+                return [
+                    *full,
+                    Turn("server", data + ALERT + data),
+                    Turn("client", data),
+                    Turn("client", ALERT),
+                ]
             case 7:
                 name = f"/SEP{choose.randrange(1 << 48):012X}.cnf.xml"
                 body = b"<device><vpnGroup>" + b"x" * choose.randrange(9000) + b"</vpnGroup></device>"
@@ -90,7 +116,10 @@ class Kitchen:
                 # Whatever came before was not captured.
                 return full[choose.randrange(1, len(full)) :]
             case 10:
-                return [Turn("client", record(23, bytes(99))), Turn("server", record(23, bytes(9999)) + record(23, bytes(9)))]
+                return [
+                    Turn("client", record(23, bytes(99))),
+                    Turn("server", record(23, bytes(9999)) + record(23, bytes(9))),
+                ]
             case _:
                 return full
 
@@ -118,15 +147,20 @@ def fragmented(frame: bytes) -> Iterator[bytes]:
         yield frame[:16] + fields + frame[22:34] + piece
 
 
-def disturbed(choose: random.Random, segments: list[Segment]) -> list[Segment]:
-    """Lose, repeat, reorder, join, and rewrite segments of a connection, as networks and capture points do."""
+def disturbed(choose: random.Random, segments: list[Segment]) -> list[Segment]:  # noqa: C901  (cases)
+    """Lose, repeat, reorder and join segments of a connection, as networks and capture points do."""
     trouble = choose.choice(("none", "none", "reorder", "lose", "repeat", "join", "late", "half", "much"))
     rate = choose.choice((0.01, 0.05, 0.2))
     out = list(segments)
     if trouble in ("join", "much"):
         for index in range(len(out) - 1):
             first, second = out[index], out[index + 1]
-            if first.from_client == second.from_client and first.payload and second.payload and choose.random() < rate:
+            if (
+                first.from_client == second.from_client
+                and first.payload
+                and second.payload
+                and choose.random() < rate
+            ):
                 out[index + 1] = first._replace(payload=first.payload + second.payload)
     if trouble in ("repeat", "much"):
         out = [copy for segment in out for copy in [segment] * (1 + (choose.random() < rate))]
@@ -151,12 +185,17 @@ def disturbed(choose: random.Random, segments: list[Segment]) -> list[Segment]:
 def connection(choose: random.Random, kitchen: Kitchen, index: int) -> Iterator[tuple[bytes, int]]:
     """Yield the frames of one connection, and how much of each is captured."""
     port = choose.choice((443, 443, 8443, 3804, 25, 80, 6970, 5061, 2000, 9999))
-    ends = Endpoints(bytes((10, 9, index >> 8 & 0xFF, index & 0xFF)), bytes((192, 0, 2, 9)), 30_000 + index % 7, port)
+    ends = Endpoints(
+        bytes((10, 9, index >> 8 & 0xFF, index & 0xFF)), bytes((192, 0, 2, 9)), 30_000 + index % 7, port
+    )
     parts = []
-    for _ in range(choose.choice((1, 1, 1, 2))):  # again from the same port
+    for _ in range(choose.choice((1, 1, 1, 2))):
+        # The second is again from the same port.
         isn = choose.choice((choose.randrange(1 << 32), (1 << 32) - choose.randrange(20_000)))
         turns = kitchen.script(choose)
-        segments = list(tcp_segments(turns, isn, choose.randrange(1 << 32), choose.choice((1448, 1448, 536, 9000, 97))))
+        segments = list(
+            tcp_segments(turns, isn, choose.randrange(1 << 32), choose.choice((1448, 1448, 536, 9000, 97)))
+        )
         if choose.random() < 0.1:
             segments = segments[choose.randrange(len(segments)) :]
         parts += disturbed(choose, segments)
@@ -179,7 +218,9 @@ def connection(choose: random.Random, kitchen: Kitchen, index: int) -> Iterator[
 
 def tftp(index: int, choose: random.Random) -> Iterator[tuple[bytes, int]]:
     """Yield a TFTP transfer of a phone's file, from a port of the server's own choice."""
-    ends = Endpoints(bytes((10, 8, index >> 8 & 0xFF, index & 0xFF)), bytes((192, 0, 2, 8)), 40_000 + index % 999, 69)
+    ends = Endpoints(
+        bytes((10, 8, index >> 8 & 0xFF, index & 0xFF)), bytes((192, 0, 2, 8)), 40_000 + index % 999, 69
+    )
     data = ends._replace(server_port=50_000 + index)
     ask = udp_frame(ends, True, b"\x00\x01" + f"SEP{index:012X}.cnf.xml".encode() + b"\x00octet\x00")
     yield ask, len(ask)
@@ -187,7 +228,10 @@ def tftp(index: int, choose: random.Random) -> Iterator[tuple[bytes, int]]:
     body = b"<device>" + bytes(choose.randrange(4000)) + b"</device>"
     for block in range(len(body) // size + 1):
         number = struct.pack(">H", block + 1)
-        for from_client, payload in ((False, b"\x00\x03" + number + body[block * size :][:size]), (True, b"\x00\x04" + number)):
+        for from_client, payload in (
+            (False, b"\x00\x03" + number + body[block * size :][:size]),
+            (True, b"\x00\x04" + number),
+        ):
             frame = udp_frame(data, from_client, payload)
             yield frame, len(frame)
 
@@ -211,9 +255,7 @@ def soup(kitchen: Kitchen, seed: int, connections: int) -> list[tuple[bytes, int
         while lists and len(active) < 20:
             active.append(lists.pop(0)[::-1])
         one = choose.choice(active)
-        for _ in range(choose.randrange(1, 6)):
-            if one:
-                frames.append(one.pop())
+        frames += [one.pop() for _ in range(min(len(one), choose.randrange(1, 6)))]
         if not one:
             active.remove(one)
     return frames

@@ -8,6 +8,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from tests.recorder import certificates, frames, phone_files, servers
 from tests.recorder.visits import numbered, told, visit
 

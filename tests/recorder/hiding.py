@@ -480,9 +480,7 @@ def old_version(stage: Stage) -> None:
         stage.recording() as caught,
     ):
         connection = phone.connect()
-    shown = stage.handshake(
-        connection, "unverifiable", devices=[phone], hidden="incomplete", answered=False
-    )
+    shown = stage.handshake(connection, "unverifiable", devices=[phone], hidden="incomplete", answered=False)
     stage.save("old-version.pcapng", caught, [shown], note="the head-end refuses TLS 1.0")
     stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cryptography.x509 import Certificate
+
     from tests.recorder.certificates import Identity
     from tests.recorder.stage import Stage
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.recorder.certificates import Identity
     from tlslite.session import Session
+
+    from tests.recorder.certificates import Identity
 
 TLS_1_0, TLS_1_2, TLS_1_3 = (3, 1), (3, 3), (3, 4)
 _ALERTS = {42: "bad_certificate", 46: "certificate_unknown", 48: "unknown_ca"}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cryptography.x509 import Certificate
+
     from tests.recorder.certificates import Identity
     from tests.recorder.frames import Frame
     from tests.recorder.phone import Connection

@@ -1,13 +1,17 @@
 """Leave out of a capture what no verdict can depend on, before tshark dissects the rest.
 
-tshark needs some 15 microseconds a packet, and remembers each.  Most packets of an archive are application data, voice and bare
-acknowledgements.  ``carve`` reads a capture once and passes on everything but these, so that what tshark says of handshakes,
-certificates, alerts, names and file transfers is the same as for the whole capture:
+tshark needs some 15 microseconds a packet, and remembers each.  Most packets of an archive are application
+data, voice and bare acknowledgements.  ``carve`` reads a capture once and passes on everything but these, so
+that what tshark says of handshakes, certificates, alerts, names and file transfers is the same as for the
+whole capture:
 
-- What is not surely understood passes: other link types, tunnels, fragments, IPv6 extension headers, protocols not listed here.
-- The first packet of every direction of every flow passes, and every SYN, so tshark counts its streams as before.
+- What is not surely understood passes: other link types, tunnels, fragments, IPv6 extension headers,
+  protocols not listed here.
+- The first packet of every direction of every flow passes, and every SYN, so tshark counts its streams as
+  before.
 - Of TLS over TCP, records of application data are left out, and what comes after moves up (see ``streams``).
-- Acknowledgements without data pass only where they tell of data that was not captured: nothing else depends on them.
+- Acknowledgements without data pass only where they tell of data that was not captured: nothing else depends
+  on them.
 - DTLS application data, RTP, and encrypted QUIC and ESP packets are left out one by one.
 
 With keys at hand, TLS, DTLS and QUIC pass whole, since decryption needs every record.
@@ -17,26 +21,30 @@ from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Callable
-from typing import NamedTuple
+from bisect import bisect_left
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from certhash.capture.directions import Directions
 from certhash.capture.flows import FlowTable
-from certhash.capture.follow import Follower, Lanes
+from certhash.capture.follow import Follower, Lanes, are_records
 from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, Words, parse
-from certhash.capture.pcap import WINDOW, Ints, Readable, Records, Status, windows
-from certhash.capture.streams import APPLICATION_DATA, HEADER, LARGEST_RECORD, SKIP, Moved
+from certhash.capture.pcap import SLACK, WINDOW, Ints, Pcapng, Readable, Records, Status, windows
+from certhash.capture.streams import APPLICATION_DATA, HEADER, SKIP, Moved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 
 class Carved(NamedTuple):
     """What was read and what was passed on.
 
-    ``packets`` is how many packets the capture has, ``frames`` the number (1, 2...) in the capture of each packet passed on.
-    ``doubtful`` counts connections of which something was left out that might have mattered after all (a gap that was filled
-    megabytes later): then the capture is to be read again as a whole.
+    ``packets`` is how many packets the capture has, ``frames`` the number (1, 2...) in the capture of each
+    packet passed on. ``doubtful`` counts connections of which something was left out that might have mattered
+    after all (a gap that was filled megabytes later): then the capture is to be read again as a whole.
     """
 
     packets: int
@@ -61,8 +69,9 @@ def carve(
 ) -> Carved:
     """Read a capture and hand to ``sink`` a smaller one of the same format.
 
-    The sink must use what it is given before it returns.  What is no pcap or pcapng file is passed on as it is.  Errors of the
-    source and of the sink pass through.  ``keys`` says that secrets are at hand with which TLS can be decrypted.
+    The sink must use what it is given before it returns.  What is no pcap or pcapng file is passed on as it
+    is.  Errors of the source and of the sink pass through.  ``keys`` says that secrets are at hand with which
+    TLS can be decrypted.
     """
     carver = _Carver(keys=keys)
     status: Status = "complete"
@@ -73,7 +82,50 @@ def carve(
         sink(carver.window(records))
         status, error = records.status, records.error
     frames = np.concatenate([np.zeros(0, np.uint32), *carver.frames])
+    trouble = getattr(source, "error", "")
+    if trouble:
+        status, error = "truncated", trouble
     return Carved(carver.packets, frames, status, error, size, carver.doubtful)
+
+
+class Carving:
+    """The same for a capture that goes on: whole pcapng blocks in, what is left of them out."""
+
+    def __init__(self) -> None:
+        self._carver = _Carver(keys=False)
+        self._blocks = Pcapng()
+        self._passed: list[int] = []
+
+    @property
+    def passed(self) -> int:
+        """How many packets have been passed on."""
+        return self._passed[-1] if self._passed else 0
+
+    @property
+    def doubtful(self) -> int:
+        """As in ``Carved``."""
+        return self._carver.doubtful
+
+    def feed(self, blocks: bytes) -> bytes | memoryview:
+        """Return what is left of some blocks.
+
+        Raises:
+            ValueError: they are no whole blocks.
+        """
+        buffer = bytearray(len(blocks) + SLACK)
+        buffer[: len(blocks)] = blocks
+        cut = self._blocks.cut(buffer, len(blocks))
+        if cut.error or cut.used != len(blocks):
+            raise ValueError(cut.error or "the last block is not whole")
+        left = self._carver.window(Records(buffer, *cut.rows, self._blocks.layout, self._blocks.order))
+        self._passed.append(self.passed + len(self._carver.frames[-1]))
+        return left
+
+    def frame(self, passed: int) -> int:
+        """Return the number, among all packets, of the n-th packet passed on (1, 2...)."""
+        window = bisect_left(self._passed, passed)
+        before = self._passed[window - 1] if window else 0
+        return int(self._carver.frames[window][passed - before - 1])
 
 
 _ACK = 0x10
@@ -81,6 +133,14 @@ _WORD = 0xFFFFFFFF
 _DTLS_HEADER = 13
 _DTLS = (0xFEFF, 0xFEFD, 0x0100)
 _QUIC = (0x00000001, 0x6B3343CF)
+_QUIC_LONG, _QUIC_SMALLEST = 0xC0, 1200
+_RTP_VERSION, _RTP_HEADER = 2, 12
+_RTP_STEPS = 100
+_RTCP = range(64, 96)
+"""Payload types that would be RTCP (RFC 5761 4)."""
+_FREE_PORTS = 1024
+_HANDSHAKE = 22
+_HELLOS = (1, 2)
 _SIMPLE_HEADER = 12
 
 
@@ -128,7 +188,8 @@ class _Carver:
         self._records += len(records.start)
         return self._rest(records, packets, keep, moved)
 
-    # ------------------------------------------------------------------------------------------------------- flows
+    # -------------------------------------------------------------------------------------------------------
+    # flows
 
     def _number(self, packets: Packets, place: Words, fragments: Words) -> Ints:
         """Return the number of each packet's direction: twice that of its flow, or one more."""
@@ -140,7 +201,8 @@ class _Carver:
         opening = packets.flags & (SYN | _ACK) == SYN
         odd = opening & (self._directions.known["base"][direction] != packets.seq)
         for at in np.flatnonzero(odd).tolist():
-            # A new connection between the same ports, unless the SYN was sent again: tshark begins a new stream, too.
+            # A new connection between the same ports, unless the SYN was sent again: tshark begins a new
+            # stream, too.
             if self._directions.known["base"][direction[at]] != packets.seq[at]:
                 number = self._flows.renew(packets.key[at])
                 self._directions.reach(self._flows.count)
@@ -155,15 +217,16 @@ class _Carver:
         known["opened"][one] = True
         renumbers = known["base"][one] != packets.seq[opened]
         # Number 0 is that no end has been seen; one less is then more than any place.
-        reopens = (known["ended"][one] - np.uint64(1) < place[opened]) | (known["ended"][one ^ 1] - np.uint64(1) < place[opened])
+        reopens = (known["ended"][one] - np.uint64(1) < place[opened]) | (
+            known["ended"][one ^ 1] - np.uint64(1) < place[opened]
+        )
         for at in opened[renumbers | reopens].tolist():
-            # A SYN with ACK and a number of its own begins no new stream in tshark, but renumbers the old one; one after the end
-            # does or does not, according to the version.
-            one = int(direction[at])
-            self._directions.doubtful += int(known["closed"][one]) + int(known["closed"][one ^ 1])
-            self._directions.leave_alone(one)
-            self._directions.leave_alone(one ^ 1)
-            known["base"][one] = packets.seq[at]
+            # A SYN with ACK and a number of its own begins no new stream in tshark, but renumbers the old
+            # one; one after the end does or does not, according to the version.
+            for side in (int(direction[at]), int(direction[at]) ^ 1):
+                self._directions.doubtful += int(known["closed"][side])
+                self._directions.leave_alone(side)
+            known["base"][direction[at]] = packets.seq[at]
         return direction
 
     def _find_ends(self, packets: Packets, direction: Ints, place: Words) -> None:
@@ -174,7 +237,7 @@ class _Carver:
         known["ended"][direction[ends]] = place[ends]
 
     def _find_bases(self, packets: Packets, direction: Ints, chosen: slice | Ints) -> None:
-        """Note where directions begin that are new: at their first packet, or where the other acknowledged before that."""
+        """Note where new directions begin: at their first packet, or where the other acknowledged."""
         known = self._directions.known
         one, flags = direction[chosen], packets.flags[chosen]
         acknowledges = flags & _ACK != 0
@@ -196,7 +259,8 @@ class _Carver:
                 self._directions.leave_alone(2 * flow)
                 self._directions.leave_alone(2 * flow + 1)
 
-    # --------------------------------------------------------------------------------------------------------- TCP
+    # --------------------------------------------------------------------------------------------------------
+    # - TCP
 
     def _tcp(self, lanes: Lanes, keep: Bools, moved: dict[int, list[Moved]]) -> None:
         known, packets, at, direction = self._directions.known, lanes.packets, lanes.at, lanes.direction
@@ -209,8 +273,8 @@ class _Carver:
         last = lanes.last()
         known["end"][direction[last]] = end[last]
         self._payloads(lanes, np.flatnonzero(size), keep, moved)
-        # What carries no data says nothing more of a stream of which data is being left out, unless a dissector that was there
-        # before TLS waits for the end.
+        # What carries no data says nothing more of a stream of which data is being left out, unless a
+        # dissector that was there before TLS waits for the end.
         skipping = (known["state"][direction] >= SKIP) | (known["shift"][direction] != 0)
         ending = (size == 0) & (flags & FIN != 0) & skipping & seen
         # The first acknowledgement of a direction that has not been seen yet tells tshark where that begins.
@@ -218,11 +282,11 @@ class _Carver:
         keep[packets.row[at[drop]]] = False
         ended = at[flags & FIN != 0]
         known["closed"][lanes.direction[flags & FIN != 0]] = ~keep[packets.row[ended]]
-        for place in np.flatnonzero(ending & known["mixed"][direction]).tolist():
-            one = direction[place]
+        for index in np.flatnonzero(ending & known["mixed"][direction]).tolist():
+            one = direction[index]
             skips = known["state"][one] >= SKIP
-            moved[int(at[place])] = [
-                Moved(int(known["stand"][one] if skips else seq[place] - known["shift"][one]) & _WORD, b"")
+            moved[int(at[index])] = [
+                Moved(int(known["stand"][one] if skips else seq[index] - known["shift"][one]) & _WORD, b"")
             ]
 
     def _payloads(self, lanes: Lanes, paying: Ints, keep: Bools, moved: dict[int, list[Moved]]) -> None:
@@ -236,7 +300,8 @@ class _Carver:
         opens = np.append(True, direction[1:] != direction[:-1])
         begin = np.flatnonzero(opens)
         gappy = self._gaps(lanes, paying, direction, begin)
-        # TLS is only recognised where all came in order before it, so that it is known what tshark has made of it.
+        # TLS is only recognised where all came in order before it, so that it is known what tshark has made
+        # of it.
         begins[gappy & ~known["synced"][direction]] = -1
         found = np.flatnonzero(begins >= 0)
         found = found[~known["never"][direction[found]]]
@@ -257,7 +322,7 @@ class _Carver:
         known["paid"][direction] = True
 
     def _gaps(self, lanes: Lanes, paying: Ints, direction: Ints, begin: Ints) -> Bools:
-        """Mark packets up to which, in their direction, not each packet has begun where the one before ended."""
+        """Mark packets up to which not each packet of their direction began where the one before ended."""
         known, at = self._directions.known, lanes.at[paying]
         seq = lanes.packets.seq[at]
         end = seq + lanes.packets.size[at] & _WORD
@@ -272,7 +337,8 @@ class _Carver:
         count = np.cumsum(bad)
         return count > np.repeat(count[begin] - bad[begin], np.diff(begin, append=len(end)))
 
-    # --------------------------------------------------------------------------------------------------------- UDP
+    # --------------------------------------------------------------------------------------------------------
+    # - UDP
 
     def _udp(self, lanes: Lanes, keep: Bools, _moved: dict[int, list[Moved]]) -> None:
         """Leave out encrypted DTLS and QUIC, and voice.  Datagrams stand alone, so each is judged alone."""
@@ -292,24 +358,26 @@ class _Carver:
         if not self.keys:
             tunnel = np.flatnonzero(whole & (first == APPLICATION_DATA) & (size > _DTLS_HEADER))
             drop[tunnel] = _only_dtls_data(look, payload[tunnel], size[tunnel])
-            long = (first >= 0xC0) & np.isin(head >> 24 & 0xFFFFFFFF, _QUIC) & (size >= 1200)  # noqa: PLR2004
+            # RFC 9000: both top bits, a version (17.2), large at first (14.1); later the short header (17.3).
+            long = (first >= _QUIC_LONG) & np.isin(head >> 24 & _WORD, _QUIC) & (size >= _QUIC_SMALLEST)
             known["quic"][direction[long]] = True
             known["quic"][direction[long] ^ 1] = True
             drop |= (first >> 6 == 1) & known["quic"][direction]
-        # RFC 3550 5.1: version 2; RFC 5761 4: payload types 64 to 95 would be RTCP.
-        kind = head >> 48 & 0x7F
-        spoken = whole & (first >> 6 == 2) & (size >= 12) & ((kind < 64) | (kind > 95))  # noqa: PLR2004
-        spoken &= np.minimum(packets.source_port[at], packets.destination_port[at]) >= 1024  # noqa: PLR2004
+        # RFC 3550 5.1: version 2, and a number that goes up by one a packet; its ports are not reserved ones.
+        spoken = whole & (first >> 6 == _RTP_VERSION) & (size >= _RTP_HEADER)
+        spoken &= ~np.isin(head >> 48 & 0x7F, _RTCP)
+        spoken &= np.minimum(packets.source_port[at], packets.destination_port[at]) >= _FREE_PORTS
         voice = np.where(spoken, look.u32(payload + 8) | first << 32, 0).astype(np.uint64)
         count = (head >> 32 & 0xFFFF).astype(np.uint16)
-        step = count - lanes.previous(count, known["count"])
-        drop |= spoken & (voice == lanes.previous(voice, known["voice"])) & (step > 0) & (step <= 100)  # noqa: PLR2004
+        step = (count - lanes.previous(count, known["count"])).astype(np.uint16)
+        drop |= spoken & (voice == lanes.previous(voice, known["voice"])) & (step - np.uint16(1) < _RTP_STEPS)
         last = lanes.last()
         known["voice"][direction[last]] = voice[last]
         known["count"][direction[last]] = count[last]
         keep[packets.row[at[drop & seen]]] = False
 
-    # ------------------------------------------------------------------------------------------------------ output
+    # ------------------------------------------------------------------------------------------------------
+    # output
 
     def _rest(
         self, records: Records, packets: Packets, keep: Bools, moved: dict[int, list[Moved]]
@@ -326,9 +394,8 @@ class _Carver:
         keep[rows] = False
         edges = np.flatnonzero(np.diff(keep, prepend=False, append=False))
         begin, end = edges[::2], edges[1::2] - 1
-        pieces = [
-            view[a:b] for a, b in zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)
-        ]
+        bounds = zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)
+        pieces: list[bytes | memoryview] = [view[a:b] for a, b in bounds]
         passed = np.flatnonzero(keep & is_packet)
         if moved:
             made = [[_remade(records, packets, at, one) for one in several] for at, several in moved.items()]
@@ -346,8 +413,8 @@ class _Carver:
 def _recognise(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
     """Find where TLS begins.
 
-    Return where the first TLS record starts in each packet, counted from its first byte of data (-1 where TLS does not begin), and
-    whether the packet is exactly one record of application data.
+    Return where the first TLS record starts in each packet, counted from its first byte of data (-1 where TLS
+    does not begin), and whether the packet is exactly one record of application data.
     """
     at = lanes.at[paying]
     here, size = lanes.packets.here[at], lanes.packets.size[at]
@@ -358,17 +425,17 @@ def _recognise(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
         head >> 24 & 0xFFFF,
         head >> 16 & 0xFF,
     )
-    record = (version >= 0x300) & (version <= 0x304) & (length <= LARGEST_RECORD)  # noqa: PLR2004
-    hello = (kind == 22) & record & ((message == 1) | (message == 2)) & (here > HEADER)  # noqa: PLR2004
+    record = are_records(kind, version, length)
+    hello = (kind == _HANDSHAKE) & record & np.isin(message, _HELLOS) & (here > HEADER)
     closed = (kind == APPLICATION_DATA) & record & (length + HEADER == size) & (here == size)
-    # A ClientHello of SSL 2.0 form, which older clients send: length with the top bit set, type 1, version 3.x.
+    # A ClientHello of SSL 2.0 form, which older clients send: length with the top bit set, type 1, version
+    # 3.x.
     old = (
         (head < 0)
         & (head >> 40 & 0xFF == 1)
-        & (head >> 32 & 0xFF == 3)
-        & (head >> 24 & 0xFF <= 4)
-        & (here > HEADER)
-    )  # noqa: PLR2004
+        & are_records(kind * 0 + _HANDSHAKE, head >> 24 & 0xFFFF, kind * 0)
+    )
+    old &= here > HEADER
     return np.where(hello | closed, 0, np.where(old, (head >> 48 & 0x7FFF) + 2, -1)), closed
 
 
@@ -408,7 +475,7 @@ def _remade(records: Records, packets: Packets, at: int, moved: Moved) -> bytes:
     head = buffer[start:data]
     if records.layout == "pcap":
         struct.pack_into(records.order + "II", head, 8, len(packet), len(packet))
-        return head + packet
+        return bytes(head + packet)
     options = buffer[data + (captured + 3 & ~3) : end - 4]
     block = len(head) + (len(packet) + 3 & ~3) + len(options) + 4
     struct.pack_into(records.order + "I", head, 4, block)

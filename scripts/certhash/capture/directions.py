@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from certhash.capture.pcap import Ints
 from certhash.capture.streams import LOST, PLAIN, SKIP, Stream
+
+if TYPE_CHECKING:
+    from certhash.capture.pcap import Ints
 
 DIRECTION = np.dtype(
     [
@@ -61,13 +65,13 @@ class Directions:
         if self.known["more"][one]:
             return self._streams.pop(one)
         known = self.known[one]
-        return Stream(*(int(known[name]) for name in _STREAM))
+        return Stream([int(known[name]) for name in _STREAM])
 
     def store(self, one: int, stream: Stream) -> None:
         """Remember a stream."""
         known = self.known[one]
-        for name in _STREAM:
-            known[name] = getattr(stream, name)
+        for name, number in zip(_STREAM, stream.numbers(), strict=True):
+            known[name] = number
         known["more"] = stream.has_more
         known["gappy"] = stream.gappy
         known["synced"] = stream.state != PLAIN or stream.shift
@@ -85,9 +89,10 @@ class Directions:
         self._streams.pop(one, None)
 
     def may_skip(self, lanes: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Say of which directions application data may be left out: TLS in both, or in one from the start and no other.
+        """Say of which directions application data may be left out.
 
-        Where the start was not captured, it counts as TLS.
+        There is TLS in both directions, or in one from the start and nothing in the other.  Where the start
+        was not captured, it counts as TLS.
         """
         known, other = self.known[lanes], self.known[lanes ^ 1]
         upgraded = known["mixed"] & (known["opened"] | other["opened"])

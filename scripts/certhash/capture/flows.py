@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from certhash.capture.packets import Words
-from certhash.capture.pcap import Ints
+if TYPE_CHECKING:
+    from certhash.capture.packets import Words
+    from certhash.capture.pcap import Ints
 
 
 class FlowTable:
-    """A hash table of 64-bit keys (never 0) with open addressing; keys are numbered 0, 1, 2... in order of appearance.
+    """A hash table that numbers 64-bit keys 0, 1, 2... in order of appearance.
 
-    It takes 24 to 48 bytes a connection.
+    A key is never 0.  It takes 24 to 48 bytes a connection.
     """
 
     def __init__(self) -> None:
@@ -20,7 +23,7 @@ class FlowTable:
         self._numbers: Ints = np.zeros(1 << 12, np.int64)
 
     def number(self, keys: Words) -> tuple[Ints, Ints]:
-        """Return the number of each key, and the places in ``keys`` where a key stands for the first time ever."""
+        """Return the number of each key, and the places in ``keys`` where a new key stands."""
         numbers = self._find(keys)
         unknown = np.flatnonzero(numbers < 0)
         if not len(unknown):

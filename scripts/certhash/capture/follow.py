@@ -2,24 +2,57 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import struct
+from bisect import bisect_right
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from certhash.capture.directions import Directions
-from certhash.capture.packets import Bools, Packets, Window, Words
-from certhash.capture.pcap import Ints
-from certhash.capture.streams import ALERT, APPLICATION_DATA, HEADER, LARGEST_RECORD, PLAIN, SKIP, WALK, Moved
+from certhash.capture.streams import (
+    ALERT,
+    APPLICATION_DATA,
+    CLEAR_ALERT,
+    HEADER,
+    KINDS,
+    LARGEST_RECORD,
+    PLAIN,
+    SKIP,
+    VERSIONS,
+    WALK,
+    Moved,
+    is_opaque,
+    is_record,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from certhash.capture.directions import Directions
+    from certhash.capture.packets import Bools, Packets, Window, Words
+    from certhash.capture.pcap import Ints
+
+Number = TypeVar("Number", bound=np.generic)
+
+FEW = 6
+"""So many streams are not worth the arrays."""
 
 _WORD = 0xFFFFFFFF
+_header = struct.Struct(">BHH").unpack_from
+
+
+def are_records(kind: Ints, version: Ints, length: Ints) -> Bools:
+    """Say which record headers (content type, version, length) are some of SSL 3.0 to TLS 1.3."""
+    known = (kind >= KINDS.start) & (kind < KINDS.stop)
+    known &= (version >= VERSIONS.start) & (version < VERSIONS.stop)
+    return known & (length <= LARGEST_RECORD)
 
 
 class Lanes(NamedTuple):
     """The packets of a window, of one protocol, grouped by direction and in order of arrival within each.
 
-    ``at`` are places in ``packets``, and ``place`` tells for those how many records of the capture came before; ``direction`` goes
-    with ``at``; ``opens`` marks the first of each group.
+    ``at`` are places in ``packets``, and ``place`` tells for those how many records of the capture came
+    before; ``direction`` goes with ``at``; ``opens`` marks the first of each group.
     """
 
     look: Window
@@ -29,8 +62,11 @@ class Lanes(NamedTuple):
     direction: Ints
     opens: Bools
 
-    def previous(self, values: NDArray[np.generic], before: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Return the value of the previous packet of the same direction, from ``before`` for the first in the window."""
+    def previous(self, values: NDArray[Number], before: NDArray[Number]) -> NDArray[Number]:
+        """Return the values of the previous packets of the same directions.
+
+        For the first of a direction in the window it comes from ``before``.
+        """
         earlier = np.empty_like(values)
         earlier[1:] = values[:-1]
         earlier[self.opens] = before[self.direction[self.opens]]
@@ -44,8 +80,9 @@ class Lanes(NamedTuple):
 class Follower:
     """The TLS streams of one window: its packets with data in directions that are TLS, grouped by direction.
 
-    A stream that is known, with nothing missing, is followed from record header to record header, many streams at a time; what
-    such headers do not decide goes packet by packet through ``Stream``, which follows the same rules.
+    A stream that is known, with nothing missing, is followed from record header to record header, many
+    streams at a time; what such headers do not decide goes packet by packet through ``Stream``, which follows
+    the same rules.
     """
 
     def __init__(
@@ -71,9 +108,13 @@ class Follower:
         self._after = np.cumsum(self._size)
         self._before = self._after - self._size
         self._may_skip = directions.may_skip(self._lane)
+        self._dropped = np.zeros(len(chosen), bool)
 
     def run(self, keep: Bools, moved: dict[int, list[Moved]], *, keys: bool) -> None:
-        """Follow every stream to the end of the window: clear ``keep`` of what is left out, note in ``moved`` what is changed."""
+        """Follow every stream to the end of the window.
+
+        Clear ``keep`` of the packets that are left out, and note in ``moved`` those that are changed.
+        """
         known = self._directions.known
         self._may_skip &= not keys
         place = self._begin()
@@ -82,30 +123,21 @@ class Follower:
         broken[self._open] = self._cut[self._open]
         last_break = np.maximum.reduceat(np.where(broken, np.arange(len(broken)), -1), self._open)
         state = known["state"][self._lane]
-        ready = (
-            ((state == WALK) & (known["shift"][self._lane] == 0) | (state == SKIP))
-            & ~known["more"][self._lane]
-            & ~self._new[place]
-        )
+        ready = (state == SKIP) | (state == WALK) & (known["shift"][self._lane] == 0)
+        ready &= ~known["more"][self._lane] & ~self._new[place]
         ready &= (last_break < place) & (known["reached"][self._lane] == self._seq[place])
         fast, slow = np.flatnonzero(ready), np.flatnonzero(~ready).tolist()
-        dropped = np.zeros(len(self._at), bool)
-        lists = None
         while slow or len(fast):
-            if slow:
-                lists = lists or self._lists()
-                for lane in slow:
-                    place[lane] = self._packet_by_packet(
-                        lane, int(place[lane]), int(last_break[lane]), lists, dropped, moved
-                    )
-                handed = np.array(slow, np.int64)
-                fast = np.concatenate((fast, handed[place[handed] < self._stop[handed]]))
-            slow = self._record_by_record(fast, place, dropped) if len(fast) else []
+            for lane in slow:
+                place[lane] = self._packet_by_packet(lane, int(place[lane]), int(last_break[lane]), moved)
+            handed = np.array(slow, np.int64)
+            fast = np.concatenate((fast, handed[place[handed] < self._stop[handed]]))
+            slow = self._record_by_record(fast, place) if len(fast) else []
             fast = fast[:0]
-        keep[self._row[dropped]] = False
+        keep[self._row[self._dropped]] = False
 
     def _begin(self) -> Ints:
-        """Begin to follow those streams in which TLS starts in this window; return from which packet on each is followed."""
+        """Begin to follow streams in which TLS starts; return where each stream is taken up."""
         known = self._directions.known
         index = np.where(self._begins >= 0, np.arange(len(self._begins)), len(self._begins))
         first = np.minimum.reduceat(index, self._open)
@@ -119,20 +151,14 @@ class Follower:
         known["boundary"][lane] = (self._seq[at] + self._begins[at] & _WORD).astype(np.uint32)
         return place
 
+    @cached_property
     def _lists(self) -> _Lists:
         columns = (self._at, self._seq, self._size, self._payload, self._cut, self._begins, self._new)
-        return _Lists(*(column.tolist() for column in columns))
+        return _Lists(*(column.tolist() for column in (*columns, self._before, self._after)))
 
-    def _packet_by_packet(
-        self,
-        lane: int,
-        place: int,
-        last_break: int,
-        lists: _Lists,
-        dropped: Bools,
-        moved: dict[int, list[Moved]],
-    ) -> int:
-        """Follow one stream for at least a packet; return the packet from which on it may be followed by its headers."""
+    def _packet_by_packet(self, lane: int, place: int, last_break: int, moved: dict[int, list[Moved]]) -> int:
+        """Follow one stream for at least a packet; return where it may be followed by its headers again."""
+        lists = self._lists
         directions = self._directions
         one = int(self._lane[lane])
         begin, stop = place, int(self._stop[lane])
@@ -160,7 +186,7 @@ class Follower:
                 start = lists.payload[place]
                 fate = stream.take(seq, view[start : start + size], may_skip)
             if fate == "drop" and not lists.new[place]:
-                dropped[place] = True
+                self._dropped[place] = True
             elif fate == "drop":
                 # The first packet of a direction is needed for its headers.
                 moved[lists.at[place]] = [Moved(stream.stand, b"")]
@@ -170,71 +196,124 @@ class Follower:
         directions.store(one, stream)
         return place
 
-    def _record_by_record(self, fast: Ints, place: Ints, dropped: Bools) -> list[int]:
-        """Follow streams by their record headers; return those that meet something else, and put where in ``place``."""
+    def _record_by_record(self, fast: Ints, place: Ints) -> list[int]:
+        """Follow streams by their record headers; return those that meet something else.
+
+        ``place`` holds the packets from which on they are followed, and then where they were left.
+        """
         known = self._directions.known
-        lane, may_skip, stop = self._lane[fast], self._may_skip[fast], self._stop[fast]
-        begin = place[fast]
+        lane, stop, begin = self._lane[fast], self._stop[fast], place[fast]
         base = self._before[begin]
+        at = base + (known["boundary"][lane] - self._seq[begin] & _WORD)
+        walks = _Walks(
+            at=at,
+            limit=self._after[stop - 1],
+            met=stop.copy(),
+            skips=known["state"][lane] == SKIP,
+            gone=np.where(known["state"][lane] == SKIP, begin, stop),
+            entered=np.full(len(fast), -1),
+            may_skip=self._may_skip[fast],
+        )
+        going = np.flatnonzero(at < walks.limit)
+        while len(going) > FEW:
+            going = self._step(walks, going)
+        for one in going.tolist():
+            self._alone(walks, one)
+
+        change = np.zeros(len(self._at) + 1, np.int64)
+        np.add.at(change, np.minimum(walks.gone, walks.met), 1)
+        np.add.at(change, walks.met, -1)
+        self._dropped |= np.cumsum(change[:-1]) > 0
         # The distance between a place in the row of all bytes and the sequence number there.
         offset = self._seq[begin] - base
-        at = base + (known["boundary"][lane] - self._seq[begin] & _WORD)
-        limit = self._after[stop - 1]
-        met = stop.copy()
-        skips = known["state"][lane] == SKIP
-        gone = np.where(skips, begin, stop)
-        entered = np.full(len(fast), -1)
-        run_end = self._ends_of_runs()
-        going = np.flatnonzero(at < limit)
-        while len(going):
-            here = at[going]
-            packet = np.searchsorted(self._after, here, side="right")
-            head = self._look.u64(self._payload[packet] + here - self._before[packet]).astype(np.int64)
-            kind, version, length = head >> 56, head >> 40 & 0xFFFF, head >> 24 & 0xFFFF
-            good = (
-                (kind >= 20)
-                & (kind <= 24)
-                & (version >= 0x300)
-                & (version <= 0x304)
-                & (length <= LARGEST_RECORD)
-            )  # noqa: PLR2004
-            good &= here + HEADER <= self._after[packet]
-            after = here + HEADER + length
-            data = kind == APPLICATION_DATA
-            starts = here == self._before[packet]
-            enters = good & data & starts & may_skip[going] & ~skips[going]
-            entering = going[enters]
-            skips[entering] = True
-            gone[entering] = packet[enters]
-            entered[entering] = here[enters]
-            skipping = skips[going]
-            opaque = data | (kind == ALERT) & (length != 2)  # noqa: PLR2004
-            good &= np.where(skipping, opaque, ~data | (after <= self._after[packet]) | ~may_skip[going])
-            # Packets in a row that are one record each need no look at all.
-            jump = np.where(skipping & starts, np.minimum(run_end[packet], limit[going]), 0)
-            met[going[~good]] = packet[~good]
-            at[going[good]] = np.maximum(after, jump)[good]
-            going = going[good & (at[going] < limit[going])]
-        gone = np.minimum(gone, met)
-        change = np.zeros(len(dropped) + 1, np.int64)
-        np.add.at(change, gone, 1)
-        np.add.at(change, met, -1)
-        dropped |= np.cumsum(change[:-1]) > 0
-        reached = np.where(met < stop, self._before[np.minimum(met, len(self._before) - 1)], limit)
+        halted = walks.met < stop
+        reached = np.where(halted, self._before[np.minimum(walks.met, len(self._at) - 1)], walks.limit)
         known["reached"][lane] = (reached + offset & _WORD).astype(np.uint32)
-        known["boundary"][lane] = (at + offset & _WORD).astype(np.uint32)
-        known["state"][lane[skips]] = SKIP
-        new = entered >= 0
-        known["stand"][lane[new]] = (entered + offset - known["shift"][lane] & _WORD)[new].astype(np.uint32)
-        place[fast] = met
-        return fast[met < stop].tolist()
+        known["boundary"][lane] = (walks.at + offset & _WORD).astype(np.uint32)
+        known["state"][lane[walks.skips]] = SKIP
+        new = walks.entered >= 0
+        stand = walks.entered + offset - known["shift"][lane] & _WORD
+        known["stand"][lane[new]] = stand[new].astype(np.uint32)
+        place[fast] = walks.met
+        return [int(one) for one in fast[halted]]
 
-    def _ends_of_runs(self) -> Ints:
-        """Return, for packets that are one record of application data each, where the last of them in a row ends; else 0."""
+    def _step(self, walks: _Walks, going: Ints) -> Ints:
+        """Take many streams past one record each; return those that go on."""
+        here = walks.at[going]
+        packet = np.searchsorted(self._after, here, side="right")
+        head = self._look.u64(self._payload[packet] + here - self._before[packet]).astype(np.int64)
+        kind, length = head >> 56, head >> 24 & 0xFFFF
+        after = here + HEADER + length
+        data, starts = kind == APPLICATION_DATA, here == self._before[packet]
+        may_skip = walks.may_skip[going]
+        good = are_records(kind, head >> 40 & 0xFFFF, length) & (here + HEADER <= self._after[packet])
+        enters = good & data & starts & may_skip & ~walks.skips[going]
+        entering = going[enters]
+        walks.skips[entering] = True
+        walks.gone[entering] = packet[enters]
+        walks.entered[entering] = here[enters]
+        skips = walks.skips[going]
+        opaque = data | (kind == ALERT) & (length != CLEAR_ALERT)
+        good &= np.where(skips, opaque, ~data | (after <= self._after[packet]) | ~may_skip)
+        # Packets in a row that are one record each need no look at all.
+        jump = np.where(skips & starts, np.minimum(self._run_end[packet], walks.limit[going]), 0)
+        walks.met[going[~good]] = packet[~good]
+        walks.at[going[good]] = np.maximum(after, jump)[good]
+        return going[good & (walks.at[going] < walks.limit[going])]
+
+    def _alone(self, walks: _Walks, one: int) -> None:
+        """Take one stream as far as it goes, by the rules of ``_step``."""
+        lists, buffer = self._lists, self._look.buffer
+        at, limit, met = int(walks.at[one]), int(walks.limit[one]), int(walks.met[one])
+        skips, may_skip = bool(walks.skips[one]), bool(walks.may_skip[one])
+        packet = 0
+        while at < limit:
+            packet = bisect_right(lists.after, at, packet)
+            before, end = lists.before[packet], lists.after[packet]
+            kind, version, length = _header(buffer, lists.payload[packet] + at - before)
+            after = at + HEADER + length
+            good = is_record(kind, version, length) and at + HEADER <= end
+            if good and not skips and kind == APPLICATION_DATA and at == before and may_skip:
+                skips = True
+                walks.gone[one] = packet
+                walks.entered[one] = at
+            if skips:
+                good = good and is_opaque(kind, length)
+            else:
+                good = good and (kind != APPLICATION_DATA or after <= end or not may_skip)
+            if not good:
+                met = packet
+                break
+            if skips and at == before and self._closed[packet]:
+                after = max(after, min(int(self._run_end[packet]), limit))
+            at = after
+        walks.at[one], walks.met[one], walks.skips[one] = at, met, skips
+
+    @cached_property
+    def _run_end(self) -> Ints:
+        """Where the last in a row of packets ends that are one record of data each; 0 for other packets."""
         count = len(self._at)
         nearest = np.minimum.accumulate(np.where(self._closed, count, np.arange(count))[::-1])[::-1]
         ends = np.append(self._before, self._after[-1])[nearest]
         return np.where(self._closed, ends, 0)
+
+
+class _Walks(NamedTuple):
+    """Streams that are followed by their record headers; all places are in the row of all bytes.
+
+    ``at`` is where the next header stands and ``limit`` where the stream's bytes of this window end; ``met``
+    is the packet that the headers do not decide.  ``skips`` says that the stream is in application data;
+    ``gone`` is the packet from which on packets are left out, ``entered`` where application data began, -1 if
+    not in this window.
+    """
+
+    at: Ints
+    limit: Ints
+    met: Ints
+    skips: Bools
+    gone: Ints
+    entered: Ints
+    may_skip: Bools
 
 
 class _Lists(NamedTuple):
@@ -247,3 +326,5 @@ class _Lists(NamedTuple):
     cut: list[bool]
     begins: list[int]
     new: list[bool]
+    before: list[int]
+    after: list[int]

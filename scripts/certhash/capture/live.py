@@ -1,8 +1,8 @@
 """A live capture: dumpcap records, tshark dissects what it is handed, and pyshark drives both.
 
-dumpcap alone needs the right to capture. Its packets pass through here to a tshark that runs as a batch run's
-does: unprivileged, without anybody's configuration, with the plugin, and asked for the same fields, so that
-its rows are those of :mod:`certhash.capture.records`.
+dumpcap alone needs the right to capture. Its packets pass through here, where application data and voice
+are left out, to a tshark that runs as a batch run's does: unprivileged, without anybody's configuration, with
+the plugin, and asked for the same fields, so that its rows are those of :mod:`certhash.capture.records`.
 
 tshark remembers every packet that it has seen, and would fill the memory in the end. So it is replaced from
 time to time, and its successor is first shown the last packets once more: what was in the middle of a
@@ -30,6 +30,7 @@ from pyshark.tshark.output_parser.tshark_ek import TsharkEkJsonParser
 from pyshark.tshark.tshark import get_all_tshark_interfaces_names
 
 from certhash.capture import dumpcap, records, tshark
+from certhash.capture.carve import Carving
 from certhash.capture.observe import Settings
 from certhash.errors import InputError
 from certhash.visible import visible
@@ -47,7 +48,7 @@ SHIFT_BYTES = 32 << 20
 """So much is one tshark shown before it is replaced, as soon as no handshake stands in the way."""
 PATIENCE = 2
 """It is replaced all the same after so many times as much."""
-AGAIN_PACKETS = 2_000
+AGAIN_PACKETS = 5_000
 AGAIN_BYTES = 4 << 20
 """So much at most is shown to its successor once more."""
 KERNEL_BUFFER = 32
@@ -179,9 +180,11 @@ class Live:
     async def _shift(self, place: tshark.Workplace, output: asyncio.StreamReader) -> bool:
         """Let one tshark dissect until it has seen enough; return whether it failed."""
         dissector = _Dissector(self._settings, place, self.problems, plugin=self._plugin)
-        self._splice.begin(self.packets, again=len(self._again))
+        carving = Carving() if self._settings.carve else None
+        frame_of = carving.frame if carving else int
+        self._splice.begin(self.packets, again=len(self._again), frame_of=frame_of)
         reading = asyncio.create_task(dissector.packets_from_tshark(self._row))
-        feeding = asyncio.create_task(self._feed(dissector, output))
+        feeding = asyncio.create_task(self._feed(dissector, output, carving))
         try:
             await asyncio.wait({reading, feeding}, return_when=asyncio.FIRST_COMPLETED)
             failed = not feeding.done()
@@ -207,28 +210,46 @@ class Live:
             )
         return failed
 
-    async def _feed(self, dissector: _Dissector, output: asyncio.StreamReader) -> None:
+    async def _feed(
+        self, dissector: _Dissector, output: asyncio.StreamReader, carving: Carving | None
+    ) -> None:
         """Hand packets to tshark, until it has seen enough or there are no more."""
         stdin = await dissector.stdin
-        stdin.writelines((*self._preamble, *self._again))
-        packets, size = 0, 0
+        size = 0
+
+        def show(blocks: bytes) -> None:
+            nonlocal size
+            left = carving.feed(blocks) if carving and blocks else blocks
+            size += len(left)
+            stdin.write(left)
+
+        show(b"".join((*self._preamble, *self._again)))
+        begun = self.packets, carving.passed if carving else 0
+        size = 0
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            while not self._is_enough(packets, size):
+            while not self._is_enough(
+                carving.passed - begun[1] if carving else self.packets - begun[0], size
+            ):
                 data = await output.read(_READ)
                 if not data:
                     self._ended = True
                     break
+                whole = []
                 for kind, block in self._blocks.feed(data):
+                    whole.append(block)
                     if kind == PACKET:
-                        packets += 1
                         self._remember(block)
                     elif kind in DESCRIPTIONS:
                         self._preamble.append(block)
-                    stdin.write(block)
-                    size += len(block)
+                show(b"".join(whole))
                 await stdin.drain()
             stdin.close()
             await stdin.wait_closed()
+        if carving and carving.doubtful:
+            self.problems.append(
+                f"{carving.doubtful} connections had gaps that were filled late, and something of them may "
+                "have been left out: record them with dumpcap, and audit the file"
+            )
 
     def _remember(self, block: bytes) -> None:
         self.packets += 1
@@ -291,6 +312,7 @@ class Splice:
 
     def __init__(self) -> None:
         self._base = 0
+        self._frame_of: Callable[[int], int] = int
         self._dissected = 0
         self._numbers: dict[tuple[str, int], int] = {}
         self._number_at: dict[int, int] = {}
@@ -298,8 +320,16 @@ class Splice:
         self._met: set[object] = set()
         self._next = 0
 
-    def begin(self, packets: int, *, again: int) -> None:
-        """Begin with a new tshark: `packets` were captured, and it is shown the last `again` of them."""
+    def begin(self, packets: int, *, again: int, frame_of: Callable[[int], int] = int) -> None:
+        """Begin with a new tshark.
+
+        Args:
+            packets: how many were captured until now.
+            again: how many of them, the last, it is shown once more.
+            frame_of: from its count of packets to the count of those that there were, where it is not shown
+                all of them.
+        """
+        self._frame_of = frame_of
         self._base = packets - again
         self._dissected = packets
         self._numbers = {}
@@ -310,7 +340,7 @@ class Splice:
 
     def row(self, row: Row) -> Row | None:
         """Return the row with the numbers of the whole capture; None where its packet was told of before."""
-        frame = self._base + row.frame
+        frame = self._base + self._frame_of(row.frame)
         number = None
         if row.stream is not None:
             number = self._number(row, row.stream, frame)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
-import zlib
 from time import monotonic
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from certhash.capture import records, tshark
 from certhash.capture.carve import Carved, carve
+from certhash.capture.decompress import Source
 from certhash.capture.handshakes import Handshakes
-from certhash.capture.source import decompressed, is_carvable, open_capture
+from certhash.capture.source import is_carvable, open_capture
 from certhash.model import Download, NameAnswer, Observation, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from certhash.capture.pcap import Readable
 
 
 TIMELESS = (
@@ -45,18 +44,37 @@ class Settings(Struct, frozen=True):
     """Seconds that the reading of one capture may take."""
 
 
-def observe(path: str, settings: Settings) -> Observation:
-    """Read one capture; whatever happens is told in the observation, nothing is raised for a bad file."""
+def observe(
+    path: str,
+    settings: Settings,
+    place: tshark.Workplace | None = None,
+    opened: Callable[[BinaryIO], None] | None = None,
+) -> Observation:
+    """Read one capture; whatever happens is told in the observation, nothing is raised for a bad file.
+
+    Args:
+        path: of the capture.
+        settings: how it is read.
+        place: where tshark runs; it may serve several readings at once. None makes one for this reading.
+        opened: takes the open capture file, whose position tells how far the reading is.
+
+    Raises:
+        InputError: the key log cannot be read.
+    """
     try:
-        with open_capture(path) as source, tshark.workplace(keylog=settings.keylog) as place:
+        with open_capture(path) as source, contextlib.ExitStack() as stack:
+            if opened is not None:
+                opened(source)
+            place = place or stack.enter_context(tshark.workplace(keylog=settings.keylog))
             return _observe(path, source, settings, place)
     except OSError as error:
-        return _unreadable(path, f"{error.strerror or error}")
+        return unreadable(path, f"{error.strerror or error}")
     except ValueError as error:
-        return _unreadable(path, str(error))
+        return unreadable(path, str(error))
 
 
-def _unreadable(path: str, error: str) -> Observation:
+def unreadable(path: str, error: str) -> Observation:
+    """Return what is observed of a capture that could not be read; `error` is one line that says why."""
     return Observation(path, "unreadable", 0, error, "plugin", problems=(Problem(path, error),))
 
 
@@ -71,10 +89,15 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Work
         if run.outcome.missing_fields and way.plugin:
             way = way._replace(plugin=False)
             run = _Run(path, source, settings, place, way)
-        if run.carved is not None and run.carved.doubtful:
+        if run.carving_failed or (run.carved is not None and run.carved.doubtful):
             # Something that was left out might have mattered after all: then nothing is left out.
+            failure = run.carving_failed
             way = way._replace(carve=False)
             run = _Run(path, source, settings, place, way)
+            if failure:
+                run.complain(
+                    f"the first pass over it failed ({failure}), and tshark read it whole; please report it"
+                )
         if last_try or not run.outcome.failed or run.outcome.timed_out:
             break
     return run.observation()
@@ -100,6 +123,8 @@ class _Run:
         self, path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace, way: _Way
     ) -> None:
         self.carved: Carved | None = None
+        self._damage = ""
+        self.carving_failed = ""
         self._source = source
         self._keys = settings.keylog is not None
         self._reading = Reading(path, plugin=way.plugin)
@@ -126,7 +151,7 @@ class _Run:
                 tshark.counting(command), place, self._feed if way.carve else source, way.seconds_left
             )
             outcome = outcome._replace(packets=sum(1 for _ in run.lines()))
-        self.outcome = self._completed(outcome)
+        self.outcome = self._completed(outcome, carve=way.carve)
 
     def observation(self) -> Observation:
         """Return all that was seen, with the frame numbers of the capture."""
@@ -135,27 +160,38 @@ class _Run:
         return self._reading.observation(self.outcome, self.carved.frame)
 
     def _feed(self, pipe: tshark.Sink) -> None:
+        source = Source(self._source)
         try:
-            self.carved = carve(cast("Readable", decompressed(self._source)), pipe.write, keys=self._keys)
-        except (EOFError, zlib.error):
-            self._reading.complain(
-                0, "the compressed file is cut short or damaged; what came before it was read"
-            )
+            self.carved = carve(source, pipe.write, keys=self._keys)
+            self._damage = source.error
+        except BrokenPipeError:
+            raise
         except OSError as error:
-            if not isinstance(error, BrokenPipeError):
-                why = error.strerror or error
-                self._reading.complain(0, f"the file could not be read to its end ({why})")
+            self._damage = f"the file could not be read to its end ({error.strerror or error})"
+        except Exception as error:  # noqa: BLE001 - whatever it was, nothing may be missed for it
+            self.carving_failed = f"{type(error).__name__}: {error}"
 
-    def _completed(self, outcome: tshark.Outcome) -> tshark.Outcome:
+    def complain(self, message: str) -> None:
+        """Add to the observation what is wrong."""
+        self._reading.complain(0, message)
+
+    def _completed(self, outcome: tshark.Outcome, *, carve: bool) -> tshark.Outcome:
         """Add what the first pass knows of the capture: how many packets it has, and how it ends."""
         carved = self.carved
-        if carved is None or outcome.missing_fields:
+        if outcome.missing_fields or not carve:
             return outcome
+        if carved is None:
+            # What tshark read was not all there is, whatever it says itself.
+            error = outcome.error or self._damage or "its packets could not all be handed to tshark"
+            status = outcome.status
+            return outcome._replace(status="truncated" if status == "complete" else status, error=error)
         passed = len(carved.frames)
         if outcome.status == "complete" and outcome.packets < passed:
             error = f"tshark read {outcome.packets} of the {passed} packets that it was given"
             return outcome._replace(status="truncated", packets=carved.packets, error=error, failed=True)
         packets = carved.packets + max(outcome.packets - passed, 0)
+        if outcome.status != "unreadable" and self._damage:
+            return outcome._replace(status="truncated", packets=packets, error=self._damage)
         if outcome.status == "complete" and carved.status != "complete":
             return outcome._replace(status=carved.status, packets=packets, error=carved.error)
         return outcome._replace(packets=packets)

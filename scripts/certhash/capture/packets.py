@@ -1,18 +1,20 @@
 """Find the TCP and UDP headers in the packets of a window, all packets at once.
 
-Only what is surely understood is: IPv4 without fragments and IPv6 without extension headers, over Ethernet (with VLAN tags),
-Linux cooked (both versions), raw IP, and BSD loopback.  Of everything else nothing is said, so that it can be passed on whole.
-Sources: RFC 791, RFC 8200, RFC 9293, RFC 768, IEEE 802.1Q, the link types of tcpdump.org.
+Only what is surely understood is: IPv4 without fragments and IPv6 without extension headers, over Ethernet
+(with VLAN tags), Linux cooked (both versions), raw IP, and BSD loopback.  Of everything else nothing is said,
+so that it can be passed on whole. Sources: RFC 791, RFC 8200, RFC 9293, RFC 768, IEEE 802.1Q, the link types
+of tcpdump.org.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from certhash.capture.pcap import Ints, Records
+if TYPE_CHECKING:
+    from certhash.capture.pcap import Ints, Records
 
 TCP, UDP, ESP = 6, 17, 50
 FIN, SYN, RST = 0x01, 0x02, 0x04
@@ -20,6 +22,8 @@ FIN, SYN, RST = 0x01, 0x02, 0x04
 _ETHERNET, _NULL, _LOOP, _COOKED, _COOKED_2 = 1, 0, 108, 113, 276
 _RAW = (12, 14, 101, 228, 229)
 _IPV4, _IPV6 = 0x0800, 0x86DD
+_V4, _V6 = 4, 6
+_V4_HEADER, _V6_HEADER, _TCP_HEADER, _UDP_HEADER = 20, 40, 20, 8
 _VLAN = (0x8100, 0x88A8, 0x9100)
 _MOST_TAGS = 4
 
@@ -30,9 +34,10 @@ Words = NDArray[np.uint64]
 class Packets(NamedTuple):
     """What is known of those packets of a window that are TCP or UDP; one entry a packet, in order.
 
-    ``row`` is the packet's place among the records.  ``ip`` and ``transport`` are where its headers start, ``payload`` where its
-    payload does, ``size`` how long the payload was on the wire, ``here`` how much of it was captured.  ``seq`` and ``flags`` are 0
-    for UDP, ``ack`` is without meaning there.  ``key`` is the same for both directions of a connection, ``up`` tells them apart.
+    ``row`` is the packet's place among the records.  ``ip`` and ``transport`` are where its headers start,
+    ``payload`` where its payload does, ``size`` how long the payload was on the wire, ``here`` how much of it
+    was captured.  ``seq`` and ``flags`` are 0 for UDP, ``ack`` is without meaning there.  ``key`` is the same
+    for both directions of a connection, ``up`` tells them apart.
     """
 
     row: Ints
@@ -52,7 +57,7 @@ class Packets(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """The packets of a window: TCP and UDP, fragments of TCP (rows and keys), and rows that hold nothing but ESP."""
+    """The packets of a window: TCP and UDP, the keys of fragments of TCP, and the rows that are ESP."""
 
     packets: Packets
     fragment_key: Words
@@ -87,7 +92,7 @@ class Window:
 
 
 def mix(value: Words, seed: np.uint64) -> Words:
-    """Scatter 64-bit numbers so that no structure of theirs is left (the finaliser of SplitMix64, with a secret seed)."""
+    """Scatter 64-bit numbers so that no structure is left (the finaliser of SplitMix64, with a seed)."""
     value = value + seed
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -101,19 +106,19 @@ def parse(records: Records, window: Window, seed: np.uint64) -> Parsed:
     captured_end = records.data[row] + records.captured[row]
     wire_end = records.data[row] + records.length[row]
 
-    is_4 = (kind == _IPV4) & (captured_end - ip >= 20)
-    is_6 = (kind == _IPV6) & (captured_end - ip >= 40)
+    is_4 = (kind == _IPV4) & (captured_end - ip >= _V4_HEADER)
+    is_6 = (kind == _IPV6) & (captured_end - ip >= _V6_HEADER)
     four, six = np.flatnonzero(is_4), np.flatnonzero(is_6)
-    parts = [_ipv4(window, row[four], ip[four], captured_end[four], wire_end[four])]
+    network = _ipv4(window, row[four], ip[four], captured_end[four], wire_end[four])
     if len(six):
-        parts.append(_ipv6(window, row[six], ip[six], captured_end[six], seed))
-    merged = (
-        _Network(*(np.concatenate(columns) for columns in zip(*parts, strict=True))) if len(six) else parts[0]
-    )
-    if len(six):
-        in_order = np.argsort(merged.row, kind="stable")
-        merged = _Network(*(column[in_order] for column in merged))
-    return _transport(window, merged, seed)
+        network = _in_order(network, _ipv6(window, row[six], ip[six], captured_end[six], seed))
+    return _transport(window, network, seed)
+
+
+def _in_order(first: _Network, second: _Network) -> _Network:
+    """Merge packets by their rows."""
+    order = np.argsort(np.concatenate((first.row, second.row)), kind="stable")
+    return _Network(*(np.concatenate(columns)[order] for columns in zip(first, second, strict=True)))
 
 
 def _network_layer(records: Records, window: Window, row: Ints) -> tuple[Ints, Ints]:
@@ -144,7 +149,7 @@ def _network_layer(records: Records, window: Window, row: Ints) -> tuple[Ints, I
 
 
 def _untag(window: Window, at: Ints, end: Ints) -> tuple[Ints, Ints]:
-    """Step over VLAN tags; ``at`` is where the EtherType stands.  Return the network header and its EtherType."""
+    """Step over VLAN tags from the EtherType ``at`` on; return the network header and its EtherType."""
     kind = window.u16(at)
     for _ in range(_MOST_TAGS):
         tagged = np.isin(kind, _VLAN) & (at + 6 <= end)
@@ -158,11 +163,11 @@ def _untag(window: Window, at: Ints, end: Ints) -> tuple[Ints, Ints]:
 def _by_version(window: Window, at: Ints) -> Ints:
     """Return the EtherType of a packet that starts with an IP header."""
     version = window.u8(at) >> 4
-    return np.where(version == 4, _IPV4, np.where(version == 6, _IPV6, 0))  # noqa: PLR2004
+    return np.where(version == _V4, _IPV4, np.where(version == _V6, _IPV6, 0))
 
 
 class _Network(NamedTuple):
-    """Packets of IP: where the transport header and the datagram end, and the two ends as numbers, ports still missing."""
+    """Packets of IP: where headers and data lie, and the two ends as numbers, still without ports."""
 
     row: Ints
     protocol: Ints
@@ -183,7 +188,7 @@ def _ipv4(window: Window, row: Ints, ip: Ints, captured_end: Ints, wire_end: Int
     addresses = window.u64(ip + 12)
     # Hardware that segments for the host leaves the total length 0; the frame then tells it.
     end = np.where(total == 0, wire_end, ip + total)
-    good = (first >> 28 == 4) & (header >= 20) & (end >= ip + header) & (end <= wire_end)  # noqa: PLR2004
+    good = (first >> 28 == _V4) & (header >= _V4_HEADER) & (end >= ip + header) & (end <= wire_end)
     source = addresses >> np.uint64(32) << np.uint64(16)
     destination = addresses << np.uint64(32) >> np.uint64(16)
     fragment = window.u32(ip + 4) & 0x3FFF != 0
@@ -206,7 +211,7 @@ def _ipv6(window: Window, row: Ints, ip: Ints, captured_end: Ints, seed: np.uint
     end = ip + 40 + length
     source = mix(mix(window.u64(ip + 8), ~seed) ^ window.u64(ip + 16), ~seed)
     destination = mix(mix(window.u64(ip + 24), ~seed) ^ window.u64(ip + 32), ~seed)
-    good = (window.u8(ip) >> 4 == 6) & (length > 0)  # noqa: PLR2004
+    good = (window.u8(ip) >> 4 == _V6) & (length > 0)
     fragment = np.zeros(len(row), bool)
     network = _Network(
         row, window.u8(ip + 6), fragment, ip, ip + 40, end, np.minimum(captured_end, end), source, destination
@@ -229,7 +234,7 @@ def _transport(window: Window, network: _Network, seed: np.uint64) -> Parsed:
     payload = at + header
     whole = (
         ~network.fragment
-        & (is_tcp & (header >= 20) | is_udp)
+        & (is_tcp & (header >= _TCP_HEADER) | is_udp)
         & (payload <= network.captured_end)
         & (payload <= network.end)
     )
@@ -240,7 +245,8 @@ def _transport(window: Window, network: _Network, seed: np.uint64) -> Parsed:
     fragment = network.fragment & is_tcp & (window.u16(network.ip + 6) & 0x1FFF == 0)
     columns = (
         network.row, network.protocol, network.ip, at, payload, size, network.captured_end - payload,
-        window.u32(at + 4) * is_tcp, window.u32(at + 8), (offset_flags & 0xFF) * is_tcp, source_port, destination_port, key, source < destination,
+        window.u32(at + 4) * is_tcp, window.u32(at + 8), (offset_flags & 0xFF) * is_tcp, source_port,
+        destination_port, key, source < destination,
     )  # fmt: skip
     packets = Packets(*columns) if whole.all() else Packets(*(column[whole] for column in columns))
     return Parsed(packets, key[fragment], network.row[(network.protocol == ESP) & ~network.fragment])

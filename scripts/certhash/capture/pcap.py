@@ -1,26 +1,34 @@
 """Read the record structure of capture files, a window at a time, without looking into the packets.
 
-A capture is read from any byte stream into one buffer that is used again and again, so that memory does not grow with the
-file.  What is found in a window is handed out as arrays, one entry a record.  Understood are pcap (either byte order,
-micro- and nanoseconds) and pcapng (any number of sections and interfaces; enhanced, simple and obsolete packet blocks).
-Everything else, and everything after damage, comes as records that are no packets, to be passed on as they are.
-Sources: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng; limits as in Wireshark's wiretap, which reads the same bytes.
+A capture is read from any byte stream into one buffer that is used again and again, so that memory does not
+grow with the file.  What is found in a window is handed out as arrays, one entry a record.  Understood are
+pcap (either byte order, micro- and nanoseconds) and pcapng (any number of sections and interfaces; enhanced,
+simple and obsolete packet blocks). Everything else, and everything after damage, comes as records that are no
+packets, to be passed on as they are. Sources: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng; limits as
+in Wireshark's wiretap, which reads the same bytes.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WINDOW = 8 << 20
 """Bytes that are read, and decided upon, at a time: few enough to stay in a processor's cache."""
 
 SLACK = 512
-"""Bytes after the end of a window that may be looked at (they are never believed), so that no look needs a bounds check."""
+"""Bytes after the end of a window that may be looked at (they are never believed), so that no look needs a
+bounds check."""
+
+_OTHER_FRAMES = frozenset((0x0BAD, 0x40000BAD, 9, 0x204, 0x216, 0x221))
+"""Blocks that are no packets, and that Wireshark numbers as frames all the same: custom blocks, entries of
+systemd's journal, and events of sysdig (seen with 4.0 and 4.4)."""
 
 LARGEST_PACKET = 262_144
 LARGEST_BLOCK = 16 << 20
@@ -40,10 +48,8 @@ _PCAP_MAGIC = {
 _PCAP_HEADER = 24
 _PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED, _SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10
-_OTHER_FRAMES = frozenset((0x0BAD, 0x40000BAD, 9, 0x204, 0x216, 0x221))
-"""Blocks that are no packets, and that Wireshark numbers as frames all the same: custom blocks, entries of systemd's journal,
-and events of sysdig (seen with 4.0 and 4.4)."""
-_SMALLEST_BLOCK = 12
+_SMALLEST_BLOCK, _SIMPLE_BLOCK, _INTERFACE_BLOCK, _PACKET_BLOCK = 12, 16, 20, 32
+_SECTION_ORDER = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 
 Ints = NDArray[np.int64]
 Layout = Literal["pcap", "pcapng", "other"]
@@ -60,9 +66,10 @@ class Readable(Protocol):
 class Records(NamedTuple):
     """The records of one window; offsets are into ``buffer``.
 
-    ``start`` and ``end`` bound each record, be it a packet with its header or anything else.  ``data`` is where a packet's bytes
-    begin, 0 where the record is no packet; ``captured`` and ``length`` are how many bytes there are here and were on the wire;
-    ``link`` is the link type.  ``order`` is the byte order of the headers, as ``struct`` writes it.
+    ``start`` and ``end`` bound each record, be it a packet with its header or anything else.  ``data`` is
+    where a packet's bytes begin, 0 where the record is no packet; ``captured`` and ``length`` are how many
+    bytes there are here and were on the wire; ``link`` is the link type.  ``order`` is the byte order of the
+    headers, as ``struct`` writes it.
     """
 
     buffer: bytearray
@@ -83,8 +90,9 @@ class Records(NamedTuple):
 def recognise(head: bytes | bytearray) -> Layout:
     """Say which record structure a file has, from its first 24 bytes.
 
-    "other" is everything whose records are not known here: further capture formats, and files that are no captures at all.
-    Variants of pcap with longer record headers keep pcap's magic number but not its version, or have a number of their own.
+    "other" is everything whose records are not known here: further capture formats, and files that are no
+    captures at all. Variants of pcap with longer record headers keep pcap's magic number but not its version,
+    or have a number of their own.
     """
     if head[:4] == _PCAPNG_MAGIC:
         return "pcapng"
@@ -95,7 +103,7 @@ def recognise(head: bytes | bytearray) -> Layout:
 
 
 class _Cut(NamedTuple):
-    """What was found in a buffer: a row (start, end, data, captured, length, link) a record, the bytes used, what is wrong."""
+    """What was found in a buffer: the columns of its records, the bytes used, and what is wrong."""
 
     rows: tuple[Ints, Ints, Ints, Ints, Ints, Ints]
     used: int
@@ -111,7 +119,8 @@ class _Pcap:
     def __init__(self, head: bytearray) -> None:
         self.order = _PCAP_MAGIC[bytes(head[:4])]
         (network,) = struct.unpack_from(self.order + "I", head, 20)
-        # The upper half tells of a frame check sequence behind each packet, which does no harm; anything else there might.
+        # The upper half tells of a frame check sequence behind each packet, which does no harm; anything else
+        # there might.
         self.link = network & 0xFFFF if network >> 16 & ~0xF400 == 0 else NO_LINK
         self._captured = struct.Struct(self.order + "8xI").unpack_from
         self._preamble = _PCAP_HEADER
@@ -151,7 +160,14 @@ class _Pcap:
         return _Cut((start, end, data, sizes[:, 0], sizes[:, 1], link), at, error)
 
 
-class _Pcapng:
+class _DamageError(Exception):
+    """A block is not what it should be; the message says how."""
+
+
+_Row = tuple[int, int, int, int, int, int]
+
+
+class Pcapng:
     """The blocks of a pcapng file."""
 
     layout: Layout = "pcapng"
@@ -162,86 +178,86 @@ class _Pcapng:
         self._interfaces: list[tuple[int, int]] = []
 
     def cut(self, buffer: bytearray, held: int) -> _Cut:
-        rows: list[tuple[int, int, int, int, int, int]] = []
+        """Find the blocks that are whole among the first ``held`` bytes of a buffer."""
+        rows: list[_Row] = []
         at = 0
         error = ""
-        head = struct.Struct(self.order + "II").unpack_from
-        enhanced = struct.Struct(self.order + "I8xII").unpack_from
-        while at + _SMALLEST_BLOCK <= held:
-            kind, size = head(buffer, at)
-            if kind == _SECTION:
-                magic = bytes(buffer[at + 8 : at + 12])
-                if magic not in (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a"):
-                    error = "a section with an unknown byte order"
+        try:
+            while at + _SMALLEST_BLOCK <= held:
+                kind, size = struct.unpack_from(self.order + "II", buffer, at)
+                if kind == _SECTION:
+                    order = _section_order(buffer, at)
+                    if order != self.order and rows:
+                        # One window, one byte order: this section starts the next window.
+                        break
+                    self.order = order
+                    (size,) = struct.unpack_from(order + "I", buffer, at + 4)
+                _check_size(size)
+                if at + size > held:
                     break
-                order = ">" if magic == b"\x1a\x2b\x3c\x4d" else "<"
-                if order != self.order and rows:
-                    # One window, one byte order: the rest of this window is read again with the new one.
-                    break
-                self.order = order
-                head = struct.Struct(order + "II").unpack_from
-                enhanced = struct.Struct(order + "I8xII").unpack_from
-                kind, size = head(buffer, at)
-            if size < _SMALLEST_BLOCK or size % 4 or size > LARGEST_BLOCK:
-                error = f"a block of {size} bytes, which no pcapng file has"
-                break
-            end = at + size
-            if end > held:
-                break
-            row = (at, end, 0, 0, 0, 0)
-            if kind == _ENHANCED and size >= 32:  # noqa: PLR2004
-                interface, captured, length = enhanced(buffer, at + 8)
-                if captured > size - 32:
-                    error = f"a packet of {captured} bytes in a block of {size}"
-                    break
-                row = (at, end, at + 28, captured, length, self._link(interface))
-            elif kind == _SECTION:
-                self._interfaces = []
-            elif kind == _SECRETS:
-                self.secrets = True
-            elif kind == _INTERFACE and size >= 20:  # noqa: PLR2004
-                self._interfaces.append(struct.unpack_from(self.order + "H2xI", buffer, at + 8))
-            elif kind in _OTHER_FRAMES:
-                row = (at, end, at + 8, 0, 0, NO_LINK)
-            elif kind in (_SIMPLE, _OLD_PACKET):
-                row = self._rare(buffer, kind, at, size)
-                if not row[1]:
-                    error = f"a packet that does not fit its block of {size} bytes"
-                    break
-            rows.append(row)
-            at = end
+                rows.append(self._row(buffer, kind, at, size))
+                at += size
+        except _DamageError as damage:
+            error = str(damage)
         columns = np.array(rows, np.int64).reshape(-1, 6).T
         return _Cut((columns[0], columns[1], columns[2], columns[3], columns[4], columns[5]), at, error)
+
+    def _row(self, buffer: bytearray, kind: int, at: int, size: int) -> _Row:
+        """Return the row of a block; remember what blocks say that are no packets."""
+        if kind == _ENHANCED and size >= _PACKET_BLOCK:
+            interface, captured, length = struct.unpack_from(self.order + "I8xII", buffer, at + 8)
+        elif kind == _OLD_PACKET and size >= _PACKET_BLOCK:
+            interface, captured, length = struct.unpack_from(self.order + "H10xII", buffer, at + 8)
+        elif kind == _SIMPLE and size >= _SIMPLE_BLOCK:
+            (length,) = struct.unpack_from(self.order + "I", buffer, at + 8)
+            limit = self._interfaces[0][1] if self._interfaces else 0
+            captured = min(length, limit or length)
+            if captured > size - _SIMPLE_BLOCK:
+                raise _DamageError(f"a packet of {captured} bytes in a block of {size}")
+            return (at, at + size, at + 12, captured, length, self._link(0))
+        else:
+            if kind == _SECTION:
+                self._interfaces = []
+            elif kind == _INTERFACE and size >= _INTERFACE_BLOCK:
+                self._interfaces.append(struct.unpack_from(self.order + "H2xI", buffer, at + 8))
+            elif kind == _SECRETS:
+                self.secrets = True
+            elif kind in _OTHER_FRAMES:
+                return (at, at + size, at + 8, 0, 0, NO_LINK)
+            return (at, at + size, 0, 0, 0, 0)
+        if captured > size - _PACKET_BLOCK:
+            raise _DamageError(f"a packet of {captured} bytes in a block of {size}")
+        return (at, at + size, at + 28, captured, length, self._link(interface))
 
     def _link(self, interface: int) -> int:
         return self._interfaces[interface][0] if interface < len(self._interfaces) else NO_LINK
 
-    def _rare(self, buffer: bytearray, kind: int, at: int, size: int) -> tuple[int, int, int, int, int, int]:
-        """Read a simple or an obsolete packet block; an end of 0 says that it is damaged."""
-        if kind == _SIMPLE and size >= 16:  # noqa: PLR2004
-            (length,) = struct.unpack_from(self.order + "I", buffer, at + 8)
-            limit = self._interfaces[0][1] if self._interfaces else 0
-            captured = min(length, limit or length)
-            good = captured <= size - 16
-            return (at, at + size * good, at + 12, captured, length, self._link(0))
-        if kind == _OLD_PACKET and size >= 32:  # noqa: PLR2004
-            interface, captured, length = struct.unpack_from(self.order + "H10xII", buffer, at + 8)
-            good = captured <= size - 32
-            return (at, at + size * good, at + 28, captured, length, self._link(interface))
-        return (at, 0, 0, 0, 0, 0)
+
+def _check_size(size: int) -> None:
+    if size < _SMALLEST_BLOCK or size % 4 or size > LARGEST_BLOCK:
+        raise _DamageError(f"a block of {size} bytes, which no pcapng file has")
+
+
+def _section_order(buffer: bytearray, at: int) -> str:
+    order = _SECTION_ORDER.get(bytes(buffer[at + 8 : at + 12]))
+    if not order:
+        raise _DamageError("a section with an unknown byte order")
+    return order
 
 
 def windows(source: Readable, window: int = WINDOW) -> Iterator[Records]:
     """Yield the records of a capture in order; together they are all its bytes.
 
-    The buffer of one window is overwritten by the next, so use it before asking for more; until then it may be changed.  The
-    last window tells in ``status`` and ``error`` how the capture ended.  After damage the rest follows as one record that is no
-    packet.  An error of the source (``OSError``, ``EOFError``) passes through.
+    The buffer of one window is overwritten by the next, so use it before asking for more; until then it may
+    be changed.  The last window tells in ``status`` and ``error`` how the capture ended.  After damage the
+    rest follows as one record that is no packet.  An error of the source (``OSError``, ``EOFError``) passes
+    through.
     """
+    window = max(window, _PCAP_HEADER)
     buffer = bytearray(window + SLACK)
     held = _fill(source, buffer, 0, window)
     layout = recognise(buffer[: min(held, _PCAP_HEADER)])
-    reader = _Pcap(buffer) if layout == "pcap" else _Pcapng()
+    reader = _Pcap(buffer) if layout == "pcap" else Pcapng()
     ended = held < window
     if layout == "other":
         while held:

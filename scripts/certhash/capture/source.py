@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import stat
 import zlib
 from typing import BinaryIO, cast
 
+from certhash.capture.decompress import Source, SourceError
 from certhash.capture.pcap import recognise
 
 _PEEK = 64
@@ -69,16 +69,14 @@ def open_capture(path: str) -> BinaryIO:
     raise ValueError(NOT_A_CAPTURE if start else "the file is empty; record the capture again")
 
 
-def decompressed(source: BinaryIO) -> BinaryIO:
-    """Return a stream of what is behind a gzip compression; any other file as it is."""
-    source.seek(0)
-    start = source.read(len(_GZIP))
-    source.seek(0)
-    return cast("BinaryIO", gzip.GzipFile(fileobj=source, mode="rb")) if start == _GZIP else source
-
-
 def is_carvable(source: BinaryIO) -> bool:
     """Tell whether the packets of a capture can be told apart here; other formats only tshark reads."""
-    start = decompressed(source).read(_PEEK)
     source.seek(0)
-    return recognise(start) != "other"
+    start = bytearray(_PEEK)
+    try:
+        count = Source(source).readinto(memoryview(start))
+    except SourceError:
+        return False  # tshark may know the compression for which a package is missing
+    finally:
+        source.seek(0)
+    return recognise(bytes(start[:count])) != "other"

@@ -1,16 +1,19 @@
-"""Follow TLS records through one direction of a TCP connection, and say which of its bytes are application data.
+"""Follow TLS records through one direction of a TCP connection, and say which bytes are application data.
 
-A verdict depends on the records of a handshake and on alerts, never on application data (content type 23).  A stream of which
-only the rest is shown must still be whole for the one who reassembles it: TCP reassembly waits for missing bytes, for ever.
-So nothing is left out but whole records, and what comes after them moves up, by changing sequence numbers: the reader sees the
-same stream, from which application data has been taken out.
-Sources: RFC 5246 6.2.1 and RFC 8446 5.1 (records), RFC 9293 3.4 (sequence numbers).
+A verdict depends on the records of a handshake and on alerts, never on application data (content type 23).  A
+stream of which only the rest is shown must still be whole for the one who reassembles it: TCP reassembly
+waits for missing bytes, for ever. So nothing is left out but whole records, and what comes after them moves
+up, by changing sequence numbers: the reader sees the same stream, from which application data has been taken
+out. Sources: RFC 5246 6.2.1 and RFC 8446 5.1 (records), RFC 9293 3.4 (sequence numbers).
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PLAIN: Final = 0
 """No TLS has been recognised (yet, or any more); everything passes."""
@@ -22,8 +25,12 @@ LOST: Final = 3
 """Bytes are missing for so long that no reassembly will go on; everything is left out."""
 
 HEADER: Final = 5
+KINDS: Final = range(20, 25)
+VERSIONS: Final = range(0x300, 0x305)
 LARGEST_RECORD: Final = (1 << 14) + 2048
 ALERT: Final = 21
+CLEAR_ALERT: Final = 2
+"""The length of an alert in the clear."""
 APPLICATION_DATA: Final = 23
 HOLD: Final = 1 << 20
 """Bytes behind a gap that are waited with, a stream."""
@@ -52,26 +59,26 @@ Fate = Literal["keep", "drop"] | list[Moved]
 
 def is_record(kind: int, version: int, size: int) -> bool:
     """Say whether a record header (content type, version, length) is one of SSL 3.0 to TLS 1.3."""
-    return 20 <= kind <= 24 and 0x300 <= version <= 0x304 and size <= LARGEST_RECORD  # noqa: PLR2004
+    return kind in KINDS and version in VERSIONS and size <= LARGEST_RECORD
 
 
 def is_opaque(kind: int, length: int) -> bool:
-    """Say whether a record after the first application data tells nothing: more of that, and alerts that are encrypted.
+    """Say whether a record after the first application data tells nothing: data, or an encrypted alert.
 
     tshark reads an alert of 2 bytes as one in the clear, and so must pass; any other it calls encrypted.
     """
-    return kind == APPLICATION_DATA or (kind == ALERT and length != 2)  # noqa: PLR2004
+    return kind == APPLICATION_DATA or (kind == ALERT and length != CLEAR_ALERT)
 
 
 class Stream:
     """One direction of one TCP connection.  Sequence numbers are those of the capture, modulo 2^32.
 
-    Before TLS, ``top`` is where the last packet ended, and ``gappy`` says that the packets did not follow each other.  From then on,
-    ``begun`` is where records began, ``reached`` where the bytes that came without a gap end, and ``boundary`` where the next
-    record header stands or will.
-    ``shift`` is how far the numbers of packets that pass are moved down; in ``SKIP``, ``stand`` is the number that the one who
-    reads what passes waits for.  ``partial`` holds the bytes from ``boundary`` to ``reached`` when a header is cut in two, and
-    ``waiting`` what came behind a gap.
+    Before TLS, ``top`` is where the last packet ended, and ``gappy`` says that the packets did not follow
+    each other.  From then on, ``begun`` is where records began, ``reached`` where the bytes that came without
+    a gap end, and ``boundary`` where the next record header stands or will. ``shift`` is how far the numbers
+    of packets that pass are moved down; in ``SKIP``, ``stand`` is the number that the one who reads what
+    passes waits for.  ``partial`` holds the bytes from ``boundary`` to ``reached`` when a header is cut in
+    two, and ``waiting`` what came behind a gap.
     """
 
     __slots__ = (
@@ -88,27 +95,17 @@ class Stream:
         "waiting",
     )
 
-    def __init__(  # noqa: PLR0913  (as many numbers as a direction has)
-        self,
-        state: int = PLAIN,
-        top: int = 0,
-        begun: int = 0,
-        reached: int = 0,
-        boundary: int = 0,
-        shift: int = 0,
-        stand: int = 0,
-    ) -> None:
-        self.state = state
-        self.top = top
-        self.begun = begun
-        self.reached = reached
-        self.boundary = boundary
-        self.shift = shift
-        self.stand = stand
+    def __init__(self, numbers: Sequence[int] = (PLAIN, 0, 0, 0, 0, 0, 0)) -> None:
+        """Take up a stream where it was left; ``numbers`` are those of ``numbers()``."""
+        self.state, self.top, self.begun, self.reached, self.boundary, self.shift, self.stand = numbers
         self.partial = b""
         self.waiting: list[tuple[int, bytes]] = []
         self.gappy = False
         self.doubtful = False
+
+    def numbers(self) -> tuple[int, ...]:
+        """Return what there is to remember of a stream of which nothing is held back."""
+        return self.state, self.top, self.begun, self.reached, self.boundary, self.shift, self.stand
 
     @property
     def has_more(self) -> bool:
@@ -116,12 +113,12 @@ class Stream:
         return bool(self.partial or self.waiting)
 
     def is_plain_sailing(self, seq: int) -> bool:
-        """Say whether the next packet, which starts at ``seq``, may be followed by its record headers alone."""
+        """Say whether the next packet, which starts at ``seq``, can be followed by record headers alone."""
         fixed = self.state == SKIP or (self.state == WALK and not self.shift)
         return fixed and seq == self.reached and not self.has_more
 
     def start(self, seq: int, boundary: int) -> None:
-        """Begin to follow records: one starts at ``seq`` (and, where that is no TLS record, the first that is at ``boundary``)."""
+        """Begin to follow records at ``seq``; the first with a TLS header stands at ``boundary``."""
         self.state = WALK
         self.begun = seq
         self.reached = seq
@@ -152,18 +149,8 @@ class Stream:
         if self.state == PLAIN:
             return self._as_it_is(seq, payload)
         ahead = signed(seq - self.reached)
-        old = ahead + len(payload) <= 0
-        if self.state == LOST:
-            self.doubtful |= not old and ahead <= 0
-            return "drop"
-        if signed(seq - self.begun) < 0:
-            # From before the first record.  What reaches over into the records was never seen, and is not unravelled.
-            self.doubtful |= not old
-            return "keep"
-        if ahead > 0:
-            return self._wait(seq, payload)
-        if old:
-            return "drop" if self.state == SKIP or self.shift else "keep"
+        if self.state == LOST or ahead > 0 or ahead + len(payload) <= 0 or signed(seq - self.begun) < 0:
+            return self._take_aside(seq, payload, ahead)
         fresh = payload[-ahead:]
         before = self.reached - len(self.partial) & _WORD
         self.reached = self.reached + len(fresh) & _WORD
@@ -174,13 +161,27 @@ class Stream:
         at = self.boundary - before & _WORD
         if self.state == WALK:
             shown = self._walk(data, at, before, may_skip and data is fresh, can_enter=not ahead)
-            if self.state == SKIP and not shown:
-                # The packet starts with application data: what it holds besides that comes later.
-                return self._skip(data, at, before, may_skip)
             if shown == len(data):
                 return self._as_it_is(seq, payload)
-            return [Moved(seq - self.shift & _WORD, payload[: shown - ahead])]
+            if shown:
+                return [Moved(seq - self.shift & _WORD, payload[: shown - ahead])]
+            # The packet starts with application data: whatever it holds besides that comes later.
         return self._skip(data, at, before, may_skip)
+
+    def _take_aside(self, seq: int, payload: memoryview, ahead: int) -> Fate:
+        """Take a packet that does not go on where the stream stands."""
+        old = ahead + len(payload) <= 0
+        if self.state == LOST:
+            self.doubtful |= not old and ahead <= 0
+            return "drop"
+        if signed(seq - self.begun) < 0:
+            # From before the first record.  What reaches over into the records was never seen, and is not
+            # unravelled.
+            self.doubtful |= not old
+            return "keep"
+        if old:
+            return "drop" if self.state == SKIP or self.shift else "keep"
+        return self._wait(seq, payload)
 
     def _wait(self, seq: int, payload: memoryview) -> Fate:
         """Take a packet that comes after a gap."""
@@ -223,7 +224,8 @@ class Stream:
         if at + HEADER > size:
             self.partial = bytes(data[at:])
             return "drop"
-        # Where more stood before it in one piece, something still does, as it makes a difference for what is no TLS.
+        # Where more stood before it in one piece, something still does, as it makes a difference for what is
+        # no TLS.
         lead = _ONE_BYTE_OF_DATA if at else b""
         rest = lead + bytes(data[at:])
         seq = self.stand
@@ -239,9 +241,11 @@ class Stream:
     def _walk(
         self, data: memoryview | bytes, at: int, before: int, may_skip: bool, can_enter: bool = False
     ) -> int:
-        """Step over records of any kind; begin to leave out application data where a packet starts with it or ends amid it.
+        """Step over records of any kind.
 
-        ``can_enter`` says that ``data`` starts where a packet does.  Return how many of the bytes are to be shown.
+        Begin to leave out application data where a packet starts with it or ends amid it.
+        ``can_enter`` says that ``data`` starts where a packet does.  Return how many of the bytes are to be
+        shown.
         """
         size = len(data)
         shown = size

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -264,9 +264,6 @@ class Run:
         timeout: after so many seconds tshark is ended, whatever it is doing.
     """
 
-    starting: ClassVar = False
-    """A process may be there that :func:`stop_all` does not know yet."""
-
     def __init__(
         self,
         command: list[str],
@@ -277,12 +274,7 @@ class Run:
         self._feed = None if not callable(source) else source
         self._timed_out = False
         stdin = subprocess.PIPE if callable(source) else source
-        Run.starting = True
-        try:
-            self.process = _start(_confined(command), place, stdin)
-            _running.add(self)
-        finally:
-            Run.starting = False
+        self.process = _start(_confined(command), place, stdin)
         self._stderr: list[bytes] = []
         self._frames: int | None = None
         self._read_everything = False
@@ -321,7 +313,6 @@ class Run:
                 _kill(self.process)
         self.process.wait()
         self._clock.cancel()
-        _running.discard(self)
         for thread in self._threads:
             thread.join()
         for pipe in (self.process.stdout, self.process.stderr):
@@ -396,23 +387,13 @@ class _Guarded:
         self._pipe.write(data)
 
 
-_running: set[Run] = set()
-
-
-def stop_all() -> None:
-    """End every tshark that is running, from whichever thread: for whoever is interrupted."""
-    for run in list(_running):
-        _kill(run.process)
-
-
 _folders: set[Path] = set()
 """Workplaces in use."""
 
 
 @atexit.register
 def clean_up() -> None:
-    """End every tshark and remove every workplace: for whoever has no time to unwind."""
-    stop_all()
+    """Remove every workplace: for whoever has no time to unwind."""
     for folder in list(_folders):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -421,7 +402,10 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a process and what it has started: the tshark that a user names may be a script around one."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            if os.getpgid(process.pid) == process.pid:
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
 
 
 def surroundings(place: Workplace) -> dict[str, Any]:
@@ -447,7 +431,9 @@ def surroundings(place: Workplace) -> dict[str, Any]:
 
 def _start(command: list[str], place: Workplace, stdin: int | BinaryIO) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **surroundings(place))
+    # It stays in our process group, so that both can be ended at one stroke.
+    how = {**surroundings(place), "start_new_session": False}
+    return subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **how)
 
 
 def _confined(command: list[str]) -> list[str]:

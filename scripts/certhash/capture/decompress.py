@@ -1,0 +1,149 @@
+"""Open a capture for reading from front to back, decompressing it on the way."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from certhash.capture.pcap import Readable
+
+FREE_BYTES = 64 << 20
+MOST_TIMES = 400
+"""What is decompressed may be so many times what was read, beyond some free bytes; captures come nowhere near
+that."""
+
+
+class SourceError(Exception):
+    """A capture cannot be opened; the message says what to do about it."""
+
+
+class Source:
+    """Bytes of a capture, to be read from front to back once; close it, or use it in a ``with`` statement.
+
+    Where damage ends them early, ``error`` tells.
+    """
+
+    def __init__(self, raw: BinaryIO, head: bytes = b"") -> None:
+        """Take an open file or pipe; ``head`` is what has been read of it already."""
+        self.error = ""
+        self._file = raw
+        self._raw = _Counted(raw, head)
+        self._inner: Readable = self._raw
+        self._came = 0
+        start = self._raw.peek(4)
+        for magic, opener in _OPENERS.items():
+            if start.startswith(magic):
+                self._inner = opener(cast("BinaryIO", io.BufferedReader(self._raw, 1 << 20)))
+        self.compressed = self._inner is not self._raw
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the front of a buffer; return how many bytes, 0 at the end, be it too early."""
+        if not self.compressed:
+            return self._raw.readinto(buffer) or 0
+        if self.error:
+            return 0
+        try:
+            count = self._inner.readinto(buffer) or 0
+        except EOFError:
+            self.error = "the compressed data end too early"
+            return 0
+        except Exception as error:  # noqa: BLE001  (each package has its own)
+            self.error = f"the compressed data are damaged ({error})"
+            return 0
+        self._came += count
+        if self._came > FREE_BYTES + MOST_TIMES * self._raw.count:
+            self.error = (
+                f"the data grow more than {MOST_TIMES} times when decompressed, so the rest is not read"
+            )
+            return 0
+        return count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Counted(io.RawIOBase):
+    """A file with some bytes put back in front, and a count of those read."""
+
+    def __init__(self, raw: BinaryIO, head: bytes) -> None:
+        self._raw = raw
+        self._head = head
+        self.count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def peek(self, size: int) -> bytes:
+        while len(self._head) < size:
+            more = self._raw.read(size - len(self._head))
+            if not more:
+                break
+            self._head += more
+        return self._head[:size]
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        if self._head:
+            count = min(len(buffer), len(self._head))
+            buffer[:count] = self._head[:count]
+            self._head = self._head[count:]
+        else:
+            count = cast("Readable", self._raw).readinto(buffer) or 0
+        self.count += count
+        return count
+
+
+def open_capture(path: Path) -> Source:
+    """Open a capture file, compressed or not.
+
+    Raises:
+        OSError: it cannot be opened.
+        SourceError: it is compressed in a way for which a package is missing.
+    """
+    raw = path.open("rb", buffering=0)
+    try:
+        return Source(raw)
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _gzip(raw: BinaryIO) -> Readable:
+    return cast("Readable", gzip.GzipFile(fileobj=raw))
+
+
+def _zstd(raw: BinaryIO) -> Readable:
+    module = _optional("zstandard", "zstd")
+    reader = module.ZstdDecompressor(max_window_size=1 << 27).stream_reader(raw, read_across_frames=True)
+    return cast("Readable", reader)
+
+
+def _lz4(raw: BinaryIO) -> Readable:
+    return cast("Readable", _optional("lz4.frame", "lz4").open(raw))
+
+
+def _optional(module: str, what: str) -> Any:  # noqa: ANN401  (packages without types)
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise SourceError(f"reading {what} needs another package: pip install {package}") from error
+
+
+_OPENERS: dict[bytes, Callable[[BinaryIO], Readable]] = {
+    b"\x1f\x8b": _gzip,
+    b"\x28\xb5\x2f\xfd": _zstd,
+    b"\x04\x22\x4d\x18": _lz4,
+}

@@ -1,0 +1,1 @@
+"""The archive: what is kept between audits, several captures at once, clusters, and what a terminal shows."""
