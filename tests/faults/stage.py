@@ -83,6 +83,10 @@ class Audit:
         """Wait for the end."""
         out, err = self.process.communicate(timeout=PATIENCE)
         left = [str(path) for path in self.temporary.iterdir()]
+        # What was killed a moment ago may still be on its way out.
+        late = time.monotonic() + 10
+        while time.monotonic() < late and self.processes():
+            time.sleep(0.05)
         left += [" ".join(_command(pid)) for pid in self.processes()]
         text = err.decode("utf-8", "replace")
         assert "Traceback" not in text, text

@@ -273,7 +273,8 @@ class Run:
     ) -> None:
         self._feed = None if not callable(source) else source
         self._timed_out = False
-        self.process = _start(command, place, subprocess.PIPE if callable(source) else source)
+        stdin = subprocess.PIPE if callable(source) else source
+        self.process = _start(_confined(command), place, stdin)
         self._stderr: list[bytes] = []
         self._frames: int | None = None
         self._read_everything = False
@@ -432,28 +433,25 @@ def _start(command: list[str], place: Workplace, stdin: int | BinaryIO) -> subpr
     pipe = subprocess.PIPE
     # It stays in our process group, so that both can be ended at one stroke.
     how = {**surroundings(place), "start_new_session": False}
-    process = subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **how)
-    _confine(process.pid)
-    return process
+    return subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **how)
 
 
-def _confine(process: int) -> None:
+def _confined(command: list[str]) -> list[str]:
     """Take from a tshark what it does not need: memory beyond this machine's, files to write, core dumps.
 
     What is left of a runaway tshark is one that ends by itself, before the system chooses whom to end. Where
-    the system knows no such limits, or it has ended already, nothing happens.
+    there is no ``prlimit`` (of util-linux, which every Linux has), it runs without limits.
     """
-    if sys.platform != "linux":
-        return
+    prlimit = shutil.which("prlimit", path=os.defpath)
+    if prlimit is None or sys.platform != "linux":
+        return command
     import resource
 
     memory = max(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), LEAST_MEMORY)
-    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
-    for limit, amount in limits.items():
-        with contextlib.suppress(OSError, ValueError):
-            hard = resource.prlimit(process, limit)[1]
-            most = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
-            resource.prlimit(process, limit, (most, most))
+    allowed = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if allowed != resource.RLIM_INFINITY:
+        memory = min(memory, allowed)
+    return [prlimit, f"--as={memory}", "--fsize=0", "--core=0", *command]
 
 
 def _answer(command: list[str], place: Workplace) -> str:
