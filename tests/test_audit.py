@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from certhash.capture import observe, tshark
 from tests.conftest import TOP, Ended, certhash, need
 
 CAPTURES = TOP / "captures"
@@ -335,3 +336,26 @@ def test_a_url_with_a_name_is_found_by_what_the_user_states(tmp_path: Path) -> N
     assert certhash(*command).json["summary"]["unseen"] == 1
     stated = certhash(*command, "--resolve", "Head-End.example.=203.0.113.10")
     assert stated.json["summary"]["match"] == 1
+
+
+def test_a_first_pass_that_fails_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect in what chooses the packets for tshark: it reads all of them, and the defect is named."""
+
+    def defect(*_: object, **__: object) -> None:
+        raise NameError("a defect")
+
+    monkeypatch.setattr(observe, "carve", defect)
+    seen = observe.observe(str(CAPTURES / "ca-hash.pcapng"), observe.Settings(tshark.find()))
+    assert seen.status == "complete"
+    assert [len(h.certificates) for h in seen.handshakes] == [2]
+    assert any("first pass" in problem.message for problem in seen.problems)
+
+
+def test_a_capture_that_cannot_be_read_to_its_end_is_not_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_disk(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(observe, "carve", broken_disk)
+    seen = observe.observe(str(CAPTURES / "ca-hash.pcapng"), observe.Settings(tshark.find()))
+    assert seen.status == "truncated"
+    assert "Input/output error" in (seen.error or "")

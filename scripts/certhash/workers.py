@@ -7,13 +7,16 @@ it, :func:`certhash.capture.observe.observe`. One capture that takes its worker 
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import threading
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from ctypes import c_uint64
@@ -21,6 +24,9 @@ from multiprocessing.connection import wait as wait_for_end
 from multiprocessing.sharedctypes import RawArray
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
+from certhash import __version__
 from certhash.capture import tshark
 from certhash.capture.observe import observe, unreadable
 from certhash.errors import InputError
@@ -35,7 +41,9 @@ if TYPE_CHECKING:
     from certhash.capture.observe import Settings
     from certhash.model import Observation
 
-LOST_WORKER = "the process that read it was killed, twice; is there enough memory?"
+LOST_WORKER = (
+    "the process that read it was killed, and again when it was read once more; is there enough memory?"
+)
 
 _TICK = 0.25
 """Seconds between two looks at how far the workers are."""
@@ -167,11 +175,26 @@ def _as_completed(
             in_pool[future] = left.popleft()
         finished, _ = wait(in_pool, _TICK, return_when=FIRST_COMPLETED)
         for future in finished:
-            observation = future.result()
+            try:
+                observation = future.result()
+            except (BrokenProcessPool, CancelledError, InputError):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it was, it costs this capture alone
+                observation = unreadable(in_pool[future], _what_happened(error))
             del in_pool[future]
             yield observation
         if not finished:
             yield None
+
+
+def _what_happened(error: Exception) -> str:
+    kind = type(error).__name__
+    # Dask's, which tries several workers; its module may not be there to import it from.
+    return (
+        LOST_WORKER
+        if kind == "KilledWorker"
+        else f"certhash failed on it ({kind}: {error}); please report it"
+    )
 
 
 @contextmanager
@@ -268,15 +291,22 @@ def _observe_here(path: str) -> Observation:
 
 
 def _on_cluster(address: str, paths: Sequence[str], settings: Settings) -> Iterator[Observation]:
+    if settings.keylog is not None:
+        settings = replace(settings, keylog=os.path.abspath(settings.keylog))  # noqa: PTH100 - as a worker needs it
     submitted: dict[Future[Observation], str] = {}
     with _cluster(address) as pool:
 
         def submit(path: str) -> Future[Observation]:
-            return pool.submit(observe, path, settings)
+            return pool.submit(_observe_there, path, os.path.abspath(path), settings, __version__)  # noqa: PTH100
 
-        for observation in _as_completed(submit, deque(paths), submitted, _ENOUGH):
-            if observation is not None:
-                yield observation
+        try:
+            for observation in _as_completed(submit, deque(paths), submitted, _ENOUGH):
+                if observation is not None:
+                    yield observation
+        except CancelledError:
+            raise InputError(
+                f"--scheduler {address}: the scheduler went away while captures were read"
+            ) from None
 
 
 @contextmanager
@@ -285,9 +315,38 @@ def _cluster(address: str) -> Iterator[Executor]:
         from distributed import Client
     except ImportError:
         raise InputError("--scheduler needs Dask: pip install 'certhash[cluster]'") from None
+    logging.disable()  # what matters is said in our own words
     try:
         client = Client(address, timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise InputError(f"--scheduler {address}: no Dask scheduler answers there ({error})") from None
     with client:
-        yield client.get_executor(pure=False, retries=1)  # type: ignore[no-untyped-call]
+        yield client.get_executor(pure=False)  # type: ignore[no-untyped-call]
+
+
+def _observe_there(path: str, shared_path: str, settings: Settings, version: str) -> Observation:
+    """Read a capture on another machine, which must be set up like the one that asks.
+
+    Raises:
+        InputError: it is not.
+    """
+    here = f"the Dask worker on {socket.gethostname()}"
+    if version != __version__:
+        raise InputError(f"{here} has certhash {__version__}; install {version} there, as here")
+    try:
+        found = _find_tshark(settings.tshark.path)
+    except InputError as error:
+        raise InputError(f"{here}: {error}") from None
+    if found != settings.tshark:
+        raise InputError(
+            f"{here} has tshark {found.version}; install {settings.tshark.version} there, as here"
+        )
+    if not os.path.exists(shared_path):  # noqa: PTH110 - a path may be bytes that are no UTF-8
+        return unreadable(path, f"{here} sees no such file; put captures on a path that all workers share")
+    seen = observe(shared_path, settings)
+    return replace(seen, path=path, problems=tuple(replace(p, path=path) for p in seen.problems))
+
+
+@functools.cache
+def _find_tshark(path: str) -> tshark.Tshark:
+    return tshark.find(path)

@@ -202,7 +202,7 @@ def test_a_capture_that_takes_its_worker_down_costs_itself_alone(tmp_path: Path,
     assert list(statuses.values()) == ["complete"] * 5
     (problem,) = json.loads(out)["problems"]
     assert problem["path"] == str(bad)
-    assert "killed, twice" in problem["message"]
+    assert "killed, and again" in problem["message"]
     assert status == 2
     assert not audit.left
 

@@ -48,8 +48,9 @@ def main() -> None:
             reader.join()
     hashes = {hashlib.sha256(line.split(b"\t")[3]).hexdigest() for line in lines}
     print(
-        f"{carved.packets} packets, {len(carved.frames)} passed on, {len(lines)} rows, {len(hashes) - 1} chains;"
-        f" carved after {carving:.2f} s, done after {time.perf_counter() - started:.2f} s"
+        f"{carved.packets} packets, {len(carved.frames)} passed on, {len(lines)} rows, "
+        f"{len(hashes) - 1} chains; carved after {carving:.2f} s, "
+        f"done after {time.perf_counter() - started:.2f} s"
     )
 
 

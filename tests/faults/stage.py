@@ -46,10 +46,6 @@ class Audit:
     ) -> None:
         self.temporary = folder / "temporary"
         self.temporary.mkdir(exist_ok=True)
-        # Where root runs tshark as somebody else, that user has to reach the folder.
-        for parent in (self.temporary, *self.temporary.parents):
-            if parent.stat().st_uid == os.geteuid() and parent not in (Path("/"), Path("/tmp")):
-                parent.chmod(parent.stat().st_mode | 0o011)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "certhash", "audit", *map(str, arguments)],
             stdin=subprocess.DEVNULL,

@@ -89,10 +89,15 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Work
         if run.outcome.missing_fields and way.plugin:
             way = way._replace(plugin=False)
             run = _Run(path, source, settings, place, way)
-        if run.carved is not None and run.carved.doubtful:
+        if run.carving_failed or (run.carved is not None and run.carved.doubtful):
             # Something that was left out might have mattered after all: then nothing is left out.
+            failure = run.carving_failed
             way = way._replace(carve=False)
             run = _Run(path, source, settings, place, way)
+            if failure:
+                run.complain(
+                    f"the first pass over it failed ({failure}), and tshark read it whole; please report it"
+                )
         if last_try or not run.outcome.failed or run.outcome.timed_out:
             break
     return run.observation()
@@ -119,6 +124,7 @@ class _Run:
     ) -> None:
         self.carved: Carved | None = None
         self._damage = ""
+        self.carving_failed = ""
         self._source = source
         self._keys = settings.keylog is not None
         self._reading = Reading(path, plugin=way.plugin)
@@ -145,7 +151,7 @@ class _Run:
                 tshark.counting(command), place, self._feed if way.carve else source, way.seconds_left
             )
             outcome = outcome._replace(packets=sum(1 for _ in run.lines()))
-        self.outcome = self._completed(outcome)
+        self.outcome = self._completed(outcome, carve=way.carve)
 
     def observation(self) -> Observation:
         """Return all that was seen, with the frame numbers of the capture."""
@@ -158,16 +164,27 @@ class _Run:
         try:
             self.carved = carve(source, pipe.write, keys=self._keys)
             self._damage = source.error
+        except BrokenPipeError:
+            raise
         except OSError as error:
-            if not isinstance(error, BrokenPipeError):
-                why = error.strerror or error
-                self._reading.complain(0, f"the file could not be read to its end ({why})")
+            self._damage = f"the file could not be read to its end ({error.strerror or error})"
+        except Exception as error:  # noqa: BLE001 - whatever it was, nothing may be missed for it
+            self.carving_failed = f"{type(error).__name__}: {error}"
 
-    def _completed(self, outcome: tshark.Outcome) -> tshark.Outcome:
+    def complain(self, message: str) -> None:
+        """Add to the observation what is wrong."""
+        self._reading.complain(0, message)
+
+    def _completed(self, outcome: tshark.Outcome, *, carve: bool) -> tshark.Outcome:
         """Add what the first pass knows of the capture: how many packets it has, and how it ends."""
         carved = self.carved
-        if carved is None or outcome.missing_fields:
+        if outcome.missing_fields or not carve:
             return outcome
+        if carved is None:
+            # What tshark read was not all there is, whatever it says itself.
+            error = outcome.error or self._damage or "its packets could not all be handed to tshark"
+            status = outcome.status
+            return outcome._replace(status="truncated" if status == "complete" else status, error=error)
         passed = len(carved.frames)
         if outcome.status == "complete" and outcome.packets < passed:
             error = f"tshark read {outcome.packets} of the {passed} packets that it was given"

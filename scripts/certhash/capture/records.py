@@ -239,13 +239,14 @@ def _certificates(
         return (), unpaired
     lengths = numbers("handshake.certificate_length")
     rest = iter(values("certhash.certificate_bytes"))
+    paired = bool(hashes) and len(hashes) == len(positions) == len(hexes)
     found = []
     for i, text in enumerate(hexes):
         der = _der(text)
         stated = lengths[i] if len(lengths) == len(hexes) else len(der)
         if len(der) != stated:
             der = _der(next(rest, "")) or der
-        position, sha1 = (int(positions[i]), hashes[i]) if not unpaired and positions else (i, None)
+        position, sha1 = (int(positions[i]), hashes[i]) if paired else (i, None)
         found.append(CertificateRecord(position, der, len(der) == stated, sha1))
     return tuple(found), unpaired
 
@@ -262,11 +263,9 @@ def _transport(values: _Values) -> tuple[Transport, int | None, tuple[int | None
     for name in ("tcp", "udp"):
         streams = values(f"{name}.stream")
         if streams:
-            return (
-                name,
-                int(streams[-1]),
-                (int(values(f"{name}.srcport")[-1]), int(values(f"{name}.dstport")[-1])),
-            )
+            ports = (values(f"{name}.{side}port")[-1:] for side in ("src", "dst"))
+            source, destination = (int(port[0]) if port else None for port in ports)
+            return name, int(streams[-1]), (source, destination)
     return "other", None, (None, None)
 
 
