@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TOP = Path(__file__).resolve().parents[1]
 CABLE, OTHER_END = "cable0", "cable1"
 PORT = 443
-_PATIENCE = 30.0
+_PATIENCE = 90.0
 
 
 @contextlib.contextmanager
@@ -87,8 +87,8 @@ class Watch:
             self.process.communicate()
 
     def wait_until_ready(self) -> None:
-        """Wait until dumpcap listens on the interface, and a tshark to be fed is there."""
-        self._wait(lambda: {"dumpcap", "tshark"} <= set(memory(self.process.pid)), "the programs to start")
+        """Wait until it says that the interface is open."""
+        self._wait(lambda: "watching" in self.complained, "the interface to be open")
 
     def wait_for(self, pattern: str, times: int = 1) -> None:
         """Wait until it has printed something so many times."""
@@ -104,17 +104,20 @@ class Watch:
 
     def _wait(self, condition: object, what: str) -> None:
         assert callable(condition)
-        assert self.process.stdout is not None
+        out, err = self.process.stdout, self.process.stderr
+        assert out is not None
+        assert err is not None
         end = time.monotonic() + _PATIENCE
         while not condition():
             if self.process.poll() is not None or time.monotonic() > end:
-                self.process.terminate()
-                said, complained = self.process.communicate()
-                rest = said.decode() + complained.decode()
-                self.said, self.complained = self.said + said.decode(), complained.decode()
-                raise AssertionError(f"waited for {what}: {self.said[-2000:]}{rest[-2000:]}")
-            if select.select([self.process.stdout], [], [], 0.05)[0]:
-                self.said += os.read(self.process.stdout.fileno(), 1 << 16).decode()
+                self.end(signal.SIGTERM)
+                raise AssertionError(f"waited for {what}: {self.said[-2000:]}{self.complained[-2000:]}")
+            for ready in select.select([out, err], [], [], 0.05)[0]:
+                text = os.read(ready.fileno(), 1 << 16).decode()
+                if ready is out:
+                    self.said += text
+                else:
+                    self.complained += text
 
 
 def memory(pid: int) -> dict[str, int]:

@@ -18,7 +18,7 @@ from certhash.capture.observe import Reading
 from certhash.capture.tshark import Outcome
 from certhash.correlate import correlate
 from certhash.document import FINDINGS
-from certhash.model import Observation, Problem, Sources
+from certhash.model import NameAnswer, Observation, Problem, Sources
 from certhash.report.text import count, place
 from certhash.times import iso
 from certhash.visible import visible
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from certhash import document
     from certhash.capture.records import Row
-    from certhash.model import CnfFile, Endpoint, Handshake, NameAnswer
+    from certhash.model import CnfFile, Endpoint, Handshake
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -47,6 +47,7 @@ MOST_DEVICES = 10_000
 FILES_OF_A_DEVICE = 3
 MOST_PROBLEMS = 1_000
 
+_SHARE = 9  # of ten parts of the time are for other things than looking back
 _NAMES = 3  # so many devices are named in a line
 _LONG = 200  # characters of a stranger's text
 _GOING_ON = Outcome("complete", 0, None, (), missing_fields=False)
@@ -136,6 +137,9 @@ class Watcher:
         self._answers: OrderedDict[tuple[str, str], NameAnswer] = OrderedDict()
         self._learned: OrderedDict[str, deque[CnfFile]] = OrderedDict()
         self._told: dict[tuple[str, str | None], tuple[str, str | None]] = {}
+        self._untold: dict[str, str] = {}
+        """The handshakes whose findings are not told yet, with their times."""
+        self._rest_until = 0.0
         self._totals = _Totals()
         self._problems: dict[Problem, None] = {}
         self._events: list[Event] = []
@@ -169,6 +173,7 @@ class Watcher:
     def news(self) -> list[Event]:
         """Return what has happened since the last time."""
         self._judge(final=False)
+        self._look_back()
         self._forget()
         events, self._events = self._events, []
         return events
@@ -185,6 +190,7 @@ class Watcher:
         for message in problems:
             self._complain(Problem(self._interface, message))
         result = self._correlate(list(self._kept.values()), packets, problems)
+        self._tell(result.expectations)
         summary = replace(
             result.summary,
             handshakes=self._totals.handshakes,
@@ -207,10 +213,7 @@ class Watcher:
         reading.take(row)
         found = reading.observation(_GOING_ON)
         for answer in found.answers:
-            key = (answer.name, answer.address)
-            self._answers[key] = answer
-            self._answers.move_to_end(key)
-        _shorten(self._answers, MOST_ANSWERS)
+            self._answer(answer)
         learned = learn([found])
         for cnf in learned.cnf_files:
             files = self._learned.setdefault(cnf.device, deque(maxlen=FILES_OF_A_DEVICE))
@@ -220,6 +223,11 @@ class Watcher:
         _shorten(self._learned, MOST_DEVICES)
         for problem in learned.problems:
             self._complain(problem)
+
+    def _answer(self, answer: NameAnswer) -> None:
+        self._answers[answer.name, answer.address] = answer
+        self._answers.move_to_end((answer.name, answer.address))
+        _shorten(self._answers, MOST_ANSWERS)
 
     def _complain(self, problem: Problem) -> None:
         if problem not in self._problems and len(self._problems) < MOST_PROBLEMS:
@@ -256,35 +264,48 @@ class Watcher:
     def _give_verdicts(self, fresh: list[Handshake], outdated: Mapping[_Name, Handshake]) -> None:
         for kind in [k for k, kept in self._kept.items() if outdated and _name(kept) in outdated]:
             del self._kept[kind]
-        result = self._correlate([*self._kept.values(), *fresh])
-        judged = {(h.frame, h.client, h.server): h for h in result.handshakes}
+        self._keep(fresh)
+        # What a handshake's own verdict depends on is in it, and in what is expected.
+        result = self._correlate(fresh)
+        judged = {_name(h): h for h in result.handshakes}
         for handshake in fresh:
             verdict = judged[_name(handshake)]
             self._totals.add(handshake, verdict.verdict, instead_of=outdated.get(_name(handshake)))
             self._events.append(Seen(verdict))
-        self._tell(result.expectations, {judged[_name(h)].id: judged[_name(h)] for h in fresh})
-        self._keep(fresh)
+            self._untold[verdict.id] = verdict.time
 
-    def _tell(
-        self, expectations: Iterable[document.Expectation], new: Mapping[str, document.Handshake]
-    ) -> None:
+    def _look_back(self) -> None:
+        """Hold what is new against all that is kept, and tell the findings: seldom, where it takes long."""
+        if not self._untold or self._clock() < self._rest_until:
+            return
+        began = self._clock()
+        self._tell(self._correlate(list(self._kept.values())).expectations)
+        ended = self._clock()
+        self._rest_until = ended + _SHARE * (ended - began)
+
+    def _tell(self, expectations: Iterable[document.Expectation]) -> None:
         """Say which findings are new, and which are none any more."""
         for expectation in expectations:
-            involved = [new[id_] for id_ in expectation.handshakes if id_ in new]
-            if not involved:
+            times = [self._untold[id_] for id_ in expectation.handshakes if id_ in self._untold]
+            if not times:
                 continue
             key = (expectation.device, expectation.url)
             now = (expectation.verdict, expectation.cause)
             before = self._told.get(key)
             if now != before and (expectation.verdict in FINDINGS or (before and before[0] in FINDINGS)):
-                self._events.append(Told(involved[-1].time, expectation))
+                self._events.append(Told(times[-1], expectation))
             self._told[key] = now
+        self._untold.clear()
 
     def _keep(self, fresh: Iterable[Handshake]) -> None:
         for handshake in fresh:
             kind = _kind(handshake)
             self._kept[kind] = handshake
             self._kept.move_to_end(kind)
+            if handshake.server_name:
+                # That the name is there stays known when the handshake does not.
+                name = handshake.server_name.lower().rstrip(".")
+                self._answer(NameAnswer(name, handshake.server.address, handshake.frame, handshake.time))
         _shorten(self._kept, MOST_KEPT)
         if len(self._certificates) > 2 * MOST_KEPT:
             wanted = {c.sha256 for h in self._kept.values() for c in h.certificates}

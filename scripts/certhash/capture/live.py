@@ -113,6 +113,7 @@ class Live:
             connection keeps its stream number.
         waiting_since: returns the frame number at which the oldest handshake began that is not settled yet,
             or None: its packets must not be cut off from those that are still to come.
+        ready: called when the interface is open.
     """
 
     def __init__(  # noqa: PLR0913 - what a live capture is made of
@@ -124,6 +125,7 @@ class Live:
         capture_filter: str = "",
         take: Callable[[Row], None],
         waiting_since: Callable[[], int | None],
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.packets = 0
         """How many were captured until now."""
@@ -136,6 +138,7 @@ class Live:
         self._filter = capture_filter
         self._take = take
         self._waiting_since = waiting_since
+        self._ready = ready
         self._splice = Splice()
         self._blocks = Blocks()
         self._preamble: list[bytes] = []
@@ -156,6 +159,7 @@ class Live:
             with tshark.workplace() as place:
                 first, output = await recorder.start()
                 self._blocks = Blocks(first)
+                self._ready()
                 if self._stopping:
                     recorder.stop()
                 failures = 0

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from certhash import options, report
 from certhash.errors import InputError
+from certhash.visible import visible
 
 if TYPE_CHECKING:
     import argparse
@@ -82,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         capture_filter=arguments.capture_filter,
         take=watcher.take,
         waiting_since=watcher.waiting_since,
+        ready=lambda: options.note(f"watching {visible(arguments.interface)}; Ctrl-C ends with a summary"),
     )
     # Whoever wants the summary in a form for machines on standard output gets nothing else there.
     to_errors = any(each.path is None and each.form != "table" for each in wanted)
@@ -107,9 +109,12 @@ async def _watch(live: Live, watcher: Watcher, printer: _Printer, seconds: float
         loop.call_later(seconds, live.stop)
 
     async def look() -> None:
+        pause = _LOOK
         while True:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(pause)
+            began = loop.time()
             printer.print(watcher.news())
+            pause = max(_LOOK, 2 * (loop.time() - began))  # thousands of phones take their time
 
     tasks = [asyncio.create_task(live.run()), asyncio.create_task(look())]
     try:
