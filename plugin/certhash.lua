@@ -24,7 +24,7 @@ local cnf = module("cnf").using({ base64 = base64, address = address })
 local folder = module("folder").using({ cnf = cnf, visible = visible })
 local story = module("story").using({ visible = visible })
 local handshakes, tftp, verdict = module("handshakes"), module("tftp"), module("verdict")
-local menu = module("menu").using({ address = address, story = story, visible = visible })
+local menu = module("menu").using({ story = story, visible = visible })
 
 set_plugin_info({
     version = version,
@@ -100,6 +100,7 @@ local read = {
     icmp = reader("icmp"),
     icmpv6 = reader("icmpv6"),
     udp = reader("udp"),
+    tls = reader("tls"),
     dns = reader("dns"),
     dns_name = reader("dns.qry.name"),
     dns_a = reader("dns.a"),
@@ -127,6 +128,7 @@ local function tls_readers(protocol)
 end
 local TLS, DTLS = tls_readers("tls"), tls_readers("dtls")
 local FATAL = 2
+local TCP, UDP = 2, 3  -- pinfo.port_type
 
 -- How many devices are named under a certificate: hundreds of phones may have the same hash.
 local MOST_DEVICES = 20
@@ -148,7 +150,8 @@ local function forget()
         transfers = tftp.new(function(name) return cnf.device(name) ~= nil end),
         book = verdict.new(),
         book_has_folder = false,
-        seen = {},        -- frame -> { handshake, role } of a frame with certificates or an alert
+        sent = {},        -- frame -> the certificates in it, and the handshake that they belong to
+        alerts = {},      -- frame -> the refusal of certificates in it
         handshakes = {},  -- those whose server sent certificates, in their order
         files = {},       -- frame -> configuration file that this frame completes
         files_bytes = 0,
@@ -201,26 +204,45 @@ local function book()
     return capture.book
 end
 
--- The hashes of certificates seen, by their bytes: most certificates come again and again, and a frame is dissected anew
--- at every look.  It is emptied at times, so that a large capture of different certificates does not fill the memory.
-local hashes, hashes_kept = {}, 0
+-- Certificates seen, by their bytes: most come again and again, and a frame is dissected anew at every look.  What is known
+-- of one (its digests, their Base64, its subject) is found out when somebody asks, and then kept instead of the bytes.
+local derive = {
+    thumbprint = function(known) return sha1.digest(known.der) end,
+    thumbprint256 = function(known) return sha256.digest(known.der) end,
+    sha1 = function(known) return base64.encode(known.thumbprint) end,
+    sha256 = function(known) return base64.encode(known.thumbprint256) end,
+    subject = function(known)
+        local subject = x509.subject(known.der)
+        return subject and visible.text(subject, 200) or "no X.509 certificate"
+    end,
+}
+local Known = {
+    __index = function(known, name)
+        local make = derive[name]
+        local value = make and make(known)
+        rawset(known, name, value)
+        return value
+    end,
+}
 
-local function hash(der)
-    local known = hashes[der]
+local certificates, certificates_kept = {}, 0
+local MOST_CERTIFICATES = 4096
+
+local function know(der)
+    local known = certificates[der]
     if not known then
-        if hashes_kept >= 4096 then
-            hashes, hashes_kept = {}, 0
+        if certificates_kept >= MOST_CERTIFICATES then
+            -- So that a large capture of different certificates does not fill the memory.  Handshakes go on knowing theirs.
+            for _, other in pairs(certificates) do
+                for name in pairs(derive) do
+                    other[name] = other[name]
+                end
+                other.der = nil
+            end
+            certificates, certificates_kept = {}, 0
         end
-        local one, two = sha1.digest(der), sha256.digest(der)
-        local subject = x509.subject(der)
-        known = {
-            thumbprint = one,
-            thumbprint256 = two,
-            sha1 = base64.encode(one),
-            sha256 = base64.encode(two),
-            subject = subject and visible.text(subject, 200) or "no X.509 certificate",
-        }
-        hashes[der], hashes_kept = known, hashes_kept + 1
+        known = setmetatable({ der = der }, Known)
+        certificates[der], certificates_kept = known, certificates_kept + 1
     end
     return known
 end
@@ -228,28 +250,41 @@ end
 -- ---------------------------------------------------------------------------------------------------------------------
 -- What a frame holds
 
--- Source and target of a frame as { address = bytes, port = }.  Of tunnelled packets it is the innermost addresses, which
--- stand last; a frame without IP (EAP over a LAN) has its hardware addresses' text.
-local function endpoints(pinfo)
-    local four, six = { read.ip() }, { read.ipv6() }
-    four, six = four[#four], six[#six]
-    local source, target
-    if four and not (six and six.offset > four.offset) then
-        local header = four.range:bytes(0, 20):raw()
-        source, target = header:sub(13, 16), header:sub(17, 20)
-    elseif six then
-        local header = six.range:bytes(0, 40):raw()
-        source, target = header:sub(9, 24), header:sub(25, 40)
-    else
-        return { address = tostring(pinfo.dl_src) }, { address = tostring(pinfo.dl_dst) }
+-- The last of some values: of a protocol that stands in itself, the innermost.
+local function last(...)
+    local count = select("#", ...)
+    if count > 0 then
+        return (select(count, ...))
     end
-    local ports = pinfo.port_type ~= 0
-    return { address = source, port = ports and pinfo.src_port or nil },
-        { address = target, port = ports and pinfo.dst_port or nil }
 end
 
-local function endpoint_text(side)
-    return story.endpoint(address.text(side.address), side.port)
+-- Source and target of a frame, as handshakes.endpoint writes them.  Of tunnelled packets it is the innermost addresses,
+-- which stand last; a frame without IP (EAP over a LAN) has its hardware addresses' text.
+local function endpoints(pinfo)
+    local four, six = last(read.ip()), last(read.ipv6())
+    local source, target
+    if four and not (six and six.offset > four.offset) then
+        local header = four.range
+        source, target = header:raw(12, 4), header:raw(16, 4)
+    elseif six then
+        local header = six.range
+        source, target = header:raw(8, 16), header:raw(24, 16)
+    else
+        return handshakes.endpoint(tostring(pinfo.dl_src), 0), handshakes.endpoint(tostring(pinfo.dl_dst), 0)
+    end
+    if pinfo.port_type == 0 then
+        return handshakes.endpoint(source, 0), handshakes.endpoint(target, 0)
+    end
+    return handshakes.endpoint(source, pinfo.src_port), handshakes.endpoint(target, pinfo.dst_port)
+end
+
+local function address_text(endpoint)
+    return address.text((handshakes.split(endpoint)))
+end
+
+local function endpoint_text(endpoint)
+    local bytes, port = handshakes.split(endpoint)
+    return story.endpoint(address.text(bytes), port)
 end
 
 -- A packet that an ICMP error quotes is an old one, and cut short.
@@ -264,25 +299,53 @@ local function values(fields)
     return fields
 end
 
+-- The values of some fields, nil where there are none.  (Each FieldInfo costs more than all that is done with it, so that
+-- none is asked for twice.)
+local function values_or_nil(first, ...)
+    if first == nil then
+        return nil
+    end
+    local list = { first.value }
+    for i = 1, select("#", ...) do
+        list[i + 1] = (select(i, ...)).value
+    end
+    return list
+end
+
+-- Handshake types that matter here.
+local CLIENT_HELLO, SERVER_HELLO, CERTIFICATE = 1, 2, 11
+
+local function has(types, wanted)
+    for _, type in ipairs(types) do
+        if type == wanted then
+            return true
+        end
+    end
+    return false
+end
+
 -- The bytes that the message gives for a certificate, where Wireshark's field holds others: of damaged DER the field ends
 -- where the damage begins, and a phone hashes what it was sent.
 local function entry_bytes(info, length)
     local source = info.source
-    if length and length.value ~= info.value:len() and source and info.offset + length.value <= source:len() then
+    if length and length.value ~= info.len and source and info.offset + length.value <= source:len() then
         return source:range(info.offset, length.value)
     end
 end
 
--- Certificate messages of a frame, in their order, each a list of { range =, known =, whole = }.  The dissector gives all
--- certificates of a frame in one row; a message's length says how far it reaches.
+-- Certificate messages of a frame, in their order, added to a list; each is a list of { range =, known =, whole = }.  The
+-- dissector gives all certificates of a frame in one row; a message's length says how far it reaches.
 local function messages(readers, found)
-    local certificates = { readers.certificate() }
-    local lengths = #certificates > 0 and { readers.length() } or {}
-    local entries = #certificates > 0 and { readers.entry_length() } or {}
-    entries = #entries == #certificates and entries or {}
+    local infos = { readers.certificate() }
+    if #infos == 0 then
+        return found
+    end
+    local entries = { readers.entry_length() }
+    local lengths = #infos > 1 and { readers.length() } or {}
+    local paired = #entries == #infos
     local message, at, floor = nil, 0, math.huge
-    for i, certificate in ipairs(certificates) do
-        local from = certificate.offset
+    for i, info in ipairs(infos) do
+        local from = info.offset
         local span = lengths[at]
         if not (span and from >= floor and from < span.offset + span.len + span.value) then
             repeat
@@ -291,10 +354,10 @@ local function messages(readers, found)
             message = {}
             found[#found + 1] = message
         end
-        local whole = entry_bytes(certificate, entries[i])
-        local der = whole and whole:bytes():raw() or certificate.value:raw()
-        message[#message + 1] = { range = certificate.range, known = hash(der), whole = whole }
-        floor = from + certificate.len
+        local range, whole = info.range, paired and entry_bytes(info, entries[i]) or nil
+        local der = whole and whole:raw() or info.len > 0 and range:raw() or ""
+        message[#message + 1] = { range = range, known = know(der), whole = whole }
+        floor = from + info.len
     end
     return found
 end
@@ -306,8 +369,8 @@ local function learn(pinfo, name, content, source, target)
     local number = pinfo.number
     local file = {
         name = visible.text(cnf.base_name(name), 200),
-        server = address.text(source.address),
-        client = address.text(target.address),
+        server = address_text(source),
+        client = address_text(target),
     }
     if capture.files_bytes + #content <= KEPT_FILES_BYTES then
         capture.files_bytes = capture.files_bytes + #content
@@ -315,7 +378,7 @@ local function learn(pinfo, name, content, source, target)
     end
     file.read, file.problem = cnf.read(name, content)
     if file.read then
-        file.read.frame, file.read.client = number, target.address
+        file.read.frame, file.read.client = number, (handshakes.split(target))
         capture.book:add(file.read)
         local problems = cnf.problems(file.read)
         file.problem = #problems > 0 and table.concat(problems, "; ") or nil
@@ -327,8 +390,7 @@ end
 -- frame may be padding, so that UDP's length says where it ends.  Nil where the snapshot length cut it: a block that was
 -- cut must not be taken for the short block that ends a file.
 local function tftp_payload(info)
-    local headers = { read.udp() }
-    local header, whole = headers[#headers], info.source
+    local header, whole = last(read.udp()), info.source
     if not header or not whole then
         return nil
     end
@@ -387,7 +449,7 @@ local function observe_dns(pinfo)
 end
 
 -- The refusal of a certificate among a frame's alerts, if there is one: its code.
-local function refusal(readers)
+local function refused(readers)
     local levels, codes = values({ readers.alert_level() }), values({ readers.alert() })
     for i, code in ipairs(codes) do
         if levels[i] == FATAL and story.REFUSALS[code] then
@@ -397,22 +459,19 @@ local function refusal(readers)
     return nil
 end
 
-local function observe_handshake(pinfo, found)
-    local source, target = endpoints(pinfo)
-    local name = TLS.server_name() or DTLS.server_name()
-    local types = values({ TLS.type() })
-    for _, type in ipairs(values({ DTLS.type() })) do
-        types[#types + 1] = type
+local function observe_handshake(pinfo, types, found)
+    -- What a ClientHello adds is the name it asks for, which matters to nobody while no URL is known.  The rest of a
+    -- handshake says nothing that is needed here.
+    local hello = has(types, CLIENT_HELLO) and book().files > 0
+    if not (hello or #found > 0 or has(types, SERVER_HELLO)) then
+        return
     end
-    local handshake, role = capture.tracker:observe({
-        number = pinfo.number,
-        source = source,
-        target = target,
-        types = types,
-        server_name = name and name.value:lower():gsub("%.$", "") or nil,
-    })
+    local source, target = endpoints(pinfo)
+    local name = hello and (TLS.server_name() or DTLS.server_name())
+    name = name and name.value:lower():gsub("%.$", "") or nil
+    local handshake, role = capture.tracker:observe(source, target, types, name)
     if name and role == "client" then
-        capture.book:answer(name.value, target.address, pinfo.number)
+        capture.book:answer(name, (handshakes.split(target)), pinfo.number)
     end
     if #found > 0 then
         local chain = {}
@@ -425,7 +484,9 @@ local function observe_handshake(pinfo, found)
             frame = pinfo.number,
             time = pinfo.rel_ts,
             chain = chain,
-            transport = pinfo.port_type == 3 and "udp" or "tcp",
+            over_udp = pinfo.port_type == UDP,
+            handshake = handshake,
+            role = role,
         }
         if role == "client" then
             handshake.client_sent = sent
@@ -437,13 +498,13 @@ local function observe_handshake(pinfo, found)
             handshake.server = handshake.server or source
             handshake.client = handshake.client or target
         end
-        capture.seen[pinfo.number] = { handshake = handshake, role = role, sent = sent }
+        capture.sent[pinfo.number] = sent
     end
 end
 
 -- An alert answers the other side's certificates; the first one counts.
 local function observe_alert(pinfo)
-    local code = refusal(TLS) or refusal(DTLS)
+    local code = refused(TLS) or refused(DTLS)
     local handshake, role = capture.tracker:find(endpoints(pinfo))
     if not code or not handshake then
         return
@@ -457,26 +518,26 @@ local function observe_alert(pinfo)
     if not sent then
         return
     end
-    local alert = { frame = pinfo.number, code = code, after = pinfo.rel_ts - sent.time }
+    local alert = { frame = pinfo.number, code = code, after = pinfo.rel_ts - sent.time, sent = sent }
     sent.refusal = sent.refusal or alert
-    local seen = capture.seen[pinfo.number] or { handshake = handshake, role = role }
-    seen.refused, seen.alert = sent, alert
-    capture.seen[pinfo.number] = seen
+    capture.alerts[pinfo.number] = alert
 end
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Judging
 
 -- The verdict on the certificates that a server sent; nil for a client's.
-local function judge(handshake, sent, most)
-    if not sent or sent ~= handshake.server_sent then
+local function judge(sent, most)
+    if sent.role == "client" then
         return nil
     end
+    local handshake = sent.handshake
+    local server, port = handshakes.split(handshake.server)
     return book():judge({
         frame = sent.frame,
-        server = handshake.server,
-        client = handshake.client,
-        transport = sent.transport,
+        server = { address = server, port = port },
+        client = { address = (handshakes.split(handshake.client)) },
+        transport = sent.over_udp and "udp" or "tcp",
         server_name = handshake.server_name,
         chain = sent.chain,
         rejected = sent.refusal,
@@ -484,10 +545,11 @@ local function judge(handshake, sent, most)
     })
 end
 
-local function refusal_text(handshake, sent, alert, found)
-    local by = sent == handshake.server_sent and handshake.client or handshake.server
-    local refusal_by = { by = address.text(by.address), code = alert.code, after = alert.after }
-    return story.refusal(refusal_by, sent.chain[1].sha1, found)
+local function refusal_text(alert, judgement)
+    local sent = alert.sent
+    local by = sent.role == "client" and sent.handshake.server or sent.handshake.client
+    local refusal = { by = address_text(by), code = alert.code, after = alert.after }
+    return story.refusal(refusal, sent.chain[1].sha1, judgement)
 end
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -531,25 +593,55 @@ local function show_devices(item, list, shown)
     end
 end
 
-local function show_certificates(tree, found, role, judgement)
-    local bytes, shown, devices = thumbprints_tvb(found), 0, {}
-    local knows_files = judgement and book().files > 0
+-- What of all this anybody asked for: everything where the packet's tree is looked at, in a batch run the fields that a
+-- filter, a column or an output names.  Making the others would be the largest part of this plugin's cost.
+local OPTIONAL = {
+    "certificate", "sha1", "thumbprint", "sha256", "position", "match", "device", "cnf", "url", "verdict", "story",
+}
+local EVERYTHING = setmetatable({}, { __index = function() return true end })
+
+local function wanted(tree)
+    if tree.visible then
+        return EVERYTHING
+    end
+    local wants = {}
+    for _, name in ipairs(OPTIONAL) do
+        wants[name] = tree:referenced(show[name])
+    end
+    return wants
+end
+
+local function show_certificates(tree, found, role, judgement, wants)
+    local bytes = wants.thumbprint and thumbprints_tvb(found)
+    local shown, devices = 0, {}
+    local listings = judgement and book().files > 0
+        and (wants.match or wants.device or wants.cnf or wants.url) and judgement.listed
     for _, message in ipairs(found) do
         for index, certificate in ipairs(message) do
             local known, range, position = certificate.known, certificate.range, index - 1
-            local text = ("%d%s: %s %s"):format(position, role and " (" .. role .. ")" or "", known.sha1, known.subject)
-            local item = tree:add(show.certificate, range, text):set_generated()
-            item:set_text("Certificate " .. text)
-            item:add(show.sha1, range, known.sha1):set_generated()
-            item:add(show.thumbprint, bytes:range(shown * 20, 20)):set_generated()
-            item:add(show.sha256, range, known.sha256):set_generated()
-            item:add(show.position, range, position):set_generated()
+            local item = tree
+            if wants.certificate then
+                local text = ("%d%s: %s %s"):format(position, role and " (" .. role .. ")" or "", known.sha1, known.subject)
+                item = tree:add(show.certificate, range, text, "Certificate " .. text):set_generated()
+            end
+            if wants.sha1 then
+                item:add(show.sha1, range, known.sha1):set_generated()
+            end
+            if bytes then
+                item:add(show.thumbprint, bytes:range(shown * 20, 20)):set_generated()
+            end
+            if wants.sha256 then
+                item:add(show.sha256, range, known.sha256):set_generated()
+            end
+            if wants.position then
+                item:add(show.position, range, position):set_generated()
+            end
             if certificate.whole then
                 item:add(show.whole, certificate.whole):set_generated()
             end
             shown = shown + 1
-            local listed = judgement and judgement.listed[shown]
-            if listed and knows_files then
+            local listed = listings and listings[shown]
+            if listed then
                 local match = item:add(show.match, #listed > 0):set_generated()
                 if #listed > 0 then
                     match:append_text(" (" .. story.listed(listed, position) .. ")")
@@ -563,43 +655,46 @@ end
 local EXPERT = { match = warn.match, mismatch = warn.mismatch, rejected = warn.rejected }
 
 -- The verdict on a server's certificates, and what follows from it.
-local function show_verdict(tree, pinfo, seen, judgement)
-    local sent, handshake = seen.sent, seen.handshake
-    local server = endpoint_text(handshake.server)
-    local text = story.verdict(judgement, server)
-    if judgement.verdict then
-        local item = tree:add(show.verdict, judgement.verdict):set_generated()
-        item:set_text("Verdict: " .. text)
-        if EXPERT[judgement.verdict] then
-            item:add_proto_expert_info(EXPERT[judgement.verdict], text)
+local function show_verdict(tree, pinfo, sent, judgement, wants)
+    local kind = judgement.verdict
+    local expert_info = EXPERT[kind]
+    local text = (expert_info or wants.verdict or wants.story)
+        and story.verdict(judgement, endpoint_text(sent.handshake.server))
+    if wants.verdict then
+        tree:append_text((": %s, %s"):format(sent.chain[1].sha1, kind or "no verdict"))
+    end
+    if kind and text then
+        local item = tree:add(show.verdict, kind, "Verdict: " .. text):set_generated()
+        if expert_info then
+            item:add_proto_expert_info(expert_info, text)
         end
-        if judgement.verdict == "mismatch" then
+        if kind == "mismatch" then
             show_devices(item, judgement.told, {})
         end
-    else
+    elseif text then
         tree:add(show.story, text):set_generated()
     end
-    local own = judgement.verdict ~= "mismatch" and story.own(judgement)
+    local own = kind ~= "mismatch" and story.own(judgement)
     if own then
         tree:add(show.story, own):set_generated():add_proto_expert_info(warn.mismatch, own)
     end
-    if certhash.prefs.info_column and EXPERT[judgement.verdict] then
-        pinfo.cols.info:append(" [certhash: " .. judgement.verdict .. "]")
+    if expert_info and certhash.prefs.info_column then
+        pinfo.cols.info:append(" [certhash: " .. kind .. "]")
     end
-    if sent.refusal then
-        tree:add(show.story, refusal_text(handshake, sent, sent.refusal, judgement)):set_generated()
+    if sent.refusal and wants.story then
+        tree:add(show.story, refusal_text(sent.refusal, judgement)):set_generated()
     end
 end
 
-local function show_alert(tree, pinfo, seen)
-    local sent, handshake = seen.refused, seen.handshake
-    local judgement = judge(handshake, sent)
-    local text = refusal_text(handshake, sent, seen.alert, judgement)
+local function show_alert(tree, pinfo, alert)
+    local sent = alert.sent
+    local judgement = judge(sent)
+    local text = refusal_text(alert, judgement)
     tree:add(show.story, text):set_generated():add_proto_expert_info(warn.rejected, text)
     tree:add(show.certificate_in, sent.frame):set_generated()
     if judgement and judgement.verdict then
         local item = tree:add(show.verdict, judgement.verdict):set_generated()
-        item:set_text("Verdict: " .. story.verdict(judgement, endpoint_text(handshake.server)))
+        item:set_text("Verdict: " .. story.verdict(judgement, endpoint_text(sent.handshake.server)))
         show_devices(item, judgement.told, {})
         if certhash.prefs.info_column then
             local known = judgement.verdict ~= "unlisted" and ", " .. judgement.verdict or ""
@@ -641,54 +736,70 @@ end
 -- The dissector
 
 function certhash.dissector(tvb, pinfo, tree)
-    -- Nearly all packets end here.  SSL 2 has certificates without handshake types.
-    local shaking = TLS.type() or DTLS.type() or TLS.certificate()
-    local alert = TLS.alert() or DTLS.alert()
-    local transfer, body, lookup = read.tftp(), read.http_body(), read.dns_a() or read.dns_aaaa()
-    if not (shaking or alert or transfer or body or lookup) then
+    -- Nearly all packets end here, so that the fewest questions are asked of each: what comes over TCP is no TFTP, and DNS
+    -- over TCP names no head-end of a phone.  QUIC has no TLS layer around its handshake, and certificates of SSL 2 have
+    -- no handshake type, or one of its own.
+    local transport = pinfo.port_type
+    local tls, dtls, alert, transfer, body, lookup
+    if transport == UDP or read.tls() then
+        tls = values_or_nil(TLS.type()) or TLS.certificate() and {}
+        alert = TLS.alert()
+    end
+    if transport ~= UDP then
+        body = read.http_body()
+    end
+    if transport ~= TCP then
+        dtls, alert = values_or_nil(DTLS.type()), alert or DTLS.alert()
+        transfer, lookup = read.tftp(), read.dns()
+    end
+    if not (tls or dtls or alert or transfer or body or lookup) then
         return
     end
-    local number = pinfo.number
-    local found = shaking and messages(DTLS, messages(TLS, {})) or {}
+    local number, types, found = pinfo.number, tls or dtls, {}
+    if tls and (has(tls, CERTIFICATE) or TLS.certificate()) then
+        messages(TLS, found)
+    end
+    if dtls and has(dtls, CERTIFICATE) then
+        messages(DTLS, found)
+    end
     if number > capture.reached then
         capture.reached = number
-        if shaking then
-            observe_handshake(pinfo, found)
+        if types then
+            observe_handshake(pinfo, types, found)
         end
         if alert then
             observe_alert(pinfo)
         end
-        if certhash.prefs.learn_from_capture then
-            if transfer then
-                observe_tftp(transfer, pinfo)
-            elseif body then
-                observe_http(body, tvb, pinfo)
-            end
-        end
         if lookup then
             observe_dns(pinfo)
         end
+        if (transfer or body) and certhash.prefs.learn_from_capture then
+            if transfer then
+                observe_tftp(transfer, pinfo)
+            else
+                observe_http(body, tvb, pinfo)
+            end
+        end
     end
-    local seen, file = capture.seen[number], capture.files[number]
-    if not (seen or file or #found > 0) then
+    local sent, refusal, file = capture.sent[number], capture.alerts[number], capture.files[number]
+    if not (#found > 0 or refusal or file) then
         return
     end
     local own = tree:add(certhash):set_generated()
     if #found > 0 then
-        local judgement = seen and judge(seen.handshake, seen.sent)
+        local wants = wanted(tree)
+        -- Expert information cannot be asked about, so that a verdict is looked for wherever there can be one.
+        local judgement = sent and (wants.verdict or wants.story or book().files > 0) and judge(sent)
         if judgement then
-            own:append_text((": %s, %s"):format(found[1][1].known.sha1, judgement.verdict or "no verdict"))
+            show_verdict(own, pinfo, sent, judgement, wants)
         end
-        if judgement then
-            show_verdict(own, pinfo, seen, judgement)
+        if sent and sent.refusal then
+            own:add(show.rejected_in, sent.refusal.frame):set_generated()
         end
-        if seen and seen.sent and seen.sent.refusal then
-            own:add(show.rejected_in, seen.sent.refusal.frame):set_generated()
-        end
-        show_certificates(own, found, seen and seen.role, judgement)
+        show_certificates(own, found, sent and sent.role, judgement, wants)
     end
-    if seen and seen.alert then
-        show_alert(own, pinfo, seen)
+    if refusal then
+        show_alert(own, pinfo, refusal)
     end
     if file then
         show_file(own, file)
@@ -703,7 +814,8 @@ register_postdissector(certhash)
 if gui_enabled() then
     menu.register({
         handshakes = function() return capture.handshakes end,
-        judge = function(handshake) return judge(handshake, handshake.server_sent, 100) end,
+        endpoint = endpoint_text,
+        judge = function(handshake) return judge(handshake.server_sent, 100) end,
         problems = function() return read_directory().problems end,
         files = function() return book().files end,
         reload = function()

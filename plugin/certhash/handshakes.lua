@@ -1,17 +1,15 @@
 -- TLS handshakes, put together from the frames of a conversation: who is the client, who the server, which name was
--- asked for, which certificates were sent, and which alert answered them.
+-- asked for.  Whatever else belongs to a handshake is kept in it by whoever finds it.
 --
 --   local tracker = handshakes.new()
---   local handshake, role = tracker:observe(fact)
+--   local handshake, role = tracker:observe(source, target, types, server_name)
 --
--- A fact is what one frame shows, and frames come in the order of the capture:
---   number          the frame's number
---   time            its time in seconds
---   source, target  the endpoints, each { address = bytes, port = number or nil }
---   types           the handshake types in the frame (1 ClientHello, 2 ServerHello, 11 Certificate, ...)
---   server_name     the name that a ClientHello asks for, or nil
+-- Source and target are a frame's endpoints, as strings (handshakes.endpoint makes them); types are the handshake types in
+-- the frame (1 ClientHello, 2 ServerHello, 11 Certificate, ...), and frames come in the order of the capture.  A handshake
+-- is { client =, server =, server_name = }, the ends being nil where nothing tells.  The role is the sender's: "client",
+-- "server", or nil.
 --
--- The role is the sender's: "client", "server", or nil where nothing tells.
+-- There may be tens of thousands of handshakes in a capture, so that each is kept in few and small objects.
 
 local M = {}
 
@@ -31,65 +29,85 @@ function M.new()
     return setmetatable({ current = {} }, Tracker)
 end
 
-local function endpoint(side)
-    return side.address .. "\0" .. (side.port or "")
+--- An endpoint as one string, from the address' bytes and the port (0 where there is none).
+function M.endpoint(address, port)
+    return address .. string.char(math.floor(port / 256), port % 256)
+end
+
+--- The address' bytes and the port (nil where there is none) of an endpoint.
+function M.split(endpoint)
+    local high, low = endpoint:byte(-2, -1)
+    local port = high * 256 + low
+    return endpoint:sub(1, -3), port > 0 and port or nil
+end
+
+local function key(one, other)
+    return one < other and one .. other or other .. one
 end
 
 -- The sender's role where the conversation began before the capture.  Servers' ports are the low ones.
-local function guess(fact, server_only, client_only)
+local function guess(source, target, server_only, client_only)
     if server_only then
         return "server"
     elseif client_only then
         return "client"
     end
-    local from, to = fact.source.port, fact.target.port
+    local _, from = M.split(source)
+    local _, to = M.split(target)
     if from and to and from ~= to then
         return from < to and "server" or "client"
     end
     return nil
 end
 
+local function role_of(endpoint, handshake)
+    if handshake.client then
+        return handshake.client == endpoint and "client" or "server"
+    end
+    return nil
+end
+
 --- The handshake that a frame belongs to, and its sender's role in it.
-function Tracker:observe(fact)
-    local source, target = endpoint(fact.source), endpoint(fact.target)
-    local key = source < target and source .. target or target .. source
-    local handshake = self.current[key]
-    local hello, answer, server_only, client_only
-    for _, type in ipairs(fact.types) do
+function Tracker:observe(source, target, types, server_name)
+    local conversation = key(source, target)
+    local handshake = self.current[conversation]
+    local hello, answer, server_only, client_only = false, false, false, false
+    for _, type in ipairs(types) do
         hello = hello or type == CLIENT_HELLO
         answer = answer or type == SERVER_HELLO
         server_only = server_only or SERVER_ONLY[type]
         client_only = client_only or type == CLIENT_HELLO or type == CLIENT_KEY_EXCHANGE
     end
     -- A ClientHello opens a handshake, unless it only repeats the one before: DTLS sends it again with a cookie, and
-    -- TLS 1.3 after a HelloRetryRequest.
-    if not handshake or hello and (handshake.answered or handshake.client_key ~= source) then
-        handshake = { frame = fact.number }
-        self.current[key] = handshake
-        local role = guess(fact, server_only, client_only)
+    -- TLS 1.3 after a HelloRetryRequest.  So does a second ServerHello, for those who leave out the ClientHellos.
+    local opens = hello and (handshake and (handshake.answered or handshake.client ~= source))
+    local again = answer and handshake and handshake.answered
+    if not handshake or opens or again then
+        handshake = { server_name = again and handshake.server_name or nil }
+        self.current[conversation] = handshake
+        local role = guess(source, target, server_only, client_only)
         if role == "client" then
-            handshake.client, handshake.server, handshake.client_key = fact.source, fact.target, source
+            handshake.client, handshake.server = source, target
         elseif role == "server" then
-            handshake.client, handshake.server, handshake.client_key = fact.target, fact.source, target
+            handshake.client, handshake.server = target, source
         end
     end
-    handshake.answered = handshake.answered or answer
-    handshake.server_name = fact.server_name or handshake.server_name
-    local role
-    if handshake.client_key then
-        role = handshake.client_key == source and "client" or "server"
+    if answer then
+        handshake.answered = true
     end
-    return handshake, role
+    if server_name then
+        handshake.server_name = server_name
+    end
+    return handshake, role_of(source, handshake)
 end
 
 --- The handshake that two endpoints are in, and the first one's role in it; nil where none was seen.
-function Tracker:find(from, to)
-    local source, target = endpoint(from), endpoint(to)
-    local handshake = self.current[source < target and source .. target or target .. source]
-    if handshake and handshake.client_key then
-        return handshake, handshake.client_key == source and "client" or "server"
+function Tracker:find(source, target)
+    local handshake = self.current[key(source, target)]
+    if handshake then
+        return handshake, role_of(source, handshake)
     end
-    return handshake, nil
+    return nil
 end
 
 return M

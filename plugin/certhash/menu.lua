@@ -5,11 +5,11 @@
 
 local M = {}
 
-local address, story, visible
+local story, visible
 
 --- Give this module the ones that it builds on.
 function M.using(others)
-    address, story, visible = others.address, others.story, others.visible
+    story, visible = others.story, others.visible
     return M
 end
 
@@ -31,7 +31,7 @@ local function rows(gui, order)
         for i, certificate in ipairs(sent.chain) do
             hashes[i] = certificate.sha1
         end
-        local where = story.endpoint(address.text(server.address), server.port)
+        local where = gui.endpoint(server)
         local key = table.concat({ where, handshake.server_name or "", table.concat(hashes, " ") }, "\0")
         local row = by_key[key]
         if not row then

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.plugin.machines import Machine
 
 SIZE = (1480, 900)
-PATIENCE = 60  # seconds; a busy machine starts Wireshark slowly
+PATIENCE = 180  # seconds; a busy machine starts Wireshark slowly
 
 PROGRAMS = {"Xvfb": "xvfb", "xdotool": "xdotool", "xclip": "xclip", "import": "imagemagick"}
 
@@ -150,6 +150,9 @@ def wireshark(place: Machine, screen: Screen, capture: Path, *options: str) -> I
         "wireshark", "-C", "certhash", *options, "-r", capture, environment={"DISPLAY": screen.display}
     )
     try:
+        # Wireshark shows its splash screen first, and the capture's name when it has read it.
+        until(lambda: screen.windows() or process.poll() is not None, "Wireshark to start")
+        assert process.poll() is None, process.communicate()
         number = screen.window(rf"^{re.escape(capture.name)}$")
         screen.ask("xdotool", "windowmove", number, "0", "0")
         screen.ask("xdotool", "windowsize", "--sync", number, *map(str, SIZE))

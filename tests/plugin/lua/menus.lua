@@ -6,7 +6,7 @@ end
 local base64, address, visible = module("base64"), module("address"), module("visible")
 local cnf = module("cnf").using({ base64 = base64, address = address })
 local story = module("story").using({ visible = visible })
-local menu = module("menu").using({ address = address, story = story, visible = visible })
+local menu = module("menu").using({ story = story, visible = visible })
 
 local function say(kind, text)
     for line in (tostring(text) .. "\n"):gmatch("(.-)\n") do
@@ -47,6 +47,7 @@ local handshakes = given == "nothing" and {} or {
 local actions, asked, buttons = {}, {}, {}
 local gui = {
     handshakes = function() return handshakes end,
+    endpoint = function(server) return address.text(server.address) .. ":" .. server.port end,
     judge = function(one)
         local sent = one.server_sent
         return book:judge({ frame = sent.frame, server = one.server, client = one.client, transport = "tcp",
