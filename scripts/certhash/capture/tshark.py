@@ -75,8 +75,8 @@ LEAST_MEMORY = 2 << 30
 TOOK_TOO_LONG = "tshark took longer than --timeout allows, and was ended before it had read everything"
 _DATA = "data"
 _NAME_TABLES = ("manuf", "services", "enterprises.tsv", "wka")
-"""Names of manufacturers, ports and so on. tshark reads these files whenever it starts, for a third of the time
-that this takes, and with ``-n`` shows none of the names."""
+"""Names of manufacturers, ports and so on: files that tshark reads whenever it starts, which takes a third of
+the time until the first packet. With ``-n`` none of these names is shown."""
 
 INSTALL_TSHARK = "install it: apt-get install tshark (Debian, Ubuntu), or name it with --tshark"
 
