@@ -1,7 +1,7 @@
 """How fast certhash is beside its peers: makes the captures, runs all in turn, prints medians and ratios.
 
-``python tests/benchmarks/compare.py --scale 0.1`` is done in minutes; the full size takes most of an hour on two
-cores. Every round runs all tools one after another on the same capture, so that a load which comes and goes
+``python tests/benchmarks/compare.py --scale 0.1`` is done in minutes; the full size takes most of an hour
+on two cores. Every round runs all tools one after another on the same capture, so that a load which comes and goes
 meets all of them; where other work goes on beside it, the ratios of CPU seconds tell more than those of the
 clock. certhash and stock tshark must find the same hashes, or the figures are worth nothing and it says so.
 """
@@ -62,7 +62,7 @@ for path in (*command[at + 1:], last):
 
 
 class Cost(NamedTuple):
-    """What one run took: seconds, of the clock and of all its processes; megabytes, of the largest of these."""
+    """What one run took: seconds, of the clock and of all its processes; megabytes, of the largest one."""
 
     wall: float
     cpu: float
@@ -128,7 +128,7 @@ def compare(name: str, path: Path, rounds: int, scratch: Path) -> list[str]:
         sys.exit(f"{name}: certhash and tshark find different certificates, so no figure counts")
     median = {tool: Cost(*map(statistics.median, zip(*each, strict=True))) for tool, each in costs.items()}
     lines = [
-        f"| {name}, {size / 1e6:,.0f} MB | seconds | CPU seconds | largest process | certhash / it | by CPU |",
+        f"| {name}, {size / 1e6:,.0f} MB | seconds | CPU seconds | largest | certhash / it | by CPU |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     ours = median["certhash"]
