@@ -2,8 +2,8 @@
 
 ``python tests/benchmarks/compare.py --scale 0.1`` is done in minutes; the full size takes most of an hour
 on two cores. Every round runs all tools one after another on the same capture, so that a load which comes and goes
-meets all of them; where other work goes on beside it, the ratios of CPU seconds tell more than those of the
-clock. certhash and stock tshark must find the same hashes, or the figures are worth nothing and it says so.
+meets all of them; where other work goes on beside it, the ratios of CPU seconds tell more than those of time.
+certhash and stock tshark must find the same hashes, or the figures are worth nothing and it says so.
 """
 
 from __future__ import annotations
