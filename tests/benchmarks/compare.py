@@ -1,7 +1,7 @@
 """How fast certhash is beside its peers: makes the captures, runs all in turn, prints medians and ratios.
 
 ``python tests/benchmarks/compare.py --scale 0.1`` is done in minutes; the full size takes most of an hour
-on two cores. Every round runs all tools one after another on the same capture, so that a load which comes and goes
+on two cores. Every round runs all tools in turn on the same capture, so that a load which comes and goes
 meets all of them; where other work goes on beside it, the ratios of CPU seconds tell more than those of time.
 certhash and stock tshark must find the same hashes, or the figures are worth nothing and it says so.
 """
