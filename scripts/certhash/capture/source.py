@@ -73,8 +73,11 @@ def is_carvable(source: BinaryIO) -> bool:
     """Tell whether the packets of a capture can be told apart here; other formats only tshark reads."""
     source.seek(0)
     start = bytearray(_PEEK)
+    count = 0
     try:
-        count = Source(source).readinto(memoryview(start))
+        reader = Source(source)
+        while more := reader.readinto(memoryview(start)[count:]):  # the first read may be a short one
+            count += more
     except SourceError:
         return False  # tshark may know the compression for which a package is missing
     finally:
