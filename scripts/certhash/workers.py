@@ -90,7 +90,7 @@ def observe_all(
         yield from _on_cluster(scheduler, paths, settings)
     else:
         workers = min(workers or len(os.sched_getaffinity(0)), len(paths))
-        with tshark.workplace(keylog=settings.keylog) as place:
+        with tshark.workplace(settings.tshark.path, keylog=settings.keylog) as place:
             if _can_share():
                 yield from _on_this_machine(paths, _Pool(workers, settings, place, listener))
             else:

@@ -1,121 +1,194 @@
-"""Time us and our peers on the same captures, in turn, and print medians and ratios.
+"""How fast certhash is beside its peers: makes the captures, runs all in turn, prints medians and ratios.
 
-``python -m tests.benchmarks.compare`` makes the captures in a temporary folder (some 3 GB; ``--scale`` for
-less), runs every program that is installed on each of them, one after the other, and repeats that.  Taking
-turns lets a busy machine be busy for all.  The memory is that of the largest process.
+``python tests/benchmarks/compare.py --scale 0.1`` is done in minutes; the full size takes most of an hour
+on two cores. Every round runs all tools in turn on the same capture, so that a load which comes and goes
+meets all of them; where other work goes on beside it, the ratios of CPU seconds tell more than those of time.
+certhash and stock tshark must find the same hashes, or the figures are worth nothing and it says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import shlex
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.benchmarks.captures import NAMES, make
-
 HERE = Path(__file__).resolve().parent
-SCRIPTS = HERE.parent.parent / "scripts"
-STOCK = [sys.executable, str(HERE / "peers.py")]
+NAMES = ("bulk", "busy", "dtls", "mix", "many")
+SCRIPTS = str(HERE.parents[1] / "scripts")
+
+FILTER = "tls.handshake.certificate || dtls.handshake.certificate"
+STOCK = """
+import hashlib, subprocess, sys
+seen = set()
+command = ["tshark", "-n", "-Y", sys.argv[1], "-T", "fields"]
+command += ["-e", "tls.handshake.certificate", "-e", "dtls.handshake.certificate", "-r"]
+for path in sys.argv[2:]:
+    tshark = subprocess.Popen([*command, path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    for line in tshark.stdout:
+        for der in line.replace(",", " ").split():
+            seen.add(hashlib.sha1(bytes.fromhex(der)).hexdigest())
+    tshark.wait()
+print("\\n".join(sorted(seen)))
+"""
+PYSHARK = """
+import hashlib, sys
+import pyshark
+seen = set()
+for path in sys.argv[2:]:
+    capture = pyshark.FileCapture(path, display_filter=sys.argv[1], keep_packets=False)
+    for packet in capture:
+        for name in ("tls", "dtls"):
+            if name in packet:
+                for field in getattr(packet, name).handshake_certificate.all_fields:
+                    seen.add(hashlib.sha1(bytes.fromhex(field.raw_value)).hexdigest())
+    capture.close()
+print("\\n".join(sorted(seen)))
+"""
+LOOP = """
+import subprocess, sys
+*command, last = sys.argv[1:]
+at = command.index("--")
+for path in (*command[at + 1:], last):
+    subprocess.run([*command[:at], path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+"""
 
 
-class Peer(NamedTuple):
-    """A program to compare with: the command before the capture, and what it needs to be installed."""
+class Cost(NamedTuple):
+    """What one run took: seconds, of the clock and of all its processes; megabytes, of the largest one."""
 
-    name: str
-    command: list[str]
-    needs: str
-    most_runs: int = 99
-
-
-PEERS = (
-    Peer("tshark + hashlib", [*STOCK, "tshark"], "tshark"),
-    Peer("pyshark loop", [*STOCK, "pyshark"], "tshark", 1),
-    Peer("ndpiReader -v 2", [*STOCK, "ndpi"], "ndpiReader"),
-    Peer("Suricata, TLS log", [*STOCK, "suricata"], "suricata"),
-)
+    wall: float
+    cpu: float
+    memory: float
 
 
-class Run(NamedTuple):
-    """What a run took."""
+def run(command: list[str], output: Path | None = None) -> Cost:
+    """Run a command to its end.
 
-    seconds: float
-    megabytes: float
-
-
-def measure(command: list[str]) -> Run:
-    """Run a command to its end."""
-    started = time.perf_counter()
-    process = os.posix_spawnp(
-        command[0],
-        command,
-        {**os.environ, "PYTHONPATH": str(SCRIPTS)},
-        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
-    )
-    _, status, usage = os.wait4(process, 0)
-    if os.waitstatus_to_exitcode(status) not in (0, 1, 2):
-        sys.exit(f"{shlex.join(command)} ended with status {os.waitstatus_to_exitcode(status)}")
-    return Run(time.perf_counter() - started, usage.ru_maxrss / 1024)
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    with (output or Path(os.devnull)).open("wb") as out:
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            command, stdout=out, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": SCRIPTS}
+        )
+        # Unlike Popen.wait, it tells of the process itself and of all that it has waited for.
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
-def ours(command: str | None) -> list[str]:
-    """Return our own command, before the capture."""
-    if command:
-        return shlex.split(command)
-    return [sys.executable, "-m", "certhash", "audit", "-f", "json", "--no-cache"]
+def audit(paths: list[str], *more: str) -> list[str]:
+    """Return the command that audits captures with what this interpreter has installed."""
+    return [sys.executable, "-m", "certhash", "audit", *paths, "-f", "json", "-q", *more]
+
+
+def peers(paths: list[str], scratch: Path) -> dict[str, list[str]]:
+    """Return the command of every tool that is there; each reads all of the captures."""
+    tools = {
+        "certhash": audit(paths, "--no-cache"),
+        "tshark + hashlib": [sys.executable, "-c", STOCK, FILTER, *paths],
+        "pyshark + hashlib": [sys.executable, "-c", PYSHARK, FILTER, *paths],
+    }
+    loop = [sys.executable, "-c", LOOP]
+    if shutil.which("ndpiReader"):
+        tools["ndpiReader -v 2"] = [*loop, "ndpiReader", "-v", "2", "-i", "--", *paths]
+    if shutil.which("suricata"):
+        (scratch / "no.rules").touch()
+        quiet = ("suricata", "-S", str(scratch / "no.rules"), "-l", str(scratch), "-r")
+        tools["suricata"] = [*loop, *quiet, "--", *paths]
+    return tools
+
+
+def compare(name: str, path: Path, rounds: int, scratch: Path) -> list[str]:
+    """Run all tools over one of the captures, in turn, and return the lines of a table."""
+    paths = sorted(map(str, path.iterdir())) if path.is_dir() else [str(path)]
+    size = sum(Path(each).stat().st_size for each in paths)
+    tools = peers(paths, scratch)
+    if name == "many":
+        del tools["pyshark + hashlib"]  # most of an hour for a thousand starts, and nothing to learn from it
+    costs: dict[str, list[Cost]] = {tool: [] for tool in tools}
+    for _ in range(rounds):
+        for tool, command in tools.items():
+            costs[tool].append(run(command, scratch / f"{tool}.out"))
+    document = json.loads((scratch / "certhash.out").read_text("utf-8"))
+    hashes = {c["thumbprint"].lower() for h in document["handshakes"] for c in h["certificates"]}
+    if hashes != set((scratch / "tshark + hashlib.out").read_text("utf-8").split()):
+        sys.exit(f"{name}: certhash and tshark find different certificates, so no figure counts")
+    median = {tool: Cost(*map(statistics.median, zip(*each, strict=True))) for tool, each in costs.items()}
+    lines = [
+        f"| {name}, {size / 1e6:,.0f} MB | seconds | CPU seconds | largest | certhash / it | by CPU |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    ours = median["certhash"]
+    for tool, cost in median.items():
+        figures = f"{cost.wall:.2f} | {cost.cpu:.2f} | {cost.memory:,.0f} MB"
+        lines.append(f"| {tool} | {figures} | {ours.wall / cost.wall:.2f} | {ours.cpu / cost.cpu:.2f} |")
+    return lines
+
+
+def again(path: Path, rounds: int, scratch: Path) -> list[str]:
+    """Audit many captures that an earlier audit has read."""
+    command = audit([str(path)], "--cache", str(scratch / "cache"))
+    run(command)
+    cost = statistics.median(run(command).wall for _ in range(rounds))
+    return [f"The same {len(list(path.iterdir())):,} captures again, from the cache: {cost:.2f} s"]
+
+
+def starts(rounds: int) -> list[str]:
+    """Measure how long it takes until a command that has nothing to read is done."""
+    certificate = next((HERE.parents[1] / "captures" / "certificates").glob("*.pem"))
+    commands = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "certhash --help": [sys.executable, "-m", "certhash", "--help"],
+        "certhash hash FILE": [sys.executable, "-m", "certhash", "hash", str(certificate)],
+    }
+    costs: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(5 * rounds):
+        for name, command in commands.items():
+            costs[name].append(run(command).wall * 1000)
+    return [
+        "| start | milliseconds |",
+        "| --- | ---: |",
+        *(f"| {name} | {statistics.median(each):.0f} |" for name, each in costs.items()),
+    ]
 
 
 def main() -> None:
-    """Make the captures, run everything, print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"among {', '.join(NAMES)}; all by default")
-    parser.add_argument("--folder", type=Path, help="where the captures are, or are made and kept")
-    parser.add_argument("--scale", type=float, default=1.0, help="1 gives about 700 MB for bulk and busy")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--ours", help="our command, instead of certhash audit -f json --no-cache")
-    parser.add_argument(
-        "--without", action="append", default=[], help="a peer to leave out, by its first word"
+    """Make what is to be read, and compare."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("names", nargs="*", default=NAMES, help=f"among {', '.join(NAMES)}; all by default")
+    parser.add_argument("--folder", type=Path, help="where the captures are or are to be made, and stay")
+    parser.add_argument("--scale", type=float, default=1.0, help="1 gives about 700 MB for bulk and busy")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts (3)")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="certhash-benchmark-") as temporary:
-        folder = arguments.folder or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        contenders = [Peer("certhash", ours(arguments.ours), "python3")]
-        for peer in PEERS:
-            if peer.name.split()[0].lower() in arguments.without:
-                continue
-            if shutil.which(peer.needs):
-                contenders.append(peer)
-            else:
-                print(f"{peer.name}: not measured, {peer.needs} is not installed", file=sys.stderr)
-        print(f"{'capture':10} {'program':20} {'seconds':>8} {'of':>24} {'MB':>6} {'us/peer':>8}")
-        for name in arguments.names or NAMES:
-            compare(name, make(name, folder, arguments.scale), contenders, arguments.runs)
-
-
-def compare(name: str, capture: Path, contenders: list[Peer], runs: int) -> None:
-    """Print a row for each program."""
-    taken: dict[str, list[Run]] = {peer.name: [] for peer in contenders}
-    for turn in range(runs):
-        for peer in contenders:
-            if turn < peer.most_runs:
-                taken[peer.name].append(measure([*peer.command, str(capture)]))
-    best = statistics.median(run.seconds for run in taken[contenders[0].name])
-    for peer in contenders:
-        seconds = [run.seconds for run in taken[peer.name]]
-        median = statistics.median(seconds)
-        spread = " ".join(f"{second:.2f}" for second in seconds)
-        size = max(run.megabytes for run in taken[peer.name])
-        print(
-            f"{name:10} {peer.name:20} {median:8.2f} {spread:>24} {size:6.0f} {best / median:8.2f}",
-            flush=True,
-        )
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.folder or Path(scratch)
+        maker = [sys.executable, str(HERE / "captures.py"), str(folder), *arguments.names]
+        subprocess.run([*maker, "--scale", f"{arguments.scale:g}"], check=True, stdout=subprocess.DEVNULL)
+        suffix = "" if arguments.scale == 1 else f"-{arguments.scale:g}"
+        for name in arguments.names:
+            path = folder / (f"{name}{suffix}" if name == "many" else f"{name}{suffix}.pcap")
+            print(*compare(name, path, arguments.rounds, Path(scratch)), "", sep="\n", flush=True)
+            if name == "many":
+                print(*again(path, arguments.rounds, Path(scratch)), "", sep="\n", flush=True)
+        print(*starts(arguments.rounds), "", sep="\n")
+        load = " ".join(f"{each:.1f}" for each in os.getloadavg())
+        rounds = f"medians of {arguments.rounds}, each round all tools in turn"
+        print(f"{len(os.sched_getaffinity(0))} cores, load average {load} at the end; {rounds}")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,9 @@ def observe(
         with open_capture(path) as source, contextlib.ExitStack() as stack:
             if opened is not None:
                 opened(source)
-            place = place or stack.enter_context(tshark.workplace(keylog=settings.keylog))
+            place = place or stack.enter_context(
+                tshark.workplace(settings.tshark.path, keylog=settings.keylog)
+            )
             return _observe(path, source, settings, place)
     except OSError as error:
         return unreadable(path, f"{error.strerror or error}")

@@ -1,0 +1,35 @@
+"""tshark starts without its tables of names; what it says of a capture is the same."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from certhash.capture import records, tshark
+from tests.conftest import TOP, need
+
+FOLDERS = (TOP / "captures", TOP / "tests" / "captures")
+CAPTURES = sorted(path for folder in FOLDERS for path in folder.glob("*.pcapng"))
+
+
+@pytest.mark.parametrize("plugin", [True, False])
+def test_without_tables_of_names_tshark_says_the_same(plugin: bool) -> None:
+    """All captures, one after another in one file: what one leaves behind in tshark is the same in both."""
+    need("tshark")
+    found = tshark.find()
+    merged = subprocess.run(
+        [need("mergecap"), "-a", "-w", "-", *CAPTURES], check=True, capture_output=True
+    ).stdout
+    said = []
+    for program in (found.path, None):
+        with tshark.workplace(program) as place:
+            command = tshark.arguments(
+                found, place, fields=records.fields(plugin=plugin), display_filter="frame"
+            )
+            ended = subprocess.run(
+                command, input=merged, capture_output=True, check=True, **tshark.surroundings(place)
+            )
+            said.append((ended.stdout, ended.stderr.replace(bytes(place.folder), b"")))
+    assert said[0] == said[1]
+    assert said[0][0].count(b"\n") > 500
