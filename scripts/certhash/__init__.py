@@ -1,3 +1,58 @@
-"""certhash: does a Cisco IP phone trust its VPN head-end, and if not, why."""
+"""certhash: does a Cisco IP phone trust its VPN head-end, and if not, why.
+
+What other programs can rely on is what this module exports; everything else may change with any version.
+
+>>> import certhash
+>>> certhash.sha1_base64(b"the DER encoding of a certificate")
+'Ua6e5/nyQzN55p0xrWbDMfPfAPw='
+>>> document = certhash.audit_captures(["captures"], cnf=["captures/cnf"])
+>>> [expectation.device for expectation in document.expectations if expectation.verdict == "mismatch"]
+['SEP00005E005312', 'SEP00005E005313']
+
+`audit_captures` returns the `Document` that ``certhash audit -f json`` writes, `load_document` reads one that
+was saved, `read_cnf` returns what phones expect, and `sha1_base64` computes what CME writes as ``certHash1``.
+What a user can mend is raised as `InputError`, in one line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from certhash.api import audit_captures, load_document, read_cnf
+    from certhash.digest import sha1_base64
+    from certhash.document import Document
+    from certhash.errors import InputError
+
+__all__ = [
+    "Document",
+    "InputError",
+    "__version__",
+    "audit_captures",
+    "load_document",
+    "read_cnf",
+    "sha1_base64",
+]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Document": "document",
+    "InputError": "errors",
+    "audit_captures": "api",
+    "load_document": "api",
+    "read_cnf": "api",
+    "sha1_base64": "digest",
+}
+
+
+if not TYPE_CHECKING:  # or type checkers would believe in any name
+
+    def __getattr__(name: str) -> object:
+        """Import what is exported when it is asked for: commands are to start fast."""
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{home}"), name)
