@@ -134,11 +134,20 @@ def find(path: str | None = None) -> Tshark:
             answer = _answer([found, "--version"], place)
         except (OSError, subprocess.SubprocessError) as error:
             raise InputError(f"{found}: cannot be run ({_reason(error)}); {INSTALL_TSHARK}") from None
-    version = re.match(r"TShark \(Wireshark\) (\d[\w.]*)", answer)
-    if not version:
+    version, lua = versions(answer)
+    if version is None:
         raise InputError(f"{found}: does not answer as tshark; {INSTALL_TSHARK}")
-    lua = re.search(r"\bwith\s+Lua\s+(\d[\d.]*\d)", answer)
-    return Tshark(found, version[1].rstrip("."), lua[1] if lua else None)
+    return Tshark(found, version, lua)
+
+
+def versions(answer: str) -> tuple[str | None, str | None]:
+    """Return the versions of tshark and of its Lua that ``tshark --version`` states; None where it does not.
+
+    Until 4.4 a sentence says "with Lua 5.2.4" or "without Lua", from 4.6 on a table "+Lua 5.4.9" or "-Lua".
+    """
+    version = re.match(r"TShark \(Wireshark\) (\d[\w.]*)", answer)
+    lua = re.search(r"(?:\bwith\s+|\+)Lua\s+(\d[\d.]*\d)", answer)
+    return version and version[1].rstrip("."), lua and lua[1]
 
 
 @contextlib.contextmanager
