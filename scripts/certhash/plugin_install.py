@@ -153,7 +153,8 @@ def ask(command: tuple[str, ...]) -> Wireshark:
     copies = {}
     for line in plugins.stdout.splitlines():
         cells = line.rstrip().split("\t")
-        if len(cells) > 3 and cells[2].strip() == "lua script" and Path(cells[3]).name == MAIN:  # noqa: PLR2004
+        # "lua script" until Wireshark 4.4, "Lua script" from 4.6 on
+        if len(cells) > 3 and cells[2].strip().lower() == "lua script" and Path(cells[3]).name == MAIN:  # noqa: PLR2004
             copies[Path(cells[3])] = Copy(Path(cells[3]), cells[1].strip(), loaded=True)
     for name in (lua, paths.get("Global Lua Plugins"), os.path.join(configuration, "plugins")):  # noqa: PTH118
         for path in Path(name).rglob(MAIN) if name else ():

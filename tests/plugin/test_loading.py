@@ -24,7 +24,7 @@ def plugins(
     assert done.returncode == 0
     assert not done.stderr, done.stderr
     rows = [line.split("\t") for line in done.stdout.splitlines()]
-    return {row[3]: (row[0], row[1]) for row in rows if row[2] == "lua script"}
+    return {row[3]: (row[0], row[1]) for row in rows if row[2].lower() == "lua script"}
 
 
 def works(
