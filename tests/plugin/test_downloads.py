@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
 import shutil
 import struct
@@ -233,12 +234,15 @@ def test_real_tftp_server(place: Machine, tmp_path: Path) -> None:
     (served / NAME).write_bytes(FILE)
     (served / NAME).chmod(0o644)
     capture = tmp_path / "real.pcapng"
-    port = "16969"
+    # An address of its own on the loopback: other tests transfer files there at the same time.
+    address, port = f"127.{os.getpid() >> 16}.{os.getpid() >> 8 & 255}.{os.getpid() & 255}", "16969"
     server = subprocess.Popen(
-        ["/usr/sbin/in.tftpd", "-L", "--user", "nobody", "--address", f"127.0.0.1:{port}", "--secure", served]
+        ["/usr/sbin/in.tftpd", "-L", "--user", "nobody", "--address", f"{address}:{port}", "--secure", served]
     )
     recorder = subprocess.Popen(
-        ["dumpcap", "-q", "-i", "lo", "-f", "udp", "-w", capture], stderr=subprocess.PIPE, text=True
+        ["dumpcap", "-q", "-i", "lo", "-f", f"udp and host {address}", "-w", capture],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         assert recorder.stderr
@@ -256,7 +260,7 @@ def test_real_tftp_server(place: Machine, tmp_path: Path) -> None:
                     size,
                     "-o",
                     tmp_path / "got",
-                    f"tftp://127.0.0.1:{port}/{NAME}",
+                    f"tftp://{address}:{port}/{NAME}",
                 ],
                 check=True,
             )
