@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from importlib import import_module
-from importlib.util import find_spec
 
 from certhash import __version__
 from certhash.cli import COMMANDS, EXIT_STATUS
@@ -23,8 +22,6 @@ def whole_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"certhash {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
-        if find_spec(f"certhash.commands.{name}") is None:
-            continue
         module = import_module(f"certhash.commands.{name}")
         command = commands.add_parser(
             name,
