@@ -24,6 +24,7 @@ local cnf = module("cnf").using({ base64 = base64, address = address })
 local folder = module("folder").using({ cnf = cnf, visible = visible })
 local story = module("story").using({ visible = visible })
 local handshakes, tftp, verdict = module("handshakes"), module("tftp"), module("verdict")
+local openvpn = module("openvpn")
 local menu = module("menu").using({ story = story, visible = visible })
 
 set_plugin_info({
@@ -807,6 +808,81 @@ function certhash.dissector(tvb, pinfo, tree)
 end
 
 register_postdissector(certhash)
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- TLS where Wireshark does not look for it
+
+DissectorTable.get("http.upgrade"):add("TLS/1.0", Dissector.get("tls")) -- RFC 2817
+
+-- OpenVPN on any port: its first packet decides whose the connection is.  The TLS of its control packets is put
+-- together here; all else is for Wireshark's own dissector.
+local REGISTERED_PORT = 1194
+local tunnels -- of the capture: what tls-auth adds, by connection; the streams; the records that a packet completes
+
+local function forget_tunnels()
+    tunnels = { added = {}, streams = {}, records = {} }
+end
+forget_tunnels()
+
+local function tunnel_of(pinfo)
+    local from, to = tostring(pinfo.src) .. " " .. pinfo.src_port, tostring(pinfo.dst) .. " " .. pinfo.dst_port
+    return from < to and from .. " " .. to or to .. " " .. from, from
+end
+
+local function control_packet(tvb, pinfo, tree)
+    local tunnel, sender = tunnel_of(pinfo)
+    local bytes = tvb:raw()
+    local session, id, piece = openvpn.control(bytes, tunnels.added[tunnel] or 0)
+    if not session then
+        return false
+    end
+    local place = pinfo.number .. " " .. tvb:offset()
+    if not pinfo.visited then
+        local name = tunnel .. sender .. session
+        tunnels.streams[name] = tunnels.streams[name] or openvpn.stream()
+        tunnels.records[place] = tunnels.streams[name].take(id, piece)
+    end
+    local records = tunnels.records[place] or ""
+    if records ~= "" then
+        Dissector.get("tls"):call(ByteArray.new(records, true):tvb("TLS in OpenVPN"), pinfo, tree)
+    end
+    return true
+end
+
+for carrier, opens in pairs({ udp = openvpn.opens_datagram, tcp = openvpn.opens_stream }) do
+    local tunnel = Proto("certhash_openvpn_" .. carrier, "OpenVPN over " .. carrier:upper() .. ", by its first packet")
+    local others = DissectorTable.get(carrier .. ".port"):get_dissector(REGISTERED_PORT)
+
+    tunnel.init = forget_tunnels
+
+    local function packet(tvb, pinfo, tree)
+        return control_packet(tvb, pinfo, tree) and tvb:len() or others:call(tvb, pinfo, tree)
+    end
+
+    function tunnel.dissector(tvb, pinfo, tree)
+        pinfo.cols.protocol = "OpenVPN"
+        if carrier == "udp" then
+            return packet(tvb, pinfo, tree)
+        end
+        return dissect_tcp_pdus(tvb, tree, 2, function(pdu, _, at) return 2 + pdu(at, 2):uint() end, function(pdu)
+            if not control_packet(pdu(2):tvb(), pinfo, tree) then
+                others:call(pdu, pinfo, tree)
+            end
+            return pdu:len()
+        end)
+    end
+
+    tunnel:register_heuristic(carrier, function(tvb, pinfo, tree)
+        local added = others and opens(tvb:raw())
+        if not added then
+            return false
+        end
+        tunnels.added[tunnel_of(pinfo)] = added
+        pinfo.conversation = tunnel
+        tunnel.dissector(tvb, pinfo, tree)
+        return true
+    end)
+end
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The menus
