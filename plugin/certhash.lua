@@ -24,7 +24,7 @@ local cnf = module("cnf").using({ base64 = base64, address = address })
 local folder = module("folder").using({ cnf = cnf, visible = visible })
 local story = module("story").using({ visible = visible })
 local handshakes, tftp, verdict = module("handshakes"), module("tftp"), module("verdict")
-local openvpn = module("openvpn")
+local openvpn, upgrade = module("openvpn"), module("upgrade")
 local menu = module("menu").using({ story = story, visible = visible })
 
 set_plugin_info({
@@ -812,7 +812,43 @@ register_postdissector(certhash)
 -- ---------------------------------------------------------------------------------------------------------------------
 -- TLS where Wireshark does not look for it
 
-DissectorTable.get("http.upgrade"):add("TLS/1.0", Dissector.get("tls")) -- RFC 2817
+--- What tells a connection from all others, the same for both directions; and its sender.
+local function connection_of(pinfo)
+    local from, to = tostring(pinfo.src) .. " " .. pinfo.src_port, tostring(pinfo.dst) .. " " .. pinfo.dst_port
+    return from < to and from .. " " .. to or to .. " " .. from, from
+end
+
+-- Connections that begin with something else.  The first segment tells, and the ClientHello where TLS begins.
+local upgraded = Proto("certhash_upgrade", "TLS that something else goes before")
+local upgrades -- by connection: what goes before, and the frame in which TLS begins
+
+local function forget_upgrades()
+    upgrades = {}
+end
+forget_upgrades()
+upgraded.init = forget_upgrades
+
+function upgraded.dissector(tvb, pinfo, tree)
+    local now = upgrades[(connection_of(pinfo))]
+    if not now.begins and upgrade.is_hello(tvb:raw()) then
+        now.begins = pinfo.number
+    end
+    local tls = now.begins and pinfo.number >= now.begins
+    pinfo.can_desegment = 2 -- TCP grants it to the first dissector only, and this one passes it on
+    return Dissector.get(tls and "tls" or now.before):call(tvb, pinfo, tree)
+end
+
+upgraded:register_heuristic("tcp", function(tvb, pinfo, tree)
+    local before = upgrade.before_tls(tvb:raw())
+    if not before then
+        return false
+    end
+    local connection = connection_of(pinfo)
+    upgrades[connection] = upgrades[connection] or { before = before }
+    pinfo.conversation = upgraded
+    upgraded.dissector(tvb, pinfo, tree)
+    return true
+end)
 
 -- OpenVPN on any port: its first packet decides whose the connection is.  The TLS of its control packets is put
 -- together here; all else is for Wireshark's own dissector.
@@ -824,13 +860,8 @@ local function forget_tunnels()
 end
 forget_tunnels()
 
-local function tunnel_of(pinfo)
-    local from, to = tostring(pinfo.src) .. " " .. pinfo.src_port, tostring(pinfo.dst) .. " " .. pinfo.dst_port
-    return from < to and from .. " " .. to or to .. " " .. from, from
-end
-
 local function control_packet(tvb, pinfo, tree)
-    local tunnel, sender = tunnel_of(pinfo)
+    local tunnel, sender = connection_of(pinfo)
     local bytes = tvb:raw()
     local session, id, piece = openvpn.control(bytes, tunnels.added[tunnel] or 0)
     if not session then
@@ -877,7 +908,7 @@ for carrier, opens in pairs({ udp = openvpn.opens_datagram, tcp = openvpn.opens_
         if not added then
             return false
         end
-        tunnels.added[tunnel_of(pinfo)] = added
+        tunnels.added[connection_of(pinfo)] = added
         pinfo.conversation = tunnel
         tunnel.dissector(tvb, pinfo, tree)
         return true
