@@ -12,6 +12,7 @@ import hashlib
 import random
 import ssl
 import struct
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from tests.benchmarks.captures import Endpoints, Turn, dns_lookup, rtp_call, tcp_frame, tcp_segments
+from tests.benchmarks.captures import (
+    Endpoints,
+    Turn,
+    dns_lookup,
+    rtp_call,
+    tcp_frame,
+    tcp_segments,
+    udp_frame,
+)
+from tests.fidelity import dtls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -79,6 +89,33 @@ class Kitchen:
             if not (client and version is not ssl.TLSVersion.TLSv1_2)
             if not ("vpn4" in chain[0].name and version < ssl.TLSVersion.TLSv1_2)
         ]
+
+    @cached_property
+    def datagrams(self) -> list[Script]:
+        """Handshakes of DTLS; each takes a moment, so they are made when they are wanted."""
+        return [
+            self._datagram_script(self._chains[number], client, version, mtu)
+            for number, mtu in ((0, 1400), (2, 300), (7, 600), (10, 1400))
+            for version in ("dtls1", "dtls1_2")
+            for client in (None, self._chains[9])
+        ]
+
+    def _datagram_script(
+        self,
+        chain: tuple[Path, list[bytes]],
+        client: tuple[Path, list[bytes]] | None,
+        version: str,
+        mtu: int,
+    ) -> Script:
+        sent = dtls.shake_hands(chain[0], version, client_file=client[0] if client else None, mtu=mtu)
+        turns = [Turn("client" if one.from_client else "server", one.data) for one in sent]
+        # OpenSSL's commands send the first certificate, and then the file that it is the first of.
+        of_client = client[1][:1] + client[1] if client else []
+        clear = [
+            hashlib.sha1(der, usedforsecurity=False).hexdigest()
+            for der in chain[1][:1] + chain[1] + of_client
+        ]
+        return Script(turns, tuple(clear), len(of_client))
 
     def _chain(
         self, name: str, key: CertificateIssuerPrivateKeyTypes, length: int
@@ -347,8 +384,9 @@ def _capture(folder: Path, kitchen: Kitchen, number: int) -> Generated:
     whole = True
     flows: list[list[bytes]] = []
     for index in range(choose.choice((1, 1, 2, 5))):
-        script = choose.choice(kitchen.scripts)
-        frames, complete = _connection(choose, index, script)
+        datagrams = choose.random() < 0.3
+        script = choose.choice(kitchen.datagrams if datagrams else kitchen.scripts)
+        frames, complete = (_datagrams if datagrams else _connection)(choose, index, script)
         flows.append(frames)
         whole &= complete
         presented.update(script.clear)
@@ -393,6 +431,33 @@ def _connection(choose: random.Random, index: int, script: Script) -> tuple[list
             case _:
                 frames.append(frame)
     return frames, complete
+
+
+def _datagrams(choose: random.Random, index: int, script: Script) -> tuple[list[bytes], bool]:
+    """Return the frames of a DTLS handshake, and whether all that was sent is among them, in some order."""
+    port = choose.choice((443, 4433, 10443, 53, 5246, 2152))
+    ends = Endpoints(bytes((10, 9, 1, 1 + index)), bytes((192, 0, 2, 9)), 40_000 + index, port)
+    turns = list(script.turns)
+    trouble = choose.choice((None, None, "twice", "swapped", "lost", "late"))
+    if trouble == "twice":
+        turns = [copy for turn in turns for copy in [turn] * choose.choice((1, 1, 2))]
+    elif trouble == "swapped":
+        # Among the fragments of a flight: what belongs to the next is only sent when they are all there.
+        for at in range(len(turns) - 1):
+            same = turns[at].side == turns[at + 1].side
+            if same and choose.random() < 0.3 and b"\x14\xfe" not in turns[at + 1].data[:2]:
+                turns[at], turns[at + 1] = turns[at + 1], turns[at]
+    elif trouble == "lost":
+        turns = [turn for turn in turns if choose.random() > 0.2]
+    elif trouble == "late":
+        turns = turns[choose.randrange(1, len(turns)) :]
+    frames = [udp_frame(ends, turn.side == "client", turn.data) for turn in turns]
+    if choose.random() < 0.2:
+        frames = [ipv6(frame, choose) for frame in frames]
+    elif choose.random() < 0.2:
+        frames = [part for n, frame in enumerate(frames) for part in _fragments(frame, 1 + index * 700 + n)]
+    # What is swapped may be shown out of order, or not at all; this is for the comparison to judge.
+    return frames, trouble in (None, "twice")
 
 
 def _interleaved(choose: random.Random, flows: list[list[bytes]]) -> list[bytes]:

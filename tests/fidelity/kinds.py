@@ -1,12 +1,13 @@
-"""Kinds of captures that other people keep: TLS after an upgrade, in tunnels, on any port, in any file format.
+"""Kinds of captures that people keep: TLS after an upgrade, in tunnels, on any port, in any file format.
 
 The handshakes are OpenSSL's; what goes before them, around them and over them follows the standards that are
 named beside each. Every kind is one capture of which all is known.
 """
 
+# ruff: noqa: ISC004, E501 - what protocols say is easier to read in lines of its own
+
 from __future__ import annotations
 
-import shutil
 import struct
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.benchmarks.captures import (
     ACK,
     FIN,
-    PSH,
     RST,
     SYN,
     Endpoints,
@@ -25,7 +25,7 @@ from tests.benchmarks.captures import (
     udp_frame,
 )
 from tests.conftest import need
-from tests.fidelity.generate import LINK_ETHERNET, LINK_RAW, ipv6
+from tests.fidelity.generate import LINK_ETHERNET, LINK_RAW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -54,141 +54,224 @@ def says(side: str, *data: bytes) -> list[Turn]:
 
 UPGRADES: dict[str, tuple[int, tuple[tuple[str, bytes], ...]]] = {
     # RFC 3207
-    "smtp": (25, (
-        ("s", b"220 mx.example ESMTP\r\n"),
-        ("c", b"EHLO me.example\r\n"),
-        ("s", b"250-mx.example\r\n250-PIPELINING\r\n250 STARTTLS\r\n"),
-        ("c", b"STARTTLS\r\n"),
-        ("s", b"220 2.0.0 Ready to start TLS\r\n"),
-    )),
-    "submission": (587, (
-        ("s", b"220 mx.example ESMTP\r\n"),
-        ("c", b"EHLO me.example\r\n"),
-        ("s", b"250-mx.example\r\n250 STARTTLS\r\n"),
-        ("c", b"STARTTLS\r\n"),
-        ("s", b"220 go ahead\r\n"),
-    )),
+    "smtp": (
+        25,
+        (
+            ("s", b"220 mx.example ESMTP\r\n"),
+            ("c", b"EHLO me.example\r\n"),
+            ("s", b"250-mx.example\r\n250-PIPELINING\r\n250 STARTTLS\r\n"),
+            ("c", b"STARTTLS\r\n"),
+            ("s", b"220 2.0.0 Ready to start TLS\r\n"),
+        ),
+    ),
+    "submission": (
+        587,
+        (
+            ("s", b"220 mx.example ESMTP\r\n"),
+            ("c", b"EHLO me.example\r\n"),
+            ("s", b"250-mx.example\r\n250 STARTTLS\r\n"),
+            ("c", b"STARTTLS\r\n"),
+            ("s", b"220 go ahead\r\n"),
+        ),
+    ),
     # RFC 9051, RFC 2595
-    "imap": (143, (
-        ("s", b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready.\r\n"),
-        ("c", b"a1 STARTTLS\r\n"),
-        ("s", b"a1 OK Begin TLS negotiation now.\r\n"),
-    )),
-    "pop3": (110, (
-        ("s", b"+OK ready.\r\n"),
-        ("c", b"CAPA\r\n"),
-        ("s", b"+OK\r\nUIDL\r\nSTLS\r\n.\r\n"),
-        ("c", b"STLS\r\n"),
-        ("s", b"+OK Begin TLS negotiation now.\r\n"),
-    )),
+    "imap": (
+        143,
+        (
+            ("s", b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready.\r\n"),
+            ("c", b"a1 STARTTLS\r\n"),
+            ("s", b"a1 OK Begin TLS negotiation now.\r\n"),
+        ),
+    ),
+    "pop3": (
+        110,
+        (
+            ("s", b"+OK ready.\r\n"),
+            ("c", b"CAPA\r\n"),
+            ("s", b"+OK\r\nUIDL\r\nSTLS\r\n.\r\n"),
+            ("c", b"STLS\r\n"),
+            ("s", b"+OK Begin TLS negotiation now.\r\n"),
+        ),
+    ),
     # RFC 4217
-    "ftp": (21, (
-        ("s", b"220 FTP\r\n"),
-        ("c", b"AUTH TLS\r\n"),
-        ("s", b"234 AUTH TLS successful\r\n"),
-    )),
+    "ftp": (
+        21,
+        (
+            ("s", b"220 FTP\r\n"),
+            ("c", b"AUTH TLS\r\n"),
+            ("s", b"234 AUTH TLS successful\r\n"),
+        ),
+    ),
     # RFC 6120
-    "xmpp": (5222, (
-        ("c", b"<?xml version='1.0'?><stream:stream to='im.example' xmlns='jabber:client' "
-              b"xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"),
-        ("s", b"<?xml version='1.0'?><stream:stream from='im.example' id='1' xmlns='jabber:client' "
-              b"xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
-              b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>"
-              b"</stream:features>"),
-        ("c", b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
-        ("s", b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
-    )),
+    "xmpp": (
+        5222,
+        (
+            (
+                "c",
+                b"<?xml version='1.0'?><stream:stream to='im.example' xmlns='jabber:client' "
+                b"xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>",
+            ),
+            (
+                "s",
+                b"<?xml version='1.0'?><stream:stream from='im.example' id='1' xmlns='jabber:client' "
+                b"xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
+                b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>"
+                b"</stream:features>",
+            ),
+            ("c", b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
+            ("s", b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
+        ),
+    ),
     # RFC 4511, section 4.14
-    "ldap": (389, (
-        ("c", b"\x30\x1d\x02\x01\x01\x77\x18\x80\x16" + b"1.3.6.1.4.1.1466.20037"),
-        ("s", b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"),
-    )),
+    "ldap": (
+        389,
+        (
+            ("c", b"\x30\x1d\x02\x01\x01\x77\x18\x80\x16" + b"1.3.6.1.4.1.1466.20037"),
+            ("s", b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"),
+        ),
+    ),
     # PostgreSQL: SSLRequest
     "postgresql": (5432, (("c", struct.pack(">II", 8, 80877103)), ("s", b"S"))),
     # MySQL: Protocol::HandshakeV10, Protocol::SSLRequest
-    "mysql": (3306, (
-        ("s", b"\x4a\x00\x00\x00\x0a5.5.62\x00" + struct.pack("<I", 7) + b"abcdefgh\x00\xff\xff\x08\x02\x00"
-              b"\x0f\x80\x15" + bytes(10) + b"abcdefghijkl\x00mysql_native_password\x00"),
-        ("c", b"\x20\x00\x00\x01" + struct.pack("<IIB", 0x000FAE8D, 1 << 24, 8) + bytes(23)),
-    )),
+    "mysql": (
+        3306,
+        (
+            (
+                "s",
+                b"\x4a\x00\x00\x00\x0a5.5.62\x00" + struct.pack("<I", 7) + b"abcdefgh\x00\xff\xff\x08\x02\x00"
+                b"\x0f\x80\x15" + bytes(10) + b"abcdefghijkl\x00mysql_native_password\x00",
+            ),
+            ("c", b"\x20\x00\x00\x01" + struct.pack("<IIB", 0x000FAE8D, 1 << 24, 8) + bytes(23)),
+        ),
+    ),
     # RFC 4642
-    "nntp": (119, (
-        ("s", b"200 news.example ready\r\n"),
-        ("c", b"STARTTLS\r\n"),
-        ("s", b"382 Continue with TLS negotiation\r\n"),
-    )),
+    "nntp": (
+        119,
+        (
+            ("s", b"200 news.example ready\r\n"),
+            ("c", b"STARTTLS\r\n"),
+            ("s", b"382 Continue with TLS negotiation\r\n"),
+        ),
+    ),
     # RFC 5804
-    "sieve": (4190, (
-        ("s", b'"IMPLEMENTATION" "x"\r\n"STARTTLS"\r\nOK "ready"\r\n'),
-        ("c", b"STARTTLS\r\n"),
-        ("s", b'OK "Begin TLS negotiation now."\r\n'),
-    )),
+    "sieve": (
+        4190,
+        (
+            ("s", b'"IMPLEMENTATION" "x"\r\n"STARTTLS"\r\nOK "ready"\r\n'),
+            ("c", b"STARTTLS\r\n"),
+            ("s", b'OK "Begin TLS negotiation now."\r\n'),
+        ),
+    ),
     "irc": (6667, (("c", b"STARTTLS\r\n"), ("s", b":irc.example 670 * :STARTTLS successful, go ahead\r\n"))),
-    # [MS-RDPBCGR] 2.2.1.1: X.224 with a request for TLS
-    "rdp": (3389, (
-        ("c", bytes.fromhex("0300002b26e00000000000") + b"Cookie: mstshash=elton\r\n"
-              + bytes.fromhex("0100080003000000")),
-        ("s", bytes.fromhex("030000130ed000001234000200080002000000")),
-    )),
+    # Microsoft's MS-RDPBCGR, 2.2.1.1, an X.224 request that asks for TLS
+    "rdp": (
+        3389,
+        (
+            (
+                "c",
+                bytes.fromhex("0300002b26e00000000000")
+                + b"Cookie: mstshash=elton\r\n"
+                + bytes.fromhex("0100080003000000"),
+            ),
+            ("s", bytes.fromhex("030000130ed000001234000200080002000000")),
+        ),
+    ),
     # RFC 9110, section 9.3.6
-    "connect": (3128, (
-        ("c", b"CONNECT vpn.example:443 HTTP/1.1\r\nHost: vpn.example:443\r\n\r\n"),
-        ("s", b"HTTP/1.1 200 Connection established\r\n\r\n"),
-    )),
-    "connect-8080": (8080, (
-        ("c", b"CONNECT vpn.example:443 HTTP/1.1\r\nHost: vpn.example:443\r\n\r\n"),
-        ("s", b"HTTP/1.0 200 Connection Established\r\nProxy-agent: x\r\n\r\n"),
-    )),
-    "connect-asked-for-a-name": (3128, (
-        ("c", b"CONNECT vpn.example:443 HTTP/1.1\r\nHost: vpn.example:443\r\n\r\n"),
-        ("s", b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=x\r\n"
-              b"Content-Length: 4\r\n\r\nno!\n"),
-        ("c", b"CONNECT vpn.example:443 HTTP/1.1\r\nHost: vpn.example:443\r\n"
-              b"Proxy-Authorization: Basic eDp5\r\n\r\n"),
-        ("s", b"HTTP/1.1 200 Connection established\r\n\r\n"),
-    )),
+    "connect": (
+        3128,
+        (
+            ("c", b"CONNECT vpn.example:443 HTTP/1.1\r\nHost: vpn.example:443\r\n\r\n"),
+            ("s", b"HTTP/1.1 200 Connection established\r\n\r\n"),
+        ),
+    ),
+    "connect-8080": (
+        8080,
+        (
+            ("c", b"CONNECT vpn.example:443 HTTP/1.1\r\nHost: vpn.example:443\r\n\r\n"),
+            ("s", b"HTTP/1.0 200 Connection Established\r\nProxy-agent: x\r\n\r\n"),
+        ),
+    ),
+    "connect-asked-for-a-name": (
+        3128,
+        (
+            ("c", b"CONNECT vpn.example:443 HTTP/1.1\r\nHost: vpn.example:443\r\n\r\n"),
+            (
+                "s",
+                b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=x\r\n"
+                b"Content-Length: 4\r\n\r\nno!\n",
+            ),
+            (
+                "c",
+                b"CONNECT vpn.example:443 HTTP/1.1\r\nHost: vpn.example:443\r\n"
+                b"Proxy-Authorization: Basic eDp5\r\n\r\n",
+            ),
+            ("s", b"HTTP/1.1 200 Connection established\r\n\r\n"),
+        ),
+    ),
     # RFC 2817
-    "http-upgrade": (80, (
-        ("c", b"OPTIONS * HTTP/1.1\r\nHost: a.example\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n\r\n"),
-        ("s", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n\r\n"),
-    )),
+    "http-upgrade": (
+        80,
+        (
+            (
+                "c",
+                b"OPTIONS * HTTP/1.1\r\nHost: a.example\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n\r\n",
+            ),
+            ("s", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n\r\n"),
+        ),
+    ),
     # RFC 1928
-    "socks5": (1080, (
-        ("c", b"\x05\x01\x00"),
-        ("s", b"\x05\x00"),
-        ("c", b"\x05\x01\x00\x03\x0bvpn.example\x01\xbb"),
-        ("s", b"\x05\x00\x00\x01\xc0\x00\x02\x01\x01\xbb"),
-    )),
-    "socks4": (1080, (
-        ("c", b"\x04\x01\x01\xbb\xc0\x00\x02\x01me\x00"),
-        ("s", b"\x00\x5a\x01\xbb\xc0\x00\x02\x01"),
-    )),
+    "socks5": (
+        1080,
+        (
+            ("c", b"\x05\x01\x00"),
+            ("s", b"\x05\x00"),
+            ("c", b"\x05\x01\x00\x03\x0bvpn.example\x01\xbb"),
+            ("s", b"\x05\x00\x00\x01\xc0\x00\x02\x01\x01\xbb"),
+        ),
+    ),
+    "socks4": (
+        1080,
+        (
+            ("c", b"\x04\x01\x01\xbb\xc0\x00\x02\x01me\x00"),
+            ("s", b"\x00\x5a\x01\xbb\xc0\x00\x02\x01"),
+        ),
+    ),
     # HAProxy's PROXY protocol, versions 1 and 2
     "proxy-1": (443, (("c", b"PROXY TCP4 192.0.2.7 192.0.2.9 40001 443\r\n"),)),
-    "proxy-2": (443, (
-        ("c", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\xc0\x00\x02\x09\x9c\x41\x01\xbb"),
-    )),
+    "proxy-2": (
+        443,
+        (("c", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\xc0\x00\x02\x09\x9c\x41\x01\xbb"),),
+    ),
     # AMQP 1.0, part 5.2
     "amqp": (5672, (("c", b"AMQP\x02\x01\x00\x00"), ("s", b"AMQP\x02\x01\x00\x00"))),
     # VeNCrypt, X509None
-    "vnc": (5900, (
-        ("s", b"RFB 003.008\n"),
-        ("c", b"RFB 003.008\n"),
-        ("s", b"\x01\x13"),
-        ("c", b"\x13"),
-        ("s", b"\x00\x02"),
-        ("c", b"\x00\x02"),
-        ("s", b"\x00\x01" + struct.pack(">I", 260)),
-        ("c", struct.pack(">I", 260)),
-        ("s", b"\x01"),
-    )),
+    "vnc": (
+        5900,
+        (
+            ("s", b"RFB 003.008\n"),
+            ("c", b"RFB 003.008\n"),
+            ("s", b"\x01\x13"),
+            ("c", b"\x13"),
+            ("s", b"\x00\x02"),
+            ("c", b"\x00\x02"),
+            ("s", b"\x00\x01" + struct.pack(">I", 260)),
+            ("c", struct.pack(">I", 260)),
+            ("s", b"\x01"),
+        ),
+    ),
     # RFC draft-ietf-tn3270e-telnet-tls: IAC DO STARTTLS and its follow-up
-    "telnet": (23, (
-        ("s", b"\xff\xfd\x2e"),
-        ("c", b"\xff\xfb\x2e\xff\xfa\x2e\x01\xff\xf0"),
-        ("s", b"\xff\xfa\x2e\x01\xff\xf0"),
-    )),
-    "rsync-like-banner": (7777, (("s", b"HELLO I SPEAK SOMETHING\n"), ("c", b"TLS PLEASE\n"), ("s", b"OK\n"))),
+    "telnet": (
+        23,
+        (
+            ("s", b"\xff\xfd\x2e"),
+            ("c", b"\xff\xfb\x2e\xff\xfa\x2e\x01\xff\xf0"),
+            ("s", b"\xff\xfa\x2e\x01\xff\xf0"),
+        ),
+    ),
+    "rsync-like-banner": (
+        7777,
+        (("s", b"HELLO I SPEAK SOMETHING\n"), ("c", b"TLS PLEASE\n"), ("s", b"OK\n")),
+    ),
     "one-byte": (7778, (("c", b"\x01"), ("s", b"\x02"))),
     "zero-bytes": (7779, (("c", bytes(64)), ("s", bytes(64)))),
 }
@@ -238,6 +321,24 @@ def on_ports(script: Script, datagrams: Script) -> Iterator[tuple[str, list[byte
         yield f"udp-{port}", exchange(ENDS._replace(server_port=port), datagrams.turns), datagrams.clear
 
 
+STUN = (
+    struct.pack(">HHI12s", 1, 0, 0x2112A442, b"transaction1"),
+    struct.pack(
+        ">HHI12sHHBBH4s", 0x0101, 12, 0x2112A442, b"transaction1", 1, 8, 0, 1, 40_001, b"\x0a\x09\0\1"
+    ),
+)
+"""A Binding request and its answer (RFC 8489), which go before DTLS-SRTP (RFC 5764)."""
+
+
+def after_stun(datagrams: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ...]]]:
+    """Yield DTLS that shares its ports with STUN, as in WebRTC."""
+    for port in (3478, 51_234):
+        turns = [Turn("client", STUN[0]), Turn("server", STUN[1]), *datagrams.turns]
+        mixed = [one for turn in turns for one in (turn, Turn("client", STUN[0]))]
+        yield f"stun-{port}", exchange(ENDS._replace(server_port=port), turns), datagrams.clear
+        yield f"stun-between-{port}", exchange(ENDS._replace(server_port=port), mixed), datagrams.clear
+
+
 def exchange(ends: Endpoints, turns: Iterable[Turn]) -> list[bytes]:
     """Return the frames of datagrams, one a turn."""
     return [udp_frame(ends, turn.side == "client", turn.data) for turn in turns]
@@ -267,7 +368,10 @@ def _direction(frame: bytes) -> bool:
 TUNNELS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "vxlan": (LINK_ETHERNET, lambda f: _outer(f, 4789, b"\x08\0\0\0\0\0\x2a\0", f)),
     "geneve": (LINK_ETHERNET, lambda f: _outer(f, 6081, b"\x00\x00\x65\x58\0\0\x2a\0", f)),
-    "geneve-options": (LINK_ETHERNET, lambda f: _outer(f, 6081, b"\x02\x00\x65\x58\0\0\x2a\0\1\2\3\1abcd", f)),
+    "geneve-options": (
+        LINK_ETHERNET,
+        lambda f: _outer(f, 6081, b"\x02\x00\x65\x58\0\0\x2a\0\1\2\3\1abcd", f),
+    ),
     "gtp-u": (
         LINK_ETHERNET,
         lambda f: _outer(f, 2152, struct.pack(">BBHI", 0x30, 255, len(f) - 14, 7), f[14:]),
@@ -290,14 +394,19 @@ TUNNELS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "802.1ah": (LINK_ETHERNET, lambda f: f[:12] + b"\x88\xe7\x00\x00\x00\x05" + f),
     "l2tp": (
         LINK_ETHERNET,
-        lambda f: _outer(f, 1701, struct.pack(">HHHH", 0x4002, len(f) - 14 + 12, 1, 1), b"\xff\x03\x00\x21" + f[14:]),
+        lambda f: _outer(
+            f, 1701, struct.pack(">HHHH", 0x4002, len(f) - 14 + 12, 1, 1), b"\xff\x03\x00\x21" + f[14:]
+        ),
     ),
     "teredo": (
         LINK_ETHERNET,
         lambda f: _outer(f, 3544, b"", ipv6_of(f)),
     ),
     "6in4": (LINK_ETHERNET, lambda f: _in_protocol(f, 41, ipv6_of(f))),
-    "ah": (LINK_ETHERNET, lambda f: _in_protocol(f, 51, b"\x04\x04\0\0\0\0\0\x01\0\0\0\x01" + bytes(12) + f[14:])),
+    "ah": (
+        LINK_ETHERNET,
+        lambda f: _in_protocol(f, 51, b"\x04\x04\0\0\0\0\0\x01\0\0\0\x01" + bytes(12) + f[14:]),
+    ),
     "llc-snap": (
         LINK_ETHERNET,
         lambda f: f[:12] + struct.pack(">H", len(f) - 14 + 8) + b"\xaa\xaa\x03\0\0\0\x08\x00" + f[14:],
@@ -309,15 +418,30 @@ TUNNELS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "802.11": (
         105,
         lambda f: b"".join(
-            (b"\x08\x01\0\0" if _direction(f) else b"\x08\x02\0\0", f[:6], f[6:12], f[:6], b"\0\0",
-             b"\xaa\xaa\x03\0\0\0\x08\x00", f[14:])
+            (
+                b"\x08\x01\0\0" if _direction(f) else b"\x08\x02\0\0",
+                f[:6],
+                f[6:12],
+                f[:6],
+                b"\0\0",
+                b"\xaa\xaa\x03\0\0\0\x08\x00",
+                f[14:],
+            )
         ),
     ),
     "802.11-radiotap": (
         127,
         lambda f: b"".join(
-            (b"\0\0\x08\0\0\0\0\0", b"\x88\x01\0\0" if _direction(f) else b"\x88\x02\0\0", f[:6], f[6:12], f[:6],
-             b"\0\0\0\0", b"\xaa\xaa\x03\0\0\0\x08\x00", f[14:])
+            (
+                b"\0\0\x08\0\0\0\0\0",
+                b"\x88\x01\0\0" if _direction(f) else b"\x88\x02\0\0",
+                f[:6],
+                f[6:12],
+                f[:6],
+                b"\0\0\0\0",
+                b"\xaa\xaa\x03\0\0\0\x08\x00",
+                f[14:],
+            )
         ),
     ),
     "docsis-free-ethernet-fcs": (LINK_ETHERNET, lambda f: f + b"\xde\xad\xbe\xef"),
@@ -334,7 +458,13 @@ TUNNELS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "macsec-clear": (LINK_ETHERNET, lambda f: f[:12] + b"\x88\xe5\x00\x00\0\0\0\1" + f[12:] + bytes(16)),
     "pppoe-vlan": (
         LINK_ETHERNET,
-        lambda f: f[:12] + b"\x81\0\0\7\x88\x64\x11\x00\x00\x07" + struct.pack(">H", len(f) - 12) + b"\0\x21" + f[14:],
+        lambda f: (
+            f[:12]
+            + b"\x81\0\0\7\x88\x64\x11\x00\x00\x07"
+            + struct.pack(">H", len(f) - 12)
+            + b"\0\x21"
+            + f[14:]
+        ),
     ),
     "nsh": (
         LINK_ETHERNET,
@@ -475,7 +605,11 @@ SITUATIONS: dict[str, tuple[Callable[[list[Segment]], list[Segment]], int]] = {
     "large-segments": (list, 60_000),
 }
 """What became of the segments, and how much data each carries."""
-NUMBERS = {"": (1000, 5000), "-wrapping": ((1 << 32) - 150, (1 << 32) - 1000), "-zero": (0xFFFFFFFF, 0xFFFFFFFF)}
+NUMBERS = {
+    "": (1000, 5000),
+    "-wrapping": ((1 << 32) - 150, (1 << 32) - 1000),
+    "-zero": (0xFFFFFFFF, 0xFFFFFFFF),
+}
 
 
 def situations(script: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ...]]]:
@@ -617,9 +751,9 @@ def under_eap(script: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ...
 # ------------------------------------------------------------------------------------- whole captures
 
 FORMATS = (
-    "5views", "btsnoop", "commview-ncf", "commview-ncfx", "erf", "k12text", "lanalyzer", "modpcap", "netmon1",
+    "5views", "btsnoop", "erf", "k12text", "lanalyzer", "modpcap", "netmon1",
     "netmon2", "nettl", "ngsniffer", "ngwsniffer_1_1", "ngwsniffer_2_0", "nokiapcap", "nsecpcap", "nstrace10",
-    "nstrace20", "nstrace30", "nstrace35", "observer", "rh6_1pcap", "snoop", "suse6_3pcap", "visual",
+    "nstrace20", "nstrace30", "nstrace35", "rh6_1pcap", "snoop", "suse6_3pcap", "visual",
 )  # fmt: skip
 """File formats that ``editcap`` writes."""
 
@@ -646,12 +780,22 @@ def converted(folder: Path, source: Path) -> Iterator[Path]:
 def all_kinds(folder: Path, script: Script, datagrams: Script) -> Iterator[Kind]:
     """Write a capture of every kind."""
 
-    def written(name: str, frames: Iterable[bytes], expected: tuple[str, ...], link: int = LINK_ETHERNET) -> Kind:
+    def written(
+        name: str, frames: Iterable[bytes], expected: tuple[str, ...], link: int = LINK_ETHERNET
+    ) -> Kind:
         path = folder / f"{name}.pcap"
         path.write_bytes(pcap(frames, link))
         return Kind(name, path, expected)
 
-    for several in (upgrades(script), on_ports(script, datagrams), situations(script), records(script), under_eap(script)):
+    several_of_each = (
+        upgrades(script),
+        on_ports(script, datagrams),
+        situations(script),
+        records(script),
+        under_eap(script),
+        after_stun(datagrams),
+    )
+    for several in several_of_each:
         for name, frames, expected in several:
             yield written(name, frames, expected)
     plain = connection(ENDS, script.turns, 1200)
@@ -662,5 +806,3 @@ def all_kinds(folder: Path, script: Script, datagrams: Script) -> Iterator[Kind]
     whole = written("plain", plain, script.clear)
     for path in converted(folder, whole.path):
         yield Kind(path.stem, path, script.clear)
-    gz = folder / "again.pcap"
-    shutil.copy(whole.path, gz)
