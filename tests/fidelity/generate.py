@@ -12,6 +12,7 @@ import hashlib
 import random
 import ssl
 import struct
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from tests.benchmarks.captures import Endpoints, Turn, dns_lookup, rtp_call, tcp_frame, tcp_segments
+from tests.benchmarks.captures import (
+    Endpoints,
+    Turn,
+    dns_lookup,
+    rtp_call,
+    tcp_frame,
+    tcp_segments,
+    udp_frame,
+)
+from tests.fidelity import dtls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,9 +53,13 @@ class Generated(NamedTuple):
     """The same in order, with repetitions, of a capture of which nothing was lost and that is not cut."""
 
 
-class _Script(NamedTuple):
+class Script(NamedTuple):
+    """What both sides of a handshake say, and the SHA-1 (hex) of every certificate that is in the clear."""
+
     turns: list[Turn]
     clear: tuple[str, ...]
+    of_client: int = 0
+    """How many of them, the last, are the client's."""
 
 
 class Kitchen:
@@ -76,6 +90,33 @@ class Kitchen:
             if not ("vpn4" in chain[0].name and version < ssl.TLSVersion.TLSv1_2)
         ]
 
+    @cached_property
+    def datagrams(self) -> list[Script]:
+        """Handshakes of DTLS; each takes a moment, so they are made when they are wanted."""
+        return [
+            self._datagram_script(self._chains[number], client, version, mtu)
+            for number, mtu in ((0, 1400), (2, 300), (7, 600), (10, 1400))
+            for version in ("dtls1", "dtls1_2")
+            for client in (None, self._chains[9])
+        ]
+
+    def _datagram_script(
+        self,
+        chain: tuple[Path, list[bytes]],
+        client: tuple[Path, list[bytes]] | None,
+        version: str,
+        mtu: int,
+    ) -> Script:
+        sent = dtls.shake_hands(chain[0], version, client_file=client[0] if client else None, mtu=mtu)
+        turns = [Turn("client" if one.from_client else "server", one.data) for one in sent]
+        # OpenSSL's commands send the first certificate, and then the file that it is the first of.
+        of_client = client[1][:1] + client[1] if client else []
+        clear = [
+            hashlib.sha1(der, usedforsecurity=False).hexdigest()
+            for der in chain[1][:1] + chain[1] + of_client
+        ]
+        return Script(turns, tuple(clear), len(of_client))
+
     def _chain(
         self, name: str, key: CertificateIssuerPrivateKeyTypes, length: int
     ) -> tuple[Path, list[bytes]]:
@@ -100,12 +141,13 @@ class Kitchen:
         chain: tuple[Path, list[bytes]],
         client: tuple[Path, list[bytes]] | None,
         version: ssl.TLSVersion,
-    ) -> _Script:
-        turns = _shake_hands(chain[0], client[0] if client else None, version)
+    ) -> Script:
+        turns = shake_hands(chain[0], client[0] if client else None, version)
         if version is ssl.TLSVersion.TLSv1_3:
-            return _Script(turns, ())
+            return Script(turns, ())
         sent = chain[1] + (client[1] if client else [])
-        return _Script(turns, tuple(hashlib.sha1(der, usedforsecurity=False).hexdigest() for der in sent))
+        clear = tuple(hashlib.sha1(der, usedforsecurity=False).hexdigest() for der in sent)
+        return Script(turns, clear, len(client[1]) if client else 0)
 
 
 _VERSIONS = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -133,7 +175,7 @@ def _certificate(
     )
 
 
-def _shake_hands(server_file: Path, client_file: Path | None, version: ssl.TLSVersion) -> list[Turn]:
+def shake_hands(server_file: Path, client_file: Path | None, version: ssl.TLSVersion) -> list[Turn]:
     """Let OpenSSL shake hands with itself, send something each way, and return what crossed the wire."""
     server_context, client_context = (
         ssl.SSLContext(p) for p in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
@@ -251,7 +293,7 @@ def _disturbed(choose: random.Random, segments: _Segments) -> tuple[_Segments, b
     return trouble(choose, segments, rate) if trouble else segments, trouble not in _HARMFUL
 
 
-def _ipv6(frame: bytes, choose: random.Random) -> bytes:
+def ipv6(frame: bytes, choose: random.Random) -> bytes:
     """Turn an Ethernet frame with IPv4 into one with IPv6, sometimes with extension headers."""
     protocol, payload = frame[23], frame[34 : 14 + int.from_bytes(frame[16:18], "big")]
     for kind in choose.choice(((), (), (0,), (60,), (0, 60))):
@@ -289,7 +331,7 @@ def _options(frame: bytes) -> bytes:
     )
 
 
-def _in_ip(frame: bytes, protocol: int, between: bytes = b"") -> bytes:
+def in_ip(frame: bytes, protocol: int, between: bytes = b"") -> bytes:
     """Put the IP packet of a frame into another IPv4 packet."""
     inner = between + frame[14:]
     outer = struct.pack(
@@ -310,8 +352,8 @@ _WRAPPED: dict[str, Callable[[bytes, bytes, bytes], bytes]] = {
     "pppoe": lambda macs, kind, packet: b"".join(
         (macs, b"\x88\x64\x11\x00\x00\x07", struct.pack(">H", len(packet) + 2), _ppp(kind), packet)
     ),
-    "gre": lambda macs, kind, packet: _in_ip(macs + kind + packet, 47, b"\x00\x00" + kind),
-    "ip-in-ip": lambda macs, kind, packet: _in_ip(macs + kind + packet, 4 if kind == b"\x08\x00" else 41),
+    "gre": lambda macs, kind, packet: in_ip(macs + kind + packet, 47, b"\x00\x00" + kind),
+    "ip-in-ip": lambda macs, kind, packet: in_ip(macs + kind + packet, 4 if kind == b"\x08\x00" else 41),
     "cooked": lambda macs, kind, packet: struct.pack(">HHH8s", 0, 1, 6, macs[6:]) + kind + packet,
     "cooked2": lambda macs, kind, packet: b"".join(
         (kind, struct.pack(">HIHBB8s", 0, 2, 1, 0, 6, macs[6:]), packet)
@@ -342,8 +384,9 @@ def _capture(folder: Path, kitchen: Kitchen, number: int) -> Generated:
     whole = True
     flows: list[list[bytes]] = []
     for index in range(choose.choice((1, 1, 2, 5))):
-        script = choose.choice(kitchen.scripts)
-        frames, complete = _connection(choose, index, script)
+        datagrams = choose.random() < 0.3
+        script = choose.choice(kitchen.datagrams if datagrams else kitchen.scripts)
+        frames, complete = (_datagrams if datagrams else _connection)(choose, index, script)
         flows.append(frames)
         whole &= complete
         presented.update(script.clear)
@@ -364,7 +407,7 @@ def _capture(folder: Path, kitchen: Kitchen, number: int) -> Generated:
     return Generated(path, frozenset(presented), tuple(sorted(expected)) if certain else None)
 
 
-def _connection(choose: random.Random, index: int, script: _Script) -> tuple[list[bytes], bool]:
+def _connection(choose: random.Random, index: int, script: Script) -> tuple[list[bytes], bool]:
     port = choose.choice((443, 443, 8443, 10443, 3804, 5061))
     ends = Endpoints(bytes((10, 9, 0, 1 + index)), bytes((192, 0, 2, 9)), 30_000 + index, port)
     isn = choose.choice((choose.randrange(1 << 32), (1 << 32) - choose.randrange(1, 4000)))
@@ -378,7 +421,7 @@ def _connection(choose: random.Random, index: int, script: _Script) -> tuple[lis
         frame = tcp_frame(ends, segment)
         match form:
             case "ipv6":
-                frames.append(_ipv6(frame, choose))
+                frames.append(ipv6(frame, choose))
             case "options":
                 frames.append(_options(frame))
             case "fragments" if choose.random() < 0.3:
@@ -388,6 +431,33 @@ def _connection(choose: random.Random, index: int, script: _Script) -> tuple[lis
             case _:
                 frames.append(frame)
     return frames, complete
+
+
+def _datagrams(choose: random.Random, index: int, script: Script) -> tuple[list[bytes], bool]:
+    """Return the frames of a DTLS handshake, and whether all that was sent is among them, in some order."""
+    port = choose.choice((443, 4433, 10443, 53, 5246, 2152))
+    ends = Endpoints(bytes((10, 9, 1, 1 + index)), bytes((192, 0, 2, 9)), 40_000 + index, port)
+    turns = list(script.turns)
+    trouble = choose.choice((None, None, "twice", "swapped", "lost", "late"))
+    if trouble == "twice":
+        turns = [copy for turn in turns for copy in [turn] * choose.choice((1, 1, 2))]
+    elif trouble == "swapped":
+        # Among the fragments of a flight: what belongs to the next is only sent when they are all there.
+        for at in range(len(turns) - 1):
+            same = turns[at].side == turns[at + 1].side
+            if same and choose.random() < 0.3 and b"\x14\xfe" not in turns[at + 1].data[:2]:
+                turns[at], turns[at + 1] = turns[at + 1], turns[at]
+    elif trouble == "lost":
+        turns = [turn for turn in turns if choose.random() > 0.2]
+    elif trouble == "late":
+        turns = turns[choose.randrange(1, len(turns)) :]
+    frames = [udp_frame(ends, turn.side == "client", turn.data) for turn in turns]
+    if choose.random() < 0.2:
+        frames = [ipv6(frame, choose) for frame in frames]
+    elif choose.random() < 0.2:
+        frames = [part for n, frame in enumerate(frames) for part in _fragments(frame, 1 + index * 700 + n)]
+    # What is swapped may be shown out of order, or not at all; this is for the comparison to judge.
+    return frames, trouble in (None, "twice")
 
 
 def _interleaved(choose: random.Random, flows: list[list[bytes]]) -> list[bytes]:
@@ -415,26 +485,26 @@ def _written(choose: random.Random, frames: list[bytes], link: int, snaplen: int
         for number, (kept, size) in enumerate(pairs):
             out.append(struct.pack(order + "IIII", clock, number * unit, len(kept), size) + kept)
         return b"".join(out)
-    out = [_block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))]
+    out = [block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))]
     resolution = struct.pack(order + "HHB3xHH", 9, 1, 9, 0, 0) if choose.random() < 0.5 else b""
     ticks = 10**9 if resolution else 10**6
     # scapy takes a limit of 0 for one, where the length of a simple block depends on it.
     limit = snaplen or 262144 * (kind == "pcapng-simple")
-    interface = _block(order, 1, struct.pack(order + "HHI", link, 0, limit) + resolution)
+    interface = block(order, 1, struct.pack(order + "HHI", link, 0, limit) + resolution)
     interfaces = choose.choice((1, 2))
     out += [interface] * interfaces
     for number, (kept, size) in enumerate(pairs):
         if kind == "pcapng-simple":
-            out.append(_block(order, 3, struct.pack(order + "I", size) + kept))
+            out.append(block(order, 3, struct.pack(order + "I", size) + kept))
             continue
         time = clock * ticks + number
         comment = struct.pack(order + "HH4sHH", 1, 4, b"note", 0, 0) if choose.random() < 0.1 else b""
         head = struct.pack(
             order + "IIIII", choose.randrange(interfaces), time >> 32, time & 0xFFFFFFFF, len(kept), size
         )
-        out.append(_block(order, 6, head + kept + bytes(-len(kept) % 4) + comment))
+        out.append(block(order, 6, head + kept + bytes(-len(kept) % 4) + comment))
         if choose.random() < 0.02:
-            out.append(_block(order, 0x0BAD, b"of nobody"))
+            out.append(block(order, 0x0BAD, b"of nobody"))
     return b"".join(out)
 
 
@@ -445,22 +515,22 @@ def in_pcapng(folder: Path, *, between: tuple[int, bytes] = (5, bytes(12)), simp
     """
     script = Kitchen(folder).scripts[2]
     ends = Endpoints(b"\x0a\0\0\1", b"\x0a\0\0\2", 30_000, 443)
-    out = [_block("<", 0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))]
-    out.append(_block("<", 1, struct.pack("<HHI", LINK_ETHERNET, 0, 0)))
+    out = [block("<", 0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))]
+    out.append(block("<", 1, struct.pack("<HHI", LINK_ETHERNET, 0, 0)))
     for number, segment in enumerate(tcp_segments(script.turns)):
         frame = tcp_frame(ends, segment)
         moment = 1_700_000_000_000_000 + number
         head = struct.pack("<IIIII", 0, moment >> 32, moment & 0xFFFFFFFF, len(frame), len(frame))
         out.append(
-            _block("<", 3, struct.pack("<I", len(frame)) + frame) if simple else _block("<", 6, head + frame)
+            block("<", 3, struct.pack("<I", len(frame)) + frame) if simple else block("<", 6, head + frame)
         )
-        out.append(_block("<", *between))
+        out.append(block("<", *between))
     path = folder / "connection.pcapng"
     path.write_bytes(b"".join(out))
     return path
 
 
-def _block(order: str, kind: int, body: bytes) -> bytes:
+def block(order: str, kind: int, body: bytes) -> bytes:
     body += bytes(-len(body) % 4)
     size = 12 + len(body)
     return struct.pack(order + "II", kind, size) + body + struct.pack(order + "I", size)

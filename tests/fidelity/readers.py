@@ -47,7 +47,8 @@ def stock(path: Path) -> list[Finding]:
     """Ask tshark for the certificates' bytes, with the preferences it needs to see them, and hash them."""
     fields = ("frame.number", "tls.handshake.certificate", "dtls.handshake.certificate")
     command = [need("tshark"), "-n", "-r", str(path), "-T", "fields", "-d", "tcp.port==3804,tls"]
-    command += ["-o", "tcp.reassemble_out_of_order:TRUE", "-o", "tcp.try_heuristic_first:TRUE"]
+    for preference in ("tcp.reassemble_out_of_order", "tcp.try_heuristic_first", "udp.try_heuristic_first"):
+        command += ["-o", f"{preference}:TRUE"]
     # Without these it gives up on frames with many certificates.
     for protocol in ("x509sat", "x509ce", "pkix1explicit", "pkix1implicit"):
         command += ["--disable-protocol", protocol]

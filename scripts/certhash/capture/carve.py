@@ -54,6 +54,11 @@ class Carved(NamedTuple):
     bytes_read: int
     doubtful: int
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether what was passed on may be less than what matters."""
+        return bool(self.doubtful) or self.status == "unreadable"
+
     def frame(self, passed: int) -> int:
         """Return the number in the capture of the n-th packet passed on (1, 2...)."""
         beyond = passed - len(self.frames)

@@ -91,8 +91,9 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Work
         if run.outcome.missing_fields and way.plugin:
             way = way._replace(plugin=False)
             run = _Run(path, source, settings, place, way)
-        if run.carving_failed or (run.carved is not None and run.carved.doubtful):
-            # Something that was left out might have mattered after all: then nothing is left out.
+        if run.carving_failed or (run.carved is not None and run.carved.in_doubt):
+            # Something that was left out might have mattered after all: then nothing is left out. What seems
+            # to be damage may be one of the variants of pcap that have its magic number and other headers.
             failure = run.carving_failed
             way = way._replace(carve=False)
             run = _Run(path, source, settings, place, way)

@@ -30,6 +30,12 @@ _MAGICS = (
     b"iptrace ",
     b"\x05\xaaSNIFF",
     b"LOGG",  # Vector BLF
+    b"\xaa\xaa\xaa\xaa",  # InfoVista 5View
+    b"\x05VNF",  # Visual Networks
+    b"ObserverPktBuffer",  # Viavi Observer
+    b"TR\0d\0",  # HP-UX nettl
+    b"\x01\x10\x4c\0\x01\x05",  # Novell LANalyzer
+    b"+---------+---------------+----------+",  # K12 text
 )
 _GZIP = b"\x1f\x8b"
 _OTHER_COMPRESSION = (

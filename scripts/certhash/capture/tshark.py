@@ -44,6 +44,7 @@ PREFERENCES = (
     # A head-end may listen on any port. 292 TCP ports belong to protocols that take a TLS connection for
     # theirs, and would show no certificate; asked first, TLS knows its own.
     "tcp.try_heuristic_first:TRUE",
+    "udp.try_heuristic_first:TRUE",  # for DTLS, the same
     # The defaults that the rest relies on: a system-wide preferences file may have changed them.
     "tcp.desegment_tcp_streams:TRUE",
     "tcp.analyze_sequence_numbers:TRUE",

@@ -1,0 +1,211 @@
+"""What correlate makes of copies, of several phones, and of what nobody answered: one rule a test."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+from msgspec.structs import replace
+
+from certhash.correlate import correlate
+from certhash.model import (
+    CnfFile,
+    Endpoint,
+    ExpectedHash,
+    Fetch,
+    HeadEndUrl,
+    KnownCertificate,
+    PresentedCertificate,
+    Sources,
+    VpnGroup,
+)
+from tests.test_correlate import (
+    DAY,
+    HEAD_END,
+    LEAF,
+    OLD,
+    OTHER,
+    PHONE,
+    ROOT,
+    TOOL,
+    handshake,
+    judged,
+    observation,
+    only,
+    sha1,
+    told,
+)
+
+FIRST, SECOND = "SEP000000000001", "SEP000000000002"
+ELSEWHERE = Endpoint("198.51.100.2", 50000)
+
+
+def fetched(day: int, client: Endpoint = PHONE) -> Fetch:
+    return Fetch("a.pcap", day, day * DAY, client.address, "192.0.2.1")
+
+
+# ---------------------------------------------------------------------------------- copies of a file
+
+
+def test_what_was_fetched_last_is_in_force_whatever_the_order() -> None:
+    files = [told(OLD, fetch=fetched(1)), told(LEAF, fetch=fetched(3)), told(ROOT, fetch=fetched(2))]
+    for order in (files, files[::-1]):
+        row = only(judged([observation(handshake(4, [LEAF]))], *order))
+        assert row.verdict == "match"
+        assert row.download is not None
+        assert row.download.frame == 3
+
+
+def test_a_copy_that_differs_from_what_was_fetched_is_warned_of_with_what_it_lists() -> None:
+    stale = replace(told(OLD), source="stale.cnf.xml")
+    row = only(judged([observation(handshake(4, [LEAF]))], stale, told(LEAF, fetch=fetched(1))))
+    (warning,) = row.warnings
+    assert "stale.cnf.xml" in warning
+    assert base64.b64encode(sha1(OLD)).decode() in warning
+
+
+def test_a_copy_that_writes_the_same_hash_otherwise_is_the_same() -> None:
+    copy = told(LEAF)
+    assert copy.group is not None
+    unpadded = replace(copy.group.hashes[0], value=copy.group.hashes[0].value.rstrip("="))
+    copy = replace(copy, group=replace(copy.group, hashes=(unpadded,)))
+    assert only(judged([], copy, told(LEAF, fetch=fetched(1)))).warnings == ()
+
+
+def test_malformed_hashes_are_the_same_only_if_they_read_the_same() -> None:
+    def malformed(text: str, fetch: Fetch | None = None) -> CnfFile:
+        file = told(fetch=fetch)
+        assert file.group is not None
+        return replace(file, group=replace(file.group, hashes=(ExpectedHash(1, text, b"", None),)))
+
+    assert only(judged([], malformed("x"), malformed("x", fetched(1)))).warnings == ()
+    assert len(only(judged([], malformed("y"), malformed("x", fetched(1)))).warnings) == 1
+
+
+def test_every_copy_that_differs_stays_and_keeps_its_place() -> None:
+    files = [replace(told(der), source=name) for der, name in ((LEAF, "1"), (OLD, "2"), (ROOT, "3"))]
+    again = replace(told(LEAF), source="4")
+    result = judged([observation(handshake(1, [LEAF]))], *files, again)
+    assert [(e.source, e.verdict) for e in result.expectations] == [
+        ("1", "match"),
+        ("2", "mismatch"),
+        ("3", "mismatch"),
+    ]
+
+
+def test_an_encrypted_file_is_not_lost_among_copies_and_other_files() -> None:
+    nothing = CnfFile(FIRST, "plain.cnf.xml", "plain", None)
+    encrypted = CnfFile(FIRST, "secret.cnf.xml.enc.sgn", "encrypted", None)
+    result = judged([observation(handshake(1, [LEAF]))], nothing, encrypted, told(LEAF, device=SECOND))
+    assert {(e.source, e.verdict) for e in result.expectations} == {
+        ("secret.cnf.xml.enc.sgn", "unverifiable"),
+        (f"{SECOND}.cnf.xml", "match"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["plain", "signed", "configuration"])
+def test_a_file_that_can_be_read_gives_one_row_a_url(kind: str) -> None:
+    file = replace(told(LEAF), kind=kind)
+    assert only(judged([observation(handshake(1, [LEAF]))], file)).verdict == "match"
+
+
+# ------------------------------------------------------------------------------------ lists of hashes
+
+
+def test_hashes_that_cannot_match_do_not_hide_one_that_does() -> None:
+    digest = hashlib.sha256(LEAF).digest()
+    hashes = (
+        ExpectedHash(1, "no Base64", b"", None),
+        ExpectedHash(2, base64.b64encode(digest).decode(), digest, "SHA-256"),
+        ExpectedHash(3, base64.b64encode(sha1(LEAF)).decode(), sha1(LEAF), "SHA-1"),
+    )
+    group = VpnGroup((HeadEndUrl(1, "https://203.0.113.1/phone"),), hashes, False, "0")
+    row = only(judged([observation(handshake(1, [LEAF]))], CnfFile(FIRST, "f", "plain", group)))
+    assert (row.verdict, row.matched) == ("match", base64.b64encode(sha1(LEAF)).decode())
+
+
+# ---------------------------------------------------------------------------------- several handshakes
+
+
+def test_of_handshakes_that_cannot_be_seen_the_newest_is_named() -> None:
+    row = only(judged([observation(handshake(1), handshake(2), handshake(3))], told(LEAF)))
+    assert row.verdict == "unverifiable"
+    assert row.decided_by == row.handshakes[-1]
+
+
+def test_a_refusal_stays_where_the_same_certificate_was_sent_again_and_nobody_answered() -> None:
+    seen = observation(handshake(1, [LEAF, ROOT], alert=42), handshake(2, [LEAF, ROOT], proceeded=False))
+    assert only(judged([seen], told(LEAF, ROOT))).verdict == "rejected"
+
+
+def test_a_refusal_of_another_certificate_does_not_speak_of_one_that_nobody_answered() -> None:
+    seen = observation(handshake(1, [OLD], alert=42), handshake(2, [LEAF], proceeded=False))
+    row = only(judged([seen], told(LEAF, OLD)))
+    assert row.verdict == "unverifiable"
+    assert row.decided_by == row.handshakes[1]
+
+
+# --------------------------------------------------------------------------------------- several phones
+
+
+def test_what_this_phone_did_itself_only_matters_where_it_refused() -> None:
+    """An older handshake of its own, gone well or not answered, does not stand for the newest one."""
+    file = told(LEAF, fetch=fetched(1))
+    for own in (handshake(2, [LEAF]), handshake(2, [LEAF], proceeded=False)):
+        row = only(judged([observation(own, handshake(3, [LEAF], client=ELSEWHERE))], file))
+        assert (row.verdict, row.decided_by) == ("match", row.handshakes[1])
+    own = handshake(2, [LEAF], alert=42)
+    row = only(judged([observation(own, handshake(3, [LEAF], client=ELSEWHERE))], file))
+    assert (row.verdict, row.decided_by) == ("rejected", row.handshakes[0])
+
+
+def test_a_refusal_concerns_the_phone_that_sent_it_and_no_other() -> None:
+    files = [
+        told(LEAF, device=FIRST, fetch=fetched(1)),
+        told(LEAF, device=SECOND, fetch=fetched(1, ELSEWHERE)),
+    ]
+    for refuses, other in ((PHONE, ELSEWHERE), (ELSEWHERE, PHONE)):
+        seen = observation(handshake(2, [LEAF], client=other), handshake(3, [LEAF], alert=48, client=refuses))
+        rows = {e.device: e.verdict for e in judged([seen], *files).expectations}
+        device = FIRST if refuses is PHONE else SECOND
+        assert rows.pop(device) == "rejected"
+        assert set(rows.values()) == {"match"}
+
+
+# ------------------------------------------------------------------------- configurations and the document
+
+
+@pytest.mark.parametrize(("served", "verdict"), [(LEAF, "match"), (OTHER, "mismatch")])
+def test_where_nobody_connects_a_configuration_says_what_is_served(served: bytes, verdict: str) -> None:
+    known = KnownCertificate("running.txt", 7, "cme", "leaf", sha1(served), served, (HEAD_END,))
+    row = only(correlate([], Sources((told(LEAF),), known=(known,)), TOOL))
+    assert row.verdict == verdict
+    assert row.decided_by is None
+
+
+def test_the_document_says_who_sent_a_certificate_and_how_many_head_ends_nobody_names() -> None:
+    made, store = handshake(1, [LEAF])
+    mine = PresentedCertificate(0, "client", 3, hashlib.sha256(OTHER).digest())
+    both = replace(made, certificates=(*made.certificates, mine))
+    strangers = [handshake(n, [ROOT], server=Endpoint(f"203.0.113.{n}", 443)) for n in (2, 3)]
+    seen = observation((both, {**store, mine.sha256: OTHER}), *strangers)
+    result = judged([seen], told(LEAF))
+    assert [(c.sender, c.sha1) for c in result.handshakes[0].certificates] == [
+        ("server", base64.b64encode(sha1(LEAF)).decode()),
+        ("client", base64.b64encode(sha1(OTHER)).decode()),
+    ]
+    assert (result.summary.unlisted, result.summary.handshakes, result.summary.certificates) == (2, 3, 4)
+
+
+def test_one_certificate_seen_twice_is_no_collision() -> None:
+    result = judged([observation(handshake(1, [LEAF]), handshake(2, [LEAF]))], told(LEAF))
+    assert result.problems == ()
+
+
+def test_a_handshake_is_held_against_the_file_that_the_phone_had_then() -> None:
+    files = [told(OLD, fetch=fetched(1)), told(LEAF, fetch=fetched(3)), told(ROOT, fetch=fetched(5))]
+    seen = observation(handshake(2, [OLD]), handshake(4, [LEAF]), handshake(6, [ROOT]))
+    assert [h.verdict for h in judged([seen], *files).handshakes] == ["match", "match", "match"]
+    wrong = observation(handshake(2, [LEAF]), handshake(4, [OLD]), handshake(6, [LEAF]))
+    assert [h.verdict for h in judged([wrong], *files).handshakes] == ["mismatch"] * 3
