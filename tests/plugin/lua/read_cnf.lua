@@ -3,7 +3,7 @@ local modules, names = arg[1], arg[2]
 local function module(name)
     return dofile(modules .. "/" .. name .. ".lua")
 end
-local cnf = module("cnf").using({ base64 = module("base64"), address = module("address") })
+local cnf = module("cnf").using({ base64 = module("base64"), address = module("address"), xml = module("xml") })
 
 local function hex(text)
     return (text:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
