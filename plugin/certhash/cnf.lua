@@ -103,6 +103,22 @@ local function from_utf16(content, high_first)
     return sound and not pending and table.concat(out) or nil
 end
 
+-- Whether bytes from 128 on are UTF-8 (RFC 3629).
+local function is_utf8(text)
+    local at = text:find("[\128-\255]")
+    while at do
+        local first = text:byte(at)
+        local more = first < 0xc2 and 0 or first < 0xe0 and 1 or first < 0xf0 and 2 or first < 0xf5 and 3 or 0
+        local second = text:byte(at + 1) or 0
+        if more == 0 or not text:find("^" .. ("[\128-\191]"):rep(more), at + 1) or first == 0xe0 and second < 0xa0
+            or first == 0xed and second > 0x9f or first == 0xf0 and second < 0x90 or first == 0xf4 and second > 0x8f then
+            return false
+        end
+        at = text:find("[\128-\255]", at + more + 1)
+    end
+    return true
+end
+
 -- The bytes of a file as text; nil and what is wrong.  Other encodings than UTF-16 have their ASCII in place, and nothing
 -- else is read here.
 local function plain_text(content)
@@ -113,6 +129,9 @@ local function plain_text(content)
     elseif start == "\254\255" or start == "\0<" then
         text = from_utf16(start == "\0<" and content or content:sub(3), true)
     elseif content:find("^\239\187\191") then
+        if not is_utf8(content) then
+            return nil, "its first bytes say that it is UTF-8, and it is not"
+        end
         text = content:sub(4)
     elseif content:find("\0", -1, true) then
         text = content:match("^.*[^\0]")
@@ -120,7 +139,7 @@ local function plain_text(content)
     if not text then
         return nil, "it is UTF-16 that is cut short or damaged"
     end
-    return text:find("\r", 1, true) and text:gsub("\r\n?", "\n") or text
+    return text:find("\r", 1, true) and (text:gsub("\r\n?", "\n")) or text
 end
 
 -- A text without its XML declaration.  (A pattern alone would look for the end of every one of a million beginnings.)
@@ -160,17 +179,16 @@ local function without_comments(text)
     end
 end
 
-local REFERENCES = { ["&amp;"] = true, ["&lt;"] = true, ["&gt;"] = true, ["&quot;"] = true, ["&apos;"] = true }
+local ENTITIES = { amp = true, lt = true, gt = true, quot = true, apos = true }
 
 -- A text whose bare ampersands are references: no strict reader takes them, and they are found in URLs.
 local function with_references(text)
     if not text:find("&", 1, true) then
         return text
     end
-    return (text:gsub("&([^&;]?[^&;]?[^&;]?[^&;]?[^&;]?[^&;]?[^&;]?[^&;]?[^&;]?[^&;]?;?)", function(rest)
-        local reference = "&" .. (rest:match("^[^;]*;") or "")
-        if not (REFERENCES[reference] or reference:find("^&#%d+;$") or reference:find("^&#x%x+;$")) then
-            return "&amp;" .. rest
+    return (text:gsub("&([^&;]*)(;?)", function(body, stop)
+        if stop == "" or not (ENTITIES[body] or body:find("^#%d+$") or body:find("^#x%x+$")) then
+            return "&amp;" .. body .. stop
         end
     end))
 end
@@ -194,7 +212,8 @@ end
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The vpnGroup
 
-local ROOTS = { device = true, Default = true }  -- XMLDefault.cnf.xml, for phones without a file of their own, has Default
+-- XMLDefault.cnf.xml, for phones without a file of their own, has Default.
+local ROOTS = { device = true, Default = true }
 local WANTED = { vpnGroup = true, fullConfig = true }
 
 local SEVERAL = "it has several vpnGroup elements, and which one a phone takes is not known"
@@ -222,16 +241,20 @@ local function cut_out(text, from)
     return root and root.children[1]
 end
 
--- What a file of a few dozen kilobytes says, nearly always, without reading all of it as XML: that takes a millisecond,
--- and there are folders of thousands.  True and the vpnGroup (or nil), where a reader of the whole would say the same;
+-- What a file says, nearly always, without reading all of it as XML: that takes a millisecond, and there are folders of
+-- thousands.  True and the vpnGroup (or nil), where a reader of the whole would say the same;
 -- false where that must be asked.
 --
--- A strict reader counts a vpnGroup that is the root's child; a damaged file's is taken wherever it stands.  So it counts in
--- any case where it is whole, the only one, and one element is open before it.  Counting tags by their pieces tells how
--- many are open as long as there are as many < as > and nothing but tags has them.
+-- A strict reader counts a vpnGroup that is the root's child; a damaged file's is taken wherever it stands.  So it counts
+-- in any case where it is whole, the only one, and one element is open before it.  Counting pieces of tags tells how many
+-- are open, as long as there are as many < as >.
 local function quick(text)
+    local open = false
+    if text:find("<!--", 1, true) then
+        text, open = without_comments(text)
+    end
     local root = text:match("^%s*<(%a+)[%s>]")
-    if not ROOTS[root] or text:find("<!", 1, true) or text:find("<?", 1, true) then
+    if open or not ROOTS[root] or text:find("<!", 1, true) or text:find("<?", 1, true) then
         return false
     end
     local from = text:find("vpnGroup", 1, true)
@@ -255,11 +278,10 @@ local function quick(text)
     return group ~= nil, group
 end
 
--- What counts of a file that is not well-formed: its vpnGroup, where that is whole and the only one.  Returns as `thorough`
--- does.
+-- What counts of a file that is not well-formed: its vpnGroup, where that is whole and the only one.
 local function salvage(text)
     text = without_comments(text)
-    local root = text:match("<([%a_][%w_.-]*)")
+    local root = text:match("<([%a_][%w_.\128-\255-]*)")
     if not root then
         return nil, "it is not XML"
     elseif not ROOTS[root] then

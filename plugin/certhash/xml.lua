@@ -5,14 +5,14 @@
 --   local root = xml.parse(text, { vpnGroup = true })
 --
 -- Documents are read as libxml2 reads them, which the companion stands on; a document type is not known here.  Bytes from
--- 128 on are taken as they are: nothing that is looked for in these files holds any.
+-- 128 on are taken as they are, and not as letters of a name: no name that is looked for in these files has any.
 
 local M = {}
 
 -- libxml2's limit.
 local DEEPEST = 256
 
-local NAME = "[%a_:\128-\255][%w_.:\128-\255-]*"
+local NAME = "[%a_:][%w_.:-]*"
 local START_TAG, END_TAG = "^<(" .. NAME .. ")()", "^</(" .. NAME .. ")%s*>()"
 local ATTRIBUTE = "^(" .. NAME .. ")%s*=%s*([\"'])()"
 local INSTRUCTION = "^<%?(" .. NAME .. ")(.)"
@@ -56,7 +56,7 @@ local function qualified(name)
     if not name:find(":", 1, true) then
         return name
     end
-    local prefix, rest = name:match("^([^:]+):([%a_\128-\255][^:]*)$")
+    local prefix, rest = name:match("^([^:]+):([%a_][^:]*)$")
     return rest, prefix
 end
 
