@@ -20,7 +20,7 @@ end
 local version = module("version").version
 local sha1, sha256, base64 = module("sha1"), module("sha256"), module("base64")
 local address, visible, x509 = module("address"), module("visible"), module("x509")
-local cnf = module("cnf").using({ base64 = base64, address = address })
+local cnf = module("cnf").using({ base64 = base64, address = address, xml = module("xml") })
 local folder = module("folder").using({ cnf = cnf, visible = visible })
 local story = module("story").using({ visible = visible })
 local handshakes, tftp, verdict = module("handshakes"), module("tftp"), module("verdict")

@@ -1,6 +1,6 @@
 -- Cisco IP phones' configuration files, SEP<MAC>.cnf.xml and the like: their names, and what they say of the VPN.
 --
---   local cnf = dofile("cnf.lua").using({ base64 = ..., address = ... })
+--   local cnf = dofile("cnf.lua").using({ base64 = ..., address = ..., xml = ... })
 --   local file, problem = cnf.read(name, content)
 --
 -- Only /device/vpnGroup counts: addresses/url1 to url3 and credentials/certHash1 to certHash10, two lists that no
@@ -12,11 +12,11 @@
 
 local M = { LARGEST = 2 * 1024 * 1024 }
 
-local base64, address
+local base64, address, xml
 
 --- Give this module the ones that it builds on.
 function M.using(others)
-    base64, address = others.base64, others.address
+    base64, address, xml = others.base64, others.address, others.xml
     return M
 end
 
@@ -78,32 +78,124 @@ local function unwrap(content)
 end
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- The XML
+-- The text of a file
 
-local ENTITIES = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'" }
-
-local function unescape(text)
-    return (text:gsub("&(#?)(x?)(%w+);", function(hash, x, name)
-        if hash == "" then
-            return ENTITIES[x .. name]
+-- UTF-16 as UTF-8; nil where it is cut or damaged.
+local function from_utf16(content, high_first)
+    if #content % 2 == 1 then
+        return nil
+    end
+    local out, pending, sound = {}, nil, true
+    for i = 1, #content, 2 do
+        local one, two = content:byte(i, i + 1)
+        local code = high_first and one * 256 + two or two * 256 + one
+        if pending then
+            sound = sound and code >= 0xdc00 and code < 0xe000
+            out[#out + 1] = xml.character(0x10000 + (pending - 0xd800) * 1024 + (code - 0xdc00) % 1024)
+            pending = nil
+        elseif code >= 0xd800 and code < 0xdc00 then
+            pending = code
+        else
+            sound = sound and (code < 0xdc00 or code >= 0xe000)
+            out[#out + 1] = xml.character(code) or "\0"  -- what no XML can have stays something that no XML can have
         end
-        local number = tonumber(name, x == "x" and 16 or 10)
-        return number and number < 128 and string.char(number) or nil
-    end))
+    end
+    return sound and not pending and table.concat(out) or nil
 end
 
-local function escape(text)
-    return (text:gsub("[&<>]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;" }))
+-- Whether bytes from 128 on are UTF-8 (RFC 3629).
+local function is_utf8(text)
+    local at = text:find("[\128-\255]")
+    while at do
+        local first = text:byte(at)
+        local more = first < 0xc2 and 0 or first < 0xe0 and 1 or first < 0xf0 and 2 or first < 0xf5 and 3 or 0
+        local second = text:byte(at + 1) or 0
+        if more == 0 or not text:find("^" .. ("[\128-\191]"):rep(more), at + 1) or first == 0xe0 and second < 0xa0
+            or first == 0xed and second > 0x9f or first == 0xf0 and second < 0x90 or first == 0xf4 and second > 0x8f then
+            return false
+        end
+        at = text:find("[\128-\255]", at + more + 1)
+    end
+    return true
+end
+
+-- The bytes of a file as text; nil and what is wrong.  Other encodings than UTF-16 have their ASCII in place, and nothing
+-- else is read here.
+local function plain_text(content)
+    local start = content:sub(1, 2)
+    local text = content
+    if start == "\255\254" or start == "<\0" then
+        text = from_utf16(start == "<\0" and content or content:sub(3), false)
+    elseif start == "\254\255" or start == "\0<" then
+        text = from_utf16(start == "\0<" and content or content:sub(3), true)
+    elseif content:find("^\239\187\191") then
+        if not is_utf8(content) then
+            return nil, "its first bytes say that it is UTF-8, and it is not"
+        end
+        text = content:sub(4)
+    elseif content:find("\0", -1, true) then
+        text = content:match("^.*[^\0]")
+    end
+    if not text then
+        return nil, "it is UTF-16 that is cut short or damaged"
+    end
+    return text:find("\r", 1, true) and (text:gsub("\r\n?", "\n")) or text
+end
+
+-- A text without its XML declaration.  (A pattern alone would look for the end of every one of a million beginnings.)
+local function without_declaration(text)
+    local at, stop = 1, 0
+    while true do
+        local from = text:find("<?xml", at, true)
+        if not from then
+            return text
+        elseif from >= stop then
+            stop = text:find(">", from, true)
+            if not stop then
+                return text
+            end
+        end
+        if text:byte(stop - 1) == 63 and stop - 1 > from + 4 and not text:find("^[%w_]", from + 5) then
+            return text:sub(1, from - 1) .. text:sub(stop + 1)
+        end
+        at = from + 5
+    end
+end
+
+-- A text without its comments; one that is not closed reaches to the end, and the second result is then true.
+local function without_comments(text)
+    local out, at = {}, 1
+    while true do
+        local from = text:find("<!--", at, true)
+        out[#out + 1] = text:sub(at, (from or 0) - 1)
+        if not from then
+            return table.concat(out), false
+        end
+        local _, last = text:find("-->", from + 4, true)
+        if not last then
+            return table.concat(out), true
+        end
+        at = last + 1
+    end
+end
+
+local ENTITIES = { amp = true, lt = true, gt = true, quot = true, apos = true }
+
+-- A text whose bare ampersands are references: no strict reader takes them, and they are found in URLs.
+local function with_references(text)
+    if not text:find("&", 1, true) then
+        return text
+    end
+    return (text:gsub("&([^&;]*)(;?)", function(body, stop)
+        if stop == "" or not (ENTITIES[body] or body:find("^#%d+$") or body:find("^#x%x+$")) then
+            return "&amp;" .. body .. stop
+        end
+    end))
 end
 
 local function trim(text)
     local from = text:find("%S")
     return from and text:match(".*%S", from) or ""
-end
-
-local function count(text, pattern)
-    local _, number = text:gsub(pattern, "")
-    return number
 end
 
 -- How often a piece stands in a part of a text.
@@ -117,54 +209,162 @@ local function occurrences(text, piece, from, to)
     return number
 end
 
--- How many more elements are opened than closed in a part of a text.  Tags are counted, not compared: in files of the field
--- a closing tag is misspelled more often than it is missing.  (Counting with plain pieces is what makes thousands of files
--- readable at once: patterns take five times as long.)
-local function depth(text, from, to)
-    local closing = occurrences(text, "</", from, to)
-    local opening = occurrences(text, "<", from, to) - closing - occurrences(text, "<?", from, to)
-    return opening - closing - occurrences(text, "/>", from, to)
+-- ---------------------------------------------------------------------------------------------------------------------
+-- The vpnGroup
+
+-- XMLDefault.cnf.xml, for phones without a file of their own, has Default.
+local ROOTS = { device = true, Default = true }
+local WANTED = { vpnGroup = true, fullConfig = true }
+
+local SEVERAL = "it has several vpnGroup elements, and which one a phone takes is not known"
+local TORN = "it is damaged or cut short within its vpnGroup"
+
+local function wrong_root(name)
+    return ("its outer element is <%s>; a phone's configuration has <device>"):format(name)
 end
 
--- The text of the one element with this name; "" where there is none.
-local function text_at(text, name)
-    local found = text:match("<" .. name .. "%s*>([^<]*)</")
-    return found and trim(unescape(found)) or ""
+-- The only child of a root with a name.
+local function children(root, name)
+    local found = {}
+    for _, child in ipairs(root.children) do
+        if child.name == name then
+            found[#found + 1] = child
+        end
+    end
+    return found
+end
+
+-- The vpnGroup, read by itself, of a text that has the word only in its tags; nil where it is torn.
+local function cut_out(text, from)
+    local to = select(2, text:find("^<vpnGroup%s*/>", from)) or select(2, text:find("</vpnGroup%s*>", from))
+    local root = to and xml.parse("<device>" .. text:sub(from, to) .. "</device>", WANTED)
+    return root and root.children[1]
+end
+
+-- What a file says, nearly always, without reading all of it as XML: that takes a millisecond, and there are folders of
+-- thousands.  True and the vpnGroup (or nil), where a reader of the whole would say the same;
+-- false where that must be asked.
+--
+-- A strict reader counts a vpnGroup that is the root's child; a damaged file's is taken wherever it stands.  So it counts
+-- in any case where it is whole, the only one, and one element is open before it.  Counting pieces of tags tells how many
+-- are open, as long as there are as many < as >.
+local function quick(text)
+    local open = false
+    if text:find("<!--", 1, true) then
+        text, open = without_comments(text)
+    end
+    local root = text:match("^%s*<(%a+)[%s>]")
+    if open or not ROOTS[root] or text:find("<!", 1, true) or text:find("<?", 1, true) then
+        return false
+    end
+    local from = text:find("vpnGroup", 1, true)
+    if not from then
+        local closed = text:find("</device%s*>%s*$", -100) or text:find("</Default%s*>%s*$", -100)
+        return closed and not text:find("fullConfig>%s*[fF]") and not text:find("<credentials", 1, true)
+            and not text:find("<addresses", 1, true)
+    end
+    local words = occurrences(text, "vpnGroup", from, #text)
+    from = from - 1
+    local empty = text:find("^<vpnGroup%s*/>", from)
+    if words ~= (empty and 1 or 2) or not (empty or text:find("^<vpnGroup%s*>", from)) then
+        return false
+    end
+    local before = from - 1
+    local tags, closing = occurrences(text, "<", 1, before), occurrences(text, "</", 1, before)
+    if tags ~= occurrences(text, ">", 1, before) or tags - 2 * closing - occurrences(text, "/>", 1, before) ~= 1 then
+        return false
+    end
+    local group = cut_out(text, from)
+    return group ~= nil, group
+end
+
+-- What counts of a file that is not well-formed: its vpnGroup, where that is whole and the only one.
+local function salvage(text)
+    text = without_comments(text)
+    local root = text:match("<([%a_][%w_.\128-\255-]*)")
+    if not root then
+        return nil, "it is not XML"
+    elseif not ROOTS[root] then
+        return nil, wrong_root(root)
+    end
+    local from = text:find("<vpnGroup%f[^%w_]")
+    if from then
+        if text:find("<vpnGroup%f[^%w_]", from + 1) then
+            return nil, SEVERAL
+        end
+        local group = occurrences(text, "</vpnGroup", 1, #text) == (text:find("^<vpnGroup%s*/>", from) and 0 or 1)
+            and cut_out(text, from)
+        if not group then
+            return nil, TORN
+        end
+        return group
+    elseif not (text:find("</device%s*>%s*$", -200) or text:find("</Default%s*>%s*$", -200))
+        or text:find("vpnGroup", 1, true) or text:find("<credentials", 1, true) or text:find("<addresses", 1, true) then
+        return nil, "it is damaged or cut short, and a vpnGroup may be missing"
+    end
+    return false, text:find("<fullConfig>%s*false%s*</fullConfig>") and "encrypted" or nil
+end
+
+-- The vpnGroup of a file, or false and "encrypted" where the file is the short one beside an encrypted one; nil and what is
+-- wrong.
+local function thorough(text)
+    if not text:find("<![CDATA[", 1, true) then
+        text = with_references(text)
+    end
+    -- No file of CUCM declares the prefix of its xsi:type, and that is no damage.
+    if not text:find("xmlns:xsi", 1, true) then
+        text = text:gsub("<device(%s)", '<device xmlns:xsi="urn:undeclared"%1', 1)
+    end
+    local root = xml.parse(text, WANTED)
+    if not root then
+        return salvage(text)
+    elseif not ROOTS[root.name] then
+        return nil, wrong_root(root.name)
+    end
+    local groups = children(root, "vpnGroup")
+    if #groups > 1 then
+        return nil, SEVERAL
+    elseif groups[1] then
+        return groups[1]
+    end
+    local full = children(root, "fullConfig")[1]
+    return false, full and trim(full.text):lower() == "false" and "encrypted" or nil
+end
+
+-- The text of the first element of a group that stands where it should; "" where there is none.
+local function text_of(group, parent, name)
+    for _, element in ipairs(group.within) do
+        local holder = element.parent
+        if element.name == name and (parent and holder.name == parent and holder.parent == group
+            or not parent and holder == group) then
+            return trim(element.text)
+        end
+    end
+    return ""
 end
 
 -- The elements prefixN under a parent of the group: { number =, text = } each, by number.  Nil and what is wrong where
--- one may be lost.
+-- nobody can tell what one says.
 local function numbered(group, parent, prefix, highest)
-    local _, from = group:find("<" .. parent .. "[^>]*>")
-    local to = from and group:find("</" .. parent .. "%s*>", from)
-    local inner = to and group:sub(from + 1, to - 1) or ""
-    if from and not to and group:sub(from - 1, from) ~= "/>" then
-        return nil, ("it is damaged within its vpnGroup (<%s> is not closed)"):format(parent)
+    local holders = {}
+    for _, element in ipairs(group.within) do
+        holders[element.parent] = true
     end
-    local by_number, read = {}, 0
-    for name, text in inner:gmatch("<(" .. prefix .. "%d+)[^<>/]*>([^<]*)</%1%s*>") do
-        local number = tonumber(name:match("%d+$"))
-        local value = trim(unescape(text))
-        read = read + 1
-        if name:match(prefix .. "[1-9]%d*$") and number <= highest then
-            if by_number[number] and by_number[number] ~= value then
-                return nil, ("<%s> stands a second time with another value, and which one counts is not known"):format(name)
+    local by_number, list = {}, {}
+    for _, element in ipairs(group.within) do
+        local digits = element.name:match("^" .. prefix .. "([1-9]%d?%d?%d?)$")
+        local number, holder = tonumber(digits), element.parent
+        if number and number <= highest and holder.name == parent and holder.parent == group then
+            local text = trim(element.text)
+            if holders[element] then
+                return nil, ("<%s> has other elements in it, and what it says is not known"):format(element.name)
+            elseif by_number[number] and by_number[number] ~= text then
+                return nil, ("<%s> stands a second time with another value, and which one counts is not known")
+                    :format(element.name)
             end
-            by_number[number] = value
+            by_number[number] = text
         end
     end
-    local empty = 0
-    for name in inner:gmatch("<(" .. prefix .. "%d+)[^<>]*/>") do
-        local number = tonumber(name:match("%d+$"))
-        empty = empty + 1
-        if number >= 1 and number <= highest and not by_number[number] then
-            by_number[number] = ""
-        end
-    end
-    if read + empty ~= count(inner, "<" .. prefix .. "%d+") then
-        return nil, ("it is damaged within its vpnGroup (a <%sN> is not closed)"):format(prefix)
-    end
-    local list = {}
     for number = 1, highest do
         if by_number[number] then
             list[#list + 1] = { number = number, text = by_number[number] }
@@ -176,7 +376,7 @@ end
 -- The lengths of the digests that a certHash may be: SHA-1, SHA-256, SHA-512.
 local ALGORITHMS = { [20] = "SHA-1", [32] = "SHA-256", [64] = "SHA-512" }
 
--- Read the vpnGroup's text into the file; nil and what is wrong where it cannot be.
+-- Read the vpnGroup into the file; nil and what is wrong where it cannot be.
 local function read_group(file, group)
     local urls, hashes, problem
     urls, problem = numbered(group, "addresses", "url", 3)
@@ -200,92 +400,9 @@ local function read_group(file, group)
         item.digest = item.algorithm and digest or nil
     end
     file.hashes = hashes
-    file.hash_algorithm = text_at(group, "hashAlg")
-    file.host_id_check = text_at(group, "enableHostIDCheck")
+    file.hash_algorithm = text_of(group, "credentials", "hashAlg")
+    file.host_id_check = text_of(group, nil, "enableHostIDCheck")
     return file
-end
-
--- A text without its comments, and with its CDATA sections as plain text; nil where one is not closed.  (A pattern would
--- look for the end of every comment anew, which takes for ever in a file made of their beginnings.)
-local function without_sections(text)
-    local out, at = {}, 1
-    while true do
-        local from, _, kind = text:find("<!([%-%[]?)", at)
-        if not from then
-            break
-        end
-        local opening, closing = kind == "-" and "<!--" or "<![CDATA[", kind == "-" and "-->" or "]]>"
-        if text:sub(from, from + #opening - 1) == opening then
-            local stop, last = text:find(closing, from + #opening, true)
-            if not stop then
-                return nil
-            end
-            out[#out + 1] = text:sub(at, from - 1)
-            out[#out + 1] = kind == "[" and escape(text:sub(from + #opening, stop - 1)) or ""
-            at = last + 1
-        else
-            out[#out + 1] = text:sub(at, from + 1)
-            at = from + 2
-        end
-    end
-    out[#out + 1] = text:sub(at)
-    return table.concat(out)
-end
-
--- UTF-16 loses its NULs: all that is read here is ASCII.
-local function plain_text(content)
-    if content:find("^\239\187\191") then
-        return content:sub(4)
-    elseif content:find("^\255\254") or content:find("^\254\255") then
-        return (content:sub(3):gsub("\0", ""))
-    elseif content:find("^<\0") or content:find("^\0<") then
-        return (content:gsub("\0", ""))
-    end
-    return content:match("^.*[^\0]")
-end
-
--- The name of the outer element; nil where something else than an XML declaration stands before it.
-local function root_of(text)
-    local at = text:find("%S")
-    local _, declared = text:find("^<%?[^<>]*>%s*", at)
-    return text:match("^<([%a_][%w_.-]*)", declared and declared + 1 or at)
-end
-
--- The text within the one vpnGroup that counts, false where there is none; nil and what is wrong where nobody can tell.
-local function vpn_group(text)
-    local found, seen, at = nil, 0, 1
-    local open = 0  -- elements that are open at that place
-    while true do
-        local from, to, slash = text:find("<vpnGroup%s*(/?)>", text:find("<vpnGroup", at, true) or #text + 1)
-        if not from then
-            break
-        end
-        local stop = slash == "/" and to + 1 or text:find("</vpnGroup%s*>", to)
-        if not stop then
-            return nil, "it is damaged or cut short within its vpnGroup"
-        end
-        open = open + depth(text, at, from - 1)
-        -- A tag that is never closed puts all that follows one level down.
-        if open == 1 or open + depth(text, from, #text) ~= 0 then
-            if found then
-                return nil, "it has several vpnGroup elements, and which one a phone takes is not known"
-            end
-            found = text:sub(to + 1, stop - 1)
-        end
-        open = open + (slash == "" and 1 or 0)
-        seen, at = seen + 1, to + 1
-        if seen > 20 then
-            return nil, "it has several vpnGroup elements, and which one a phone takes is not known"
-        end
-    end
-    if not found then
-        local tail = text:sub(-200)
-        local closed = tail:find("</device%s*>%s*$") or tail:find("</Default%s*>%s*$") or tail:find("/>%s*$")
-        if not closed then
-            return nil, "it is damaged or cut short before the end, and a vpnGroup may be missing"
-        end
-    end
-    return found or false
 end
 
 --- Read a configuration file, plain or signed.
@@ -310,31 +427,26 @@ function M.read(name, content)
             return file
         end
     end
-    local text = plain_text(content)
-    if text:find("<!", 1, true) then
-        if text:find("<![dD][oO][cC][tT][yY][pP][eE]") or text:find("<![eE][nN][tT][iI][tT][yY]") then
-            return nil, "it has a document type declaration, which no phone's configuration has: not read"
-        end
-        text = without_sections(text)
-        if not text then
-            return nil, "it is damaged or cut short (a comment is not closed)"
-        end
-    end
-    local root = root_of(text)
-    if not root then
-        return nil, "it is not XML"
-    elseif root ~= "device" and root ~= "Default" then
-        return nil, ("its outer element is <%s>; a phone's configuration has <device>"):format(root)
-    end
-    local group, problem = vpn_group(text)
-    if group == nil then
+    local text, problem = plain_text(content)
+    if not text then
         return nil, problem
-    elseif group then
+    elseif text:find("<!%s*[dD][oO][cC][tT][yY][pP][eE]") or text:find("<!%s*[eE][nN][tT][iI][tT][yY]") then
+        return nil, "it has a document type declaration, which no phone's configuration has: not read"
+    elseif not text:find("^%s*<") then
+        return nil, "it is not XML"
+    end
+    text = without_declaration(text)
+    local certain, group = quick(text)
+    if not certain then
+        group, problem = thorough(text)
+        if group == nil then
+            return nil, problem
+        end
+    end
+    if group then
         return read_group(file, group)
     end
-    if text_at(text, "fullConfig"):lower() == "false" then
-        file.kind = "encrypted"  -- the short file beside an encrypted one: everything of interest is in the other
-    end
+    file.kind = problem or file.kind
     return file
 end
 
@@ -357,6 +469,16 @@ end
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- URLs
+
+-- Whether a text is a host's name: letters, digits, - and _ in labels of up to 63 (RFC 1035).
+local function is_name(host)
+    for label in (host .. "."):gmatch("([^.]*)%.") do
+        if #label > 63 or not label:find("^[%w_][%w_-]*$") or label:find("-$") then
+            return false
+        end
+    end
+    return #host <= 253
+end
 
 --- The head-end that a URL names: { host =, port =, address = bytes or nil }; nil and what is wrong otherwise.
 -- The host is in lower case, without a final dot or brackets.
@@ -395,7 +517,7 @@ function M.head_end(url)
             if not bytes then
                 return nil, ("the URL's host %s is neither an IPv4 address nor a name"):format(host)
             end
-        elseif #host > 253 or host:find("[^%w_.-]") or host:find("%.%.") or host:find("^[.-]") then
+        elseif not is_name(host) then
             return nil, ("the URL's host %s is not a valid name"):format(host)
         end
     end

@@ -80,7 +80,7 @@ function M.read(path, files)
                         found.problems[#found.problems + 1] = visible.text(("%s: %s"):format(whole, text), 400)
                     end
                 else
-                    found.problems[#found.problems + 1] = ("%s: %s"):format(visible.text(whole), trouble)
+                    found.problems[#found.problems + 1] = visible.text(("%s: %s"):format(whole, trouble), 400)
                 end
             elseif depth < M.DEEPEST and files.is_folder(whole) then
                 visit(whole, depth + 1, above)

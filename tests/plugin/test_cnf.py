@@ -1,15 +1,15 @@
-"""The plugin reads phones' configuration files as the Python companion does.
-
-The companion's reader stands on libxml2, which mends a list of hashes that is torn; the plugin refuses that.
-"""
+"""The plugin reads phones' configuration files as the Python companion does, whole ones and damaged ones."""
 
 from __future__ import annotations
 
+import base64
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 from tests.plugin.machines import PLUGIN, TOP
+from tests.plugin.mutants import mutants
 
 from certhash.cnf import read_phone_xml
 from certhash.headend import parse_url
@@ -35,6 +35,7 @@ def header(payload: bytes, *fields: bytes, version: int = 1) -> bytes:
     return start + b"\x02\0\x02" + length.to_bytes(2, "big") + rest + payload
 
 
+FOLDERS = ("captures/cnf", "tests/captures/cnf", "tests/captures/forms")
 NAMED = b"\x0e\0\x18SEP001F6C81110E.cnf.xml\0"
 FILES: dict[str, bytes] = {
     "plain": device(GROUP),
@@ -77,6 +78,13 @@ FILES: dict[str, bytes] = {
     "hex hash": device(GROUP.replace(ONE, "7d9db1407301716 8ff7d2a0db392243db0363edf")),
     "hash of another length": device(GROUP.replace(ONE, "AAAA")),
     "SHA-256": device(GROUP.replace(ONE, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")),
+    **{
+        f"hash of {size} bytes": device(GROUP.replace(ONE, base64.b64encode(bytes(range(size))).decode()))
+        for size in (16, 19, 20, 21, 28, 32, 48, 64, 65)
+    },
+    "SHA-512 and SHA-1": device(
+        GROUP.replace("</certHash1>", f"</certHash1><certHash2>{'A' * 86}</certHash2>")
+    ),
     "hashAlg 1": device(GROUP.replace("<hashAlg>0", "<hashAlg>1")),
     "other URLs": device(GROUP.replace("203.0.113.1", "[2001:DB8::1]:8443")),
     "http URL": device(GROUP.replace("https://203", "http://203")),
@@ -120,6 +128,11 @@ NAMES = [
 ]
 
 
+def ascii_hex(text: str) -> str:
+    """Return a text's bytes in hex, with a ? for what is not ASCII: the plugin decodes none of that."""
+    return re.sub(r"[^\x00-\x7f]+", "?", text).encode().hex()
+
+
 def python_says(name: str, data: bytes) -> list[str]:
     """Return what the companion makes of a file, in the form of the Lua script."""
     try:
@@ -129,15 +142,18 @@ def python_says(name: str, data: bytes) -> list[str]:
     cells = ["FILE", file.device, file.kind, "group" if file.group else "none"]
     if file.group is None:
         return cells
-    cells.append(file.group.hash_algorithm or "")
+    cells.append(ascii_hex(file.group.hash_algorithm or ""))
+    cells.append({True: "1", False: "0", None: ""}[file.group.host_id_check])
     for url in file.group.urls:
         try:
             head_end = parse_url(url.value)
             where = f"{head_end.host} {head_end.port}"
         except ValueError:
             where = ""
-        cells.append(f"url{url.number}={url.value.encode().hex()}={where.encode().hex()}")
-    cells += [f"hash{one.number}={one.value.encode().hex()}={one.digest.hex()}" for one in file.group.hashes]
+        if not url.value.isascii():
+            where = "?"
+        cells.append(f"url{url.number}={ascii_hex(url.value)}={where.encode().hex()}")
+    cells += [f"hash{one.number}={ascii_hex(one.value)}={one.digest.hex()}" for one in file.group.hashes]
     return cells
 
 
@@ -151,7 +167,11 @@ def lua_says(lua: str, folder: Path, files: list[tuple[str, bytes]]) -> list[lis
         listed.append(f"{path}\n")
     (folder / "list").write_text("".join(listed))
     done = subprocess.run(
-        [lua, SCRIPT, PLUGIN / "certhash", folder / "list"], capture_output=True, text=True, check=False
+        [lua, SCRIPT, PLUGIN / "certhash", folder / "list"],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     rows = [line.split("\t") for line in done.stdout.split("\n")[:-1]]
@@ -176,14 +196,43 @@ def test_files_of_the_field(lua: str, tmp_path: Path) -> None:
     assert not different
 
 
+TORN = [
+    GROUP.replace("</certHash1>", ""),
+    GROUP.replace("</certHash1>", "</certHash2>"),
+    GROUP.replace("</credentials>", ""),
+    GROUP.replace("</url1>", ""),
+    GROUP.replace("<certHash1>", "<certH<url1>ash1>"),
+    GROUP.replace("</addresses>", "").replace("<hashAlg>", "</addresses><hashAlg>"),
+    GROUP.replace("<certHash1>", "<certHash1<certHash1>"),
+    GROUP.replace("<certHash1>", "<certHash1>\0"),
+    GROUP.replace(ONE, f"{ONE[:9]}<certHash2/>{ONE[9:]}"),
+    GROUP.replace("<vpnGroup>", ""),
+    GROUP.replace("</vpnGroup>", ""),
+]
+
+
 def test_torn_lists_are_refused(lua: str, tmp_path: Path) -> None:
-    torn = [
-        GROUP.replace("</certHash1>", ""),
-        GROUP.replace("</certHash1>", "</certHash2>"),
-        GROUP.replace("</credentials>", ""),
-        GROUP.replace("</url1>", ""),
+    """Half a list of hashes would make a false mismatch, and a lost vpnGroup a false "none"."""
+    files = [(NAME, device(group)) for group in TORN]
+    assert [python_says(*file) for file in files] == [["PROBLEM"]] * len(TORN)
+    assert lua_says(lua, tmp_path, files) == [["PROBLEM"]] * len(TORN)
+
+
+def test_damaged_files_are_read_alike(lua: str, tmp_path: Path) -> None:
+    """Both readers say the same of files with changed bytes and tags gone astray, or both refuse them."""
+    samples = [data for data in FILES.values() if data.strip(b"\0 \r\n")] + [
+        path.read_bytes() for folder in FOLDERS for path in sorted((TOP / folder).iterdir())
     ]
-    assert lua_says(lua, tmp_path, [(NAME, device(group)) for group in torn]) == [["PROBLEM"]] * len(torn)
+    damaged = mutants(samples, 2000)
+    expected = [python_says(NAME, data) for data in damaged]
+    assert sum(row[0] == "FILE" and row[3] == "group" for row in expected) > 200
+    said = lua_says(lua, tmp_path, [(NAME, data) for data in damaged])
+    different = [
+        (data, row, wanted)
+        for data, row, wanted in zip(damaged, said, expected, strict=True)
+        if row != wanted
+    ]
+    assert not different
 
 
 def test_names(lua: str, tmp_path: Path) -> None:
@@ -192,8 +241,13 @@ def test_names(lua: str, tmp_path: Path) -> None:
 
 
 def test_sample_files(lua: str, tmp_path: Path) -> None:
-    files = [(path.name, path.read_bytes()) for path in sorted((TOP / "captures" / "cnf").iterdir())]
-    assert len(files) > 5
+    files = [
+        (path.name, path.read_bytes())
+        for folder in FOLDERS
+        for path in sorted((TOP / folder).iterdir())
+        if path.suffix != ".pem"
+    ]
+    assert len(files) > 50
     assert lua_says(lua, tmp_path, files) == [python_says(name, data) for name, data in files]
 
 

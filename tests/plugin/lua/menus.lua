@@ -4,7 +4,7 @@ local function module(name)
     return dofile(modules .. "/" .. name .. ".lua")
 end
 local base64, address, visible = module("base64"), module("address"), module("visible")
-local cnf = module("cnf").using({ base64 = base64, address = address })
+local cnf = module("cnf").using({ base64 = base64, address = address, xml = module("xml") })
 local story = module("story").using({ visible = visible })
 local menu = module("menu").using({ story = story, visible = visible })
 

@@ -3,10 +3,15 @@ local modules, names = arg[1], arg[2]
 local function module(name)
     return dofile(modules .. "/" .. name .. ".lua")
 end
-local cnf = module("cnf").using({ base64 = module("base64"), address = module("address") })
+local cnf = module("cnf").using({ base64 = module("base64"), address = module("address"), xml = module("xml") })
 
 local function hex(text)
     return (text:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+end
+
+-- What is not ASCII is not decoded: ? stands for it.
+local function ascii(text)
+    return hex((text:gsub("[\128-\255]+", "?")))
 end
 
 for path in io.lines(names) do
@@ -18,13 +23,15 @@ for path in io.lines(names) do
     assert(os.clock() - started < 20, path .. ": for ever")
     local cells
     if file then
-        cells = { "FILE", file.device, file.kind, file.urls and "group" or "none", file.hash_algorithm or "" }
+        cells = { "FILE", file.device, file.kind, file.urls and "group" or "none", ascii(file.hash_algorithm or "") }
+        cells[#cells + 1] = (file.host_id_check or ""):match("^[01]$") or ""
         for _, url in ipairs(file.urls or {}) do
             local where = url.head_end and url.head_end.host .. " " .. url.head_end.port or ""
-            cells[#cells + 1] = ("url%d=%s=%s"):format(url.number, hex(url.text), hex(where))
+            where = url.text:find("[\128-\255]") and "?" or where
+            cells[#cells + 1] = ("url%d=%s=%s"):format(url.number, ascii(url.text), hex(where))
         end
         for _, item in ipairs(file.hashes or {}) do
-            cells[#cells + 1] = ("hash%d=%s=%s"):format(item.number, hex(item.text), hex(item.digest or ""))
+            cells[#cells + 1] = ("hash%d=%s=%s"):format(item.number, ascii(item.text), hex(item.digest or ""))
         end
     else
         cells = { "PROBLEM", problem }
