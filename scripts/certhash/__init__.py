@@ -16,8 +16,7 @@ What a user can mend is raised as `InputError`, in one line.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # type checkers know the name; importing typing takes longer than `certhash --help`
 if TYPE_CHECKING:
     from certhash.api import audit_captures, load_document, read_cnf
     from certhash.digest import sha1_base64

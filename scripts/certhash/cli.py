@@ -5,7 +5,6 @@ Start-up time counts, so only the command that was asked for is imported.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
@@ -61,12 +60,8 @@ def main(argv: list[str] | None = None) -> int:
 def _dispatch(argv: list[str]) -> int:
     name = argv[0] if argv else ""
     if name not in COMMANDS:
-        parser = _overview()
-        if not argv:
-            parser.print_help(sys.stderr)
-            return 2
-        parser.parse_args(argv)  # --help and --version end here; anything else is a usage error
-        return 2
+        return _without_command(name)
+    import argparse
     from importlib import import_module
 
     command = import_module(f"certhash.commands.{name}")
@@ -80,16 +75,36 @@ def _dispatch(argv: list[str]) -> int:
     return int(command.run(parser.parse_args(argv[1:])))
 
 
-def _overview() -> argparse.ArgumentParser:
+def _without_command(word: str) -> int:
+    """Answer what names no command, without argparse, which takes longer to import than this to say."""
+    if word in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if word == "--version":
+        print(f"certhash {__version__}")
+        return 0
+    if not word:
+        print(_overview(), file=sys.stderr)
+        return 2
+    from certhash.visible import visible
+
+    raise InputError(f"{visible(word)}: no such command; `certhash --help` lists them")
+
+
+def _overview() -> str:
     width = max(map(len, COMMANDS))
-    lines = "\n".join(f"  {name:{width}}  {text}" for name, text in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="certhash",
-        usage="certhash COMMAND ...",
-        description=f"Why a Cisco IP phone does not trust its VPN head-end.\n\ncommands:\n{lines}",
-        epilog=f"`certhash COMMAND --help` says more.\n{EXIT_STATUS}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"certhash {__version__}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
-    return parser
+    commands = "\n".join(f"  {name:{width}}  {text}" for name, text in COMMANDS.items())
+    return f"""\
+usage: certhash COMMAND ...
+
+Why a Cisco IP phone does not trust its VPN head-end.
+
+commands:
+{commands}
+
+options:
+  {"-h, --help":{width}}  show this help message and exit
+  {"--version":{width}}  show the version and exit
+
+`certhash COMMAND --help` says more.
+{EXIT_STATUS}"""

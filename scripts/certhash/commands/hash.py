@@ -7,7 +7,6 @@ in hex as Windows, IOS or openssl show it, or a hash in Base64. Without an argum
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
 import sys
@@ -63,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             entries += found
     if arguments.json:
+        import json
+
         print(json.dumps(entries, indent=2))
     return status
 
