@@ -101,6 +101,8 @@ local read = {
     icmpv6 = reader("icmpv6"),
     udp = reader("udp"),
     tls = reader("tls"),
+    dtls = reader("dtls"),
+    quic = reader("quic"),
     dns = reader("dns"),
     dns_name = reader("dns.qry.name"),
     dns_a = reader("dns.a"),
@@ -124,6 +126,7 @@ local function tls_readers(protocol)
         server_name = reader(protocol .. ".handshake.extensions_server_name"),
         alert = reader(protocol .. ".alert_message.desc"),
         alert_level = reader(protocol .. ".alert_message.level"),
+        cipher_change = reader(protocol .. ".change_cipher_spec"),
     }
 end
 local TLS, DTLS = tls_readers("tls"), tls_readers("dtls")
@@ -313,7 +316,7 @@ local function values_or_nil(first, ...)
 end
 
 -- Handshake types that matter here.
-local CLIENT_HELLO, SERVER_HELLO, CERTIFICATE = 1, 2, 11
+local CLIENT_HELLO, SERVER_HELLO, ENCRYPTED_EXTENSIONS, CERTIFICATE, FINISHED = 1, 2, 8, 11, 20
 
 local function has(types, wanted)
     for _, type in ipairs(types) do
@@ -502,11 +505,29 @@ local function observe_handshake(pinfo, types, found)
     end
 end
 
+-- Whose alerts can be read: after its ChangeCipherSpec a side's alerts are encrypted, and ciphertext may look like a plain
+-- alert.  Handshake messages that are always encrypted tell that Wireshark has the keys.
+local CIPHERED = { server = "server_ciphered", client = "client_ciphered" }
+
+local function observe_keys(pinfo)
+    local handshake = capture.tracker:find(endpoints(pinfo))
+    if handshake then
+        handshake.decrypted = true
+    end
+end
+
+local function observe_cipher(pinfo)
+    local handshake, role = capture.tracker:find(endpoints(pinfo))
+    if handshake then
+        handshake[CIPHERED[role or "client"]] = true
+    end
+end
+
 -- An alert answers the other side's certificates; the first one counts.
 local function observe_alert(pinfo)
     local code = refused(TLS) or refused(DTLS)
     local handshake, role = capture.tracker:find(endpoints(pinfo))
-    if not code or not handshake then
+    if not code or not handshake or handshake[CIPHERED[role or "client"]] and not handshake.decrypted then
         return
     end
     local sent
@@ -740,19 +761,22 @@ function certhash.dissector(tvb, pinfo, tree)
     -- over TCP names no head-end of a phone.  QUIC has no TLS layer around its handshake, and certificates of SSL 2 have
     -- no handshake type, or one of its own.
     local transport = pinfo.port_type
-    local tls, dtls, alert, transfer, body, lookup
-    if transport == UDP or read.tls() then
+    local tls, dtls, alert, change, transfer, body, lookup
+    if transport == UDP and read.quic() or read.tls() then
         tls = values_or_nil(TLS.type()) or TLS.certificate() and {}
-        alert = TLS.alert()
+        alert, change = TLS.alert(), TLS.cipher_change()
     end
     if transport ~= UDP then
         body = read.http_body()
     end
     if transport ~= TCP then
-        dtls, alert = values_or_nil(DTLS.type()), alert or DTLS.alert()
+        if read.dtls() then
+            dtls = values_or_nil(DTLS.type())
+            alert, change = alert or DTLS.alert(), change or DTLS.cipher_change()
+        end
         transfer, lookup = read.tftp(), read.dns()
     end
-    if not (tls or dtls or alert or transfer or body or lookup) then
+    if not (tls or dtls or alert or change or transfer or body or lookup) then
         return
     end
     local number, types, found = pinfo.number, tls or dtls, {}
@@ -767,8 +791,14 @@ function certhash.dissector(tvb, pinfo, tree)
         if types then
             observe_handshake(pinfo, types, found)
         end
+        if types and (has(types, FINISHED) or has(types, ENCRYPTED_EXTENSIONS)) then
+            observe_keys(pinfo)
+        end
         if alert then
             observe_alert(pinfo)
+        end
+        if change then
+            observe_cipher(pinfo)
         end
         if lookup then
             observe_dns(pinfo)
