@@ -126,7 +126,6 @@ local function tls_readers(protocol)
         server_name = reader(protocol .. ".handshake.extensions_server_name"),
         alert = reader(protocol .. ".alert_message.desc"),
         alert_level = reader(protocol .. ".alert_message.level"),
-        cipher_change = reader(protocol .. ".change_cipher_spec"),
     }
 end
 local TLS, DTLS = tls_readers("tls"), tls_readers("dtls")
@@ -316,7 +315,7 @@ local function values_or_nil(first, ...)
 end
 
 -- Handshake types that matter here.
-local CLIENT_HELLO, SERVER_HELLO, ENCRYPTED_EXTENSIONS, CERTIFICATE, FINISHED = 1, 2, 8, 11, 20
+local CLIENT_HELLO, SERVER_HELLO, CERTIFICATE = 1, 2, 11
 
 local function has(types, wanted)
     for _, type in ipairs(types) do
@@ -451,11 +450,19 @@ local function observe_dns(pinfo)
     end
 end
 
+-- Whether an alert is a plain one: ciphertext may look like one, and Wireshark then takes it for one (in DTLS).  A record
+-- of a plain alert has two bytes, and encrypted ones have more (RFC 5246, section 6.2.3); the length stands right before
+-- them.  What Wireshark deciphered lies in a place of its own, where nothing stands before it.
+local function is_plain(level)
+    local source, at = level.source, level.offset
+    return at < 2 or source ~= nil and source:range(at - 2, 2):uint() == 2
+end
+
 -- The refusal of a certificate among a frame's alerts, if there is one: its code.
 local function refused(readers)
-    local levels, codes = values({ readers.alert_level() }), values({ readers.alert() })
+    local levels, codes = { readers.alert_level() }, values({ readers.alert() })
     for i, code in ipairs(codes) do
-        if levels[i] == FATAL and story.REFUSALS[code] then
+        if story.REFUSALS[code] and levels[i].value == FATAL and is_plain(levels[i]) then
             return code
         end
     end
@@ -505,29 +512,11 @@ local function observe_handshake(pinfo, types, found)
     end
 end
 
--- Whose alerts can be read: after its ChangeCipherSpec a side's alerts are encrypted, and ciphertext may look like a plain
--- alert.  Handshake messages that are always encrypted tell that Wireshark has the keys.
-local CIPHERED = { server = "server_ciphered", client = "client_ciphered" }
-
-local function observe_keys(pinfo)
-    local handshake = capture.tracker:find(endpoints(pinfo))
-    if handshake then
-        handshake.decrypted = true
-    end
-end
-
-local function observe_cipher(pinfo)
-    local handshake, role = capture.tracker:find(endpoints(pinfo))
-    if handshake then
-        handshake[CIPHERED[role or "client"]] = true
-    end
-end
-
 -- An alert answers the other side's certificates; the first one counts.
 local function observe_alert(pinfo)
     local code = refused(TLS) or refused(DTLS)
     local handshake, role = capture.tracker:find(endpoints(pinfo))
-    if not code or not handshake or handshake[CIPHERED[role or "client"]] and not handshake.decrypted then
+    if not code or not handshake then
         return
     end
     local sent
@@ -761,10 +750,10 @@ function certhash.dissector(tvb, pinfo, tree)
     -- over TCP names no head-end of a phone.  QUIC has no TLS layer around its handshake, and certificates of SSL 2 have
     -- no handshake type, or one of its own.
     local transport = pinfo.port_type
-    local tls, dtls, alert, change, transfer, body, lookup
+    local tls, dtls, alert, transfer, body, lookup
     if transport == UDP and read.quic() or read.tls() then
         tls = values_or_nil(TLS.type()) or TLS.certificate() and {}
-        alert, change = TLS.alert(), TLS.cipher_change()
+        alert = TLS.alert()
     end
     if transport ~= UDP then
         body = read.http_body()
@@ -772,11 +761,11 @@ function certhash.dissector(tvb, pinfo, tree)
     if transport ~= TCP then
         if read.dtls() then
             dtls = values_or_nil(DTLS.type())
-            alert, change = alert or DTLS.alert(), change or DTLS.cipher_change()
+            alert = alert or DTLS.alert()
         end
         transfer, lookup = read.tftp(), read.dns()
     end
-    if not (tls or dtls or alert or change or transfer or body or lookup) then
+    if not (tls or dtls or alert or transfer or body or lookup) then
         return
     end
     local number, types, found = pinfo.number, tls or dtls, {}
@@ -791,14 +780,8 @@ function certhash.dissector(tvb, pinfo, tree)
         if types then
             observe_handshake(pinfo, types, found)
         end
-        if types and (has(types, FINISHED) or has(types, ENCRYPTED_EXTENSIONS)) then
-            observe_keys(pinfo)
-        end
         if alert then
             observe_alert(pinfo)
-        end
-        if change then
-            observe_cipher(pinfo)
         end
         if lookup then
             observe_dns(pinfo)
