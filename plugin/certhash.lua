@@ -102,6 +102,8 @@ local read = {
     icmpv6 = reader("icmpv6"),
     udp = reader("udp"),
     tls = reader("tls"),
+    dtls = reader("dtls"),
+    quic = reader("quic"),
     dns = reader("dns"),
     dns_name = reader("dns.qry.name"),
     dns_a = reader("dns.a"),
@@ -449,11 +451,19 @@ local function observe_dns(pinfo)
     end
 end
 
+-- Whether an alert is a plain one: ciphertext may look like one, and Wireshark then takes it for one (in DTLS).  A record
+-- of a plain alert has two bytes, and encrypted ones have more (RFC 5246, section 6.2.3); the length stands right before
+-- them.  What Wireshark deciphered lies in a place of its own, where nothing stands before it.
+local function is_plain(level)
+    local source, at = level.source, level.offset
+    return at < 2 or source ~= nil and source:range(at - 2, 2):uint() == 2
+end
+
 -- The refusal of a certificate among a frame's alerts, if there is one: its code.
 local function refused(readers)
-    local levels, codes = values({ readers.alert_level() }), values({ readers.alert() })
+    local levels, codes = { readers.alert_level() }, values({ readers.alert() })
     for i, code in ipairs(codes) do
-        if levels[i] == FATAL and story.REFUSALS[code] then
+        if story.REFUSALS[code] and levels[i].value == FATAL and is_plain(levels[i]) then
             return code
         end
     end
@@ -742,7 +752,7 @@ function certhash.dissector(tvb, pinfo, tree)
     -- no handshake type, or one of its own.
     local transport = pinfo.port_type
     local tls, dtls, alert, transfer, body, lookup
-    if transport == UDP or read.tls() then
+    if transport == UDP and read.quic() or read.tls() then
         tls = values_or_nil(TLS.type()) or TLS.certificate() and {}
         alert = TLS.alert()
     end
@@ -750,7 +760,10 @@ function certhash.dissector(tvb, pinfo, tree)
         body = read.http_body()
     end
     if transport ~= TCP then
-        dtls, alert = values_or_nil(DTLS.type()), alert or DTLS.alert()
+        if read.dtls() then
+            dtls = values_or_nil(DTLS.type())
+            alert = alert or DTLS.alert()
+        end
         transfer, lookup = read.tftp(), read.dns()
     end
     if not (tls or dtls or alert or transfer or body or lookup) then

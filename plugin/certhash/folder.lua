@@ -15,25 +15,42 @@ function M.using(others)
     return M
 end
 
--- The content of a file; nil and what is wrong.  Its size is asked for first: nothing large is ever read.
+-- Open a file without waiting.  Lua cannot ask what kind of file a name is for, and to open a named pipe for reading alone
+-- waits for a writer, which would freeze the window; for reading and writing it never waits (fifo(7)).  What may not be
+-- written is opened for reading alone: of all pipes, only one that its user may read and not write can still make us wait.
+local function opened(path, files)
+    local handle
+    if package.config:sub(1, 1) == "/" then  -- there are no pipes in folders of Windows
+        handle = files.open(path, "r+b")
+    end
+    if handle then
+        return handle
+    end
+    return files.open(path, "rb")
+end
+
+-- The content of a file; nil and what is wrong.  Its size is asked for first: nothing large is ever read, and nothing that
+-- has no size (a pipe, a device).
 local function content_of(path, files)
-    local handle, problem = files.open(path, "rb")
+    local handle, problem = opened(path, files)
     if not handle then
         return nil, "it cannot be opened (" .. tostring(problem):gsub("^.*: ", "") .. ")"
     end
     local size = handle:seek("end")
-    if not size or size > cnf.LARGEST then
-        handle:close()
-        return nil, size and ("it has %d MB, and a phone's configuration has some kilobytes"):format(size / 1048576)
-            or "it is no ordinary file"
+    local content
+    if not size then
+        problem = "it is no ordinary file"
+    elseif size == 0 then
+        problem = "it is empty"
+    elseif size > cnf.LARGEST then
+        problem = ("it has %d MB, and a phone's configuration has some kilobytes"):format(size / 1048576)
+    else
+        handle:seek("set")
+        content = handle:read(cnf.LARGEST)
+        problem = "it cannot be read"
     end
-    handle:seek("set")
-    local content = handle:read("*a")
     handle:close()
-    if not content then
-        return nil, "it cannot be read"
-    end
-    return content
+    return content, problem
 end
 
 --- Read all configuration files in a folder and in the folders in it.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.conftest import certhash
 from tests.plugin import packets
+from tests.plugin.machines import TOP
 from tests.plugin.packets import (
     HEAD_END,
     OTHER_PHONE,
@@ -25,6 +28,8 @@ from tests.plugin.packets import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.plugin.machines import Machine
 
 ROOT = identity("Root")
@@ -288,11 +293,35 @@ def test_other_digests(place: Machine) -> None:
     ).verdicts() == ["match"]
 
 
+def test_hashes_of_any_length_as_the_audit_says(place: Machine, tmp_path: Path) -> None:
+    """Only a SHA-1 matches where hashAlg is 0; the audit and the plugin agree."""
+    kinds = ("sha1", "sha224", "sha256", "sha384", "sha512", "md5")
+    frames = conversation(talk(LEAF))
+    files = {f"SEP00000000000{n}.cnf.xml": told(value(LEAF, kind)) for n, kind in enumerate(kinds)}
+    shown = [Desk(place, {name: content}, frames).verdicts() for name, content in files.items()]
+    assert shown == [["match"], *([["mismatch"]] * 5)]
+    for name, content in {"desk.pcap": pcap(frames), **files}.items():
+        (tmp_path / name).write_bytes(content)
+    ended = certhash("audit", tmp_path / "desk.pcap", "--cnf", tmp_path, "-f", "json", "--no-cache")
+    by_device = {one["device"]: one for one in ended.json["expectations"]}
+    assert [[one["verdict"]] for _, one in sorted(by_device.items())] == shown
+    causes = [one["cause"] for _, one in sorted(by_device.items())]
+    assert causes == [None, *(["wrong-input"] * 5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "rejected_in"), [("encrypted-alert-dtls", []), ("encrypted-alert", []), ("dtls-refused", ["11"])]
+)
+def test_encrypted_alerts_say_nothing(place: Machine, name: str, rejected_in: list[str]) -> None:
+    """After a side's ChangeCipherSpec what looks like its alert is ciphertext; before it, it is an alert."""
+    capture = place.put(f"{name}.pcapng", (TOP / "tests" / "captures" / f"{name}.pcapng").read_bytes())
+    rows = place.fields(capture, "certhash.rejected_in", "certhash.sha1", options=TWICE)
+    assert [row["certhash.rejected_in"] for row in rows if row["certhash.sha1"]] == [rejected_in]
+
+
 def test_dtls_uses_443_whatever_the_url_says(place: Machine) -> None:
     """The recorded DTLS handshake, judged by a file whose URL names another port."""
     import json
-
-    from tests.plugin.machines import TOP
 
     book = json.loads((TOP / "captures" / "expected.json").read_text("utf-8"))
     (entry,) = [capture for capture in book["captures"] if capture["path"] == "dtls.pcapng"]
@@ -350,6 +379,22 @@ def test_bad_files_are_named_and_the_rest_is_read(place: Machine) -> None:
     assert "and 5 more" in done.stderr
 
 
+def test_pipes_and_devices_block_nothing(place: Machine) -> None:
+    """A named pipe that nobody writes to is passed over and named; the run ends."""
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(talk(LEAF)))
+    pipe = desk.folder / f"{OTHER_DEVICE}.cnf.xml"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+    done = place.tshark(desk.capture, *desk.options, "-T", "fields", "-e", "certhash.verdict")
+    assert done.stdout.split() == ["match"]
+    assert f"{pipe.name}: it is no ordinary file" in done.stderr
+    pipe.unlink()
+    pipe.symlink_to("/dev/zero")
+    done = place.tshark(desk.capture, *desk.options, "-T", "fields", "-e", "certhash.verdict")
+    assert done.stdout.split() == ["match"]
+    assert pipe.name in done.stderr
+
+
 def test_hostile_text_is_written_out(place: Machine) -> None:
     from cryptography import x509
     from cryptography.x509.oid import NameOID
@@ -404,8 +449,6 @@ def test_filters(place: Machine) -> None:
 def test_same_verdicts_as_recorded(place: Machine, name: str) -> None:
     """The committed captures with their cnf files give the verdicts that were recorded with them."""
     import json
-
-    from tests.plugin.machines import TOP
 
     book = json.loads((TOP / "captures" / "expected.json").read_text())
     (entry,) = [capture for capture in book["captures"] if capture["path"].startswith(f"{name}.")]
