@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import random
+import re
 import shutil
 import signal
+import struct
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import zstandard
 
+from tests.conftest import need
 from tests.faults.stage import CAPTURES, Audit, audit, copies, small_disk, tshark_that, until
 
 if TYPE_CHECKING:
@@ -87,6 +92,8 @@ def test_a_tshark_that_eats_memory_meets_a_limit(tmp_path: Path) -> None:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert int(limits["Max address space"]) <= max(memory, 2 << 30)
     assert limits["Max core file size"] == "0"
+    assert limits["Max open files"] == "64"
+    assert int(limits["Max cpu time"]) == 2 * 3600
 
 
 def _limits(pid: int) -> dict[str, str] | None:
@@ -258,3 +265,67 @@ def test_what_lies_in_an_archive_is_never_run(tmp_path: Path) -> None:
     assert len(ended.json["handshakes"]) == 1
     assert ended.json["handshakes"][0]["certificates"]
     assert not witness.exists()
+
+
+# -------------------------------------------------------------------------------- a script for a tshark
+
+
+def test_a_script_round_tshark_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
+    """The script does not become tshark: it waits for it."""
+    script = tshark_that(tmp_path, "sleep 3600; exit 1")
+    ended = audit(
+        tmp_path, CAPTURES / "match.pcapng", *JSON, "--no-cache", "--timeout", "4", "--tshark", script
+    )
+    assert ended.status == 2
+    assert "longer than --timeout" in ended.err
+    assert ended.left_behind == []
+
+
+def test_a_script_round_tshark_that_works_is_as_good_as_tshark(tmp_path: Path) -> None:
+    script = tmp_path / "tshark"
+    script.write_text(f'#!/bin/sh\n{need("tshark")} "$@"\nexit $?\n')
+    script.chmod(0o755)
+    arguments = (CAPTURES / "match.pcapng", *JSON, "--no-cache")
+    plain, wrapped = audit(tmp_path, *arguments), audit(tmp_path, *arguments, "--tshark", script)
+    assert plain.json["handshakes"] == wrapped.json["handshakes"]
+    assert wrapped.status == 0, wrapped.err
+
+
+# ------------------------------------------------------------------------------------------ bombs
+
+
+@pytest.mark.parametrize("form", ["gzip", "zstd", "gzip-in-gzip", "capture-that-never-ends"])
+def test_a_compressed_bomb_is_read_to_a_bound_and_named(tmp_path: Path, form: str) -> None:
+    archive = copies(tmp_path, "match")
+    header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+    packet = struct.pack("<IIII", 1, 0, 200_000, 200_000) + bytes(200_000)
+    many = header + packet * 5_000  # a gigabyte
+    if form == "gzip":
+        data = gzip.compress(many)
+    elif form == "gzip-in-gzip":
+        data = gzip.compress(gzip.compress(many))
+    elif form == "zstd":
+        data = zstandard.ZstdCompressor(level=19).compress(many)
+    else:
+        # A member that says it is the first of very many, each of which is nothing but packets.
+        member = gzip.compress(packet * 500)
+        data = gzip.compress(header) + member * 200  # twenty gigabytes
+    del many
+    path = archive / "bomb.pcap"
+    path.write_bytes(data)
+    running = Audit(tmp_path, archive, *JSON, "--timeout", "60")
+    largest = 0
+    while running.process.poll() is None:
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{running.process.pid}/status").read_text("utf-8")
+            found = re.search(r"VmHWM:\s+(\d+) kB", status)
+            largest = max(largest, int(found[1]) if found else 0)
+        time.sleep(0.02)
+    ended = running.end()
+    assert ended.status == 2, ended.err
+    assert "bomb.pcap" in ended.err
+    assert largest < 600_000, f"{largest} kB"
+    states = {Path(c["path"]).name: c["status"] for c in ended.json["captures"]}
+    assert states["match.pcapng"] == "complete"
+    assert states.get("bomb.pcap", "unreadable") != "complete"
+    assert ended.left_behind == []

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import pwd
 import re
@@ -71,6 +72,8 @@ DECODE_AS = ("tcp.port==3804,tls",)
 _EMPTY_PCAP = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
 """The header of a pcap file (draft-ietf-opsawg-pcap), and no packet."""
 
+MOST_FILES = 64
+"""Open files that tshark may have; it needs some ten."""
 LEAST_MEMORY = 2 << 30
 """Bytes of address space that tshark gets on the smallest of machines; it takes some 0.6 GB to start."""
 TOOK_TOO_LONG = "tshark took longer than --timeout allows, and was ended before it had read everything"
@@ -306,7 +309,7 @@ class Run:
         self._feed = None if not callable(source) else source
         self._timed_out = False
         stdin = subprocess.PIPE if callable(source) else source
-        self.process = _start(_confined(command), place, stdin)
+        self.process = _start(_confined(command, timeout), place, stdin)
         self._stderr: list[bytes] = []
         self._frames: int | None = None
         self._read_everything = False
@@ -437,7 +440,18 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             if os.getpgid(process.pid) == process.pid:
                 os.killpg(process.pid, signal.SIGKILL)
             else:
-                process.kill()
+                _kill_tree(process.pid)
+
+
+def _kill_tree(pid: int) -> None:
+    """End a process and all below it: one that was left would keep our pipes open, and us waiting."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)  # so that it starts nothing more meanwhile
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):  # where the system tells
+            with contextlib.suppress(OSError):
+                for child in task.read_text("ascii").split():
+                    _kill_tree(int(child))
+        os.kill(pid, signal.SIGKILL)
 
 
 def surroundings(place: Workplace) -> dict[str, Any]:
@@ -469,22 +483,30 @@ def _start(command: list[str], place: Workplace, stdin: int | BinaryIO) -> subpr
     return subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **how)
 
 
-def _confined(command: list[str]) -> list[str]:
-    """Take from a tshark what it does not need: memory beyond this machine's, files to write, core dumps.
+def _confined(command: list[str], timeout: float | None) -> list[str]:
+    """Take from a tshark what it does not need.
 
-    What is left of a runaway tshark is one that ends by itself, before the system chooses whom to end. Where
-    there is no ``prlimit`` (of util-linux, which every Linux has), it runs without limits.
+    That is memory beyond this machine's, more processor time than it may take in all (twice as much: one
+    thread dissects, and others read), files to write, many open files, and core dumps. What is left of a
+    runaway tshark is one that ends by itself, before the system chooses whom to end. Where there is no
+    ``prlimit`` (of util-linux, which every Linux has), it runs without limits.
     """
     prlimit = shutil.which("prlimit", path=os.defpath)
     if prlimit is None or sys.platform != "linux":
         return command
     import resource
 
+    def at_most(kind: int, wished: int) -> int:
+        """Ask for no more than whoever started us allows: that would be refused."""
+        allowed = resource.getrlimit(kind)[1]
+        return wished if allowed == resource.RLIM_INFINITY else min(wished, allowed)
+
     memory = max(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), LEAST_MEMORY)
-    allowed = resource.getrlimit(resource.RLIMIT_AS)[1]
-    if allowed != resource.RLIM_INFINITY:
-        memory = min(memory, allowed)
-    return [prlimit, f"--as={memory}", "--fsize=0", "--core=0", *command]
+    limits = [f"--as={at_most(resource.RLIMIT_AS, memory)}", "--fsize=0", "--core=0"]
+    limits.append(f"--nofile={at_most(resource.RLIMIT_NOFILE, MOST_FILES)}")
+    if timeout is not None:
+        limits.append(f"--cpu={at_most(resource.RLIMIT_CPU, 2 * math.ceil(timeout))}")
+    return [prlimit, *limits, *command]
 
 
 def _answer(command: list[str], place: Workplace) -> str:
