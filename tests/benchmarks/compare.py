@@ -1,8 +1,8 @@
 """Time us and our peers on the same captures, in turn, and print medians and ratios.
 
-``python tests/benchmarks/compare.py`` makes the captures in a temporary folder (some 3 GB; ``--scale`` for less),
-runs every program that is installed on each of them, one after the other, and repeats that.  Taking turns lets
-a busy machine be busy for all.  The memory is that of the largest process.
+``python tests/benchmarks/compare.py`` makes the captures in a temporary folder (some 3 GB; ``--scale`` for
+less), runs every program that is installed on each of them, one after the other, and repeats that.  Taking
+turns lets a busy machine be busy for all.  The memory is that of the largest process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from captures import NAMES, make
+if __package__ is None:
+    # Run as a script, its folder is the only one that Python looks into.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.benchmarks.captures import NAMES, make
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = HERE.parent.parent / "scripts"

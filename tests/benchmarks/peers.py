@@ -18,7 +18,20 @@ FIELD = "tls.handshake.certificate"
 
 def tshark(capture: Path) -> None:
     """Stock tshark with default preferences, hashes made here."""
-    command = ["tshark", "-n", "-r", capture, "-Y", FIELD, "-T", "fields", "-e", "frame.number", "-e", FIELD]
+    command = [
+        "tshark",
+        "-n",
+        "-r",
+        str(capture),
+        "-Y",
+        FIELD,
+        "-T",
+        "fields",
+        "-e",
+        "frame.number",
+        "-e",
+        FIELD,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -55,7 +68,19 @@ def suricata(capture: Path) -> None:
             "      filename: eve.json\n      types:\n        - tls:\n            extended: yes\n"
             "app-layer:\n  protocols:\n    tls:\n      enabled: yes\n"
         )
-        command = ["suricata", "-r", capture, "-c", settings, "-l", folder, "-k", "none", "-S", "/dev/null"]
+        command = [
+            "suricata",
+            "-r",
+            str(capture),
+            "-c",
+            str(settings),
+            "-l",
+            folder,
+            "-k",
+            "none",
+            "-S",
+            "/dev/null",
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 

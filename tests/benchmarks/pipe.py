@@ -31,10 +31,10 @@ def main() -> None:
             command += ["-o", preference]
         for name in ("x509sat", "x509ce", "pkix1explicit", "pkix1implicit"):
             command += ["--disable-protocol", name]
-        environment = {**os.environ, "WIRESHARK_CONFIG_DIR": folder}
+        home = {**os.environ, "WIRESHARK_CONFIG_DIR": folder}
         pipe = subprocess.PIPE
         with subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=home
         ) as tshark:
             assert tshark.stdin is not None
             assert tshark.stdout is not None

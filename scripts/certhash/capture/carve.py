@@ -28,7 +28,7 @@ import numpy as np
 from certhash.capture.directions import Directions
 from certhash.capture.flows import FlowTable
 from certhash.capture.follow import Follower, Lanes, are_records
-from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, Words, parse
+from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, Words, is_one_of, parse
 from certhash.capture.pcap import WINDOW, Ints, Readable, Records, Status, windows
 from certhash.capture.streams import APPLICATION_DATA, HEADER, SKIP, Moved
 
@@ -318,13 +318,13 @@ class _Carver:
             tunnel = np.flatnonzero(whole & (first == APPLICATION_DATA) & (size > _DTLS_HEADER))
             drop[tunnel] = _only_dtls_data(look, payload[tunnel], size[tunnel])
             # RFC 9000: both top bits, a version (17.2), large at first (14.1); later the short header (17.3).
-            long = (first >= _QUIC_LONG) & np.isin(head >> 24 & _WORD, _QUIC) & (size >= _QUIC_SMALLEST)
+            long = (first >= _QUIC_LONG) & is_one_of(head >> 24 & _WORD, _QUIC) & (size >= _QUIC_SMALLEST)
             known["quic"][direction[long]] = True
             known["quic"][direction[long] ^ 1] = True
             drop |= (first >> 6 == 1) & known["quic"][direction]
         # RFC 3550 5.1: version 2, and a number that goes up by one a packet; its ports are not reserved ones.
         spoken = whole & (first >> 6 == _RTP_VERSION) & (size >= _RTP_HEADER)
-        spoken &= ~np.isin(head >> 48 & 0x7F, _RTCP)
+        spoken &= (head >> 48 & 0x7F) - _RTCP.start & _WORD >= len(_RTCP)
         spoken &= np.minimum(packets.source_port[at], packets.destination_port[at]) >= _FREE_PORTS
         voice = np.where(spoken, look.u32(payload + 8) | first << 32, 0).astype(np.uint64)
         count = (head >> 32 & 0xFFFF).astype(np.uint16)
@@ -385,7 +385,7 @@ def _recognise(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
         head >> 16 & 0xFF,
     )
     record = are_records(kind, version, length)
-    hello = (kind == _HANDSHAKE) & record & np.isin(message, _HELLOS) & (here > HEADER)
+    hello = (kind == _HANDSHAKE) & record & is_one_of(message, _HELLOS) & (here > HEADER)
     closed = (kind == APPLICATION_DATA) & record & (length + HEADER == size) & (here == size)
     # A ClientHello of SSL 2.0 form, which older clients send: length with the top bit set, type 1, version
     # 3.x.
@@ -407,7 +407,7 @@ def _only_dtls_data(look: Window, at: Ints, size: Ints) -> Bools:
         here = at[going]
         version, epoch = look.u16(here + 1), look.u16(here + 3)
         fits = here + _DTLS_HEADER <= end[going]
-        fits &= (look.u8(here) == APPLICATION_DATA) & np.isin(version, _DTLS) & (epoch > 0)
+        fits &= (look.u8(here) == APPLICATION_DATA) & is_one_of(version, _DTLS) & (epoch > 0)
         after = here + _DTLS_HEADER + look.u16(here + 11)
         fits &= after <= end[going]
         good[going[~fits]] = False

@@ -91,6 +91,14 @@ class Window:
         return self._long[at].astype(np.uint64)
 
 
+def is_one_of(values: Ints, some: tuple[int, ...]) -> Bools:
+    """Do what ``np.isin`` does, for a few numbers, without what that loads."""
+    found = np.zeros(len(values), bool)
+    for one in some:
+        found |= values == one
+    return found
+
+
 def mix(value: Words, seed: np.uint64) -> Words:
     """Scatter 64-bit numbers so that no structure is left (the finaliser of SplitMix64, with a seed)."""
     value = value + seed
@@ -129,8 +137,8 @@ def _network_layer(records: Records, window: Window, row: Ints) -> tuple[Ints, I
         return data, link
     ip = np.zeros_like(data)
     kind = np.zeros_like(data)
-    for one in np.unique(link).tolist():
-        chosen = slice(None) if bool((link == one).all()) else np.flatnonzero(link == one)
+    for one in set(link.tolist()) if link.min() != link.max() else (int(link[0]),):
+        chosen = slice(None) if link.min() == link.max() else np.flatnonzero(link == one)
         start = data[chosen]
         if one == _ETHERNET:
             place, found = _untag(window, start + 12, start + records.captured[row][chosen])
@@ -152,7 +160,7 @@ def _untag(window: Window, at: Ints, end: Ints) -> tuple[Ints, Ints]:
     """Step over VLAN tags from the EtherType ``at`` on; return the network header and its EtherType."""
     kind = window.u16(at)
     for _ in range(_MOST_TAGS):
-        tagged = np.isin(kind, _VLAN) & (at + 6 <= end)
+        tagged = is_one_of(kind, _VLAN) & (at + 6 <= end)
         if not tagged.any():
             break
         at = at + 4 * tagged
