@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import secrets
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -33,57 +34,63 @@ from certhash.capture.pcap import WINDOW, Ints, Readable, Records, Status, windo
 from certhash.capture.streams import APPLICATION_DATA, HEADER, SKIP, Moved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+Sink = Callable[[bytes | memoryview], object]
 
 
 class Carved(NamedTuple):
     """What was read and what was passed on.
 
-    ``packets`` is how many packets the capture has, ``frames`` the number (1, 2...) in the capture of each
-    packet passed on. ``doubtful`` counts connections of which something was left out that might have mattered
-    after all (a gap that was filled megabytes later): then the capture is to be read again as a whole.
+    ``packets`` is how many packets the capture has.  ``frames`` has for each sink the number (1, 2...) in the
+    capture of each packet that it was given, 0 where the packet is another sink's.  ``doubtful`` counts cases
+    in which something was left out that might have mattered after all (a gap that was filled megabytes later,
+    say): then the capture is to be read again as a whole.
     """
 
     packets: int
-    frames: NDArray[np.uint32]
+    frames: tuple[NDArray[np.uint32], ...]
     status: Status
     error: str
     bytes_read: int
     doubtful: int
 
-    def frame(self, passed: int) -> int:
-        """Return the number in the capture of the n-th packet passed on (1, 2...)."""
-        beyond = passed - len(self.frames)
-        return int(self.frames[passed - 1]) if beyond <= 0 else self.packets + beyond
+    def frame(self, passed: int, sink: int = 0) -> int:
+        """Return the number in the capture of the n-th packet (1, 2...) of a sink, 0 if it is another's."""
+        frames = self.frames[sink]
+        if passed <= len(frames):
+            return int(frames[passed - 1])
+        return self.packets + passed - len(frames) if sink == 0 else 0
 
 
-def carve(
-    source: Readable,
-    sink: Callable[[bytes | memoryview], object],
-    *,
-    keys: bool = False,
-    window: int = WINDOW,
-) -> Carved:
-    """Read a capture and hand to ``sink`` a smaller one of the same format.
+def carve(source: Readable, *sinks: Sink, keys: bool = False, window: int = WINDOW) -> Carved:
+    """Read a capture and hand to a sink a smaller one of the same format.
 
-    The sink must use what it is given before it returns.  What is no pcap or pcapng file is passed on as it
-    is.  Errors of the source and of the sink pass through.  ``keys`` says that secrets are at hand with which
-    TLS can be decrypted.
+    With several sinks, each is given a capture with a share of the connections, so that as many tsharks
+    share the work.  The first packet of every flow and every SYN goes to all, so that each counts streams as
+    for the whole; what is not TCP and what is not understood is the first sink's (the others get copies of
+    the latter).
+
+    A sink must use what it is given before it returns.  What is no pcap or pcapng file is passed on as it is,
+    to all.  Errors of the source and of the sinks pass through; where a ``Source`` tells of damage, so does
+    the result.  ``keys`` says that secrets are at hand with which TLS can be decrypted.
     """
-    carver = _Carver(keys=keys)
+    carver = _Carver(len(sinks), keys=keys)
     status: Status = "complete"
     error = ""
     size = 0
     for records in windows(source, window):
         size += int(records.end[-1] - records.start[0])
-        sink(carver.window(records))
+        for sink, part in zip(sinks, carver.window(records), strict=True):
+            sink(part)
         status, error = records.status, records.error
-    frames = np.concatenate([np.zeros(0, np.uint32), *carver.frames])
     trouble = getattr(source, "error", "")
     if trouble:
         status, error = "truncated", trouble
+    none = np.zeros(0, np.uint32)
+    frames = tuple(np.concatenate([none, *parts]) for parts in carver.frames)
     return Carved(carver.packets, frames, status, error, size, carver.doubtful)
 
 
@@ -103,13 +110,20 @@ _HELLOS = (1, 2)
 _SIMPLE_HEADER = 12
 
 
+class _Share(NamedTuple):
+    """For each record of a window, whose it is, and whether all get it."""
+
+    owner: Ints
+    all: Bools
+
+
 class _Carver:
     """The state of one pass over a capture."""
 
-    def __init__(self, *, keys: bool) -> None:
+    def __init__(self, lanes: int, *, keys: bool) -> None:
         self.packets = 0
         self._records = 1
-        self.frames: list[NDArray[np.uint32]] = []
+        self.frames: list[list[NDArray[np.uint32]]] = [[] for _ in range(lanes)]
         self.keys = keys
         self._seed = np.uint64(secrets.randbits(64))
         self._flows = FlowTable()
@@ -120,8 +134,8 @@ class _Carver:
         """How many directions may have lost something that mattered."""
         return self._directions.doubtful
 
-    def window(self, records: Records) -> bytes | memoryview:
-        """Return what is left of a window, as bytes of a capture."""
+    def window(self, records: Records) -> Iterator[bytes | memoryview]:
+        """Yield what is left of a window for each sink, as bytes of a capture."""
         look = Window(records.buffer)
         parsed = parse(records, look, self._seed)
         packets = parsed.packets
@@ -129,12 +143,15 @@ class _Carver:
         keep = np.ones(len(records.start), bool)
         keep[parsed.esp_row] = False
         moved: dict[int, list[Moved]] = {}
+        share = _Share(np.zeros(len(records.start), np.int64), np.ones(len(records.start), bool))
         if len(packets.row):
             place = (packets.row + self._records).astype(np.uint64)
             direction = self._number(packets, place, parsed.fragment_key)
             born = self._directions.known["born"][direction] == 0
             # The last of several assignments stays, so go backwards.
             self._directions.known["born"][direction[born][::-1]] = place[born][::-1]
+            if len(self.frames) > 1:
+                self._share(packets, direction, place, share)
             order = np.argsort(direction.astype(np.uint16), kind="stable")
             if len(self._directions.known) > 1 << 16:
                 order = order[np.argsort(direction[order] >> 16, kind="stable")]
@@ -145,7 +162,7 @@ class _Carver:
                     opens = np.append(True, group[1:] != group[:-1])
                     follow(Lanes(look, packets, place, chosen, group, opens), keep, moved)
         self._records += len(records.start)
-        return self._rest(records, packets, keep, moved)
+        return self._parts(records, packets, keep, moved, share)
 
     # -------------------------------------------------------------------------------------------------------
     # flows
@@ -186,6 +203,9 @@ class _Carver:
                 self._directions.doubtful += int(known["closed"][side])
                 self._directions.leave_alone(side)
             known["base"][direction[at]] = packets.seq[at]
+        if len(self.frames) > 1:
+            # Only the sink that owns a connection is told of its end.
+            self._directions.doubtful += int(reopens.sum())
         return direction
 
     def _find_ends(self, packets: Packets, direction: Ints, place: Words) -> None:
@@ -338,35 +358,51 @@ class _Carver:
     # ------------------------------------------------------------------------------------------------------
     # output
 
-    def _rest(
-        self, records: Records, packets: Packets, keep: Bools, moved: dict[int, list[Moved]]
-    ) -> bytes | memoryview:
-        """Put together what is left, and note the numbers of its packets."""
+    def _share(self, packets: Packets, direction: Ints, place: Words, share: _Share) -> None:
+        """Say which sink each record is for, and which go to all."""
+        known = self._directions.known
+        tcp = packets.protocol == TCP
+        share.owner[packets.row] = np.where(tcp, (direction >> 1) % len(self.frames), 0)
+        first = (known["born"][direction] == place) & (known["born"][direction ^ 1] - np.uint64(1) >= place)
+        share.all[packets.row] = first | (packets.flags & (SYN | _ACK) == SYN)
+
+    def _parts(
+        self, records: Records, packets: Packets, keep: Bools, moved: dict[int, list[Moved]], share: _Share
+    ) -> Iterator[bytes | memoryview]:
+        """Put together what is left for each sink, and note the numbers of its packets."""
         is_packet = records.data > 0
         number = (self.packets + np.cumsum(is_packet)).astype(np.uint32)
         self.packets = int(number[-1])
-        view = memoryview(records.buffer)
-        if keep.all() and not moved:
-            self.frames.append(number[is_packet])
-            return view[int(records.start[0]) : int(records.end[-1])]
-        rows = packets.row[list(moved)]
-        keep[rows] = False
-        edges = np.flatnonzero(np.diff(keep, prepend=False, append=False))
-        begin, end = edges[::2], edges[1::2] - 1
-        bounds = zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)
-        pieces: list[bytes | memoryview] = [view[a:b] for a, b in bounds]
-        passed = np.flatnonzero(keep & is_packet)
-        if moved:
-            made = [[_remade(records, packets, at, one) for one in several] for at, several in moved.items()]
-            numbered = list(zip(begin.tolist(), pieces, strict=True))
-            numbered += [
-                (row, piece) for row, several in zip(rows.tolist(), made, strict=True) for piece in several
-            ]
-            numbered.sort(key=lambda item: item[0])
-            pieces = [piece for _, piece in numbered]
-            passed = np.sort(np.concatenate((passed, np.repeat(rows, [len(several) for several in made]))))
-        self.frames.append(number[passed])
-        return b"".join(pieces)
+        made = {at: [_remade(records, packets, at, one) for one in several] for at, several in moved.items()}
+        for lane, frames in enumerate(self.frames):
+            mine = keep if len(self.frames) == 1 else keep & (share.all | (share.owner == lane))
+            named = number * (share.owner == lane) if len(self.frames) > 1 else number
+            parts = {int(packets.row[at]): made[at] for at in made if mine[packets.row[at]]}
+            passed, part = _joined(records, mine, parts)
+            frames.append(named[passed[is_packet[passed]]])
+            yield part
+
+
+def _joined(records: Records, keep: Bools, made: dict[int, list[bytes]]) -> tuple[Ints, bytes | memoryview]:
+    """Return the rows of the records that pass, in order, and their bytes; those in ``made`` are replaced."""
+    view = memoryview(records.buffer)
+    if keep.all() and not made:
+        return np.arange(len(keep)), view[int(records.start[0]) : int(records.end[-1])]
+    plain = keep.copy()
+    plain[list(made)] = False
+    edges = np.flatnonzero(np.diff(plain, prepend=False, append=False))
+    begin, end = edges[::2], edges[1::2] - 1
+    bounds = zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)
+    pieces: list[bytes | memoryview] = [view[a:b] for a, b in bounds]
+    passed = np.flatnonzero(plain)
+    if made:
+        numbered = list(zip(begin.tolist(), pieces, strict=True))
+        numbered += [(row, piece) for row, several in made.items() for piece in several]
+        numbered.sort(key=lambda item: item[0])
+        pieces = [piece for _, piece in numbered]
+        counts = [len(several) for several in made.values()]
+        passed = np.sort(np.concatenate((passed, np.repeat(np.array(list(made), np.int64), counts))))
+    return passed, b"".join(pieces)
 
 
 def _recognise(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
