@@ -160,6 +160,15 @@ def test_tunnels_pass_whole(kitchen: Kitchen) -> None:
     assert len(carved.frames[0]) == carved.packets == len(gre)
 
 
+def test_what_may_have_come_through_a_tunnel_is_not_taken_for_lost(kitchen: Kitchen) -> None:
+    whole = [frame for frame in tls_flow(1, kitchen.full[3]) if len(frame) > 66]
+    gap = [(frame, len(frame)) for frame in whole[:12] + whole[13:]]
+    inside = whole[12]
+    tunnelled = inside[:12] + b"\x08\x00" + gre_header(len(inside) - 14) + inside[12:]
+    assert carve(io.BytesIO(as_pcap(gap)), lambda _: None).doubtful == 0
+    assert carve(io.BytesIO(as_pcap([*gap, (tunnelled, len(tunnelled))])), lambda _: None).doubtful == 1
+
+
 def gre_header(size: int) -> bytes:
     """Return IPv4 and the front of GRE; the EtherType of what is inside follows."""
     return b"\x45\x00" + (size + 24).to_bytes(2, "big") + bytes(4) + b"\x40\x2f\0\0\x0a\0\0\1\x0a\0\0\2\0\0"

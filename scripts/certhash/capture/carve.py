@@ -125,14 +125,18 @@ class _Carver:
         self._records = 1
         self.frames: list[list[NDArray[np.uint32]]] = [[] for _ in range(lanes)]
         self.keys = keys
+        self._hiding = 0
         self._seed = np.uint64(secrets.randbits(64))
         self._flows = FlowTable()
         self._directions = Directions()
 
     @property
     def doubtful(self) -> int:
-        """How many directions may have lost something that mattered."""
-        return self._directions.doubtful
+        """How many directions may have lost something that mattered.
+
+        Where there are tunnels, bytes that seem to be missing may have come inside of them.
+        """
+        return self._directions.doubtful + (self._directions.gaps() if self._hiding else 0)
 
     def window(self, records: Records) -> Iterator[bytes | memoryview]:
         """Yield what is left of a window for each sink, as bytes of a capture."""
@@ -140,6 +144,7 @@ class _Carver:
         parsed = parse(records, look, self._seed)
         packets = parsed.packets
         self.keys |= records.secrets
+        self._hiding += parsed.hiding
         keep = np.ones(len(records.start), bool)
         keep[parsed.esp_row] = False
         moved: dict[int, list[Moved]] = {}
