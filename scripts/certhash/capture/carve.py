@@ -126,6 +126,7 @@ class _Carver:
         self.frames: list[list[NDArray[np.uint32]]] = [[] for _ in range(lanes)]
         self.keys = keys
         self._hiding = 0
+        self._reopened: Ints = np.zeros(0, np.int64)
         self._seed = np.uint64(secrets.randbits(64))
         self._flows = FlowTable()
         self._directions = Directions()
@@ -198,9 +199,8 @@ class _Carver:
         known["opened"][one] = True
         renumbers = known["base"][one] != packets.seq[opened]
         # Number 0 is that no end has been seen; one less is then more than any place.
-        reopens = (known["ended"][one] - np.uint64(1) < place[opened]) | (
-            known["ended"][one ^ 1] - np.uint64(1) < place[opened]
-        )
+        end = np.minimum(known["ended"][one] - np.uint64(1), known["ended"][one ^ 1] - np.uint64(1))
+        reopens = end < place[opened]
         for at in opened[renumbers | reopens].tolist():
             # A SYN with ACK and a number of its own begins no new stream in tshark, but renumbers the old
             # one; one after the end does or does not, according to the version.
@@ -208,9 +208,10 @@ class _Carver:
                 self._directions.doubtful += int(known["closed"][side])
                 self._directions.leave_alone(side)
             known["base"][direction[at]] = packets.seq[at]
+        self._reopened = one[reopens] >> 1
         if len(self.frames) > 1:
-            # Only the sink that owns a connection is told of its end.
-            self._directions.doubtful += int(reopens.sum())
+            # Before this window, only the sink that owns a connection was told of its end.
+            self._directions.doubtful += int((end[reopens] + np.uint64(1) < self._records).sum())
         return direction
 
     def _find_ends(self, packets: Packets, direction: Ints, place: Words) -> None:
@@ -370,6 +371,9 @@ class _Carver:
         share.owner[packets.row] = np.where(tcp, (direction >> 1) % len(self.frames), 0)
         first = (known["born"][direction] == place) & (known["born"][direction ^ 1] - np.uint64(1) >= place)
         share.all[packets.row] = first | (packets.flags & (SYN | _ACK) == SYN)
+        for flow in set(self._reopened.tolist()):
+            bounds = (direction >> 1 == flow) & (packets.flags & (SYN | FIN | RST) != 0)
+            share.all[packets.row[bounds]] = True
 
     def _parts(
         self, records: Records, packets: Packets, keep: Bools, moved: dict[int, list[Moved]], share: _Share
