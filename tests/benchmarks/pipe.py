@@ -61,7 +61,7 @@ def main() -> None:
             reader.join()
             tshark.wait()
     hashes = {hashlib.sha256(line.split(b"\t")[3]).hexdigest() for line in lines}
-    passed = " + ".join(str(len(frames)) for frames in carved.frames)
+    passed = " + ".join(str(len(frames)) for frames in carved.shares)
     print(f"{carved.packets} packets, {passed} passed on, {len(lines)} rows, {len(hashes) - 1} chains")
     print(f"carved after {carving:.2f} s, done after {time.perf_counter() - started:.2f} s")
 

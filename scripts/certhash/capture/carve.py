@@ -44,22 +44,27 @@ Sink = Callable[[bytes | memoryview], object]
 class Carved(NamedTuple):
     """What was read and what was passed on.
 
-    ``packets`` is how many packets the capture has.  ``frames`` has for each sink the number (1, 2...) in the
+    ``packets`` is how many packets the capture has.  ``shares`` has for each sink the number (1, 2...) in the
     capture of each packet that it was given, 0 where the packet is another sink's.  ``doubtful`` counts cases
     in which something was left out that might have mattered after all (a gap that was filled megabytes later,
     say): then the capture is to be read again as a whole.
     """
 
     packets: int
-    frames: tuple[NDArray[np.uint32], ...]
+    shares: tuple[NDArray[np.uint32], ...]
     status: Status
     error: str
     bytes_read: int
     doubtful: int
 
+    @property
+    def frames(self) -> NDArray[np.uint32]:
+        """The numbers of the packets that the first sink, be it the only one, was given."""
+        return self.shares[0]
+
     def frame(self, passed: int, sink: int = 0) -> int:
         """Return the number in the capture of the n-th packet (1, 2...) of a sink, 0 if it is another's."""
-        frames = self.frames[sink]
+        frames = self.shares[sink]
         if passed <= len(frames):
             return int(frames[passed - 1])
         return self.packets + passed - len(frames) if sink == 0 else 0
@@ -90,8 +95,8 @@ def carve(source: Readable, *sinks: Sink, keys: bool = False, window: int = WIND
     if trouble:
         status, error = "truncated", trouble
     none = np.zeros(0, np.uint32)
-    frames = tuple(np.concatenate([none, *parts]) for parts in carver.frames)
-    return Carved(carver.packets, frames, status, error, size, carver.doubtful)
+    shares = tuple(np.concatenate([none, *parts]) for parts in carver.frames)
+    return Carved(carver.packets, shares, status, error, size, carver.doubtful)
 
 
 _ACK = 0x10
