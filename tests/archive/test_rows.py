@@ -55,7 +55,13 @@ def hello(name: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     "name",
-    [b"a\nb\x1ec\x1fd\te", b"\x1e" * 40, b"nul\0b.example", b"\xff\xfe\x80.example", "v\u2028.example".encode()],
+    [
+        b"a\nb\x1ec\x1fd\te",
+        b"\x1e" * 40,
+        b"nul\0b.example",
+        b"\xff\xfe\x80.example",
+        "v\u2028.example".encode(),
+    ],
     ids=["separators", "cells", "nul", "no UTF-8", "line separator"],
 )
 def test_names_that_strangers_write_stay_one_value(tmp_path: Path, name: bytes) -> None:
@@ -81,7 +87,7 @@ def test_lines_that_the_plugin_does_not_write_are_refused() -> None:
     assert lines.parse(tshark.SEPARATOR.join(("7", "no such field"))) is None
     assert lines.failures == [(7, "no such field")]
     for cells in (("",) * 3, ("1",) * 8, ("", "0", "AAAA", "xx"), ("x", *("",) * 6)):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             lines.parse(tshark.SEPARATOR.join(cells))
     row = ("1", "0", "tcp", "0", "", "", "", "22", "11", *("",) * 8, "9 0 1", "", "")
     with pytest.raises(ValueError, match="no certificate"):
