@@ -133,6 +133,9 @@ local TLS, DTLS = tls_readers("tls"), tls_readers("dtls")
 local FATAL = 2
 local TCP, UDP = 2, 3  -- pinfo.port_type
 
+-- A program that reads whole captures, and says so, gets lines of text; nothing is shown then.
+local BATCH = os.getenv("CERTHASH_BATCH") == "1"
+
 -- How many devices are named under a certificate: hundreds of phones may have the same hash.
 local MOST_DEVICES = 20
 
@@ -359,7 +362,8 @@ local function messages(readers, found)
         end
         local range, whole = info.range, paired and entry_bytes(info, entries[i]) or nil
         local der = whole and whole:raw() or info.len > 0 and range:raw() or ""
-        message[#message + 1] = { range = range, known = know(der), whole = whole }
+        local damaged = paired and #der ~= entries[i].value
+        message[#message + 1] = { range = range, known = know(der), whole = whole, damaged = damaged }
         floor = from + info.len
     end
     return found
@@ -375,6 +379,11 @@ local function learn(pinfo, name, content, source, target)
         server = address_text(source),
         client = address_text(target),
     }
+    if BATCH then
+        file.content = content
+        capture.files[number] = file
+        return
+    end
     if capture.files_bytes + #content <= KEPT_FILES_BYTES then
         capture.files_bytes = capture.files_bytes + #content
         file.content = content
@@ -817,6 +826,33 @@ function certhash.dissector(tvb, pinfo, tree)
     end
     if file then
         show_file(own, file)
+    end
+end
+
+if BATCH then
+    local line = module("batch").using({
+        version = version,
+        reader = reader,
+        messages = messages,
+        tls = TLS,
+        dtls = DTLS,
+        file = function(tvb, pinfo)
+            local transfer, body = read.tftp(), read.http_body()
+            if not certhash.prefs.learn_from_capture then
+                return nil
+            elseif transfer then
+                observe_tftp(transfer, pinfo)
+            elseif body then
+                observe_http(body, tvb, pinfo)
+            end
+            local file = capture.files[pinfo.number]
+            capture.files[pinfo.number] = nil
+            return file
+        end,
+        write = function(text) io.stdout:write(text) end,
+    })
+    function certhash.dissector(tvb, pinfo)
+        line(tvb, pinfo)
     end
 end
 

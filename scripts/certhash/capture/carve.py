@@ -22,6 +22,7 @@ from __future__ import annotations
 import secrets
 import struct
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -29,26 +30,29 @@ import numpy as np
 from certhash.capture.directions import Directions
 from certhash.capture.flows import FlowTable
 from certhash.capture.follow import Follower, Lanes, are_records
-from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, Words, parse
+from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, Words, is_one_of, parse
 from certhash.capture.pcap import SLACK, WINDOW, Ints, Pcapng, Readable, Records, Status, windows
 from certhash.capture.streams import APPLICATION_DATA, HEADER, SKIP, Moved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+Sink = Callable[[bytes | memoryview], object]
 
 
 class Carved(NamedTuple):
     """What was read and what was passed on.
 
-    ``packets`` is how many packets the capture has, ``frames`` the number (1, 2...) in the capture of each
-    packet passed on. ``doubtful`` counts connections of which something was left out that might have mattered
-    after all (a gap that was filled megabytes later): then the capture is to be read again as a whole.
+    ``packets`` is how many packets the capture has.  ``shares`` has for each sink the number (1, 2...) in the
+    capture of each packet that it was given, 0 where the packet is another sink's.  ``doubtful`` counts cases
+    in which something was left out that might have mattered after all (a gap that was filled megabytes later,
+    say): then the capture is to be read again as a whole.
     """
 
     packets: int
-    frames: NDArray[np.uint32]
+    shares: tuple[NDArray[np.uint32], ...]
     status: Status
     error: str
     bytes_read: int
@@ -59,45 +63,53 @@ class Carved(NamedTuple):
         """Whether what was passed on may be less than what matters."""
         return bool(self.doubtful) or self.status == "unreadable"
 
-    def frame(self, passed: int) -> int:
-        """Return the number in the capture of the n-th packet passed on (1, 2...)."""
-        beyond = passed - len(self.frames)
-        return int(self.frames[passed - 1]) if beyond <= 0 else self.packets + beyond
+    @property
+    def frames(self) -> NDArray[np.uint32]:
+        """The numbers of the packets that the first sink, be it the only one, was given."""
+        return self.shares[0]
+
+    def frame(self, passed: int, sink: int = 0) -> int:
+        """Return the number in the capture of the n-th packet (1, 2...) of a sink, 0 if it is another's."""
+        frames = self.shares[sink]
+        if passed <= len(frames):
+            return int(frames[passed - 1])
+        return self.packets + passed - len(frames) if sink == 0 else 0
 
 
-def carve(
-    source: Readable,
-    sink: Callable[[bytes | memoryview], object],
-    *,
-    keys: bool = False,
-    window: int = WINDOW,
-) -> Carved:
-    """Read a capture and hand to ``sink`` a smaller one of the same format.
+def carve(source: Readable, *sinks: Sink, keys: bool = False, window: int = WINDOW) -> Carved:
+    """Read a capture and hand to a sink a smaller one of the same format.
 
-    The sink must use what it is given before it returns.  What is no pcap or pcapng file is passed on as it
-    is.  Errors of the source and of the sink pass through.  ``keys`` says that secrets are at hand with which
-    TLS can be decrypted.
+    With several sinks, each is given a capture with a share of the connections, so that as many tsharks
+    share the work.  The first packet of every flow and every SYN goes to all, so that each counts streams as
+    for the whole; what is not TCP and what is not understood is the first sink's (the others get copies of
+    the latter).
+
+    A sink must use what it is given before it returns.  What is no pcap or pcapng file is passed on as it is,
+    to all.  Errors of the source and of the sinks pass through; where a ``Source`` tells of damage, so does
+    the result.  ``keys`` says that secrets are at hand with which TLS can be decrypted.
     """
-    carver = _Carver(keys=keys)
+    carver = _Carver(len(sinks), keys=keys)
     status: Status = "complete"
     error = ""
     size = 0
     for records in windows(source, window):
         size += int(records.end[-1] - records.start[0])
-        sink(carver.window(records))
+        for sink, part in zip(sinks, carver.window(records), strict=True):
+            sink(part)
         status, error = records.status, records.error
-    frames = np.concatenate([np.zeros(0, np.uint32), *carver.frames])
     trouble = getattr(source, "error", "")
     if trouble:
         status, error = "truncated", trouble
-    return Carved(carver.packets, frames, status, error, size, carver.doubtful)
+    none = np.zeros(0, np.uint32)
+    shares = tuple(np.concatenate([none, *parts]) for parts in carver.frames)
+    return Carved(carver.packets, shares, status, error, size, carver.doubtful)
 
 
 class Carving:
     """The same for a capture that goes on: whole pcapng blocks in, what is left of them out."""
 
     def __init__(self) -> None:
-        self._carver = _Carver(keys=False)
+        self._carver = _Carver(1, keys=False)
         self._blocks = Pcapng()
         self._passed: list[int] = []
 
@@ -122,15 +134,15 @@ class Carving:
         cut = self._blocks.cut(buffer, len(blocks))
         if cut.error or cut.used != len(blocks):
             raise ValueError(cut.error or "the last block is not whole")
-        left = self._carver.window(Records(buffer, *cut.rows, self._blocks.layout, self._blocks.order))
-        self._passed.append(self.passed + len(self._carver.frames[-1]))
+        (left,) = self._carver.window(Records(buffer, *cut.rows, self._blocks.layout, self._blocks.order))
+        self._passed.append(self.passed + len(self._carver.frames[0][-1]))
         return left
 
     def frame(self, passed: int) -> int:
         """Return the number, among all packets, of the n-th packet passed on (1, 2...)."""
         window = bisect_left(self._passed, passed)
         before = self._passed[window - 1] if window else 0
-        return int(self._carver.frames[window][passed - before - 1])
+        return int(self._carver.frames[0][window][passed - before - 1])
 
 
 _ACK = 0x10
@@ -149,38 +161,54 @@ _HELLOS = (1, 2)
 _SIMPLE_HEADER = 12
 
 
+class _Share(NamedTuple):
+    """For each record of a window, whose it is, and whether all get it."""
+
+    owner: Ints
+    all: Bools
+
+
 class _Carver:
     """The state of one pass over a capture."""
 
-    def __init__(self, *, keys: bool) -> None:
+    def __init__(self, lanes: int, *, keys: bool) -> None:
         self.packets = 0
         self._records = 1
-        self.frames: list[NDArray[np.uint32]] = []
+        self.frames: list[list[NDArray[np.uint32]]] = [[] for _ in range(lanes)]
         self.keys = keys
+        self._hiding = 0
+        self._reopened: Ints = np.zeros(0, np.int64)
         self._seed = np.uint64(secrets.randbits(64))
         self._flows = FlowTable()
         self._directions = Directions()
 
     @property
     def doubtful(self) -> int:
-        """How many directions may have lost something that mattered."""
-        return self._directions.doubtful
+        """How many directions may have lost something that mattered.
 
-    def window(self, records: Records) -> bytes | memoryview:
-        """Return what is left of a window, as bytes of a capture."""
+        Where there are tunnels, bytes that seem to be missing may have come inside of them.
+        """
+        return self._directions.doubtful + (self._directions.gaps() if self._hiding else 0)
+
+    def window(self, records: Records) -> Iterator[bytes | memoryview]:
+        """Yield what is left of a window for each sink, as bytes of a capture."""
         look = Window(records.buffer)
         parsed = parse(records, look, self._seed)
         packets = parsed.packets
         self.keys |= records.secrets
+        self._hiding += parsed.hiding
         keep = np.ones(len(records.start), bool)
         keep[parsed.esp_row] = False
         moved: dict[int, list[Moved]] = {}
+        share = _Share(np.zeros(len(records.start), np.int64), np.ones(len(records.start), bool))
         if len(packets.row):
             place = (packets.row + self._records).astype(np.uint64)
             direction = self._number(packets, place, parsed.fragment_key)
             born = self._directions.known["born"][direction] == 0
             # The last of several assignments stays, so go backwards.
             self._directions.known["born"][direction[born][::-1]] = place[born][::-1]
+            if len(self.frames) > 1:
+                self._share(packets, direction, place, share)
             order = np.argsort(direction.astype(np.uint16), kind="stable")
             if len(self._directions.known) > 1 << 16:
                 order = order[np.argsort(direction[order] >> 16, kind="stable")]
@@ -191,7 +219,7 @@ class _Carver:
                     opens = np.append(True, group[1:] != group[:-1])
                     follow(Lanes(look, packets, place, chosen, group, opens), keep, moved)
         self._records += len(records.start)
-        return self._rest(records, packets, keep, moved)
+        return self._parts(records, packets, keep, moved, share)
 
     # -------------------------------------------------------------------------------------------------------
     # flows
@@ -222,9 +250,8 @@ class _Carver:
         known["opened"][one] = True
         renumbers = known["base"][one] != packets.seq[opened]
         # Number 0 is that no end has been seen; one less is then more than any place.
-        reopens = (known["ended"][one] - np.uint64(1) < place[opened]) | (
-            known["ended"][one ^ 1] - np.uint64(1) < place[opened]
-        )
+        end = np.minimum(known["ended"][one] - np.uint64(1), known["ended"][one ^ 1] - np.uint64(1))
+        reopens = end < place[opened]
         for at in opened[renumbers | reopens].tolist():
             # A SYN with ACK and a number of its own begins no new stream in tshark, but renumbers the old
             # one; one after the end does or does not, according to the version.
@@ -232,6 +259,10 @@ class _Carver:
                 self._directions.doubtful += int(known["closed"][side])
                 self._directions.leave_alone(side)
             known["base"][direction[at]] = packets.seq[at]
+        self._reopened = one[reopens] >> 1
+        if len(self.frames) > 1:
+            # Before this window, only the sink that owns a connection was told of its end.
+            self._directions.doubtful += int((end[reopens] + np.uint64(1) < self._records).sum())
         return direction
 
     def _find_ends(self, packets: Packets, direction: Ints, place: Words) -> None:
@@ -364,13 +395,13 @@ class _Carver:
             tunnel = np.flatnonzero(whole & (first == APPLICATION_DATA) & (size > _DTLS_HEADER))
             drop[tunnel] = _only_dtls_data(look, payload[tunnel], size[tunnel])
             # RFC 9000: both top bits, a version (17.2), large at first (14.1); later the short header (17.3).
-            long = (first >= _QUIC_LONG) & np.isin(head >> 24 & _WORD, _QUIC) & (size >= _QUIC_SMALLEST)
+            long = (first >= _QUIC_LONG) & is_one_of(head >> 24 & _WORD, _QUIC) & (size >= _QUIC_SMALLEST)
             known["quic"][direction[long]] = True
             known["quic"][direction[long] ^ 1] = True
             drop |= (first >> 6 == 1) & known["quic"][direction]
         # RFC 3550 5.1: version 2, and a number that goes up by one a packet; its ports are not reserved ones.
         spoken = whole & (first >> 6 == _RTP_VERSION) & (size >= _RTP_HEADER)
-        spoken &= ~np.isin(head >> 48 & 0x7F, _RTCP)
+        spoken &= (head >> 48 & 0x7F) - _RTCP.start & _WORD >= len(_RTCP)
         spoken &= np.minimum(packets.source_port[at], packets.destination_port[at]) >= _FREE_PORTS
         voice = np.where(spoken, look.u32(payload + 8) | first << 32, 0).astype(np.uint64)
         count = (head >> 32 & 0xFFFF).astype(np.uint16)
@@ -384,35 +415,54 @@ class _Carver:
     # ------------------------------------------------------------------------------------------------------
     # output
 
-    def _rest(
-        self, records: Records, packets: Packets, keep: Bools, moved: dict[int, list[Moved]]
-    ) -> bytes | memoryview:
-        """Put together what is left, and note the numbers of its packets."""
+    def _share(self, packets: Packets, direction: Ints, place: Words, share: _Share) -> None:
+        """Say which sink each record is for, and which go to all."""
+        known = self._directions.known
+        tcp = packets.protocol == TCP
+        share.owner[packets.row] = np.where(tcp, (direction >> 1) % len(self.frames), 0)
+        first = (known["born"][direction] == place) & (known["born"][direction ^ 1] - np.uint64(1) >= place)
+        share.all[packets.row] = first | (packets.flags & (SYN | _ACK) == SYN)
+        for flow in set(self._reopened.tolist()):
+            bounds = (direction >> 1 == flow) & (packets.flags & (SYN | FIN | RST) != 0)
+            share.all[packets.row[bounds]] = True
+
+    def _parts(
+        self, records: Records, packets: Packets, keep: Bools, moved: dict[int, list[Moved]], share: _Share
+    ) -> Iterator[bytes | memoryview]:
+        """Put together what is left for each sink, and note the numbers of its packets."""
         is_packet = records.data > 0
         number = (self.packets + np.cumsum(is_packet)).astype(np.uint32)
         self.packets = int(number[-1])
-        view = memoryview(records.buffer)
-        if keep.all() and not moved:
-            self.frames.append(number[is_packet])
-            return view[int(records.start[0]) : int(records.end[-1])]
-        rows = packets.row[list(moved)]
-        keep[rows] = False
-        edges = np.flatnonzero(np.diff(keep, prepend=False, append=False))
-        begin, end = edges[::2], edges[1::2] - 1
-        bounds = zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)
-        pieces: list[bytes | memoryview] = [view[a:b] for a, b in bounds]
-        passed = np.flatnonzero(keep & is_packet)
-        if moved:
-            made = [[_remade(records, packets, at, one) for one in several] for at, several in moved.items()]
-            numbered = list(zip(begin.tolist(), pieces, strict=True))
-            numbered += [
-                (row, piece) for row, several in zip(rows.tolist(), made, strict=True) for piece in several
-            ]
-            numbered.sort(key=lambda item: item[0])
-            pieces = [piece for _, piece in numbered]
-            passed = np.sort(np.concatenate((passed, np.repeat(rows, [len(several) for several in made]))))
-        self.frames.append(number[passed])
-        return b"".join(pieces)
+        made = {at: [_remade(records, packets, at, one) for one in several] for at, several in moved.items()}
+        for lane, frames in enumerate(self.frames):
+            mine = keep if len(self.frames) == 1 else keep & (share.all | (share.owner == lane))
+            named = number * (share.owner == lane) if len(self.frames) > 1 else number
+            parts = {int(packets.row[at]): made[at] for at in made if mine[packets.row[at]]}
+            passed, part = _joined(records, mine, parts)
+            frames.append(named[passed[is_packet[passed]]])
+            yield part
+
+
+def _joined(records: Records, keep: Bools, made: dict[int, list[bytes]]) -> tuple[Ints, bytes | memoryview]:
+    """Return the rows of the records that pass, in order, and their bytes; those in ``made`` are replaced."""
+    view = memoryview(records.buffer)
+    if keep.all() and not made:
+        return np.arange(len(keep)), view[int(records.start[0]) : int(records.end[-1])]
+    plain = keep.copy()
+    plain[list(made)] = False
+    edges = np.flatnonzero(np.diff(plain, prepend=False, append=False))
+    begin, end = edges[::2], edges[1::2] - 1
+    bounds = zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)
+    pieces: list[bytes | memoryview] = [view[a:b] for a, b in bounds]
+    passed = np.flatnonzero(plain)
+    if made:
+        numbered = list(zip(begin.tolist(), pieces, strict=True))
+        numbered += [(row, piece) for row, several in made.items() for piece in several]
+        numbered.sort(key=lambda item: item[0])
+        pieces = [piece for _, piece in numbered]
+        counts = [len(several) for several in made.values()]
+        passed = np.sort(np.concatenate((passed, np.repeat(np.array(list(made), np.int64), counts))))
+    return passed, b"".join(pieces)
 
 
 def _recognise(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
@@ -431,7 +481,7 @@ def _recognise(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
         head >> 16 & 0xFF,
     )
     record = are_records(kind, version, length)
-    hello = (kind == _HANDSHAKE) & record & np.isin(message, _HELLOS) & (here > HEADER)
+    hello = (kind == _HANDSHAKE) & record & is_one_of(message, _HELLOS) & (here > HEADER)
     closed = (kind == APPLICATION_DATA) & record & (length + HEADER == size) & (here == size)
     # A ClientHello of SSL 2.0 form, which older clients send: length with the top bit set, type 1, version
     # 3.x.
@@ -453,7 +503,7 @@ def _only_dtls_data(look: Window, at: Ints, size: Ints) -> Bools:
         here = at[going]
         version, epoch = look.u16(here + 1), look.u16(here + 3)
         fits = here + _DTLS_HEADER <= end[going]
-        fits &= (look.u8(here) == APPLICATION_DATA) & np.isin(version, _DTLS) & (epoch > 0)
+        fits &= (look.u8(here) == APPLICATION_DATA) & is_one_of(version, _DTLS) & (epoch > 0)
         after = here + _DTLS_HEADER + look.u16(here + 11)
         fits &= after <= end[going]
         good[going[~fits]] = False

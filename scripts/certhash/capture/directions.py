@@ -45,12 +45,14 @@ _STREAM = ("state", "top", "begun", "reached", "boundary", "shift", "stand")
 class Directions:
     """One row of ``known`` for each direction of each flow, and what some streams have to remember besides.
 
-    ``doubtful`` counts directions of which something was left out that may have mattered after all.
+    ``doubtful`` counts directions of which something was left out that may have mattered after all, ``lost``
+    those in which a gap was given up.
     """
 
     def __init__(self) -> None:
         self.known = np.zeros(1 << 12, DIRECTION)
         self.doubtful = 0
+        self.lost = 0
         self._streams: dict[int, Stream] = {}
 
     def reach(self, flows: int) -> None:
@@ -70,6 +72,7 @@ class Directions:
     def store(self, one: int, stream: Stream) -> None:
         """Remember a stream."""
         known = self.known[one]
+        self.lost += stream.state == LOST and known["state"] != LOST
         for name, number in zip(_STREAM, stream.numbers(), strict=True):
             known[name] = number
         known["more"] = stream.has_more
@@ -78,6 +81,10 @@ class Directions:
         self.doubtful += stream.doubtful
         if stream.has_more:
             self._streams[one] = stream
+
+    def gaps(self) -> int:
+        """Return in how many directions bytes were missing for good."""
+        return self.lost + sum(bool(stream.waiting) for stream in self._streams.values())
 
     def leave_alone(self, one: int) -> None:
         """Leave out no more of a direction; if something was, that may have been wrong."""

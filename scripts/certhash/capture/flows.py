@@ -28,13 +28,13 @@ class FlowTable:
         unknown = np.flatnonzero(numbers < 0)
         if not len(unknown):
             return numbers, unknown
-        _, first, which = np.unique(keys[unknown], return_index=True, return_inverse=True)
-        rank = np.empty(len(first), np.int64)
-        rank[np.argsort(first)] = np.arange(len(first))
-        numbers[unknown] = self.count + rank[which]
-        places = unknown[np.sort(first)]
-        self._add(keys[places], np.arange(self.count, self.count + len(first)))
-        self.count += len(first)
+        # Equal keys side by side, and of each the first to appear; np.unique would do, but loads much.
+        order = np.argsort(keys[unknown], kind="stable")
+        ordered = keys[unknown][order]
+        places = np.sort(unknown[order[np.append(True, ordered[1:] != ordered[:-1])]])
+        self._add(keys[places], np.arange(self.count, self.count + len(places)))
+        self.count += len(places)
+        numbers[unknown] = self._find(keys[unknown])
         return numbers, places
 
     def renew(self, key: np.uint64) -> int:

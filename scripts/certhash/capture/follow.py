@@ -154,7 +154,11 @@ class Follower:
     @cached_property
     def _lists(self) -> _Lists:
         columns = (self._at, self._seq, self._size, self._payload, self._cut, self._begins, self._new)
-        return _Lists(*(column.tolist() for column in (*columns, self._before, self._after)))
+        return _Lists(*(column.tolist() for column in columns))
+
+    @cached_property
+    def _bounds(self) -> tuple[list[int], list[int], list[int]]:
+        return self._before.tolist(), self._after.tolist(), self._payload.tolist()
 
     def _packet_by_packet(self, lane: int, place: int, last_break: int, moved: dict[int, list[Moved]]) -> int:
         """Follow one stream for at least a packet; return where it may be followed by its headers again."""
@@ -263,14 +267,15 @@ class Follower:
 
     def _alone(self, walks: _Walks, one: int) -> None:
         """Take one stream as far as it goes, by the rules of ``_step``."""
-        lists, buffer = self._lists, self._look.buffer
+        buffer = self._look.buffer
+        befores, afters, payloads = self._bounds
         at, limit, met = int(walks.at[one]), int(walks.limit[one]), int(walks.met[one])
         skips, may_skip = bool(walks.skips[one]), bool(walks.may_skip[one])
         packet = 0
         while at < limit:
-            packet = bisect_right(lists.after, at, packet)
-            before, end = lists.before[packet], lists.after[packet]
-            kind, version, length = _header(buffer, lists.payload[packet] + at - before)
+            packet = bisect_right(afters, at, packet)
+            before, end = befores[packet], afters[packet]
+            kind, version, length = _header(buffer, payloads[packet] + at - before)
             after = at + HEADER + length
             good = is_record(kind, version, length) and at + HEADER <= end
             if good and not skips and kind == APPLICATION_DATA and at == before and may_skip:
@@ -326,5 +331,3 @@ class _Lists(NamedTuple):
     cut: list[bool]
     begins: list[int]
     new: list[bool]
-    before: list[int]
-    after: list[int]

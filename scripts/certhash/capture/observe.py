@@ -28,6 +28,8 @@ TIMELESS = (
 )
 
 
+_MOST_FAILURES = 5
+
 TIMEOUT = 3600.0
 """Seconds: a hundred times what the largest captures take that are in use."""
 
@@ -88,9 +90,15 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Work
     )
     for last_try in (False, True):
         run = _Run(path, source, settings, place, way)
-        if run.outcome.missing_fields and way.plugin:
-            way = way._replace(plugin=False)
+        if way.plugin and (run.missing_plugin or run.plugin_failures):
+            # Nobody else's fields depend on it, and Python hashes then.
+            failures, way = run.plugin_failures, way._replace(plugin=False)
             run = _Run(path, source, settings, place, way)
+            for frame, reason in failures[:_MOST_FAILURES]:
+                run.complain(
+                    f"the plugin failed on frame {frame} ({reason}), and Python alone computed the hashes; "
+                    "please report it with the capture"
+                )
         if run.carving_failed or (run.carved is not None and run.carved.in_doubt):
             # Something that was left out might have mattered after all: then nothing is left out. What seems
             # to be damage may be one of the variants of pcap that have its magic number and other headers.
@@ -132,22 +140,30 @@ class _Run:
         self._keys = settings.keylog is not None
         self._reading = Reading(path, plugin=way.plugin)
         source.seek(0)
-        command = tshark.arguments(
-            settings.tshark,
-            place,
-            fields=records.fields(plugin=way.plugin),
-            display_filter=records.display_filter(plugin=way.plugin),
-            decode_as=settings.decode_as,
-        )
-        run = tshark.Run(command, place, self._feed if way.carve else source, way.seconds_left)
+        self._lines = records.Lines()
+        feed: BinaryIO | Callable[[tshark.Sink], None] = self._feed if way.carve else source
+        if way.plugin:
+            command = tshark.arguments(settings.tshark, place, decode_as=settings.decode_as)
+            run = tshark.Run(command, place, feed, way.seconds_left, batch=True)
+        else:
+            command = tshark.arguments(
+                settings.tshark,
+                place,
+                fields=records.STOCK_FIELDS,
+                display_filter=records.display_filter(plugin=False),
+                decode_as=settings.decode_as,
+            )
+            run = tshark.Run(command, place, feed, way.seconds_left)
         for line in run.lines():
             try:
-                row = records.parse(line, plugin=way.plugin)
+                row = self._lines.parse(line) if way.plugin else records.parse(line, plugin=False)
             except ValueError as error:
                 self._reading.complain(0, f"a line of tshark's could not be read ({error}); please report it")
                 continue
-            self._reading.take(row)
+            if row is not None:
+                self._reading.take(row)
         outcome = run.outcome()
+        self.missing_plugin = way.plugin and not self._lines.greeted and outcome.status == "complete"
         if outcome.uncounted:
             source.seek(0)
             run = tshark.Run(
@@ -155,6 +171,12 @@ class _Run:
             )
             outcome = outcome._replace(packets=sum(1 for _ in run.lines()))
         self.outcome = self._completed(outcome, carve=way.carve)
+
+    @property
+    def plugin_failures(self) -> list[tuple[int, str]]:
+        """The frames on which the plugin failed, and why."""
+        carved = self.carved
+        return [(carved.frame(f) if carved else f, reason) for f, reason in self._lines.failures]
 
     def observation(self) -> Observation:
         """Return all that was seen, with the frame numbers of the capture."""

@@ -24,6 +24,12 @@ _RAW = (12, 14, 101, 228, 229)
 _IPV4, _IPV6 = 0x0800, 0x86DD
 _V4, _V6 = 4, 6
 _V4_HEADER, _V6_HEADER, _TCP_HEADER, _UDP_HEADER = 20, 40, 20, 8
+_FLAT_KINDS = (0x0806, 0x8035, 0x8809, 0x88CC, 0x888E, 0x9000)
+_FLAT_PROTOCOLS = (1, 2, TCP, UDP, ESP, 58, 88, 89, 103, 112)
+"""What holds no other packets: ARP, RARP, LACP, LLDP, 802.1X, loopback tests; ICMP, IGMP, routing, VRRP."""
+_LARGEST_LENGTH = 1500
+"""An EtherType up to this is a length (IEEE 802.3), and no IP follows."""
+_TUNNEL_PORTS = (1701, 2152, 3544, 4754, 4789, 4790, 5247, 6081, 6635, 8472, 37008)
 _VLAN = (0x8100, 0x88A8, 0x9100)
 _MOST_TAGS = 4
 
@@ -57,11 +63,15 @@ class Packets(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """The packets of a window: TCP and UDP, the keys of fragments of TCP, and the rows that are ESP."""
+    """The packets of a window: TCP and UDP, the keys of fragments of TCP, and the rows that are ESP.
+
+    ``hiding`` counts packets that may hold others, which are not looked at.
+    """
 
     packets: Packets
     fragment_key: Words
     esp_row: Ints
+    hiding: int
 
 
 class Window:
@@ -91,6 +101,14 @@ class Window:
         return self._long[at].astype(np.uint64)
 
 
+def is_one_of(values: Ints, some: tuple[int, ...]) -> Bools:
+    """Do what ``np.isin`` does, for a few numbers, without what that loads."""
+    found = np.zeros(len(values), bool)
+    for one in some:
+        found |= values == one
+    return found
+
+
 def mix(value: Words, seed: np.uint64) -> Words:
     """Scatter 64-bit numbers so that no structure is left (the finaliser of SplitMix64, with a seed)."""
     value = value + seed
@@ -112,7 +130,12 @@ def parse(records: Records, window: Window, seed: np.uint64) -> Parsed:
     network = _ipv4(window, row[four], ip[four], captured_end[four], wire_end[four])
     if len(six):
         network = _in_order(network, _ipv6(window, row[six], ip[six], captured_end[six], seed))
-    return _transport(window, network, seed)
+    known = is_4 | is_6 | is_one_of(kind, _FLAT_KINDS) | (kind > 0) & (kind <= _LARGEST_LENGTH)
+    hiding = int(len(row) - known.sum() + (~is_one_of(network.protocol, _FLAT_PROTOCOLS)).sum())
+    parsed = _transport(window, network, seed)
+    ports = (parsed.packets.source_port, parsed.packets.destination_port)
+    tunnels = [is_one_of(some, _TUNNEL_PORTS) & (parsed.packets.protocol == UDP) for some in ports]
+    return parsed._replace(hiding=hiding + int((tunnels[0] | tunnels[1]).sum()))
 
 
 def _in_order(first: _Network, second: _Network) -> _Network:
@@ -129,8 +152,8 @@ def _network_layer(records: Records, window: Window, row: Ints) -> tuple[Ints, I
         return data, link
     ip = np.zeros_like(data)
     kind = np.zeros_like(data)
-    for one in np.unique(link).tolist():
-        chosen = slice(None) if bool((link == one).all()) else np.flatnonzero(link == one)
+    for one in set(link.tolist()) if link.min() != link.max() else (int(link[0]),):
+        chosen = slice(None) if link.min() == link.max() else np.flatnonzero(link == one)
         start = data[chosen]
         if one == _ETHERNET:
             place, found = _untag(window, start + 12, start + records.captured[row][chosen])
@@ -152,7 +175,7 @@ def _untag(window: Window, at: Ints, end: Ints) -> tuple[Ints, Ints]:
     """Step over VLAN tags from the EtherType ``at`` on; return the network header and its EtherType."""
     kind = window.u16(at)
     for _ in range(_MOST_TAGS):
-        tagged = np.isin(kind, _VLAN) & (at + 6 <= end)
+        tagged = is_one_of(kind, _VLAN) & (at + 6 <= end)
         if not tagged.any():
             break
         at = at + 4 * tagged
@@ -249,4 +272,4 @@ def _transport(window: Window, network: _Network, seed: np.uint64) -> Parsed:
         destination_port, key, source < destination,
     )  # fmt: skip
     packets = Packets(*columns) if whole.all() else Packets(*(column[whole] for column in columns))
-    return Parsed(packets, key[fragment], network.row[(network.protocol == ESP) & ~network.fragment])
+    return Parsed(packets, key[fragment], network.row[(network.protocol == ESP) & ~network.fragment], 0)

@@ -45,7 +45,7 @@ _PCAP_MAGIC = {
     b"\xa1\xb2\x3c\x4d": ">",
     b"\x4d\x3c\xb2\xa1": "<",
 }
-_PCAP_HEADER = 24
+_PCAP_HEADER, _RECORD = 24, 16
 _PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED, _SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10
 _SMALLEST_BLOCK, _SIMPLE_BLOCK, _INTERFACE_BLOCK, _PACKET_BLOCK = 12, 16, 20, 32
@@ -126,38 +126,37 @@ class _Pcap:
         self._preamble = _PCAP_HEADER
 
     def cut(self, buffer: bytearray, held: int) -> _Cut:
-        at = self._preamble
-        starts = [0] if at else []
-        note = starts.append
-        captured = self._captured
-        last = held - 16
+        preamble, self._preamble = self._preamble, 0
+        start, at = self._chain(buffer, preamble, held)
+        sizes = np.ndarray((max(held - 15, 0), 2), self.order + "u4", buffer, 8, (1, 4))[start]
+        sizes = sizes.astype(np.int64)
         error = ""
-        following = at
-        while at <= last:
-            (size,) = captured(buffer, at)
-            following = at + 16 + size
-            if following > held:
-                break
-            note(at)
-            at = following
-        if following > held and following - at - 16 > LARGEST_PACKET:
-            error = f"a packet of {following - at - 16} bytes, more than any capture holds"
-        start = np.array(starts, np.int64)
-        end = np.append(start[1:], at) if starts else start
-        sizes = np.ndarray((max(held - 15, 0), 2), self.order + "u4", buffer, 8, (1, 4))[start].astype(
-            np.int64
-        )
-        data = start + 16
-        if self._preamble:
-            data[0] = sizes[0] = 0
-        self._preamble = 0
-        if starts and int(sizes[:, 0].max()) > LARGEST_PACKET:
-            bad = int(np.argmax(sizes[:, 0] > LARGEST_PACKET))
-            error = f"a packet of {sizes[bad, 0]} bytes, more than any capture holds"
-            at = int(start[bad])
-            start, end, data, sizes = start[:bad], end[:bad], data[:bad], sizes[:bad]
+        (pending,) = self._captured(buffer, at) if at + _RECORD <= held else (0,)
+        bad = np.flatnonzero(sizes[:, 0] > LARGEST_PACKET)
+        if len(bad):
+            at, pending = int(start[bad[0]]), int(sizes[bad[0], 0])
+            start, sizes = start[: bad[0]], sizes[: bad[0]]
+        if pending > LARGEST_PACKET:
+            error = f"a packet of {pending} bytes, more than any capture holds"
+        data = start + _RECORD
+        if preamble:
+            start, data = np.append(0, start), np.append(0, data)
+            sizes = np.append(np.zeros((1, 2), np.int64), sizes, 0)
+        end = np.append(start[1:], at) if len(start) else start
         link = np.full(len(start), self.link, np.int64)
         return _Cut((start, end, data, sizes[:, 0], sizes[:, 1], link), at, error)
+
+    def _chain(self, buffer: bytearray, at: int, held: int) -> tuple[Ints, int]:
+        """Go from record to record; return where the whole ones start, and where the last of them ends."""
+        starts: list[int] = []
+        captured = self._captured
+        while at + _RECORD <= held:
+            (size,) = captured(buffer, at)
+            if at + _RECORD + size > held:
+                break
+            starts.append(at)
+            at += _RECORD + size
+        return np.array(starts, np.int64), at
 
 
 class _DamageError(Exception):

@@ -1,13 +1,16 @@
-"""One row a frame: which fields tshark is asked for, and what its lines say.
+"""One row a frame: what tshark and the plugin are asked for, and what their lines say.
 
-A row is what tshark said and nothing more; what the rows of a connection mean together is for
-:mod:`certhash.capture.handshakes`.
+There are two ways to ask. The plugin's lines (``plugin/certhash/batch.lua`` says what stands in them) cost
+least; a tshark without Lua prints fields of its own, and so does one that dissects live. Whatever a verdict
+can depend on is the same in both. A row is what tshark said and nothing more; what the rows of a connection
+mean together is for :mod:`certhash.capture.handshakes`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -89,7 +92,7 @@ _PAIR = {name: (_COLUMN[f"tls.{name}"], _COLUMN[f"dtls.{name}"]) for name in _TL
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 
 
-_Values = Callable[[str], list[str]]
+_Values = Callable[[str], Sequence[str]]
 
 
 class AlertRecord(NamedTuple):
@@ -189,9 +192,8 @@ def parse(line: str, *, plugin: bool) -> Row:
         return [v for cell in (cells[tls], cells[dtls]) if cell for v in cell.split(AGGREGATOR)]
 
     def numbers(name: str) -> tuple[int, ...]:
-        # Most cells are empty, and there are tens of thousands of rows: this is where the time goes.
         tls, dtls = _PAIR[name]
-        return tuple(int(v, 0) for v in both(name)) if cells[tls] or cells[dtls] else ()
+        return _numbers(cells[tls]) + _numbers(cells[dtls])
 
     transport, stream, ports = _transport(values)
     source, destination = _addresses(values, cells[_COLUMN["frame.protocols"]])
@@ -249,6 +251,121 @@ def _certificates(
         position, sha1 = (int(positions[i]), hashes[i]) if paired else (i, None)
         found.append(CertificateRecord(position, der, len(der) == stated, sha1))
     return tuple(found), unpaired
+
+
+_CELLS_OF_FRAME, _CELLS_WITH_TLS, _CELLS_WITH_ALL = 7, 20, 29
+_CELLS_OF_FAILURE, _CELLS_OF_CERTIFICATE, _CELLS_OF_GREETING = 2, 4, 2
+_GREETING = "certhash"
+_NOTHING = [""] * _CELLS_WITH_ALL
+
+
+class Lines:
+    """Reads the lines that the plugin writes of one capture."""
+
+    def __init__(self) -> None:
+        self.greeted = False
+        """The plugin was there."""
+        self.failures: list[tuple[int, str]] = []
+        """Frames on which the plugin failed, and what it said of that."""
+        self._certificates: dict[str, tuple[bytes, str]] = {}
+
+    def parse(self, line: str) -> Row | None:
+        """Read one line; None where it tells of no frame.
+
+        Raises:
+            ValueError: the plugin writes no such line.
+        """
+        cells = line.split(SEPARATOR)
+        count = len(cells)
+        if count in (_CELLS_OF_FRAME, _CELLS_WITH_TLS, _CELLS_WITH_ALL):
+            try:
+                return self._row(cells)
+            except KeyError as error:
+                raise ValueError(f"{error} is no transport, or no certificate that was told of") from None
+        if count == _CELLS_OF_CERTIFICATE and not cells[0]:
+            _, number, sha1, der = cells
+            self._certificates[number] = bytes.fromhex(der), sha1
+        elif count == _CELLS_OF_GREETING and cells[0] == _GREETING:
+            self.greeted = True
+        elif count == _CELLS_OF_FAILURE:
+            self.failures.append((int(cells[0]), cells[1]))
+        else:
+            raise ValueError(f"the plugin wrote a line of {count} cells")
+        return None
+
+    def _row(self, cells: list[str]) -> Row:
+        cells += _NOTHING[len(cells) :]
+        transport, stream, ends, ports, flags = cells[2:7]
+        source, destination = _ends(ends, ports)
+        levels, codes = _numbers(cells[18]), _numbers(cells[19])
+        return Row(
+            frame=int(cells[0]),
+            time=_microseconds(cells[1] or "0"),
+            timed=bool(cells[1]),
+            transport=_TRANSPORTS[transport],
+            stream=int(stream) if stream else None,
+            source=source,
+            destination=destination,
+            dtls="d" in flags,
+            lost="l" in flags,
+            cut="s" in flags,
+            content_types=_numbers(cells[7]),
+            types=_numbers(cells[8]),
+            record_versions=_numbers(cells[9]),
+            randoms=_texts(cells[10].replace(":", "").lower()),
+            session_ids=_texts(cells[11].replace(":", "").lower()),
+            server_name=cells[12].split(AGGREGATOR, 1)[0] or None,
+            versions=_numbers(cells[13]),
+            supported_versions=_numbers(cells[14]),
+            cipher_suites=_numbers(cells[15]),
+            extensions=_numbers(cells[16]),
+            certificates=tuple(map(self._certificate, _texts(cells[17]))) if cells[17] else (),
+            unpaired_hashes=0,
+            alerts=tuple(AlertRecord(*alert) for alert in zip(levels, codes, strict=False)),
+            answers=_answers(dict(zip(_DNS, map(_texts, cells[20:25]), strict=True)).__getitem__),
+            downloads=_download(*cells[25:]) if cells[25] else (),
+            plugin_error=False,
+        )
+
+    def _certificate(self, text: str) -> CertificateRecord:
+        number, position, whole = text.split(" ")
+        der, sha1 = self._certificates[number]
+        return CertificateRecord(int(position), der, whole == "1", sha1)
+
+
+_DNS = ("dns.resp.name", "dns.resp.type", "dns.a", "dns.aaaa", "dns.cname")
+_TRANSPORTS: dict[str, Transport] = {"tcp": "tcp", "udp": "udp", "": "other"}
+
+
+@lru_cache(maxsize=4096)
+def _numbers(cell: str) -> tuple[int, ...]:
+    """Read a cell of numbers; few are different, and there are tens of thousands of rows."""
+    return tuple(int(value, 0) for value in cell.split(AGGREGATOR)) if cell else ()
+
+
+def _texts(cell: str) -> tuple[str, ...]:
+    return tuple(cell.split(AGGREGATOR)) if cell else ()
+
+
+@lru_cache(maxsize=4096)
+def _ends(ends: str, ports: str) -> tuple[Endpoint, Endpoint]:
+    """Read source and destination as a frame's headers hold them, or as text where it has no IP."""
+    if AGGREGATOR in ends or not ends:
+        source, _, destination = ends.partition(AGGREGATOR)
+    else:
+        half = len(ends) // 2
+        family = socket.AF_INET if half == 8 else socket.AF_INET6  # noqa: PLR2004 - 4 bytes in hex
+        source, destination = (
+            socket.inet_ntop(family, bytes.fromhex(part)) for part in (ends[:half], ends[half:])
+        )
+    return (
+        Endpoint(source, int(ports[:4], 16) if ports else None),
+        Endpoint(destination, int(ports[4:], 16) if ports else None),
+    )
+
+
+def _download(name: str, content: str, client: str, server: str) -> tuple[DownloadRecord, ...]:
+    return (DownloadRecord(name, bytes.fromhex(content), client or None, server or None),)
 
 
 @lru_cache(maxsize=1024)

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -32,7 +33,7 @@ from certhash.errors import InputError
 from certhash.resources import plugin_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from certhash.model import CaptureStatus
 
@@ -65,7 +66,9 @@ DISABLED_PROTOCOLS = (
     "pkix1explicit",
     "pkix1implicit",
 )
-_EVERY_PACKET = ("-e", "frame.number", "-e", "frame.len", "-z", "io,stat,0")
+_COUNT = ("-z", "io,stat,0")
+"""Tells how many frames were read, in every file format; but not where no time passes between them."""
+_EVERY_PACKET = ("-e", "frame.number", "-e", "frame.len", *_COUNT)
 DECODE_AS = ("tcp.port==3804,tls",)
 """Cisco's CAPF port, which Wireshark gives to another protocol (HiQnet)."""
 
@@ -78,6 +81,7 @@ LEAST_MEMORY = 2 << 30
 """Bytes of address space that tshark gets on the smallest of machines; it takes some 0.6 GB to start."""
 TOOK_TOO_LONG = "tshark took longer than --timeout allows, and was ended before it had read everything"
 _DATA = "data"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _NAME_TABLES = ("manuf", "services", "enterprises.tsv", "wka")
 """Names of manufacturers, ports and so on: files that tshark reads whenever it starts, which takes a third of
 the time until the first packet. With ``-n`` none of these names is shown."""
@@ -235,11 +239,14 @@ def arguments(
     tshark: Tshark,
     place: Workplace,
     *,
-    fields: tuple[str, ...],
-    display_filter: str,
+    fields: tuple[str, ...] = (),
+    display_filter: str = "",
     decode_as: tuple[str, ...] = (),
 ) -> list[str]:
-    """Return the command that prints `fields` of every frame that passes the filter, and counts frames."""
+    """Return the command that prints `fields` of every frame that passes the filter, and counts frames.
+
+    Without fields tshark prints nothing itself: see `batch` of :class:`Run`.
+    """
     command = [tshark.path, "-n", "-r", "-"]
     for preference in PREFERENCES:
         command += ["-o", preference]
@@ -249,6 +256,8 @@ def arguments(
         command += ["--disable-protocol", protocol]
     for rule in (*DECODE_AS, *decode_as):
         command += ["-d", rule]
+    if not fields:
+        return [*command, "-q", *_COUNT]
     command += [
         "-Y",
         display_filter,
@@ -261,8 +270,7 @@ def arguments(
     ]
     for field in fields:
         command += ["-e", field]
-    # Tells how many frames were read, in every file format; but not where no time passes between them.
-    return [*command, "-z", "io,stat,0"]
+    return [*command, *_COUNT]
 
 
 def counting(command: list[str]) -> list[str]:
@@ -297,6 +305,7 @@ class Run:
         source: the capture, as an open file that is handed over as it is; or a function that writes the
             packets to read into the sink that it is given, in a thread of its own, while the lines are read.
         timeout: after so many seconds tshark is ended, whatever it is doing.
+        batch: the plugin is to write lines (:class:`certhash.capture.records.Lines`).
     """
 
     def __init__(
@@ -305,11 +314,15 @@ class Run:
         place: Workplace,
         source: BinaryIO | Callable[[Sink], None],
         timeout: float | None = None,
+        *,
+        batch: bool = False,
     ) -> None:
         self._feed = None if not callable(source) else source
         self._timed_out = False
         stdin = subprocess.PIPE if callable(source) else source
-        self.process = _start(_confined(command, timeout), place, stdin)
+        self.process = _start(
+            _confined(command, timeout), place, stdin, {"CERTHASH_BATCH": "1"} if batch else {}
+        )
         self._stderr: list[bytes] = []
         self._frames: int | None = None
         self._read_everything = False
@@ -476,10 +489,13 @@ def surroundings(place: Workplace) -> dict[str, Any]:
     }
 
 
-def _start(command: list[str], place: Workplace, stdin: int | BinaryIO) -> subprocess.Popen[bytes]:
+def _start(
+    command: list[str], place: Workplace, stdin: int | BinaryIO, environment: Mapping[str, str] = _NOTHING
+) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
-    # It stays in our process group, so that both can be ended at one stroke.
-    how = {**surroundings(place), "start_new_session": False}
+    how = surroundings(place)
+    how["env"] |= environment
+    how["start_new_session"] = False  # it stays in our process group: both can be ended at one stroke
     return subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **how)
 
 

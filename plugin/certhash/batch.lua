@@ -1,0 +1,274 @@
+-- A line a frame, for a program that reads whole captures: what there is to know of certificates, and nothing to look at.
+--
+-- Where nobody looks at packets, making tree items is most of the work, and so is printing the same certificates again and
+-- again.  Here a certificate's bytes are written once, and every frame with it names it by a number.
+--
+-- A line is cells between CELL, a cell is values between VALUE; neither stands in a value.
+--   the first line: "certhash", the plugin's version
+--   a certificate:  "", its number, SHA-1 (Base64), its bytes (hex)
+--   a frame:        7 cells: its number; seconds (empty where the capture does not say); transport; stream; addresses
+--                   (source and target in hex, or two texts); ports (hex); l, s, d: packets lost, this one cut, DTLS
+--                   13 more where there is TLS: types of records; types of messages; versions of records; random values;
+--                   session identifiers; server name; what the server chose: versions, supported versions, cipher suites,
+--                   extensions; certificates (number, position, 0 if damaged); levels and codes of alerts
+--                   9 more where there is DNS or a file: names, types and values (A, AAAA, CNAME) of resource records;
+--                   the file's name, content (hex), client, server
+--   a failure:      the frame's number, what went wrong
+-- All but the file and the hash can be asked of tshark without this plugin, so that either way of asking tells the same.
+
+local M = { CELL = "\30", VALUE = "\31" }
+local CELL, VALUE = M.CELL, M.VALUE
+
+local CLIENT_HELLO, SERVER_HELLO, CHANGE_CIPHER_SPEC = 1, 2, 20
+local TCP = 2  -- pinfo.port_type
+local concat = table.concat
+
+local function hex(bytes)
+    return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+end
+
+-- What strangers wrote, with whatever would end a value or a line written out.
+local function text(info)
+    local shown = tostring(info)
+    if shown:find("%c") then
+        shown = shown:gsub("%c", function(c) return ("\\%03o"):format(c:byte()) end)
+    end
+    return shown
+end
+
+local function last(...)
+    local count = select("#", ...)
+    if count > 0 then
+        return (select(count, ...))
+    end
+end
+
+-- The values of some fields, as they stand in a cell.
+local function numbers(first, ...)
+    if first == nil then
+        return ""
+    elseif select("#", ...) == 0 then
+        return first.value
+    end
+    local list = { first.value }
+    for i = 1, select("#", ...) do
+        list[i + 1] = (select(i, ...)).value
+    end
+    return concat(list, VALUE)
+end
+
+local function texts(first, ...)
+    if first == nil then
+        return ""
+    end
+    local list = { text(first) }
+    for i = 1, select("#", ...) do
+        list[i + 1] = text((select(i, ...)))
+    end
+    return concat(list, VALUE)
+end
+
+-- Whether a cell of numbers has one of them.
+local function has(cell, wanted)
+    if type(cell) == "number" then
+        return cell == wanted
+    end
+    return cell ~= "" and (VALUE .. cell .. VALUE):find(VALUE .. wanted .. VALUE, 1, true) ~= nil
+end
+
+--- What writes the lines: a function of a frame (its tvb, its packet information).
+-- @param plugin what it needs of the plugin: version; reader(field name); messages(readers, list), which adds the
+--   certificate messages of a frame to a list; readers of TLS and DTLS; file(tvb, pinfo), which gives the phone
+--   configuration that a frame completes; write(text)
+function M.using(plugin)
+    local reader, write = plugin.reader, plugin.write
+    local read = {
+        tls = reader("tls"), dtls = reader("dtls"), tcp = reader("tcp"), udp = reader("udp"),
+        ip = reader("ip"), ipv6 = reader("ipv6"), eth_src = reader("eth.src"), eth_dst = reader("eth.dst"),
+        protocols = reader("frame.protocols"), time = reader("frame.time_epoch"),
+        tcp_stream = reader("tcp.stream"), udp_stream = reader("udp.stream"),
+        analysis = reader("tcp.analysis.flags"), lost = reader("tcp.analysis.lost_segment"),
+        ack_lost = reader("tcp.analysis.ack_lost_segment"),
+        short = reader("_ws.short"),
+        tftp = reader("tftp"), http_body = reader("http.file_data"),
+        dns_a = reader("dns.a"), dns_aaaa = reader("dns.aaaa"), dns_name = reader("dns.resp.name"),
+        dns_type = reader("dns.resp.type"), dns_cname = reader("dns.cname"),
+    }
+    local function more(protocol, readers)
+        for name, field in pairs({
+            content_type = "record.content_type", record_version = "record.version", handshake = "handshake",
+            version = "handshake.version", supported = "handshake.extensions.supported_version",
+            random = "handshake.random", session = "handshake.session_id", suite = "handshake.ciphersuite",
+            extension = "handshake.extension.type", alert_message = "alert_message",
+        }) do
+            readers[name] = reader(protocol .. "." .. field)
+        end
+        return readers
+    end
+    local TLS, DTLS = more("tls", plugin.tls), more("dtls", plugin.dtls)
+
+    -- Certificates get their numbers as they come; a table of those that the plugin forgets empties itself.
+    local named = setmetatable({}, { __mode = "k" })
+    local count = 0
+
+    local function name_of(known)
+        local number = named[known]
+        if not number then
+            number = count
+            count, named[known] = count + 1, count
+            write(CELL .. number .. CELL .. known.sha1 .. CELL .. hex(known.der) .. "\n")
+        end
+        return number
+    end
+
+    -- A cell of certificates: number, position in the message, and whether it is all there.
+    local function certificates(found)
+        local list = {}
+        for _, message in ipairs(found) do
+            for index, certificate in ipairs(message) do
+                local number, whole = name_of(certificate.known), certificate.damaged and 0 or 1
+                list[#list + 1] = ("%d %d %d"):format(number, index - 1, whole)
+            end
+        end
+        return concat(list, VALUE)
+    end
+
+    -- Addresses as they stand in the innermost header; many frames have the same.
+    local addresses, addresses_kept = {}, 0
+    local MOST_ADDRESSES = 4096
+
+    local function hex_of(raw)
+        local known = addresses[raw]
+        if not known then
+            if addresses_kept >= MOST_ADDRESSES then
+                addresses, addresses_kept = {}, 0
+            end
+            known = hex(raw)
+            addresses[raw], addresses_kept = known, addresses_kept + 1
+        end
+        return known
+    end
+
+    local function ends()
+        local four, six = last(read.ip()), last(read.ipv6())
+        if four and six then
+            local protocols = read.protocols()
+            if (":" .. tostring(protocols) .. ":"):match(".*:(ip[v6]*):") == "ipv6" then
+                four = nil
+            end
+        end
+        local header = four or six
+        if not header then
+            local source, target = last(read.eth_src()), last(read.eth_dst())
+            return source and target and text(source) .. VALUE .. text(target) or ""
+        end
+        local size = four and 4 or 16
+        local at = four and 12 or 8
+        if header.len < at + 2 * size then
+            return ""
+        end
+        return hex_of(header.range:raw(at, 2 * size))
+    end
+
+    -- Transport, stream, addresses and ports of a frame.
+    local function connection()
+        local transport, stream = "tcp", last(read.tcp_stream())
+        local header
+        if stream then
+            header = last(read.tcp())
+        else
+            transport, stream = "udp", last(read.udp_stream())
+            if not stream then
+                return CELL .. CELL .. ends() .. CELL
+            end
+            header = last(read.udp())
+        end
+        local ports = header and header.len >= 4 and hex_of(header.range:raw(0, 4)) or ""
+        return transport .. CELL .. stream.value .. CELL .. ends() .. CELL .. ports
+    end
+
+    -- The cell of a field, of TLS and DTLS together; the readers are nil where there is none of it in the frame.
+    local tls, dtls
+
+    local function cell(convert, name)
+        local one = tls and convert(tls[name]()) or ""
+        if not dtls then
+            return one
+        end
+        local other = convert(dtls[name]())
+        return one == "" and other or other == "" and one or one .. VALUE .. other
+    end
+
+    local function line(tvb, pinfo)
+        -- QUIC has no TLS layer around its handshake.
+        tls = (read.tls() or pinfo.port_type ~= TCP) and TLS or nil
+        dtls = read.dtls() and DTLS or nil
+        local types, records, matters = "", "", false
+        if tls or dtls then
+            types, records = cell(numbers, "type"), cell(numbers, "content_type")
+            matters = types ~= "" or has(records, CHANGE_CIPHER_SPEC)
+                or tls and (tls.handshake() or tls.alert_message())
+                or dtls and (dtls.handshake() or dtls.alert_message())
+        end
+        local lost = read.analysis() and (read.lost() or read.ack_lost())
+        local short = read.short()
+        local names = read.dns_a() or read.dns_aaaa()
+        local file = (read.http_body() or read.tftp()) and plugin.file(tvb, pinfo)
+        if not (matters or lost or names or file or short and (read.tcp() or read.udp())) then
+            return
+        end
+        local time = read.time()
+        local out = {
+            pinfo.number,
+            time and tostring(time.value) or "",
+            connection(),
+            (lost and "l" or "") .. (short and "s" or "") .. (dtls and dtls.content_type() and "d" or ""),
+        }
+        if matters then
+            local client, server = has(types, CLIENT_HELLO), has(types, SERVER_HELLO)
+            local found = {}
+            if tls then
+                plugin.messages(tls, found)
+            end
+            if dtls then
+                plugin.messages(dtls, found)
+            end
+            out[5], out[6] = records, types
+            out[7], out[8], out[9], out[10], out[11], out[12], out[13], out[14] = "", "", "", "", "", "", "", ""
+            if client or server then
+                out[8], out[9] = cell(texts, "random"), cell(texts, "session")
+            end
+            if client then
+                out[10] = cell(texts, "server_name")
+            else
+                out[7] = cell(numbers, "record_version")
+            end
+            if server then
+                out[11], out[12] = cell(numbers, "version"), cell(numbers, "supported")
+                out[13], out[14] = cell(numbers, "suite"), cell(numbers, "extension")
+            end
+            out[15] = #found > 0 and certificates(found) or ""
+            out[16], out[17] = cell(numbers, "alert_level"), cell(numbers, "alert")
+        end
+        if names or file then
+            for i = 5, 17 do
+                out[i] = out[i] or ""
+            end
+            out[18], out[19] = texts(read.dns_name()), numbers(read.dns_type())
+            out[20], out[21], out[22] = texts(read.dns_a()), texts(read.dns_aaaa()), texts(read.dns_cname())
+            out[23], out[24] = file and file.name or "", file and hex(file.content) or ""
+            out[25], out[26] = file and file.client or "", file and file.server or ""
+        end
+        write(concat(out, CELL) .. "\n")
+    end
+
+    write("certhash" .. CELL .. plugin.version .. "\n")
+    return function(tvb, pinfo)
+        local ok, problem = pcall(line, tvb, pinfo)
+        if not ok then
+            write(pinfo.number .. CELL .. tostring(problem):gsub("%c", " ") .. "\n")
+        end
+    end
+end
+
+return M
