@@ -85,7 +85,12 @@ def opened(browser: Browser, page_file: Callable[[str], Path]) -> Iterator[Opene
 
 def _visible_rows(page: Page, table: str) -> list[str]:
     page.locator(f"#{table}").scroll_into_view_if_needed()  # the browser lays out no more than it must
-    return page.locator(f"#{table} tbody tr").all_inner_texts()
+    rows = page.locator(f"#{table} tbody tr")
+    for _ in range(100):  # nor sooner than it comes to it
+        if any(texts := rows.all_inner_texts()):
+            break
+        page.wait_for_timeout(100)
+    return texts
 
 
 def test_shows_the_state_of_the_estate_first(opened: Opened, everything: Document) -> None:
