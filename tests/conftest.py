@@ -16,6 +16,40 @@ import pytest
 
 TOP = Path(__file__).resolve().parents[1]
 
+SLOW = (
+    "archive",
+    "faults",
+    "fidelity",
+    "fuzz",
+    "plugin/test_cnf.py",
+    "plugin/test_downloads.py",
+    "plugin/test_install.py",
+    "plugin/test_loading.py",
+    "plugin/test_menus.py",
+    "plugin/test_verdicts.py",
+    "plugin/test_window.py",
+    "probe",
+    "recorder",
+    "carve/test_soundness.py",
+    "report/test_html.py",
+    "report/test_table.py",
+    "test_audit.py",
+    "test_diagnosis.py",
+    "test_doctor.py",
+    "test_export.py",
+    "test_watch.py",
+)
+"""Tests that start servers, screens or many processes: minutes, where the rest takes seconds."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of :data:`SLOW`, so that ``-m "not slow"`` leaves them out."""
+    slow = tuple(TOP / "tests" / each for each in SLOW)
+    for item in items:
+        if any(item.path.is_relative_to(each) for each in slow):
+            item.add_marker(pytest.mark.slow)
+
+
 PACKAGES = {
     "capinfos": "wireshark-common",
     "editcap": "wireshark-common",
