@@ -430,7 +430,8 @@ function M.read(name, content)
     local text, problem = plain_text(content)
     if not text then
         return nil, problem
-    elseif text:find("<!%s*[dD][oO][cC][tT][yY][pP][eE]") or text:find("<!%s*[eE][nN][tT][iI][tT][yY]") then
+    elseif text:find("<!", 1, true)
+        and (text:find("<!%s*[dD][oO][cC][tT][yY][pP][eE]") or text:find("<!%s*[eE][nN][tT][iI][tT][yY]")) then
         return nil, "it has a document type declaration, which no phone's configuration has: not read"
     elseif not text:find("^%s*<") then
         return nil, "it is not XML"

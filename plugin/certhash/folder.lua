@@ -46,7 +46,7 @@ local function content_of(path, files)
         problem = ("it has %d MB, and a phone's configuration has some kilobytes"):format(size / 1048576)
     else
         handle:seek("set")
-        content = handle:read(cnf.LARGEST)
+        content = handle:read(size)
         problem = "it cannot be read"
     end
     handle:close()
