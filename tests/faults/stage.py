@@ -151,3 +151,22 @@ def copies(folder: Path, *names: str) -> Path:
     for name in names:
         shutil.copy(CAPTURES / f"{name}.pcapng", archive)
     return archive
+
+
+def shifted(folder: Path, seconds: int) -> str:
+    """Return the PYTHONPATH with which the clock of Python goes so many seconds otherwise."""
+    place = folder / "clock"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(
+        "import time\n"
+        "now, now_ns = time.time, time.time_ns\n"
+        f"time.time = lambda: now() + {seconds}\n"
+        f"time.time_ns = lambda: now_ns() + {seconds} * 10**9\n"
+    )
+    path = f"{place}:{TOP / 'scripts'}"
+    command = [sys.executable, "-c", "import time; print(time.time())"]
+    shown = subprocess.run(
+        command, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": path}
+    ).stdout
+    assert abs(float(shown) - time.time() - seconds) < PATIENCE
+    return path

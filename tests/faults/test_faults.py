@@ -18,7 +18,7 @@ import pytest
 import zstandard
 
 from tests.conftest import need
-from tests.faults.stage import CAPTURES, Audit, audit, copies, small_disk, tshark_that, until
+from tests.faults.stage import CAPTURES, Audit, audit, copies, shifted, small_disk, tshark_that, until
 
 if TYPE_CHECKING:
     from tests.faults.stage import Ended
@@ -329,3 +329,27 @@ def test_a_compressed_bomb_is_read_to_a_bound_and_named(tmp_path: Path, form: st
     assert states["match.pcapng"] == "complete"
     assert states.get("bomb.pcap", "unreadable") != "complete"
     assert ended.left_behind == []
+
+
+# ------------------------------------------------------------------------------------------ the clock
+
+
+@pytest.mark.parametrize(
+    "shift", [-10 * 365 * 86400, -3600, 10 * 365 * 86400], ids=["years", "hour", "ahead"]
+)
+def test_a_clock_that_was_set_otherwise_costs_no_verdict_and_no_cache(tmp_path: Path, shift: int) -> None:
+    """The files are dated by a clock that was right, or wrong; the audits run by another."""
+    archive = copies(tmp_path, "match", "rejected")
+    changed = archive / "match.pcapng"
+    os.utime(changed, (time.time() + 86400, time.time() + 86400))
+    first = audit(tmp_path, archive, *JSON, "--cnf", CAPTURES / "cnf")
+    otherwise = shifted(tmp_path, shift)
+    second = audit(tmp_path, archive, *JSON, "--cnf", CAPTURES / "cnf", PYTHONPATH=otherwise)
+    shutil.copy(CAPTURES / "mismatch.pcapng", changed)
+    third = audit(tmp_path, archive, *JSON, "--cnf", CAPTURES / "cnf", PYTHONPATH=otherwise)
+    fourth = audit(tmp_path, archive, *JSON, "--cnf", CAPTURES / "cnf")
+    assert second.json == first.json
+    assert (first.status, second.status) == (1, 1)
+    # What has changed is read again, whatever day it is.
+    assert third.json["expectations"] != first.json["expectations"]
+    assert fourth.json == third.json

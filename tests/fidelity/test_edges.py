@@ -1,0 +1,94 @@
+"""Captures at the edges of what is read: very many connections, the middle of one, no file, half a line."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from certhash.capture import tshark
+from certhash.capture.observe import Settings, observe
+from tests.benchmarks.captures import Endpoints, Turn, tcp_frame, tcp_segments
+from tests.conftest import need
+from tests.fidelity.generate import Kitchen
+from tests.fidelity.kinds import ENDS, pcap
+from tests.fidelity.readers import separate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from certhash.model import Observation
+    from tests.fidelity.generate import Script
+
+
+@pytest.fixture(name="script", scope="module")
+def _script(tmp_path_factory: pytest.TempPathFactory) -> Script:
+    kitchen = Kitchen(tmp_path_factory.mktemp("keys"))
+    return next(s for s in kitchen.scripts if s.of_client > 1 and len(s.clear) > s.of_client)
+
+
+def both(path: Path) -> Observation:
+    """Read a capture carved and whole, which must be the same."""
+    found = tshark.find()
+    carved, whole = (observe(str(path), Settings(found, carve=carve)) for carve in (True, False))
+    assert carved == whole
+    return carved
+
+
+def test_very_many_connections_are_told_apart(tmp_path: Path, script: Script) -> None:
+    frames = []
+    for number in range(6000):
+        ends = Endpoints(b"\x0a\x01" + number.to_bytes(2, "big"), b"\xc0\x00\x02\x09", 20_000 + number, 443)
+        turns = script.turns if number % 500 == 0 else [Turn("client", b"nothing")]
+        frames += [tcp_frame(ends, segment) for segment in tcp_segments(turns)]
+    path = tmp_path / "many.pcap"
+    path.write_bytes(pcap(frames))
+    seen = both(path)
+    assert [len(handshake.certificates) for handshake in seen.handshakes] == [len(script.clear)] * 12
+
+
+def test_from_wherever_a_capture_begins_it_shows_what_others_see_and_says_what_it_cannot(
+    tmp_path: Path, script: Script
+) -> None:
+    frames = [tcp_frame(ENDS, segment) for segment in tcp_segments(script.turns, mss=700)]
+    for start in range(len(frames)):
+        path = tmp_path / f"{start}.pcap"
+        path.write_bytes(pcap(frames[start:]))
+        seen = both(path)
+        senders = [c.sender for handshake in seen.handshakes for c in handshake.certificates]
+        # What stands in the clear after the beginning of a record is there, and is nobody else's.
+        assert senders in (
+            ["server"] * (len(script.clear) - script.of_client) + ["client"] * script.of_client,
+            ["client"] * script.of_client,
+            [],
+        ), start
+        assert len(senders) >= len([f for f in separate(path) if f.sha1 in script.clear]) or all(
+            handshake.hidden for handshake in seen.handshakes
+        )
+
+
+def test_a_fifo_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "fifo.pcap"
+    os.mkfifo(path)
+    seen = observe(str(path), Settings(tshark.find()))
+    assert (seen.status, seen.error) == (
+        "unreadable",
+        "not a regular file; give a capture file, or a folder of them",
+    )
+
+
+def test_a_line_that_lost_a_field_is_named(tmp_path: Path, script: Script) -> None:
+    broken = tmp_path / "tshark"
+    broken.write_text(
+        f'#!/bin/sh\ncase "$*" in *"-r -"*) {need("tshark")} "$@" | sed "s/\\x1e//" ;;'
+        f' *) exec {need("tshark")} "$@" ;; esac\n'
+    )
+    broken.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)  # an unprivileged tshark must reach it
+    path = tmp_path / "plain.pcap"
+    path.write_bytes(pcap(tcp_frame(ENDS, segment) for segment in tcp_segments(script.turns)))
+    seen = observe(str(path), Settings(tshark.find(str(broken))))
+    assert any("could not be read (tshark printed" in problem.message for problem in seen.problems)
+    assert seen.handshakes == ()
