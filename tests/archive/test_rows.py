@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from typing import TYPE_CHECKING
 
@@ -92,3 +93,33 @@ def test_lines_that_the_plugin_does_not_write_are_refused() -> None:
     row = ("1", "0", "tcp", "0", "", "", "", "22", "11", *("",) * 8, "9 0 1", "", "")
     with pytest.raises(ValueError, match="no certificate"):
         lines.parse(tshark.SEPARATOR.join(row))
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "complaint"),
+    [
+        (
+            "local function line(tvb, pinfo)",
+            "local function line(tvb, pinfo) error('out of order')",
+            "out of order",
+        ),
+        ("local M = {", "local M = ", None),
+    ],
+    ids=["fails on every frame", "does not load"],
+)
+def test_a_plugin_that_fails_hides_nothing(
+    was: str, becomes: str, complaint: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = TOP / "captures" / "match.pcapng"
+    found = tshark.find()
+    right = observe(str(path), Settings(found))
+    shutil.copytree(TOP / "plugin", tmp_path / "plugin")
+    batch = tmp_path / "plugin" / "certhash" / "batch.lua"
+    batch.write_text(batch.read_text("utf-8").replace(was, becomes), "utf-8")
+    monkeypatch.setattr(tshark, "plugin_folder", lambda: tmp_path / "plugin")
+    seen = observe(str(path), Settings(found))
+    assert seen.hash_source == "python"
+    assert seen.handshakes == right.handshakes
+    assert seen.certificates == right.certificates
+    if complaint:
+        assert complaint in seen.problems[0].message
