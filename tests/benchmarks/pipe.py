@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from certhash.capture.carve import carve
-from certhash.capture.decompress import open_capture
+from certhash.capture.decompress import Source
 
 FIELDS = ("frame.number", "tcp.stream", "tls.handshake.type", "tls.handshake.certificate")
 FILTER = "tls.handshake.type == 1 or tls.handshake.certificate or tls.alert_message.desc"
@@ -52,7 +52,7 @@ def main() -> None:
         for reader in readers:
             reader.start()
         inputs = [tshark.stdin for tshark in tsharks if tshark.stdin]
-        with open_capture(Path(sys.argv[1])) as source:
+        with Source(Path(sys.argv[1].open("rb", buffering=0))) as source:
             carved = carve(source, *(part.write for part in inputs))
         for part in inputs:
             part.close()

@@ -13,7 +13,7 @@ import zstandard
 from tests.carve.files import as_pcap
 
 from certhash.capture.carve import carve
-from certhash.capture.decompress import Source, SourceError, open_capture
+from certhash.capture.decompress import Source, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,11 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+def opened(path: Path) -> Source:
+    """Open a capture as an audit does, without a look at what it is."""
+    return Source(path.open("rb", buffering=0))
+
+
 @pytest.fixture(scope="module")
 def capture() -> bytes:
     choose = random.Random(1)
@@ -39,7 +44,7 @@ def test_all_bytes_come_out(name: str, capture: bytes, tmp_path: Path) -> None:
     path = tmp_path / "some.pcap"
     path.write_bytes(COMPRESSORS[name](capture))
     out = bytearray()
-    with open_capture(path) as source:
+    with opened(path) as source:
         carved = carve(source, out.extend)
         assert source.error == ""
         assert source.compressed == (name != "none")
@@ -51,7 +56,7 @@ def test_all_bytes_come_out(name: str, capture: bytes, tmp_path: Path) -> None:
 def test_data_that_end_early_are_told(name: str, capture: bytes, tmp_path: Path) -> None:
     path = tmp_path / "some.pcap"
     path.write_bytes(COMPRESSORS[name](capture)[:-5000])
-    with open_capture(path) as source:
+    with opened(path) as source:
         carved = carve(source, lambda _: None)
         assert "too early" in source.error
     assert carved.status == "truncated"
@@ -63,7 +68,7 @@ def test_damaged_data_are_told(capture: bytes, tmp_path: Path) -> None:
     data[1000:1100] = bytes(100)
     path = tmp_path / "some.pcap"
     path.write_bytes(data)
-    with open_capture(path) as source:
+    with opened(path) as source:
         assert carve(source, lambda _: None).status == "truncated"
         assert "damaged" in source.error
 
@@ -74,7 +79,7 @@ def test_a_bomb_is_not_read_to_its_end(tmp_path: Path) -> None:
         file.write(as_pcap([]))
         for _ in range(200):
             file.write(bytes(1 << 20))
-    with open_capture(path) as source:
+    with opened(path) as source:
         carved = carve(source, lambda _: None)
         assert "when decompressed" in source.error
     assert carved.bytes_read < 150 << 20
@@ -89,7 +94,7 @@ def test_a_missing_package_is_named(
     for module in (package, f"{package}.frame"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SourceError, match=f"pip install {package}"):
-        open_capture(path)
+        opened(path)
 
 
 def test_bytes_read_before_come_first(capture: bytes, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Open a capture for reading from front to back, decompressing it on the way."""
+"""The bytes of a capture from front to back, decompressed on the way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from certhash.capture.pcap import Readable
 
@@ -103,21 +102,6 @@ class _Counted(io.RawIOBase):
             count = cast("Readable", self._raw).readinto(buffer) or 0
         self.count += count
         return count
-
-
-def open_capture(path: Path) -> Source:
-    """Open a capture file, compressed or not.
-
-    Raises:
-        OSError: it cannot be opened.
-        SourceError: it is compressed in a way for which a package is missing.
-    """
-    raw = path.open("rb", buffering=0)
-    try:
-        return Source(raw)
-    except BaseException:
-        raw.close()
-        raise
 
 
 def _gzip(raw: BinaryIO) -> Readable:
