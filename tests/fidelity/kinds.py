@@ -130,7 +130,7 @@ UPGRADES: dict[str, tuple[int, tuple[tuple[str, bytes], ...]]] = {
             ("s", b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"),
         ),
     ),
-    # PostgreSQL: SSLRequest
+    # What PostgreSQL calls an SSLRequest, and the answer
     "postgresql": (5432, (("c", struct.pack(">II", 8, 80877103)), ("s", b"S"))),
     # MySQL: Protocol::HandshakeV10, Protocol::SSLRequest
     "mysql": (
