@@ -804,5 +804,6 @@ def all_kinds(folder: Path, script: Script, datagrams: Script) -> Iterator[Kind]
         udp = exchange(ENDS._replace(server_port=4433), datagrams.turns)
         yield written(f"dtls-in-{name}", map(wrap, udp), datagrams.clear, link)
     whole = written("plain", plain, script.clear)
+    yield whole
     for path in converted(folder, whole.path):
         yield Kind(path.stem, path, script.clear)
