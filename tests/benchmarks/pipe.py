@@ -52,7 +52,7 @@ def main() -> None:
         for reader in readers:
             reader.start()
         inputs = [tshark.stdin for tshark in tsharks if tshark.stdin]
-        with Source(Path(sys.argv[1].open("rb", buffering=0))) as source:
+        with Source(Path(sys.argv[1]).open("rb", buffering=0)) as source:
             carved = carve(source, *(part.write for part in inputs))
         for part in inputs:
             part.close()

@@ -130,7 +130,7 @@ UPGRADES: dict[str, tuple[int, tuple[tuple[str, bytes], ...]]] = {
             ("s", b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"),
         ),
     ),
-    # PostgreSQL asks with an SSLRequest
+    # What PostgreSQL calls an SSLRequest, and the answer
     "postgresql": (5432, (("c", struct.pack(">II", 8, 80877103)), ("s", b"S"))),
     # MySQL: Protocol::HandshakeV10, Protocol::SSLRequest
     "mysql": (
@@ -804,5 +804,6 @@ def all_kinds(folder: Path, script: Script, datagrams: Script) -> Iterator[Kind]
         udp = exchange(ENDS._replace(server_port=4433), datagrams.turns)
         yield written(f"dtls-in-{name}", map(wrap, udp), datagrams.clear, link)
     whole = written("plain", plain, script.clear)
+    yield whole
     for path in converted(folder, whole.path):
         yield Kind(path.stem, path, script.clear)
