@@ -155,7 +155,9 @@ local function without_declaration(text)
                 return text
             end
         end
-        if text:byte(stop - 1) == 63 and stop - 1 > from + 4 and not text:find("^[%w_]", from + 5) then
+        local next_tag = text:find("<", from + 5, true) or #text + 1
+        if stop < next_tag and stop > from + 5 and text:sub(stop - 1, stop - 1) == "?"
+            and not text:find("^[%w_]", from + 5) then
             return text:sub(1, from - 1) .. text:sub(stop + 1)
         end
         at = from + 5

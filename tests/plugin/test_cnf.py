@@ -252,7 +252,7 @@ def test_sample_files(lua: str, tmp_path: Path) -> None:
 
 
 # Beginnings without an end, and what takes long to search.
-PIECES = ["<!--", "<!-- -->", "<vpnGroup>", "<vpnGroup ", "</vpnGroup ", " ", "\0", "<?", "<a "]
+PIECES = ["<?xml ", "<!--", "<!-- -->", "<vpnGroup>", "<vpnGroup ", "</vpnGroup ", " ", "\0", "<?", "<a "]
 MORE_PIECES = ["</a> ", "]]>", "&", "<certHash1>", "<![CDATA[", "<url1>x</url1>", "<url1/>", "a", "<", ">"]
 
 

@@ -34,7 +34,7 @@ _CNF_NAME = re.compile(
     r"\.cnf\.xml(?:(?:\.enc)?\.sgn)?$|(?:^|_)SEP[0-9A-F]{12}\b.*\.(?:xml|sgn)$", re.IGNORECASE
 )
 _SUFFIX = re.compile(r"(?:\.cnf)?(?:\.xml)?(?:\.enc)?(?:\.sgn)?$", re.IGNORECASE)
-_DECLARATION = re.compile(r"<\?xml\b[^>]*\?>")
+_DECLARATION = re.compile(r"<\?xml\b[^<>]*\?>")
 _ENCODING = re.compile(rb"<\?xml\b[^>]*\bencoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']")
 _FAMILIAR_ENCODINGS = ("utf-8", "us-ascii", "iso-8859-", "windows-125")
 _BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]+|#x[0-9a-fA-F]+);)")
