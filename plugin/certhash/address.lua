@@ -7,6 +7,8 @@ local M = {}
 
 --- The text of 4 bytes (dotted quad) or 16 bytes (RFC 5952: lower case, the longest run of zeros as "::").
 -- Anything else (the text of a hardware address, in a frame without IP) stays as it is.
+---@param bytes string
+---@return string
 function M.text(bytes)
     if #bytes == 4 then
         return ("%d.%d.%d.%d"):format(bytes:byte(1, 4))
@@ -76,6 +78,8 @@ local function groups_of(text)
 end
 
 --- The bytes of a literal IPv4 or IPv6 address; nil where the text is none (a host name).
+---@param text string
+---@return string|nil bytes
 function M.parse(text)
     local four = ipv4(text)
     if four then

@@ -10,6 +10,8 @@ for i = 0, 63 do
 end
 
 --- Bytes to Base64, padded, in one line.
+---@param bytes string
+---@return string
 function M.encode(bytes)
     local out = {}
     for i = 1, #bytes, 3 do
@@ -24,6 +26,8 @@ end
 --- Base64 to bytes; nil where the text is no Base64.
 -- White space anywhere is passed over, and the padding may be missing, since files in the field have both.  Letters
 -- outside of the alphabet, padding in the middle, a lone letter at the end and bits that no encoder leaves set are refused.
+---@param text string
+---@return string|nil bytes
 function M.decode(text)
     local body, padding = text:gsub("%s+", ""):match("^([A-Za-z0-9+/]*)(=*)$")
     if not body then

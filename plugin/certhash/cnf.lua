@@ -10,11 +10,41 @@
 -- The files are read as they are found in the field, with xsi: undeclared, tags that do not match and the like.  What is
 -- so damaged that a vpnGroup may be torn or lost is refused: half a list of hashes would make a false mismatch.
 
+---@class certhash.HeadEnd
+---@field host string in lower case
+---@field port integer
+---@field address string|nil its bytes, where the host is an address
+
+---@class certhash.Url
+---@field number integer
+---@field text string
+---@field head_end certhash.HeadEnd|nil
+---@field problem string|nil
+
+---@class certhash.Hash
+---@field number integer
+---@field text string
+---@field digest string|nil bytes
+---@field algorithm string|nil
+
+---@class certhash.File what a phone's configuration file says
+---@field device string
+---@field name string
+---@field kind string plain, signed or encrypted
+---@field urls certhash.Url[]|nil
+---@field hashes certhash.Hash[]|nil
+---@field hash_algorithm string
+---@field host_id_check string
+---@field path string|nil where it lies
+---@field frame integer|nil in which it was fetched
+---@field client string|nil who fetched it, the address' bytes
+
 local M = { LARGEST = 2 * 1024 * 1024 }
 
 local base64, address, xml
 
 --- Give this module the ones that it builds on.
+---@param others table<string, table> the modules, by name
 function M.using(others)
     base64, address, xml = others.base64, others.address, others.xml
     return M
@@ -24,6 +54,8 @@ end
 -- Names
 
 --- The bare name of a file, from a path of any system, a URL's path or an IOS location ("flash:/its/vrf1_SEP....cnf.xml").
+---@param path string
+---@return string
 function M.base_name(path)
     return (path:gsub("[?#].*$", ""):match("([^/\\:]*)$"))
 end
@@ -34,6 +66,8 @@ local SEP = "sep%x%x%x%x%x%x%x%x%x%x%x%x"
 -- The name is the only place that says it: SEP and the MAC address, or XMLDefault and a type of phone for a file that
 -- several phones share.  Names come plain (.cnf.xml), signed (.sgn) and encrypted (.enc.sgn), in any case, and with the
 -- "vrf1_" that CME puts before the files of a VRF.
+---@param path string
+---@return string|nil
 function M.device(path)
     local name = M.base_name(path):gsub("^[vV][rR][fF]%d+_", "")
     local lower = name:lower()
@@ -412,6 +446,10 @@ end
 -- urls and hashes are nil where the file has no vpnGroup, or where it is encrypted and nobody can tell; a url is
 -- { number, text, head_end or problem }, a hash { number, text, digest (bytes), algorithm }, both nil where malformed.
 -- Where it cannot be read as it should be, nil and what is wrong, in words that follow the file's name.
+---@param name string
+---@param content string
+---@return certhash.File|nil
+---@return string|nil problem
 function M.read(name, content)
     if #content > M.LARGEST then
         return nil, ("it has %d MB, and a phone's configuration has some kilobytes"):format(#content / 1048576)
@@ -454,6 +492,8 @@ function M.read(name, content)
 end
 
 --- What makes a file impossible to check, in words: URLs and hashes that are none.
+---@param file certhash.File
+---@return string[]
 function M.problems(file)
     local out = {}
     for _, url in ipairs(file.urls or {}) do
@@ -485,6 +525,9 @@ end
 
 --- The head-end that a URL names: { host =, port =, address = bytes or nil }; nil and what is wrong otherwise.
 -- The host is in lower case, without a final dot or brackets.
+---@param url string
+---@return certhash.HeadEnd|nil
+---@return string|nil problem
 function M.head_end(url)
     url = trim(url)
     if url == "" then

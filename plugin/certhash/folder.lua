@@ -10,6 +10,7 @@ local M = { DEEPEST = 5, MOST = 200000 }
 local cnf, visible
 
 --- Give this module the ones that it builds on.
+---@param others table<string, table> the modules, by name
 function M.using(others)
     cnf, visible = others.cnf, others.visible
     return M

@@ -30,11 +30,17 @@ function M.new()
 end
 
 --- An endpoint as one string, from the address' bytes and the port (0 where there is none).
+---@param address string bytes
+---@param port integer
+---@return string
 function M.endpoint(address, port)
     return address .. string.char(math.floor(port / 256), port % 256)
 end
 
 --- The address' bytes and the port (nil where there is none) of an endpoint.
+---@param endpoint string
+---@return string address bytes
+---@return integer|nil port
 function M.split(endpoint)
     local high, low = endpoint:byte(-2, -1)
     local port = high * 256 + low

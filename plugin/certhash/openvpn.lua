@@ -28,12 +28,16 @@ local function number(bytes, at, size)
 end
 
 --- How many bytes tls-auth adds to a packet, if a datagram is the first packet of an OpenVPN client; nil if it is not.
+---@param bytes string
+---@return integer|nil
 function M.opens_datagram(bytes)
     local first = CLIENT_RESETS[bytes:byte(1)] and bytes:sub(-5) == NOTHING_ACKNOWLEDGED
     return first and AUTHENTICATION[#bytes] or nil
 end
 
 --- The same of what a TCP stream begins with.
+---@param bytes string
+---@return integer|nil
 function M.opens_stream(bytes)
     return #bytes > 2 and number(bytes, 1, 2) == #bytes - 2 and M.opens_datagram(bytes:sub(3)) or nil
 end

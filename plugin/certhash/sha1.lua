@@ -89,6 +89,8 @@ local function big_endian(number)
 end
 
 --- The SHA-1 of a string of bytes, as a string of 20 bytes.
+---@param message string
+---@return string
 function M.digest(message)
     local length = #message
     local bits = length * 8

@@ -82,6 +82,8 @@ local function big_endian(number)
 end
 
 --- The SHA-256 of a string of bytes, as a string of 32 bytes.
+---@param message string
+---@return string
 function M.digest(message)
     local length = #message
     local bits = length * 8

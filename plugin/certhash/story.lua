@@ -11,12 +11,16 @@ M.REFUSALS = {
 local visible
 
 --- Give this module the ones that it builds on.
+---@param others table<string, table> the modules, by name
 function M.using(others)
     visible = others.visible
     return M
 end
 
 --- An endpoint: 203.0.113.1:443, [2001:db8::1]:443.
+---@param text string
+---@param port integer|nil
+---@return string
 function M.endpoint(text, port)
     if not port then
         return text
@@ -25,6 +29,8 @@ function M.endpoint(text, port)
 end
 
 --- A span of time in seconds.
+---@param seconds number
+---@return string
 function M.span(seconds)
     if seconds < 1 then
         return ("%d ms"):format(math.floor(seconds * 1000 + 0.5))
@@ -33,6 +39,8 @@ function M.span(seconds)
 end
 
 --- Where a configuration comes from.
+---@param file certhash.File
+---@return string
 function M.source(file)
     if file.frame then
         return ("fetched in frame %d"):format(file.frame)
@@ -60,6 +68,8 @@ function M.devices(list)
 end
 
 --- The hashes that a file lists.
+---@param file certhash.File
+---@return string
 function M.hashes(file)
     local texts = {}
     for _, item in ipairs(file.hashes or {}) do
@@ -93,6 +103,9 @@ local function expect(list)
 end
 
 --- The verdict on a server's certificates, with its reason; `server` is the head-end as text.
+---@param found certhash.Found
+---@param server string
+---@return string
 function M.verdict(found, server)
     if found.verdict == "unlisted" then
         return ("unlisted: no known configuration names %s"):format(server)
@@ -117,6 +130,8 @@ function M.verdict(found, server)
 end
 
 --- What the phone at the other end itself expects, where that differs from what was sent; nil otherwise.
+---@param found certhash.Found
+---@return string|nil
 function M.own(found)
     if found.own and found.own_differs then
         return ("this phone is %s, and expects %s"):format(device(found.own), M.hashes(found.own))

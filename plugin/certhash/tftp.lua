@@ -53,6 +53,8 @@ function Transfers:trim()
 end
 
 --- Note a read request; other requests, and files that are not wanted, are passed over.
+---@param frame integer
+---@param payload string
 function Transfers:request(frame, payload)
     local high, low = payload:byte(1, 2)
     if high ~= 0 or low ~= READ or self.open[frame] then
@@ -128,6 +130,7 @@ local function assemble(transfer)
 end
 
 --- Note an answer; returns the transfer where this packet completes it, and nil otherwise.
+---@param payload string
 function Transfers:packet(request, payload)
     local transfer = self.open[request]
     if not transfer or #payload < 4 then

@@ -6,6 +6,8 @@
 local M = {}
 
 --- The name of the dissector for what a connection begins with, if it may go on with TLS; nil otherwise.
+---@param bytes string
+---@return string|nil
 function M.before_tls(bytes)
     if bytes:find("^\3\0..[\6-\254]\224") and bytes:find("\1.\8\0.\0\0\0", 12) then
         return "tpkt"
@@ -15,6 +17,8 @@ function M.before_tls(bytes)
 end
 
 --- Whether a segment begins with a ClientHello (RFC 8446, sections 4 and 5.1).
+---@param bytes string
+---@return boolean
 function M.is_hello(bytes)
     return bytes:find("^\22\3[\0-\4]..\1") ~= nil
 end

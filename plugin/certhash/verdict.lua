@@ -10,6 +10,23 @@
 --
 -- Digests and addresses are bytes.
 
+---@class certhash.Case the certificates that a server sent, and to whom
+---@field frame integer
+---@field server { address: string, port: integer }
+---@field client { address: string, port: integer }
+---@field transport string tcp or udp
+---@field server_name string|nil
+---@field chain { thumbprint: string, thumbprint256: string }[]
+---@field rejected boolean|nil
+---@field most integer
+
+---@class certhash.Found what is to be said of a case
+---@field verdict string|nil
+---@field listed table[]
+---@field told table[]
+---@field own certhash.File|nil
+---@field own_differs boolean|nil
+
 local M = {}
 
 local DTLS_PORT = 443  -- whatever port the URL names for HTTPS, a phone uses this one for DTLS (ocserv, README-cisco-svc)
@@ -60,6 +77,7 @@ local function says(file)
 end
 
 --- Take a file in.  Of several copies in the folder that say the same, the first one stands for all.
+---@param file certhash.File
 function Book:add(file)
     for _, copy in ipairs(not file.frame and self.copies[file.device] or {}) do
         if says(copy) == says(file) then
@@ -88,6 +106,9 @@ function Book:add(file)
 end
 
 --- Note that a name was seen to belong to an address, in a DNS answer or since a client asked for it there.
+---@param name string
+---@param host string
+---@param frame integer
 function Book:answer(name, host, frame)
     name = name:lower():gsub("%.$", "")
     local names = self.names[host]
@@ -110,6 +131,9 @@ local function before(list, frame)
 end
 
 -- Whether a file is what its device had when that frame was sent.
+---@param file certhash.File
+---@param frame integer
+---@return boolean
 function Book:in_force(file, frame)
     local newest = before(self.fetched[file.device], frame)
     if newest then
@@ -119,6 +143,8 @@ function Book:in_force(file, frame)
 end
 
 --- The copies in the folder that say something else than a file that their phone fetched.
+---@param file certhash.File
+---@return certhash.File[]
 function Book:stale_copies(file)
     local out = {}
     for _, copy in ipairs(self.copies[file.device] or {}) do
@@ -130,6 +156,9 @@ function Book:stale_copies(file)
 end
 
 --- The file that whoever is at an address fetched last before a frame; nil where none was seen.
+---@param client string address, bytes
+---@param frame integer
+---@return certhash.File|nil
 function Book:file_of(client, frame)
     return before(self.clients[client], frame)
 end
@@ -140,6 +169,9 @@ end
 
 -- Whether a URL names the head-end of a handshake: by its address, or by a name that the client asked for or that the
 -- capture shows for that address.  A client that asks for another name there is with somebody else.
+---@param url certhash.Url
+---@param case certhash.Case
+---@return boolean
 function Book:names_head_end(url, case)
     local head_end = url.head_end
     if not head_end or not port_fits(case, head_end) then
@@ -154,6 +186,9 @@ function Book:names_head_end(url, case)
 end
 
 -- The URL of a file that names the head-end; nil where none does.
+---@param file certhash.File
+---@param case certhash.Case
+---@return certhash.Url|nil
 function Book:url_for(file, case)
     for _, url in ipairs(file.urls or {}) do
         if self:names_head_end(url, case) then
@@ -259,6 +294,8 @@ end
 -- chain, { { file, item, url or nil } }; told has { { file, url } }; both say more = true where they stopped at `most`.
 -- own is the file that this client fetched, and own_differs is true where that one names this head-end and no certificate
 -- has one of its hashes, whatever other phones expect.
+---@param case certhash.Case
+---@return certhash.Found
 function Book:judge(case)
     local found = { listed = {}, told = nil, own = self:file_of(case.client.address, case.frame) }
     local own_url = found.own and self:url_for(found.own, case)

@@ -28,6 +28,9 @@ local function misleading(text)
 end
 
 --- The text with every byte that does not print as itself written out as \x1b, cut to a length where one is given.
+---@param text string
+---@param longest integer|nil
+---@return string
 function M.text(text, longest)
     if not text:find("[%c\128-\255]") then
         return longest and #text > longest and text:sub(1, longest) .. "..." or text

@@ -96,6 +96,8 @@ local function name(der, from, to)
 end
 
 --- The subject of a certificate, as its bytes say it (it may hold anything); nil where the bytes are no certificate.
+---@param der string
+---@return string|nil
 function M.subject(der)
     local tag, at, stop = element(der, 1, #der)
     if tag ~= SEQUENCE then

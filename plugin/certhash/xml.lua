@@ -99,6 +99,9 @@ end
 -- children in their order, each { name =, parent =, text =, within = } where `within` lists all elements in it in their
 -- order.  Names have no prefixes, and a text is an element's own without that of the elements in it.
 -- Nil where the document is not well-formed.
+---@param text string
+---@param wanted table<string, boolean>
+---@return table|nil
 function M.parse(text, wanted)
     if text:find("[\0-\8\11\12\14-\31]") then
         return nil
