@@ -10,9 +10,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TOP = Path(__file__).resolve().parents[1]
 
@@ -67,6 +70,15 @@ def need(program: str) -> str:
     if found is None:
         pytest.fail(f"{program} is missing: apt-get install {PACKAGES.get(program, program)}")
     return found
+
+
+@pytest.fixture(name="tmp_path")
+def _tmp_path() -> Iterator[Path]:
+    """A temporary folder that an unprivileged tshark can reach: pytest closes its own to everybody else."""
+    folder = Path(tempfile.mkdtemp(prefix="certhash-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 CACHE = tempfile.mkdtemp(prefix="certhash-tests-")

@@ -198,9 +198,6 @@ def test_where_tshark_has_no_plugin_python_hashes_alone_and_says_so_once(tmp_pat
     stub = tmp_path / "tshark"
     stub.write_text(f'#!/bin/sh\nunset WIRESHARK_PLUGIN_DIR\nexec {need("tshark")} "$@"\n')
     stub.chmod(0o755)
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:-2]:
-        parent.chmod(parent.stat().st_mode | 0o055)
     ended = certhash("audit", CAPTURES, "--cnf", CAPTURES / "cnf", "--tshark", stub, "-f", "json")
     document = ended.json
     assert document["tool"]["hash_source"] == "python"
@@ -306,8 +303,6 @@ def test_a_tshark_that_dies_half_way_is_told_and_nothing_is_guessed(tmp_path: Pa
         "kill -9 $$\n"
     )
     stub.chmod(0o755)
-    for parent in (tmp_path, *tmp_path.parents[:-2]):
-        parent.chmod(parent.stat().st_mode | 0o055)
     ended = certhash(
         "audit", CAPTURES / "match.pcapng", "--cnf", CAPTURES / "cnf", "--tshark", stub, "-f", "json"
     )

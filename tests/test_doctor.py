@@ -48,8 +48,6 @@ def _wrapped(folder: Path, program: str, before: str = "", run: str = "") -> Pat
     path.write_text(f'#!/bin/sh\n{before}\nexec {run} {need(program)} "$@"\n')
     path.chmod(0o755)
     folder.chmod(0o755)
-    for parent in folder.parents[:-2]:
-        parent.chmod(parent.stat().st_mode | 0o055)
     return path
 
 
