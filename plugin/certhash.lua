@@ -833,6 +833,7 @@ if BATCH then
     local line = module("batch").using({
         version = version,
         reader = reader,
+        last = last,
         messages = messages,
         tls = TLS,
         dtls = DTLS,

@@ -36,13 +36,6 @@ local function text(info)
     return shown
 end
 
-local function last(...)
-    local count = select("#", ...)
-    if count > 0 then
-        return (select(count, ...))
-    end
-end
-
 -- The values of some fields, as they stand in a cell.
 local function numbers(first, ...)
     if first == nil then
@@ -77,11 +70,11 @@ local function has(cell, wanted)
 end
 
 --- What writes the lines: a function of a frame (its tvb, its packet information).
--- @param plugin what it needs of the plugin: version; reader(field name); messages(readers, list), which adds the
---   certificate messages of a frame to a list; readers of TLS and DTLS; file(tvb, pinfo), which gives the phone
+-- @param plugin what it needs of the plugin: version; reader(field name); last(values); messages(readers, list), which adds
+--   the certificate messages of a frame to a list; readers of TLS and DTLS; file(tvb, pinfo), which gives the phone
 --   configuration that a frame completes; write(text)
 function M.using(plugin)
-    local reader, write = plugin.reader, plugin.write
+    local reader, write, last = plugin.reader, plugin.write, plugin.last
     local read = {
         tls = reader("tls"), dtls = reader("dtls"), tcp = reader("tcp"), udp = reader("udp"),
         ip = reader("ip"), ipv6 = reader("ipv6"), eth_src = reader("eth.src"), eth_dst = reader("eth.dst"),
