@@ -80,6 +80,16 @@ record = st.tuples(kinds, st.sampled_from((0, 1, 2, 3, 40, 700, 4000, 16384)))
 script = st.lists(record, min_size=1, max_size=25)
 
 
+def received(start: int, segments: list[tuple[int, bytes]]) -> tuple[Stream, Receiver]:
+    """Follow a connection that begins with `start`; also return who got what was passed on."""
+    stream = Stream()
+    stream.start(start, start)
+    receiver = Receiver(start)
+    for seq, payload in sent(stream, segments):
+        receiver.take(seq, payload)
+    return stream, receiver
+
+
 def wire(choose: random.Random, parts: list[tuple[int, int]]) -> bytes:
     return b"".join(struct.pack(">BHH", kind, 0x303, size) + choose.randbytes(size) for kind, size in parts)
 
@@ -95,11 +105,7 @@ def test_in_order_nothing_but_application_data_is_missing(
 ) -> None:
     data = wire(choose, [(kind, min(size, 40 * mss)) for kind, size in parts])
     segments = [((start + at) & WORD, data[at : at + mss]) for at in range(0, len(data), mss)]
-    stream = Stream()
-    stream.start(start, start)
-    receiver = Receiver(start)
-    for seq, payload in sent(stream, segments):
-        receiver.take(seq, payload)
+    _, receiver = received(start, segments)
     assert telling(records_of(bytes(receiver.data))) == telling(records_of(data))
     assert not receiver.waiting
 
@@ -115,11 +121,7 @@ def test_out_of_order_nothing_but_application_data_is_missing(
         first = choose.randrange(len(segments))
         second = min(first + choose.randrange(1, 6), len(segments) - 1)
         segments[first], segments[second] = segments[second], segments[first]
-    stream = Stream()
-    stream.start(start, start)
-    receiver = Receiver(start)
-    for seq, payload in sent(stream, segments):
-        receiver.take(seq, payload)
+    stream, receiver = received(start, segments)
     assert telling(records_of(bytes(receiver.data))) == telling(records_of(data))
     assert not stream.doubtful
 
