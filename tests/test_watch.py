@@ -373,8 +373,9 @@ def test_a_config_ini_in_the_current_folder_is_not_heeded(
     network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pyshark runs the programs that this file names."""  # noqa: D403 - its name
-    evil = tmp_path / "evil"
-    evil.write_text("#!/bin/sh\ntouch /tmp/certhash-evil-was-here\n")
+    evil, trace = tmp_path / "evil", tmp_path / "trace"
+    tmp_path.chmod(0o777)  # whoever runs it could leave its trace
+    evil.write_text(f"#!/bin/sh\ntouch {trace}\n")
     evil.chmod(0o755)
     names = ("tshark", "dumpcap")
     (tmp_path / "config.ini").write_text("".join(f"[{name}]\n{name}_path = {evil}\n" for name in names))
@@ -382,7 +383,7 @@ def test_a_config_ini_in_the_current_folder_is_not_heeded(
     with Watch(network, "lo") as watch:
         watch.wait_until_ready()
         assert watch.end() == 0
-    assert not Path("/tmp/certhash-evil-was-here").exists()
+    assert not trace.exists()
 
 
 @as_root
