@@ -76,7 +76,7 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _width() -> int:
-    """Return how wide help is set: as argparse would, which imports shutil to ask, whether it prints any or not."""
+    """Return how wide help is set: as argparse does, which imports shutil for it even if it prints none."""
     try:
         return int(os.environ.get("COLUMNS") or os.get_terminal_size().columns) - 2
     except (ValueError, OSError):

@@ -7,8 +7,8 @@ What a text is, is decided by its count of characters alone, blanks and separato
 digits are hex; 27, 43 or 86 characters of Base64 (28, 44 or 88 with ``=``) are Base64. No count is in both
 lists, so a text that could be read either way (a SHA-1 in hex is Base64 of 30 bytes too) has one reading.
 
-Little is imported here, and :mod:`hashlib`, which loads OpenSSL, only where something is hashed: a thumbprint is
-turned round in less time than that takes.
+Little is imported here, and :mod:`hashlib`, which loads OpenSSL, only where something is hashed: a thumbprint
+is turned round in less time than that takes.
 """
 
 from __future__ import annotations

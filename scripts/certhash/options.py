@@ -128,12 +128,12 @@ def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     Raises:
         InputError: one is no name with an address.
     """
-    from certhash.headend import read_address
+    from certhash.headend import plain_name, read_address
 
     addresses: dict[str, tuple[str, ...]] = {}
     for pair in arguments.resolve:
         name, _, text = pair.partition("=")
-        name = name.lower().rstrip(".")
+        name = plain_name(name)
         address = read_address(text.strip("[]"))
         if not name or address is None:
             raise InputError(f"--resolve {pair}: give a name and an address, as vpn.example.com=203.0.113.1")

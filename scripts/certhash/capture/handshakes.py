@@ -170,7 +170,7 @@ class Handshakes:
 
     def add(self, row: Row) -> None:
         """Take the next row."""
-        connection = self._connections.setdefault(_key(row), _Connection())
+        connection = self._connections.setdefault(row.connection, _Connection())
         now = connection.current
         if now is None or not (now.client_key_exchange or now.client_ccs):
             # What is missing later, among application data, hides no certificate.
@@ -274,12 +274,6 @@ class Handshakes:
             and not (now.client_ccs or now.client_key_exchange)
         ):
             now.undissected = True
-
-
-def _key(row: Row) -> object:
-    if row.stream is not None:
-        return row.transport, row.stream
-    return frozenset((row.source.address, row.destination.address))
 
 
 def _sender(row: Row, now: _Building | None) -> Sender | None:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from certhash.capture.tshark import AGGREGATOR, SEPARATOR
+from certhash.headend import plain_name
 from certhash.model import Endpoint, Transport
 
 _BASE = (
@@ -159,6 +160,13 @@ class Row(NamedTuple):
     """DNS: name, address."""
     downloads: tuple[DownloadRecord, ...]
     plugin_error: bool
+
+    @property
+    def connection(self) -> object:
+        """What the rows of a connection have in common: its stream, or its ends where it has none."""
+        if self.stream is not None:
+            return self.transport, self.stream
+        return frozenset((self.source.address, self.destination.address))
 
 
 def fields(*, plugin: bool) -> tuple[str, ...]:
@@ -403,9 +411,9 @@ def _answers(values: _Values) -> tuple[tuple[str, str], ...]:
     canonical: dict[str, str] = {}
     found: list[tuple[str, str]] = []
     for owner, kind in zip(values("dns.resp.name"), values("dns.resp.type"), strict=False):
-        name = owner.lower().rstrip(".")
+        name = plain_name(owner)
         if kind == "5":
-            canonical[name] = next(aliases, "").lower().rstrip(".")
+            canonical[name] = plain_name(next(aliases, ""))
         elif kind in addresses and (address := next(addresses[kind], None)):
             found.append((name, address))
     answers = list(found)

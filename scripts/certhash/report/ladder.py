@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from certhash.causes import HIDDEN
 from certhash.report.groups import presented
-from certhash.report.text import LONGEST_HASH, place, visible
+from certhash.report.text import LONGEST_HASH, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +119,7 @@ def draw(expectation: Expectation, handshake: Handshake) -> Ladder:
         step(_PHONE, _HEAD_END, "good", ("the client goes on", "good", False))
     lines = [
         Lifeline(_PHONE, _EDGE, "start", _short(expectation.device, 24), handshake.client.address),
-        Lifeline(_HEAD_END, WIDTH - _EDGE, "finish", "head-end", place(handshake.server)),
+        Lifeline(_HEAD_END, WIDTH - _EDGE, "finish", "head-end", str(handshake.server)),
     ]
     if download is not None:
         lines.insert(1, Lifeline(_TFTP, _TFTP, "middle", "file server", _short(download.server, 40)))
