@@ -279,10 +279,10 @@ def test_certificate_messages_come_apart(chain: list[bytes], with_extensions: bo
 # ---------------------------------------------------------------- the command
 
 
-def phone(value: str, url: str) -> str:
+def phone(value: str, url: str, algorithm: str = "") -> str:
     return (
         f"<device><vpnGroup><addresses><url1>{url}</url1></addresses>"
-        f"<credentials><certHash1>{value}</certHash1></credentials></vpnGroup></device>"
+        f"<credentials>{algorithm}<certHash1>{value}</certHash1></credentials></vpnGroup></device>"
     )
 
 
@@ -313,6 +313,17 @@ def test_command_compares(pki: Pki, tmp_path: Path) -> None:
     assert "https://127.0.0.1:1/x" in missed.stderr
     assert "names       localhost" in plain.stdout
     assert "TLS 1.0" in plain.stdout
+
+
+def test_a_hash_counts_as_in_an_audit(pki: Pki, tmp_path: Path) -> None:
+    """Beside hashAlg 0 a phone compares SHA-1: the SHA-256 of the right certificate is no match."""
+    sha256 = base64.b64encode(hashlib.sha256(pki.leaf).digest()).decode()
+    with openssl_server(pki) as port:
+        url = f"https://127.0.0.1:{port}/x"
+        for last, algorithm in enumerate(("", "<hashAlg>0</hashAlg>", "<hashAlg>1</hashAlg>")):
+            (tmp_path / f"SEP00000000000{last}.cnf.xml").write_text(phone(sha256, url, algorithm))
+        result = json.loads(run(url, "--cnf", str(tmp_path), "--json").stdout)
+    assert [item["verdict"] for item in result["comparisons"]] == ["mismatch", "mismatch", "match"]
 
 
 def test_command_with_a_configuration_that_is_not_whole(pki: Pki, tmp_path: Path) -> None:
