@@ -16,8 +16,8 @@ from certhash.certificate import details
 from certhash.diagnose import Case, diagnose
 from certhash.digest import thumbprint, to_base64
 from certhash.evidence import Evidence, Presented, Seen, is_before
-from certhash.headend import HeadEnd, parse_url
-from certhash.model import CnfFile, ExpectedHash, HeadEndUrl, Observation, Problem, Sources
+from certhash.headend import parse_url
+from certhash.model import CnfFile, ExpectedHash, Fetch, HeadEndUrl, Observation, Problem, Sources
 from certhash.times import iso
 from certhash.verdict import Told
 
@@ -50,7 +50,7 @@ def correlate(
         [*(_expectation(t, evidence) for t in told), *unusable],
         key=lambda e: (e.device, e.url or "", e.source),
     )
-    handshakes = _handshakes(evidence, told, history)
+    handshakes = _handshakes(evidence, [*told, *history], sources.cnf_files)
     problems += _collisions(evidence)
     return document.Document(
         schema_version=document.SCHEMA_VERSION,
@@ -186,27 +186,28 @@ def _expectation(told: Told, evidence: Evidence) -> document.Expectation:
 # ---------------------------------------------------------------- the verdict of a handshake
 
 
-def _handshakes(evidence: Evidence, told: list[Told], history: list[Told]) -> tuple[document.Handshake, ...]:
+def _handshakes(
+    evidence: Evidence, told: Iterable[Told], cnf_files: Iterable[CnfFile]
+) -> tuple[document.Handshake, ...]:
     using: dict[int, list[Told]] = defaultdict(list)
-    for expectation in (*told, *history):
+    for expectation in told:
         for seen in evidence.with_head_end(expectation.head_end):
             using[id(seen)].append(expectation)
-    return tuple(_handshake(seen, _then(seen, using[id(seen)]), evidence) for seen in evidence.seen)
+    fetches: dict[str, list[Fetch]] = defaultdict(list)
+    for cnf in cnf_files:
+        if cnf.fetch:
+            fetches[cnf.device].append(cnf.fetch)
+    return tuple(_handshake(seen, _then(seen, using[id(seen)], fetches), evidence) for seen in evidence.seen)
 
 
-def _then(seen: Seen, told: list[Told]) -> list[Told]:
-    """Leave, of several files of a device, the one that it had at the time of the handshake."""
-    of_device: dict[tuple[str, HeadEnd], list[Told]] = defaultdict(list)
-    for expectation in told:
-        of_device[expectation.cnf.device, expectation.head_end].append(expectation)
-    left: list[Told] = []
-    for files in of_device.values():
-        before = [t for t in files if t.cnf.fetch and not is_before(t.cnf.fetch, seen)]
-        if before:
-            left.append(max(before, key=lambda t: t.cnf.fetch.time if t.cnf.fetch else 0))
-        else:
-            left += files
-    return left
+def _then(seen: Seen, told: list[Told], fetches: Mapping[str, list[Fetch]]) -> list[Told]:
+    """Leave, where a device was seen to fetch its file before the handshake, the file that it had then."""
+
+    def had(device: str) -> Fetch | None:
+        before = [fetch for fetch in fetches.get(device, ()) if not is_before(fetch, seen)]
+        return max(before, key=lambda fetch: fetch.time, default=None)
+
+    return [t for t in told if had(t.cnf.device) in (None, t.cnf.fetch)]
 
 
 def _handshake(seen: Seen, told: list[Told], evidence: Evidence) -> document.Handshake:
