@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import re
@@ -22,7 +21,7 @@ from certhash.archive import find_captures
 from certhash.capture import records, tshark
 from certhash.model import Endpoint
 from certhash.watch import Changed, Judged, Watcher, is_finding, line
-from tests import live_network
+from tests import live_network, openssl
 from tests.conftest import TOP, certhash, need
 from tests.live_network import CABLE, OTHER_END, Watch, inside
 
@@ -220,11 +219,8 @@ def test_on_the_wire_it_sees_what_an_audit_sees_in_the_files(
 def _head_end(network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """OpenSSL as a head-end on 127.0.0.1:443, and a web server for phones' files on port 6970."""
     folder = tmp_path_factory.mktemp("head-end")
-    certificate, key = live_network.make_certificate(folder)
-    der = subprocess.run(
-        ["openssl", "x509", "-in", certificate, "-outform", "DER"], check=True, capture_output=True
-    ).stdout
-    digest = base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()
+    made = openssl.make(folder, "vpn.example.com")
+    certificate, key, digest = made.path, made.key, made.cert_hash
     (folder / "hash").write_text(digest)
     for device, value in (
         ("SEP00005E005301", digest),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.openssl import make
 
 from certhash.headend import HeadEnd
 from certhash.probe import ask, split_certificates
@@ -46,39 +47,12 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     """leaf.pem by middle.pem by root.pem, chain.pem with the two upper ones."""
     folder = tmp_path_factory.mktemp("pki")
 
-    def make(name: str, *options: str) -> bytes:
-        subprocess.run(
-            [
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-keyout",
-                f"{name}.key",
-                "-out",
-                f"{name}.pem",
-                "-subj",
-                f"/CN={name}",
-                "-days",
-                "30",
-                *options,
-            ],
-            cwd=folder,
-            capture_output=True,
-            check=True,
-        )
-        command = ["openssl", "x509", "-in", f"{name}.pem", "-outform", "der"]
-        return subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout
-
-    root = make("root")
-    middle = make("middle", "-CA", "root.pem", "-CAkey", "root.key")
-    leaf = make(
-        "leaf", "-CA", "middle.pem", "-CAkey", "middle.key", "-addext", "subjectAltName=DNS:localhost"
-    )
-    (folder / "chain.pem").write_text((folder / "middle.pem").read_text() + (folder / "root.pem").read_text())
-    return Pki(folder, leaf, middle, root)
+    root = make(folder, "root")
+    middle = make(folder, "middle", "-CA", "root.pem", "-CAkey", "root.key")
+    name = ("-addext", "subjectAltName=DNS:localhost")
+    leaf = make(folder, "leaf", "-CA", "middle.pem", "-CAkey", "middle.key", *name)
+    (folder / "chain.pem").write_text(middle.pem + root.pem)
+    return Pki(folder, leaf.der, middle.der, root.der)
 
 
 def free_port() -> int:
