@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certhash.certfile import NoCertificateError, certificates_in, decode_text, is_der
 from certhash.cnf import signed
-from certhash.cnf.names import is_cnf_name
+from certhash.cnf.names import base_name, is_cnf_name
 from certhash.cnf.phone_xml import read_phone_xml
 from certhash.cnf.rules import problems_of
 from certhash.digest import sha1
@@ -144,5 +143,5 @@ def _with_doubles_marked(files: list[CnfFile]) -> Iterator[CnfFile]:
         if cnf.group is None or not others:
             yield cnf
             continue
-        warning = f"another file tells {cnf.device} something else: {visible(Path(others[0].source).name)}"
+        warning = f"another file tells {cnf.device} something else: {visible(base_name(others[0].source))}"
         yield CnfFile(cnf.device, cnf.source, cnf.kind, cnf.group, cnf.fetch, (*cnf.warnings, warning))
