@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 
-_DEVICE = re.compile(r"(?:vrf\d+_)?(SEP[0-9A-F]{12})(?![0-9A-Z])", re.IGNORECASE)
-_CNF_NAME = re.compile(
-    r"\.cnf\.xml(?:(?:\.enc)?\.sgn)?$|(?:^|_)SEP[0-9A-F]{12}\b.*\.(?:xml|sgn)$", re.IGNORECASE
-)
+_PHONE = r"(?:vrf\d+_)?(SEP[0-9A-F]{12})(?![0-9A-Z])"
+_DEVICE = re.compile(_PHONE, re.IGNORECASE)
+_CNF_NAME = re.compile(rf"\.cnf\.xml(?:(?:\.enc)?\.sgn)?$|^{_PHONE}.*\.(?:xml|sgn)$", re.IGNORECASE)
 _SUFFIX = re.compile(r"(?:\.cnf)?(?:\.xml)?(?:\.enc)?(?:\.sgn)?$", re.IGNORECASE)
 
 
@@ -33,4 +32,4 @@ def device_of(name: str) -> str | None:
 
 def base_name(name: str) -> str:
     """Return a file's bare name, from a path of any system or of IOS (``flash:/its/SEP....cnf.xml``)."""
-    return (name.replace("\\", "/").rpartition(":")[2] or name).rstrip("/").rpartition("/")[2]
+    return (name.replace("\\", "/").rpartition(":")[2] or name).rpartition("/")[2]
