@@ -219,7 +219,7 @@ def test_on_the_wire_it_sees_what_an_audit_sees_in_the_files(
 def _head_end(network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """OpenSSL as a head-end on 127.0.0.1:443, and a web server for phones' files on port 6970."""
     folder = tmp_path_factory.mktemp("head-end")
-    made = openssl.make(folder, "vpn.example.com")
+    made = openssl.make(folder, "certificate", subject="/CN=vpn.example.com")
     certificate, key, digest = made.path, made.key, made.cert_hash
     (folder / "hash").write_text(digest)
     for device, value in (

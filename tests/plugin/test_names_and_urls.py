@@ -136,7 +136,7 @@ def differences(
     """Return the texts of which the plugin says something else: text, plugin, companion."""
     given = folder / "texts"
     given.write_text("".join(f"{kind} {text.encode().hex()}\n" for text in texts))
-    command = [lua, SCRIPT, PLUGIN / "certhash", given]
+    command: list[str | Path] = [lua, SCRIPT, PLUGIN / "certhash", given]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     expected = [says(text) or "none" for text in texts]
