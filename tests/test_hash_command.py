@@ -46,6 +46,15 @@ def fingerprint(folder: Path, algorithm: str = "sha1") -> str:
     return openssl(folder, *command.split()).decode()
 
 
+def test_a_thumbprint_needs_few_modules() -> None:
+    """It is turned round at once: what takes long to import is left to those who hash or read a file."""
+    command = [sys.executable, "-X", "importtime", "-m", "certhash", "hash", TAC]
+    said = subprocess.run(command, capture_output=True, check=True, text=True).stderr
+    imported = {line.rpartition("|")[2].strip() for line in said.splitlines()}
+    assert {"argparse", "certhash.digest"} <= imported
+    assert not imported & {"cryptography", "hashlib", "lxml", "msgspec", "shutil", "certhash.certfile"}
+
+
 def test_thumbprint_to_base64_and_back() -> None:
     for text in (TAC, THUMBPRINT, "\u200e7d 9d b1 40 73 01 71 68 ff 7d 2a 0d b3 92 24 3d b0 36 3e df"):
         done = run(text)
