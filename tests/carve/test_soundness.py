@@ -94,14 +94,14 @@ def the_same(capture: bytes, folder: Path, window: int = 8 << 20, sinks: int = 1
         return -1
     whole = rows(capture, folder)
     parts = [
-        [carved.frame(int(row[0]), number), *row[1:]]
+        [carved.shares[number].frame(int(row[0])), *row[1:]]
         for number, part in enumerate(out)
         for row in rows(bytes(part), folder)
     ]
     # A packet that only opens a stream for another tshark has no number.
     assert sorted(row for row in parts if row[0]) == [[int(row[0]), *row[1:]] for row in whole]
     assert len(whole) > 5
-    return carved.packets - sum(int(np.count_nonzero(frames)) for frames in carved.shares)
+    return carved.packets - sum(int(np.count_nonzero(numbers.array())) for numbers in carved.shares)
 
 
 @pytest.fixture(scope="session")
@@ -198,7 +198,7 @@ def test_with_keys_the_hidden_certificate_is_still_found(tmp_path: Path) -> None
     carved = carve(io.BytesIO(as_pcap(frames)), out.extend, keys=True)
     with_keys = ("-o", f"tls.keylog_file:{keylog}")
     whole, part = (rows(data, tmp_path, *with_keys) for data in (as_pcap(frames), bytes(out)))
-    assert [[str(carved.frame(int(row[0]))), *row[1:]] for row in part] == whole
+    assert [[str(carved.frames.frame(int(row[0]))), *row[1:]] for row in part] == whole
 
 
 def test_memory_does_not_grow_with_the_capture(kitchen: Kitchen) -> None:

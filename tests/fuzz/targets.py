@@ -80,7 +80,7 @@ def carved(data: bytes) -> None:
     for window in (1 << 23, 1 << 16):
         out = io.BytesIO()
         result = carve(io.BytesIO(data), out.write, window=window)
-        numbers = result.frames.tolist()
+        numbers = result.frames.array().tolist()
         assert numbers == sorted(numbers)
         assert not numbers or 1 <= numbers[0] <= numbers[-1] <= result.packets
         assert out.tell() <= len(data) + 64 * (result.packets + 1)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from certhash.capture.tls import (
     ALERTS,
     CERTIFICATE,
@@ -103,7 +101,7 @@ class _Building:
 
 
 class Handshakes:
-    """Takes the rows of a capture in order, gives the handshakes.
+    """Takes the rows of a capture, those of each connection in order, and gives the handshakes.
 
     Args:
         keep: takes a certificate of a row (and the frame), keeps its bytes, and returns its SHA-256.
@@ -128,13 +126,9 @@ class Handshakes:
         if handshake is not None:
             self._note(row, handshake)
 
-    def finish(self, frame_of: Callable[[int], int] = lambda frame: frame) -> tuple[Handshake, ...]:
-        """Return all handshakes, in the order in which they began.
-
-        Args:
-            frame_of: from the frame number of a row to that of the capture.
-        """
-        return tuple(_finished(building, frame_of) for building in sorted(self._all, key=lambda b: b.frame))
+    def finish(self) -> tuple[Handshake, ...]:
+        """Return all handshakes, in the order in which they began."""
+        return tuple(_finished(building) for building in sorted(self._all, key=lambda b: b.frame))
 
     def _handshake_of(self, row: Row, connection: _Connection) -> _Building | None:
         """Find the handshake that a row belongs to, or begin one."""
@@ -251,7 +245,7 @@ def _begins_another(row: Row, now: _Building, sender: Sender) -> bool:
     return bool(row.certificates) and sender in now.chains and row.transport == "tcp"
 
 
-def _finished(now: _Building, frame_of: Callable[[int], int]) -> Handshake:
+def _finished(now: _Building) -> Handshake:
     tls13 = now.version is not None and is_tls13(now.version)
     visible = "server" in now.chains
     resumed = (
@@ -266,7 +260,7 @@ def _finished(now: _Building, frame_of: Callable[[int], int]) -> Handshake:
     encrypted = not visible and tls13 and not now.decrypted
     proceeded = now.client_finished or (not tls13 and (now.client_key_exchange or now.client_ccs))
     return Handshake(
-        frame=frame_of(now.frame),
+        frame=now.frame,
         time=now.time,
         transport=now.transport,
         stream=now.stream,
@@ -278,12 +272,8 @@ def _finished(now: _Building, frame_of: Callable[[int], int]) -> Handshake:
         encrypted=encrypted,
         client_proceeded=proceeded,
         hidden=None if visible else _hidden(now, resumed=resumed, encrypted=encrypted),
-        certificates=tuple(
-            replace(certificate, frame=frame_of(certificate.frame))
-            for sender in ("server", "client")
-            for certificate in now.chains.get(sender, ())
-        ),
-        alerts=tuple(replace(alert, frame=frame_of(alert.frame)) for alert in now.alerts),
+        certificates=(*now.chains.get("server", ()), *now.chains.get("client", ())),
+        alerts=tuple(now.alerts),
     )
 
 

@@ -184,7 +184,7 @@ class Live:
         """Let one tshark dissect until it has seen enough; return whether it failed."""
         dissector = _Dissector(self._settings, place, self.problems, plugin=self._plugin)
         carving = Carving() if self._settings.carve else None
-        frame_of = carving.frame if carving else int
+        frame_of = carving.numbers.frame if carving else int
         self._splice.begin(self.packets, again=len(self._again), frame_of=frame_of)
         reading = asyncio.create_task(dissector.packets_from_tshark(self._row))
         feeding = asyncio.create_task(self._feed(dissector, output, carving))
@@ -227,11 +227,11 @@ class Live:
             stdin.write(left)
 
         show(b"".join((*self._preamble, *self._again)))
-        begun = self.packets, carving.passed if carving else 0
+        begun = self.packets, len(carving.numbers) if carving else 0
         size = 0
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             while not self._is_enough(
-                carving.passed - begun[1] if carving else self.packets - begun[0], size
+                len(carving.numbers) - begun[1] if carving else self.packets - begun[0], size
             ):
                 data = await output.read(_READ)
                 if not data:

@@ -268,9 +268,15 @@ _NOTHING = [""] * _CELLS_WITH_ALL
 
 
 class Lines:
-    """Reads the lines that the plugin writes of one capture."""
+    """Reads the lines that the plugin writes of one capture.
 
-    def __init__(self) -> None:
+    Args:
+        frame_of: from the number of a packet that tshark was given to that in the capture; 0 where it is not
+            to be told of.
+    """
+
+    def __init__(self, frame_of: Callable[[int], int] = int) -> None:
+        self._frame_of = frame_of
         self.greeted = False
         """The plugin was there."""
         self.failures: list[tuple[int, str]] = []
@@ -296,18 +302,21 @@ class Lines:
         elif count == _CELLS_OF_GREETING and cells[0] == _GREETING:
             self.greeted = True
         elif count == _CELLS_OF_FAILURE:
-            self.failures.append((int(cells[0]), cells[1]))
+            self.failures.append((self._frame_of(int(cells[0])), cells[1]))
         else:
             raise ValueError(f"the plugin wrote a line of {count} cells")
         return None
 
-    def _row(self, cells: list[str]) -> Row:
+    def _row(self, cells: list[str]) -> Row | None:
+        frame = self._frame_of(int(cells[0]))
+        if not frame:
+            return None
         cells += _NOTHING[len(cells) :]
         transport, stream, ends, ports, flags = cells[2:7]
         source, destination = _ends(ends, ports)
         levels, codes = _numbers(cells[18]), _numbers(cells[19])
         return Row(
-            frame=int(cells[0]),
+            frame=frame,
             time=_microseconds(cells[1] or "0"),
             timed=bool(cells[1]),
             transport=_TRANSPORTS[transport],
