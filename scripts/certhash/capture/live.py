@@ -57,6 +57,8 @@ KERNEL_BUFFER = 32
 _KNOWN_ENDS = 20_000
 _FAILURES = 3
 _READ = 1 << 18
+_LARGEST_BLOCK = 1 << 24
+"""Bytes: more than any packet that can be captured, with all that is said of it."""
 _TRIAL = 60  # seconds
 
 
@@ -165,7 +167,11 @@ class Live:
                 failures = 0
                 while not self._ended and failures < _FAILURES:
                     before = self.packets
-                    failed = await self._shift(place, output)
+                    try:
+                        failed = await self._shift(place, output)
+                    except ValueError as error:  # what dumpcap writes cannot be read, nor what follows it
+                        self.problems.append(f"the capture ended early: {error}")
+                        break
                     failures = failures + 1 if failed and self.packets - before < AGAIN_PACKETS else 0
                 if failures:
                     self.problems.append(f"gave up: tshark ended {failures} times, one after the other")
@@ -206,7 +212,7 @@ class Live:
             for task in (feeding, reading):
                 task.cancel()
             await asyncio.gather(feeding, reading, return_exceptions=True)
-            await dissector.close_async()
+            await dissector.end()
         if failed:
             self.problems.append(
                 f"tshark ended before packet {self.packets} was dissected ({dissector.last_words}); another "
@@ -298,7 +304,7 @@ class Blocks:
         at, end = 0, len(data)
         while at + 8 <= end:
             kind, size = struct.unpack_from("=II", data, at)
-            if size < 12 or size % 4:  # noqa: PLR2004 - type, and the length twice
+            if size < 12 or size % 4 or size > _LARGEST_BLOCK:  # noqa: PLR2004 - type, and the length twice
                 raise ValueError(f"dumpcap wrote a block of {size} bytes, which no pcapng file has")
             if at + size > end:
                 break
@@ -519,6 +525,12 @@ class _Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
         self.stdin.set_result(process.stdin)
         return process
+
+    async def end(self) -> None:
+        """End it, however it ended: that was told where its packets were read, and is not told again."""
+        with contextlib.suppress(TSharkCrashException):
+            await self.close_async()
+        self._running_processes.clear()
 
     async def _cleanup_subprocess(self, process: asyncio.subprocess.Process) -> None:
         if self._eof_reached:  # it is about to end: how, is worth knowing
