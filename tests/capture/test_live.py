@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from certhash.capture import live, records
-
 from certhash.capture.tshark import SEPARATOR
 from tests import live_network
 from tests.conftest import certhash, need
