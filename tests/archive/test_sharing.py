@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from certhash.capture.carve import NotShareableError, carve
 from certhash.capture.decompress import Source
 from certhash.capture.observe import Settings, observe
 from certhash.capture.source import open_capture
+from tests.archive.conftest import Counted
 from tests.carve.files import as_pcap, as_pcapng
 from tests.carve.soup import Kitchen, soup
 from tests.conftest import TOP
@@ -73,18 +73,10 @@ def test_what_is_generated_is_observed_alike(seed: int, settings: Settings, tmp_
     assert shared(path, replace(settings, tshark=replace(settings.tshark, lua=None)), 2).handshakes
 
 
-def test_a_tshark_that_dies_costs_nothing(settings: Settings, tmp_path: Path) -> None:
+def test_a_tshark_that_dies_costs_nothing(settings: Settings) -> None:
     path = TOP / "tests" / "captures" / "several-connections.pcapng"
     alone = observe(str(path), settings)
-    counter = tmp_path / "count"
-    killed = tmp_path / "tshark"
-    killed.write_text(
-        f"#!/bin/sh\necho >> {counter}\n[ $(wc -l < {counter}) = 2 ] && kill -9 $$\n"
-        f'exec {shutil.which("tshark")} "$@"\n'
-    )
-    killed.chmod(0o755)
-    counter.touch()
-    counter.chmod(0o666)
-    seen = shared(path, replace(settings, tshark=replace(settings.tshark, path=str(killed))), 2)
+    stub = Counted("mkdir {folder}/first 2>/dev/null && kill -9 $$")
+    seen = shared(path, replace(settings, tshark=replace(settings.tshark, path=str(stub.path))), 2)
     assert seen == alone
-    assert len(counter.read_text()) == 3
+    assert stub.runs == 3

@@ -164,7 +164,11 @@ class Live:
                 failures = 0
                 while not self._ended and failures < _FAILURES:
                     before = self.packets
-                    failed = await self._shift(place, output)
+                    try:
+                        failed = await self._shift(place, output)
+                    except ValueError as error:  # what dumpcap writes cannot be read, nor what follows it
+                        self.problems.append(f"the capture ended early: {error}")
+                        break
                     failures = failures + 1 if failed and self.packets - before < AGAIN_PACKETS else 0
                 if failures:
                     self.problems.append(f"gave up: tshark ended {failures} times, one after the other")
@@ -205,7 +209,7 @@ class Live:
             for task in (feeding, reading):
                 task.cancel()
             await asyncio.gather(feeding, reading, return_exceptions=True)
-            await dissector.close_async()
+            await dissector.end()
         if failed:
             self.problems.append(
                 f"tshark ended before packet {self.packets} was dissected ({dissector.last_words}); another "
@@ -422,6 +426,12 @@ class _Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
         self.stdin.set_result(process.stdin)
         return process
+
+    async def end(self) -> None:
+        """End it, however it ended: that was told where its packets were read, and is not told again."""
+        with contextlib.suppress(TSharkCrashException):
+            await self.close_async()
+        self._running_processes.clear()
 
     async def _cleanup_subprocess(self, process: asyncio.subprocess.Process) -> None:
         if self._eof_reached:  # it is about to end: how, is worth knowing

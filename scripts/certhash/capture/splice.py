@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from certhash.capture.records import Row
 
 _KNOWN_ENDS = 20_000
+_LARGEST_BLOCK = 1 << 24
+"""Bytes: more than any packet that can be captured, with all that is said of it."""
 
 SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
 DESCRIPTIONS = (SECTION, INTERFACE)
@@ -37,7 +39,7 @@ class Blocks:
         at, end = 0, len(data)
         while at + 8 <= end:
             kind, size = struct.unpack_from("=II", data, at)
-            if size < 12 or size % 4:  # noqa: PLR2004 - type, and the length twice
+            if size < 12 or size % 4 or size > _LARGEST_BLOCK:  # noqa: PLR2004 - type, and the length twice
                 raise ValueError(f"dumpcap wrote a block of {size} bytes, which no pcapng file has")
             if at + size > end:
                 break

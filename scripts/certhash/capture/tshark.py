@@ -285,6 +285,10 @@ def counting(command: list[str]) -> list[str]:
     ]
 
 
+_WHEN = re.compile(r"^\*\* \(.*?:\d+\) [\d:.]+ (?:\[.*?\] -- )?")
+"""What GLib puts before a warning: which process it comes from, and when."""
+
+
 class Run:
     """One tshark reading one capture: iterate over its lines, then ask for the outcome.
 
@@ -362,7 +366,9 @@ class Run:
             if (line := raw.decode("utf-8", "replace").strip()) and not line.startswith("Running as user")
         ]
         text = " ".join(said)
-        complaints = tuple(line for line in said if "Dissector bug" in line or line.startswith("Lua: "))
+        complaints = tuple(
+            _WHEN.sub("", line) for line in said if "Dissector bug" in line or line.startswith("Lua: ")
+        )
         packets = self._frames or 0
         if status == 0 and self._read_everything:
             return Outcome("complete", packets, None, complaints, uncounted=self._frames is None)
