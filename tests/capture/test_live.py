@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from certhash.capture import live, records
+from certhash.capture import records
+from certhash.capture.splice import SECTION, Splice
 from certhash.capture.tshark import SEPARATOR
 from tests import live_network
 from tests.conftest import certhash, need
@@ -71,7 +72,7 @@ def test_a_tshark_that_always_fails_is_given_up(network: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "block",
     [
-        pytest.param(struct.pack("=III", live.SECTION, 10, 0x1A2B3C4D), id="length"),
+        pytest.param(struct.pack("=III", SECTION, 10, 0x1A2B3C4D), id="length"),
         pytest.param(b"this is no capture but words, said by somebody else", id="words"),
     ],
 )
@@ -94,7 +95,7 @@ def row(frame: int, client: int) -> Row:
 
 
 def test_connections_of_long_ago_are_forgotten_and_never_taken_for_others() -> None:
-    splice = live.Splice()
+    splice = Splice()
     numbers: set[int | None] = set()
     packets = 0
     for shift in range(4):

@@ -82,9 +82,9 @@ LEAST_MEMORY = 2 << 30
 TOOK_TOO_LONG = "tshark took longer than --timeout allows, and was ended before it had read everything"
 _DATA = "data"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-_NAME_TABLES = ("manuf", "services", "enterprises.tsv", "wka")
-"""Names of manufacturers, ports and so on: files that tshark reads whenever it starts, which takes a third of
-the time until the first packet. With ``-n`` none of these names is shown."""
+_NAME_TABLES = ("services", "enterprises.tsv", "wka")
+"""Names of ports and so on: files that tshark reads whenever it starts. With ``-n`` none of these names is
+shown. The table of manufacturers stays, though it takes longest: by it tshark knows Ethernet inside of MPLS."""
 
 INSTALL_TSHARK = "install it: apt-get install tshark (Debian, Ubuntu), or name it with --tshark"
 
