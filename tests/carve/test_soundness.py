@@ -86,7 +86,7 @@ def rows(capture: bytes, folder: Path, *more: str) -> list[list[str]]:
 
 
 def the_same(capture: bytes, folder: Path, window: int = 8 << 20, sinks: int = 1) -> int:
-    """Compare; return how many packets were left out, -1 if the carving itself says not to trust it, or not to share."""
+    """Compare; return how many packets were left out, -1 where the carving says not to trust or share it."""
     out = [bytearray() for _ in range(sinks)]
     try:
         carved = carve(io.BytesIO(capture), *(part.extend for part in out), window=window)

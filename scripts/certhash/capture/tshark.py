@@ -84,7 +84,7 @@ _DATA = "data"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _NAME_TABLES = ("services", "enterprises.tsv", "wka")
 """Names of ports and so on: files that tshark reads whenever it starts. With ``-n`` none of these names is
-shown. The table of manufacturers stays, though it takes longest: by it tshark knows Ethernet inside of MPLS."""
+shown. The table of manufacturers stays, though it takes longest: by it tshark knows Ethernet inside MPLS."""
 
 INSTALL_TSHARK = "install it: apt-get install tshark (Debian, Ubuntu), or name it with --tshark"
 
