@@ -365,6 +365,8 @@ def _direction(frame: bytes) -> bool:
     return frame[:6] == bytes.fromhex("020000000001")
 
 
+_REAL_ADDRESSES = bytes.fromhex("00000c000002001b54000001")
+
 TUNNELS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "vxlan": (LINK_ETHERNET, lambda f: _outer(f, 4789, b"\x08\0\0\0\0\0\x2a\0", f)),
     "geneve": (LINK_ETHERNET, lambda f: _outer(f, 6081, b"\x00\x00\x65\x58\0\0\x2a\0", f)),
@@ -390,7 +392,11 @@ TUNNELS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
         LINK_ETHERNET,
         lambda f: _gre(f, 0x1000, 0x22EB, b"\0\0\0\1" + b"\x20\x01\x00\x01" + bytes(8), f),
     ),
-    "mpls-ethernet": (LINK_ETHERNET, lambda f: f[:12] + b"\x88\x47\x00\x01\x01\x40" + bytes(4) + f),
+    # By addresses of real manufacturers tshark tells Ethernet after a control word from other pseudowires.
+    "mpls-ethernet": (
+        LINK_ETHERNET,
+        lambda f: f[:12] + b"\x88\x47\x00\x01\x01\x40" + bytes(4) + _REAL_ADDRESSES + f[12:],
+    ),
     "802.1ah": (LINK_ETHERNET, lambda f: f[:12] + b"\x88\xe7\x00\x00\x00\x05" + f),
     "l2tp": (
         LINK_ETHERNET,
