@@ -147,7 +147,7 @@ def _environment() -> Environment:
 def _shown(value: object) -> object:
     if value is None:
         return ""
-    return visible(value, _LONG) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return value if isinstance(value, Markup) else visible(str(value), _LONG)
 
 
 def _time(text: str) -> str:
