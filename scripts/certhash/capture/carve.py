@@ -30,7 +30,21 @@ import numpy as np
 from certhash.capture.directions import Directions
 from certhash.capture.flows import FlowTable
 from certhash.capture.follow import Follower, Lanes, are_records
-from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, Words, is_one_of, mix, parse
+from certhash.capture.packets import (
+    FIN,
+    RST,
+    SYN,
+    TCP,
+    V4,
+    V6,
+    Bools,
+    Packets,
+    Window,
+    Words,
+    is_one_of,
+    mix,
+    parse,
+)
 from certhash.capture.pcap import SLACK, WINDOW, Ints, Pcapng, Readable, Records, Status, windows
 from certhash.capture.streams import APPLICATION_DATA, HEADER, SKIP, Moved
 
@@ -192,7 +206,6 @@ _FREE_PORTS = 1024
 _HANDSHAKE = 22
 _HELLOS = (1, 2)
 _SIMPLE_HEADER = 12
-_V6 = 6
 
 
 class _Share(NamedTuple):
@@ -456,7 +469,7 @@ class _Carver:
     def _find_owners(self, look: Window, packets: Packets, direction: Ints, new: Ints) -> None:
         """Say which sink new directions are for: that of all connections between their two hosts."""
         ip = packets.ip[new]
-        six = np.flatnonzero(look.u8(ip) >> 4 == _V6)
+        six = np.flatnonzero(look.u8(ip) >> 4 == V6)
         hosts = look.u64(ip + 12)
         hosts = hosts >> np.uint64(32) ^ hosts & np.uint64(_WORD)
         hosts[six] = np.bitwise_xor.reduce([look.u64(ip[six] + at) for at in (8, 16, 24, 32)])
@@ -568,7 +581,7 @@ def _remade(records: Records, packets: Packets, at: int, moved: Moved) -> bytes:
     ip, transport, payload = int(packets.ip[at]), int(packets.transport[at]), int(packets.payload[at])
     buffer = records.buffer
     headers = buffer[data:payload]
-    if buffer[ip] >> 4 == 4:  # noqa: PLR2004
+    if buffer[ip] >> 4 == V4:
         struct.pack_into(">H", headers, ip - data + 2, payload - ip + len(moved.payload))
     else:
         struct.pack_into(">H", headers, ip - data + 4, payload - transport + len(moved.payload))

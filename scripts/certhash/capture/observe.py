@@ -171,7 +171,7 @@ class _Run:
                 display_filter=records.display_filter(plugin=False),
                 decode_as=settings.decode_as,
             )
-        self._shares = [_Share(Numbers() if way.carve else None) for _ in range(way.tsharks)]
+        self._shares = [_Share() for _ in range(way.tsharks)]
         outcomes = self._read(self._command, self._take, batch=way.plugin)
         self.missing_plugin = way.plugin and any(
             not share.lines.greeted and outcome.status == "complete"
@@ -180,6 +180,7 @@ class _Run:
         self.must_not_be_shared = way.tsharks > 1 and (
             self._not_shareable
             or bool(self.carving_failed)
+            or bool(self.plugin_failures)
             or (self.carved is not None and self.carved.in_doubt)
             or any(not o.timed_out and (o.uncounted or o.status != "complete") for o in outcomes)
         )
@@ -299,18 +300,14 @@ class _Run:
 
 
 class _Share:
-    """What one of the tsharks says that share a capture, be it the only one.
+    """What one of the tsharks says that share a capture, be it the only one."""
 
-    Args:
-        numbers: from a packet that it was given to that of the capture; None where it reads the capture.
-    """
-
-    def __init__(self, numbers: Numbers | None) -> None:
-        self._numbers = numbers
-        self.lines = records.Lines(int if numbers is None else self._frame)
+    def __init__(self) -> None:
+        self._numbers: Numbers | None = None
+        self.lines = records.Lines(self._frame)
 
     def begin(self) -> Numbers:
-        """Return new numbers, for a pass from the beginning."""
+        """Return new numbers, for a pass from the beginning; where there is none, tshark counts as it is."""
         self._numbers = Numbers()
         return self._numbers
 

@@ -23,7 +23,7 @@ FIN, SYN, RST = 0x01, 0x02, 0x04
 _ETHERNET, _NULL, _LOOP, _COOKED, _COOKED_2 = 1, 0, 108, 113, 276
 _RAW = (12, 14, 101, 228, 229)
 _IPV4, _IPV6 = 0x0800, 0x86DD
-_V4, _V6 = 4, 6
+V4, V6 = 4, 6
 _V4_HEADER, _V6_HEADER, _TCP_HEADER, _UDP_HEADER = 20, 40, 20, 8
 _FLAT_KINDS = (0x0806, 0x8035, 0x8809, 0x88CC, 0x888E, 0x88F7, 0x8902, 0x9000)
 _FLAT_PROTOCOLS = (1, 2, TCP, UDP, ESP, 58, 88, 89, 103, 112)
@@ -193,7 +193,7 @@ def _untag(window: Window, at: Ints, end: Ints) -> tuple[Ints, Ints]:
 def _by_version(window: Window, at: Ints) -> Ints:
     """Return the EtherType of a packet that starts with an IP header."""
     version = window.u8(at) >> 4
-    return np.where(version == _V4, _IPV4, np.where(version == _V6, _IPV6, 0))
+    return np.where(version == V4, _IPV4, np.where(version == V6, _IPV6, 0))
 
 
 class _Network(NamedTuple):
@@ -218,7 +218,7 @@ def _ipv4(window: Window, row: Ints, ip: Ints, captured_end: Ints, wire_end: Int
     addresses = window.u64(ip + 12)
     # Hardware that segments for the host leaves the total length 0; the frame then tells it.
     end = np.where(total == 0, wire_end, ip + total)
-    good = (first >> 28 == _V4) & (header >= _V4_HEADER) & (end >= ip + header) & (end <= wire_end)
+    good = (first >> 28 == V4) & (header >= _V4_HEADER) & (end >= ip + header) & (end <= wire_end)
     source = addresses >> np.uint64(32) << np.uint64(16)
     destination = addresses << np.uint64(32) >> np.uint64(16)
     fragment = window.u32(ip + 4) & 0x3FFF != 0
@@ -241,7 +241,7 @@ def _ipv6(window: Window, row: Ints, ip: Ints, captured_end: Ints, seed: np.uint
     end = ip + 40 + length
     source = mix(mix(window.u64(ip + 8), ~seed) ^ window.u64(ip + 16), ~seed)
     destination = mix(mix(window.u64(ip + 24), ~seed) ^ window.u64(ip + 32), ~seed)
-    good = (window.u8(ip) >> 4 == _V6) & (length > 0)
+    good = (window.u8(ip) >> 4 == V6) & (length > 0)
     fragment = np.zeros(len(row), bool)
     protocol = window.u8(ip + 6)
     # Multicast listeners' reports carry a router alert (RFC 3810 5); every host with IPv6 sends some.
