@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from certhash.errors import InputError
 from certhash.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Future
     from types import FrameType
 
     from certhash.audit import Request
     from certhash.capture.observe import Settings
+    from certhash.capture.tshark import Tshark
     from certhash.model import Problem
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
@@ -100,12 +103,14 @@ def request(arguments: argparse.Namespace) -> Request:
     Raises:
         InputError: there is no tshark.
     """
-    from certhash.audit import Request
-    from certhash.cache import default_path
+    with _asked(arguments) as tshark:
+        from certhash.audit import Request
+        from certhash.cache import default_path
 
-    cache = None if arguments.no_cache else arguments.cache or default_path()
-    captures = tuple(arguments.captures)
-    return Request(captures, settings(arguments), arguments.jobs, arguments.scheduler, cache)
+        cache = None if arguments.no_cache else arguments.cache or default_path()
+        captures = tuple(arguments.captures)
+        how = _settings(arguments, tshark)
+        return Request(captures, how, arguments.jobs, arguments.scheduler, cache)
 
 
 def settings(arguments: argparse.Namespace) -> Settings:
@@ -114,12 +119,27 @@ def settings(arguments: argparse.Namespace) -> Settings:
     Raises:
         InputError: there is no tshark.
     """
+    with _asked(arguments) as tshark:
+        return _settings(arguments, tshark)
+
+
+@contextmanager
+def _asked(arguments: argparse.Namespace) -> Iterator[Future[Tshark]]:
+    """Ask tshark who it is; the answer takes as long as to load what reads captures, so do that meanwhile."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from certhash.capture import tshark
+
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(tshark.find, arguments.tshark)
+
+
+def _settings(arguments: argparse.Namespace, tshark: Future[Tshark]) -> Settings:
     from certhash.capture.observe import TIMEOUT, Settings
 
     keylog, carve = getattr(arguments, "keylog", None), getattr(arguments, "carve", True)
     timeout = getattr(arguments, "timeout", TIMEOUT)
-    return Settings(tshark.find(arguments.tshark), keylog, tuple(arguments.decode_as), carve, timeout)
+    return Settings(tshark.result(), keylog, tuple(arguments.decode_as), carve, timeout)
 
 
 def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:

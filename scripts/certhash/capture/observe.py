@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import io
 import itertools
+import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +37,13 @@ TIMELESS = (
 _MOST_FAILURES = 5
 _PACKET = re.compile(r"\bin packet (\d+)")
 """How tshark names the packet on which a dissector failed."""
+
+_LARGE = 64 << 20
+"""Bytes from which on it is asked whether several tsharks should share a capture."""
+_BEGINNING = 4 << 20
+"""Bytes by which the rest of a capture is judged then."""
+_MANY = 20_000
+"""Packets that tshark reads in the time that it takes to start."""
 
 TIMEOUT = 3600.0
 """Seconds: a hundred times what the largest captures take that are in use."""
@@ -83,6 +92,19 @@ def observe(
         return unreadable(path, f"{error.strerror or error}")
     except ValueError as error:
         return unreadable(path, str(error))
+
+
+def is_worth_sharing(path: str) -> bool:
+    """Tell by its beginning whether a capture leaves tshark more to read than another start of it costs."""
+    try:
+        with open_capture(path) as source:
+            size = os.fstat(source.fileno()).st_size
+            if size < _LARGE or not is_carvable(source):
+                return False
+            carved = carve(Source(io.BytesIO(source.read(_BEGINNING))), lambda _: None)
+    except Exception:  # noqa: BLE001 - whoever reads it to its end says what is wrong
+        return False
+    return len(carved.frames) * size > _MANY * _BEGINNING
 
 
 def unreadable(path: str, error: str) -> Observation:

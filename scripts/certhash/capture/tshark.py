@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import math
 import os
 import pwd
@@ -80,6 +81,8 @@ MOST_FILES = 64
 LEAST_MEMORY = 2 << 30
 """Bytes of address space that tshark gets on the smallest of machines; it takes some 0.6 GB to start."""
 TOOK_TOO_LONG = "tshark took longer than --timeout allows, and was ended before it had read everything"
+_PIPE = 1 << 20
+"""Bytes in a pipe; more is only for who has privileges."""
 _DATA = "data"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _NAME_TABLES = ("services", "enterprises.tsv", "wka")
@@ -315,6 +318,9 @@ class Run:
         self.process = _start(
             _confined(command, timeout), place, stdin, {"CERTHASH_BATCH": "1"} if batch else {}
         )
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                _widen(pipe)
         self.sink = None if self.process.stdin is None else Sink(self.process.stdin, self.process)
         """What takes the packets to read; to be closed after the last."""
         self._stderr: list[bytes] = []
@@ -425,6 +431,13 @@ class Sink:
         # When tshark ends early its status says why; that it no longer listens says nothing more.
         with contextlib.suppress(BrokenPipeError):
             self._pipe.close()
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Let a pipe hold more, where the system can: the first pass runs on while tshark is still starting."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # somebody has set a lower limit
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 _folders: set[Path] = set()

@@ -31,11 +31,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("audit: nothing to do: give captures, configurations (--cnf), or both")
     wanted = report.outputs(arguments)  # a mistake there is said before hours are spent
     resolve = options.resolve(arguments)
+    options.end_on_sigterm()
+    request = options.request(arguments)
     from certhash.audit import audit
     from certhash.progress import Console, Lines
 
-    options.end_on_sigterm()
-    request = options.request(arguments)
     streamed = report.Output("ndjson", None) in wanted
     quiet = arguments.quiet
     console = Lines(request.settings.tshark, quiet=quiet) if streamed else Console(quiet=quiet)
