@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests import openssl
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -135,25 +137,6 @@ def memory(pid: int) -> dict[str, int]:
     return found
 
 
-def make_certificate(folder: Path, name: str = "vpn.example.com") -> tuple[Path, Path]:
-    """Make a self-signed certificate with OpenSSL; return it (PEM) and its key."""
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "30",
-        "-subj",
-        f"/CN={name}",
-    ]
-    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    return certificate, key
-
-
 def talk(certificate: Path, key: Path, connections: int, exchanges: int, a_second: int) -> None:
     """Open TLS connections on the loopback one after the other, and exchange small messages over each.
 
@@ -194,7 +177,7 @@ def measure(packets: int, a_second: int = 2000) -> tuple[int, int, int, str]:
     exchanges = 500
     connections = packets // (2 * exchanges) + 1  # an exchange is two packets, or more
     with namespace() as network, tempfile.TemporaryDirectory() as folder:
-        certificate, key = make_certificate(Path(folder))
+        certificate, key, _ = openssl.make(Path(folder), "vpn.example.com")
         with Watch(network, "lo") as watch:
             watch.wait_until_ready()
             before = most = 0

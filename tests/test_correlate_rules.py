@@ -73,6 +73,16 @@ def test_a_copy_that_writes_the_same_hash_otherwise_is_the_same() -> None:
     assert only(judged([], copy, told(LEAF, fetch=fetched(1)))).warnings == ()
 
 
+def test_a_handshake_is_told_by_the_file_that_the_phone_had_then() -> None:
+    """What a later file says of this head-end was not yet said, though the earlier one names another."""
+    elsewhere = told(LEAF, url="https://203.0.113.9/x", fetch=fetched(1))
+    result = judged(
+        [observation(handshake(2, [LEAF]), handshake(4, [LEAF]))], elsewhere, told(LEAF, fetch=fetched(3))
+    )
+    assert [one.verdict for one in result.handshakes] == ["unlisted", "match"]
+    assert [one.devices for one in result.handshakes] == [(), (FIRST,)]
+
+
 def test_malformed_hashes_are_the_same_only_if_they_read_the_same() -> None:
     def malformed(text: str, fetch: Fetch | None = None) -> CnfFile:
         file = told(fetch=fetch)

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.openssl import make
+from tests.openssl import run as openssl
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,42 +36,23 @@ def run(*arguments: str, given: bytes = b"", folder: Path | None = None) -> subp
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a certificate made by openssl, in PEM and DER."""
     folder = tmp_path_factory.mktemp("certificates")
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "cert.pem",
-            "-subj",
-            "/O=Example/CN=CME head-end",
-            "-days",
-            "30",
-        ],
-        cwd=folder,
-        capture_output=True,
-        check=True,
-    )
-    subprocess.run(
-        ["openssl", "x509", "-in", "cert.pem", "-outform", "der", "-out", "cert.cer"], cwd=folder, check=True
-    )
+    made = make(folder, "cert", subject="/O=Example/CN=CME head-end")
+    (folder / "cert.cer").write_bytes(made.der)
     return folder
 
 
 def fingerprint(folder: Path, algorithm: str = "sha1") -> str:
-    done = subprocess.run(
-        ["openssl", "x509", "-in", "cert.pem", "-noout", "-fingerprint", f"-{algorithm}"],
-        cwd=folder,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    return done.stdout
+    command = f"openssl x509 -in cert.pem -noout -fingerprint -{algorithm}"
+    return openssl(folder, *command.split()).decode()
+
+
+def test_a_thumbprint_needs_few_modules() -> None:
+    """It is turned round at once: what takes long to import is left to those who hash or read a file."""
+    command = [sys.executable, "-X", "importtime", "-m", "certhash", "hash", TAC]
+    said = subprocess.run(command, capture_output=True, check=True, text=True).stderr
+    imported = {line.rpartition("|")[2].strip() for line in said.splitlines()}
+    assert {"argparse", "certhash.digest"} <= imported
+    assert not imported & {"cryptography", "hashlib", "lxml", "msgspec", "shutil", "certhash.certfile"}
 
 
 def test_thumbprint_to_base64_and_back() -> None:
@@ -108,13 +92,13 @@ def test_standard_input(folder: Path) -> None:
 
 
 def test_one_bad_argument_leaves_the_others(folder: Path) -> None:
-    done = run("nothing-here.cer", TAC, "key.pem", ".", folder=folder)
+    done = run("nothing-here.cer", TAC, "cert.key", ".", folder=folder)
     assert done.returncode == 2
     assert TAC in done.stdout
     lines = done.stderr.splitlines()
     assert len(lines) == 3
     assert lines[0].startswith("certhash: nothing-here.cer: there is no such file")
-    assert lines[1] == "certhash: key.pem: it is a private key, not a certificate"
+    assert lines[1] == "certhash: cert.key: it is a private key, not a certificate"
     assert lines[2].startswith("certhash: .: it is a folder")
 
 

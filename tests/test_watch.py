@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import re
@@ -21,9 +20,8 @@ from certhash import cnf, document
 from certhash.archive import find_captures
 from certhash.capture import records, tshark
 from certhash.model import Endpoint
-from certhash.report.text import place
-from certhash.watch import Seen, Told, Watcher, is_finding, line
-from tests import live_network
+from certhash.watch import Changed, Judged, Watcher, is_finding, line
+from tests import live_network, openssl
 from tests.conftest import TOP, certhash, need
 from tests.live_network import CABLE, OTHER_END, Watch, inside
 
@@ -100,13 +98,13 @@ def test_the_summary_has_the_verdicts_of_the_audit(rows: list[records.Row]) -> N
     handshakes = [h for capture in expected["captures"] for h in capture["handshakes"]]
     assert result.summary.handshakes == len(handshakes)
     assert result.summary.certificates == sum(len(h["certificates"]) for h in handshakes)
-    told = [e.handshake for e in events if isinstance(e, Seen)]
+    told = [e.handshake for e in events if isinstance(e, Judged)]
     for wanted in handshakes:
         mine = [h for h in told if h.client == Endpoint(**wanted["client"])]
         assert mine[-1].verdict == wanted["verdict"]
         assert [c.sha1 for c in mine[-1].certificates] == [c["sha1"] for c in wanted["certificates"]]
         assert list(mine[-1].devices) == wanted["devices"]
-    findings = {e.expectation.device for e in events if isinstance(e, Told) and is_finding(e)}
+    findings = {e.expectation.device for e in events if isinstance(e, Changed) and is_finding(e)}
     assert findings == {
         e["device"] for e in expected["expectations"] if e["verdict"] in ("mismatch", "rejected")
     }
@@ -127,7 +125,7 @@ def test_what_says_the_same_is_kept_once(rows: list[records.Row]) -> None:
             )
             watcher.take(moved)
         clock.now += 3600
-        told += sum(isinstance(event, Seen) for event in watcher.news())
+        told += sum(isinstance(event, Judged) for event in watcher.news())
         _, result = watcher.finish(0)
         sizes.append(len(result.handshakes))
     assert result.summary.handshakes == told
@@ -199,7 +197,7 @@ def test_on_the_wire_it_sees_what_an_audit_sees_in_the_files(
         send = [*inside(network), sys.executable, "-c", _SEND, OTHER_END]
         subprocess.run(send, input=" ".join(frame.hex() for frame in frames).encode(), check=True)
         for handshake in audited["handshakes"]:
-            watch.wait_for(re.escape(f"  {place(Endpoint(**handshake['client']))} > "))
+            watch.wait_for(re.escape(f"  {Endpoint(**handshake['client'])} > "))
         watch.end()
     watched = json.loads(result.read_text("utf-8"))
     assert watched["captures"][0]["status"] == "complete"
@@ -221,11 +219,8 @@ def test_on_the_wire_it_sees_what_an_audit_sees_in_the_files(
 def _head_end(network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """OpenSSL as a head-end on 127.0.0.1:443, and a web server for phones' files on port 6970."""
     folder = tmp_path_factory.mktemp("head-end")
-    certificate, key = live_network.make_certificate(folder)
-    der = subprocess.run(
-        ["openssl", "x509", "-in", certificate, "-outform", "DER"], check=True, capture_output=True
-    ).stdout
-    digest = base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()
+    made = openssl.make(folder, "certificate", subject="/CN=vpn.example.com")
+    certificate, key, digest = made.path, made.key, made.cert_hash
     (folder / "hash").write_text(digest)
     for device, value in (
         ("SEP00005E005301", digest),

@@ -52,9 +52,9 @@ def audit_captures(  # noqa: PLR0913 - each is an option of `certhash audit`, wi
         InputError: there is no usable tshark, or the scheduler or the file of keys cannot be used.
     """
     settings = Settings(tshark.find(tshark_path), keylog, tuple(decode_as), carve, timeout)
-    reading = audit.Reading(tuple(captures), settings, jobs, scheduler, cache)
+    request = audit.Request(tuple(captures), settings, jobs, scheduler, cache)
     names = {name: tuple(addresses) for name, addresses in (resolve or {}).items()}
-    return audit.audit(reading, cnf, names, audit.Watcher())
+    return audit.audit(request, cnf, names, audit.Audience())
 
 
 def read_cnf(paths: Iterable[str]) -> Sources:

@@ -28,7 +28,7 @@ NO_PLUGIN = (
 )
 
 
-class Reading(Struct, frozen=True):
+class Request(Struct, frozen=True):
     """Which captures to read, and how."""
 
     captures: tuple[str, ...]
@@ -42,7 +42,7 @@ class Reading(Struct, frozen=True):
     """The database of what captures showed in earlier runs."""
 
 
-class Watcher(workers.Listener):
+class Audience(workers.Listener):
     """Whoever is told how an audit goes on; this one does nothing with it."""
 
     def observed(self, observation: Observation) -> None:
@@ -53,25 +53,25 @@ class Watcher(workers.Listener):
 
 
 def audit(
-    reading: Reading, cnf_paths: Iterable[str], resolve: Mapping[str, tuple[str, ...]], watcher: Watcher
+    request: Request, cnf_paths: Iterable[str], resolve: Mapping[str, tuple[str, ...]], audience: Audience
 ) -> Document:
     """Read everything, hold it together, and return the result.
 
     Args:
-        reading: the captures.
+        request: the captures, and how they are read.
         cnf_paths: what phones expect: files, folders, URLs.
         resolve: names in URLs to addresses, as the user states them.
-        watcher: is told how it goes on.
+        audience: is told how it goes on.
 
     Raises:
         InputError: the scheduler cannot be used, or the key log not read.
     """
     sources = cnf.read(cnf_paths)
-    observations, problems = read_captures(reading, watcher)
+    observations, problems = read_captures(request, audience)
     learned = learn(observations)
-    tool = _tool(reading.settings.tshark, observations)
+    tool = _tool(request.settings.tshark, observations)
     if tool.hash_source == "python" and observations:
-        watcher.note(NO_PLUGIN)
+        audience.note(NO_PLUGIN)
     everything = Sources(
         (*sources.cnf_files, *learned.cnf_files),
         sources.known,
@@ -80,18 +80,18 @@ def audit(
     return correlate(observations, everything, tool, resolve=resolve)
 
 
-def read_captures(reading: Reading, watcher: Watcher) -> tuple[list[Observation], list[Problem]]:
+def read_captures(request: Request, audience: Audience) -> tuple[list[Observation], list[Problem]]:
     """Read all captures; return an observation for each, in order, and what could not be done beside them.
 
     Ctrl-C ends the reading; what was read until then is returned, and a problem says that it is not all.
     """
-    found = find_captures(reading.captures)
+    found = find_captures(request.captures)
     if found.passed_over:
-        watcher.note(f"passed over {found.passed_over} files in folders that are no captures")
+        audience.note(f"passed over {found.passed_over} files in folders that are no captures")
     problems = list(found.problems)
-    if reading.captures and not found.captures and not problems:
-        problems.append(Problem(" ".join(reading.captures), NOTHING_THERE))
-    observations, interrupted = _observe_all(reading, found.captures, watcher)
+    if request.captures and not found.captures and not problems:
+        problems.append(Problem(" ".join(request.captures), NOTHING_THERE))
+    observations, interrupted = _observe_all(request, found.captures, audience)
     if interrupted:
         read = f"{len(observations)} of {len(found.captures)} captures were read"
         problems.append(Problem("", f"interrupted: {read}, the result is partial"))
@@ -99,25 +99,25 @@ def read_captures(reading: Reading, watcher: Watcher) -> tuple[list[Observation]
 
 
 def _observe_all(
-    reading: Reading, captures: tuple[str, ...], watcher: Watcher
+    request: Request, captures: tuple[str, ...], audience: Audience
 ) -> tuple[list[Observation], bool]:
     """Read captures, or take from the cache what they showed; also tell whether it was interrupted."""
     seen: dict[str, Observation] = {}
 
     def take(observation: Observation) -> None:
         seen[observation.path] = observation
-        watcher.observed(observation)
+        audience.observed(observation)
 
     interrupted = False
-    cache = Cache(reading.cache, reading.settings, watcher.note) if reading.cache is not None else None
+    cache = Cache(request.cache, request.settings, audience.note) if request.cache is not None else None
     try:
         for path in captures if cache else ():
             if cache and (known := cache.get(path)) is not None:
                 take(known)
         unread = [path for path in captures if path not in seen]
-        watcher.begin(unread)
+        audience.begin(unread)
         arriving = workers.observe_all(
-            unread, reading.settings, watcher, workers=reading.workers, scheduler=reading.scheduler
+            unread, request.settings, audience, workers=request.workers, scheduler=request.scheduler
         )
         with closing(arriving):
             for observation in arriving:

@@ -69,10 +69,18 @@ def _dispatch(argv: list[str]) -> int:
         prog=f"certhash {name}",
         description=command.__doc__,
         epilog=EXIT_STATUS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=_width()),
     )
     command.add_arguments(parser)
     return int(command.run(parser.parse_args(argv[1:])))
+
+
+def _width() -> int:
+    """Return how wide help is set: as argparse does, which imports shutil for it even if it prints none."""
+    try:
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size().columns) - 2
+    except (ValueError, OSError):
+        return 78
 
 
 def _without_command(word: str) -> int:

@@ -1,43 +1,28 @@
-"""The verdicts: a pure function of what was seen and what is expected.
+"""From what was seen and what is expected to the document: a pure function, the heart of an audit.
 
-For every device and URL the newest handshake with that head-end that can be verified decides. A handshake
-can be verified where the server's certificates are seen, and, if one of them carries a hash of the device,
-where it
-is also seen what the client made of it: a certificate with the right hash that nobody answered is not yet a
-match.
+Which of a device's files is in force is decided here; the verdict is of :mod:`certhash.verdict`, the cause of
+:mod:`certhash.diagnose`, and what they say is written into a :class:`certhash.document.Document`.
 """
 
 from __future__ import annotations
 
-import base64
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from certhash import document
+from certhash import document, verdict
 from certhash.certificate import details
-from certhash.diagnose import Case, Decision, diagnose
+from certhash.diagnose import Case, diagnose
+from certhash.digest import thumbprint, to_base64
 from certhash.evidence import Evidence, Presented, Seen, is_before
-from certhash.headend import HeadEnd, parse_url
-from certhash.model import CnfFile, ExpectedHash, HeadEndUrl, Observation, Problem, Sources, VpnGroup
+from certhash.headend import parse_url
+from certhash.model import CnfFile, ExpectedHash, Fetch, HeadEndUrl, Observation, Problem, Sources
 from certhash.times import iso
+from certhash.verdict import Told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-SHA1_ONLY = (None, "", "0")
-"""The values of hashAlg beside which a phone compares SHA-1; no other value was ever seen."""
-
-
-class Told(NamedTuple):
-    """One device told to use one head-end: the internal side of an expectation."""
-
-    cnf: CnfFile
-    group: VpnGroup
-    url: HeadEndUrl
-    head_end: HeadEnd
-    warnings: tuple[str, ...] = ()
 
 
 def correlate(
@@ -65,7 +50,7 @@ def correlate(
         [*(_expectation(t, evidence) for t in told), *unusable],
         key=lambda e: (e.device, e.url or "", e.source),
     )
-    handshakes = _handshakes(evidence, told, history)
+    handshakes = _handshakes(evidence, [*told, *history], sources.cnf_files)
     problems += _collisions(evidence)
     return document.Document(
         schema_version=document.SCHEMA_VERSION,
@@ -103,7 +88,7 @@ def _in_force(cnf_files: Sequence[CnfFile]) -> tuple[list[CnfFile], list[CnfFile
         if fetched[device]:
             *older, newest = sorted(fetched[device], key=lambda c: c.fetch.time if c.fetch else 0)
             superseded += older
-            same = next((c for c in copies if _says(c) == _says(newest)), None)
+            same = next((c for c in copies if c.says == newest.says), None)
             warnings = tuple(_differs(c, newest) for c in copies if c is not same)
             in_force = newest if same is None else replace(same, fetch=newest.fetch)
             current.append(replace(in_force, warnings=(*in_force.warnings, *warnings)))
@@ -114,15 +99,7 @@ def _in_force(cnf_files: Sequence[CnfFile]) -> tuple[list[CnfFile], list[CnfFile
 
 def _distinct(copies: list[CnfFile]) -> list[CnfFile]:
     """Leave one of each of several copies that say the same; the first path names it."""
-    return list({_says(c): c for c in reversed(copies)}.values())[::-1]
-
-
-def _says(cnf: CnfFile) -> object:
-    """Return what a phone would make of a file: two files that agree in this are the same to it."""
-    if cnf.group is None:
-        return cnf.kind == "encrypted"
-    hashes = frozenset(h.digest or h.value.encode() for h in cnf.group.hashes)
-    return tuple(u.value for u in cnf.group.urls), hashes, cnf.group.host_id_check, cnf.group.hash_algorithm
+    return list({c.says: c for c in reversed(copies)}.values())[::-1]
 
 
 def _differs(copy: CnfFile, newest: CnfFile) -> str:
@@ -182,93 +159,9 @@ def _cannot_tell(
     )
 
 
-# ---------------------------------------------------------------- the verdict of an expectation
-
-
-def carries(chain: Sequence[Presented], group: VpnGroup) -> tuple[Presented, ExpectedHash] | None:
-    """Return the first certificate of a presented chain that one of the hashes is of, with that hash.
-
-    Digests are compared as bytes. Beside hashAlg 0 a phone compares SHA-1, so a longer digest does not match
-    there, even if it is of the right certificate.
-    """
-    for certificate in chain:
-        for expected in group.hashes:
-            if expected.algorithm is None or not expected.digest:
-                continue
-            if expected.algorithm != "SHA-1" and group.hash_algorithm in SHA1_ONLY:
-                continue
-            if certificate.digest(expected.algorithm) == expected.digest:
-                return certificate, expected
-    return None
-
-
-def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
-    """Give the verdict of one expectation from the handshakes with its head-end, oldest first."""
-    decision = _of_all(told, handshakes, evidence)
-    if decision.verdict == "mismatch" and told.group.unresolved:
-        # The hash that is not known may be the one that matches.
-        return decision._replace(verdict="unverifiable")
-    return decision
-
-
-def _of_all(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
-    decision = _newest(told, handshakes, evidence)
-    if decision.verdict == "unseen":
-        return _by_configuration(told, evidence)
-    if decision.verdict == "match":
-        # Somebody got on with this certificate. If this phone itself refused the same one, believe the phone.
-        own = [s for s in handshakes if evidence.device_of(s) == told.cnf.device]
-        own_decision = _newest(told, own, evidence)
-        if own_decision.verdict == "rejected" and own_decision.certificate is decision.certificate:
-            return own_decision
-    return decision
-
-
-def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
-    if not handshakes:
-        return Decision("unseen")
-    refused: Decision | None = None  # newer than what decides: a refusal of a certificate that cannot be seen
-    carried: Decision | None = None  # newer than what decides: a hash was carried, and nobody answered
-    for seen in reversed(handshakes):
-        concerns = seen.rejection is not None and _concerns(seen, told, evidence)
-        if not seen.chain:
-            refused = refused or (Decision("unverifiable", seen, None, None) if concerns else None)
-            continue
-        found = carries(seen.chain, told.group)
-        if found is None:
-            # An older certificate that differs says nothing against a newer one that does not.
-            return carried or Decision("mismatch", seen, None, None)
-        if concerns:
-            rejected = Decision("rejected", seen, *found)
-            return rejected if carried is None or carried.certificate is found[0] else carried
-        if seen.rejection is None and seen.handshake.client_proceeded:
-            return refused or Decision("match", seen, *found)
-        carried = carried or Decision("unverifiable", seen, *found)
-    return carried or refused or Decision("unverifiable", handshakes[-1], None, None)
-
-
-def _by_configuration(told: Told, evidence: Evidence) -> Decision:
-    """Where nobody was seen to connect, hold the hashes against what a configuration makes it present."""
-    configured = evidence.configured(told.head_end)
-    if not configured:
-        return Decision("unseen")
-    found = carries([presented for _, presented in configured], told.group)
-    if found is None:
-        return Decision("mismatch", configured=configured)
-    return Decision("match", None, *found, configured=configured)
-
-
-def _concerns(seen: Seen, told: Told, evidence: Evidence) -> bool:
-    """Tell whether a client's rejection says something about this device, with the file that it has now."""
-    device = evidence.device_of(seen)
-    if device is None:
-        return True
-    return device == told.cnf.device and not is_before(told.cnf.fetch, seen)
-
-
 def _expectation(told: Told, evidence: Evidence) -> document.Expectation:
     handshakes = evidence.with_head_end(told.head_end)
-    decision = decide(told, handshakes, evidence)
+    decision = verdict.decide(told, handshakes, evidence)
     diagnosis = diagnose(Case(decision, told.cnf, told.group, told.head_end, handshakes, evidence))
     return document.Expectation(
         device=told.cnf.device,
@@ -285,7 +178,7 @@ def _expectation(told: Told, evidence: Evidence) -> document.Expectation:
         warnings=(*told.warnings, *diagnosis.warnings),
         handshakes=tuple(s.id for s in handshakes),
         decided_by=decision.seen.id if decision.seen else None,
-        matched=_base64(decision.certificate.sha1) if decision.certificate else None,
+        matched=to_base64(decision.certificate.sha1) if decision.certificate else None,
         download=_download(told.cnf),
     )
 
@@ -293,27 +186,28 @@ def _expectation(told: Told, evidence: Evidence) -> document.Expectation:
 # ---------------------------------------------------------------- the verdict of a handshake
 
 
-def _handshakes(evidence: Evidence, told: list[Told], history: list[Told]) -> tuple[document.Handshake, ...]:
+def _handshakes(
+    evidence: Evidence, told: Iterable[Told], cnf_files: Iterable[CnfFile]
+) -> tuple[document.Handshake, ...]:
     using: dict[int, list[Told]] = defaultdict(list)
-    for expectation in (*told, *history):
+    for expectation in told:
         for seen in evidence.with_head_end(expectation.head_end):
             using[id(seen)].append(expectation)
-    return tuple(_handshake(seen, _then(seen, using[id(seen)]), evidence) for seen in evidence.seen)
+    fetches: dict[str, list[Fetch]] = defaultdict(list)
+    for cnf in cnf_files:
+        if cnf.fetch:
+            fetches[cnf.device].append(cnf.fetch)
+    return tuple(_handshake(seen, _then(seen, using[id(seen)], fetches), evidence) for seen in evidence.seen)
 
 
-def _then(seen: Seen, told: list[Told]) -> list[Told]:
-    """Leave, of several files of a device, the one that it had at the time of the handshake."""
-    of_device: dict[tuple[str, HeadEnd], list[Told]] = defaultdict(list)
-    for expectation in told:
-        of_device[expectation.cnf.device, expectation.head_end].append(expectation)
-    left: list[Told] = []
-    for files in of_device.values():
-        before = [t for t in files if t.cnf.fetch and not is_before(t.cnf.fetch, seen)]
-        if before:
-            left.append(max(before, key=lambda t: t.cnf.fetch.time if t.cnf.fetch else 0))
-        else:
-            left += files
-    return left
+def _then(seen: Seen, told: list[Told], fetches: Mapping[str, list[Fetch]]) -> list[Told]:
+    """Leave, where a device was seen to fetch its file before the handshake, the file that it had then."""
+
+    def had(device: str) -> Fetch | None:
+        before = [fetch for fetch in fetches.get(device, ()) if not is_before(fetch, seen)]
+        return max(before, key=lambda fetch: fetch.time, default=None)
+
+    return [t for t in told if had(t.cnf.device) in (None, t.cnf.fetch)]
 
 
 def _handshake(seen: Seen, told: list[Told], evidence: Evidence) -> document.Handshake:
@@ -340,19 +234,9 @@ def _handshake(seen: Seen, told: list[Told], evidence: Evidence) -> document.Han
         alerts=tuple(
             document.Alert(a.frame, iso(a.time), a.sender, a.level, a.code, a.name) for a in handshake.alerts
         ),
-        verdict=_handshake_verdict(seen, told),
+        verdict=verdict.of_handshake(seen, told),
         devices=tuple(sorted({t.cnf.device for t in told})),
     )
-
-
-def _handshake_verdict(seen: Seen, told: list[Told]) -> document.HandshakeVerdict:
-    if not told:
-        return "unlisted"
-    if not seen.chain:
-        return "unverifiable"
-    if not any(carries(seen.chain, t.group) for t in told):
-        return "mismatch"
-    return "match" if seen.rejection is None else "rejected"
 
 
 # ---------------------------------------------------------------- from the model to the document
@@ -364,9 +248,9 @@ def _certificate(position: int, sender: str, frame: int, presented: Presented) -
         position=position,
         sender="server" if sender == "server" else "client",
         frame=frame,
-        sha1=_base64(presented.sha1),
-        thumbprint=presented.sha1.hex().upper(),
-        sha256=_base64(presented.digest("SHA-256")),
+        sha1=to_base64(presented.sha1),
+        thumbprint=thumbprint(presented.sha1),
+        sha256=to_base64(presented.digest("SHA-256")),
         subject=read.subject,
         issuer=read.issuer,
         serial=read.serial,
@@ -395,7 +279,7 @@ def _collisions(evidence: Evidence) -> list[Problem]:
     return [
         Problem(
             evidence.presenters[sha1][0].capture if sha1 in evidence.presenters else "",
-            f"SHA-1 COLLISION: {_base64(sha1)} is of {len(several)} different certificates; "
+            f"SHA-1 COLLISION: {to_base64(sha1)} is of {len(several)} different certificates; "
             "a phone cannot tell them apart, and a match of this hash proves nothing",
         )
         for sha1, several in by_sha1.items()
@@ -422,7 +306,3 @@ def _summary(
         unlisted=sum(h.verdict == "unlisted" for h in handshakes),
         hidden=dict(sorted(hidden.items())),
     )
-
-
-def _base64(digest: bytes) -> str:
-    return base64.b64encode(digest).decode("ascii")

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from certhash.causes import CAUSES, CME_SHOW, HIDDEN, VERDICTS
 from certhash.certificate import details, public_key, was_issued_by
-from certhash.headend import read_address
+from certhash.digest import to_base64
+from certhash.headend import plain_name, read_address
 from certhash.times import iso
 
 if TYPE_CHECKING:
@@ -27,22 +28,10 @@ if TYPE_CHECKING:
     from certhash.evidence import Evidence, Presented, Seen
     from certhash.headend import HeadEnd
     from certhash.model import CnfFile, ExpectedHash, KnownCertificate, VpnGroup
+    from certhash.verdict import Decision
 
 
 ON_PAPER = "This rests on configuration alone: no handshake with the head-end was seen."
-
-
-class Decision(NamedTuple):
-    """A verdict, and what it rests on."""
-
-    verdict: Verdict
-    seen: Seen | None = None
-    """The handshake that decides; None where there is none, or a configuration decides."""
-    certificate: Presented | None = None
-    """The presented certificate that carries one of the hashes, and which of them."""
-    expected: ExpectedHash | None = None
-    configured: tuple[tuple[KnownCertificate, Presented], ...] = ()
-    """Where no handshake was seen: what a configuration makes the head-end present."""
 
 
 class Diagnosis(NamedTuple):
@@ -169,8 +158,8 @@ def _other_head_end(case: Case, expected: ExpectedHash | None) -> Diagnosis | No
     if other:
         return Diagnosis(
             "other-head-end",
-            f"{_name(expected)} is of the certificate that another server, {_server(other[-1])}, presents "
-            f"({_place(other[-1])}).",
+            f"{_name(expected)} is of the certificate that another server, {other[-1].handshake.server}, "
+            f"presents ({_place(other[-1])}).",
             CAUSES["other-head-end"].advice,
         )
     for known in case.evidence.known.get(expected.digest, ()):
@@ -222,7 +211,7 @@ def _wrong_input(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
             return Diagnosis(
                 "wrong-input",
                 f"{_name(expected)} was made from {_position(case.chain, link)}, but is {what}; "
-                f"the phone compares the SHA-1 of the DER bytes, in Base64: {_base64(link.sha1)}.",
+                f"the phone compares the SHA-1 of the DER bytes, in Base64: {to_base64(link.sha1)}.",
                 CAUSES["wrong-input"].advice,
             )
     return None
@@ -353,7 +342,7 @@ def _names_host(leaf: Presented, head_end: HeadEnd) -> bool:
     A wildcard counts as no: "the client fails to connect if they do not match or if a wildcard certificate
     with an asterisk (*) is used" (TAC 115785).
     """
-    names = (name.lower().rstrip(".") for name in details(leaf.der).names)
+    names = (plain_name(name) for name in details(leaf.der).names)
     return any((read_address(name) or name) == head_end.host for name in names)
 
 
@@ -415,7 +404,7 @@ def _known_certificates(evidence: Evidence, sha1: bytes) -> Iterator[tuple[bytes
             yield known.der, known.source
     for seen in evidence.presenters.get(sha1, ())[:1]:
         certificate = next(c for c in seen.chain if c.sha1 == sha1)
-        yield certificate.der, f"{seen.capture}, where {_server(seen)} presents it"
+        yield certificate.der, f"{seen.capture}, where {seen.handshake.server} presents it"
 
 
 def _has(seen: Seen, expected: ExpectedHash) -> bool:
@@ -457,7 +446,7 @@ def _name(expected: ExpectedHash) -> str:
 
 def _presented(case: Case) -> str:
     if case.decision.seen:
-        return f"{_server(case.seen)} presented"
+        return f"{case.seen.handshake.server} presented"
     known = case.decision.configured[0][0]
     return f"{known.source} makes {case.head_end} present"
 
@@ -484,18 +473,12 @@ def _subject(der: bytes) -> str:
 
 
 def _chain_text(chain: tuple[Presented, ...]) -> str:
-    hashes = ", ".join(_base64(c.sha1) for c in chain)
+    hashes = ", ".join(to_base64(c.sha1) for c in chain)
     return f"{_subject(chain[0].der)} ({hashes})"
 
 
 def _hashes_text(hashes: Iterable[ExpectedHash]) -> str:
     return ", ".join(h.value or "an empty hash" for h in hashes) or "no hash at all"
-
-
-def _server(seen: Seen) -> str:
-    server = seen.handshake.server
-    host = f"[{server.address}]" if ":" in server.address and server.port is not None else server.address
-    return host if server.port is None else f"{host}:{server.port}"
 
 
 def _place(seen: Seen) -> str:
@@ -509,7 +492,3 @@ def _when(seen: Seen) -> str:
 
 def _trustpoint(known: KnownCertificate) -> str:
     return f" of trustpoint {known.trustpoint}" if known.trustpoint else ""
-
-
-def _base64(digest: bytes) -> str:
-    return base64.b64encode(digest).decode("ascii")

@@ -7,14 +7,13 @@ What a text is, is decided by its count of characters alone, blanks and separato
 digits are hex; 27, 43 or 86 characters of Base64 (28, 44 or 88 with ``=``) are Base64. No count is in both
 lists, so a text that could be read either way (a SHA-1 in hex is Base64 of 30 bytes too) has one reading.
 
-Only the standard library's small modules are imported: these functions are wanted quickly.
+Little is imported here, and :mod:`hashlib`, which loads OpenSSL, only where something is hashed: a thumbprint
+is turned round in less time than that takes.
 """
 
 from __future__ import annotations
 
-import base64
 import binascii
-import hashlib
 import re
 
 ALGORITHMS = {20: "SHA-1", 32: "SHA-256", 64: "SHA-512"}
@@ -30,24 +29,22 @@ _INVISIBLE = dict.fromkeys([0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x202A, 0x20
 
 _DASHES = str.maketrans("\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{MINUS SIGN}", "---")
 
-_LABEL = re.compile(
-    r"""
+# Patterns are left to `re` to compile when they are used: for most texts one of them is enough.
+_LABEL = r"""(?ix)
     (?: <\s*certHash\d*\s*> | certHash\d*\s*[:=] )
     | (?: (?P<before> (?:SHA|MD) -? \d+ ) [ ]+ )?
       (?: (?:certificate\ )? (?:fingerprint|thumbprint) )
       (?: [ ]* \(? (?P<after> (?:SHA|MD) -? \d+ ) \)? )?
       [ ]* [:=]?
     | (?P<alone> (?:SHA|MD) -? \d+ ) [ ]* [:=]
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+"""
 """What tools print before the digits: ``SHA1 Fingerprint=``, ``Fingerprint SHA1:``, ``Thumbprint:``."""
 
-_ZERO_X = re.compile(r"(?<![0-9A-Za-z])0x", re.IGNORECASE)
-_SEPARATORS = re.compile(r"[\s:.,-]+")
-_HEX = re.compile(r"[0-9A-Fa-f]+")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
-_URL_SAFE = re.compile(r"[A-Za-z0-9_-]+={0,2}")
+_ZERO_X = r"(?i)(?<![0-9A-Za-z])0x"
+_SEPARATORS = r"[\s:.,-]+"
+_HEX = r"[0-9A-Fa-f]+"
+_BASE64 = r"[A-Za-z0-9+/]+={0,2}"
+_URL_SAFE = r"[A-Za-z0-9_-]+={0,2}"
 
 
 def sha1_base64(der: bytes) -> str:
@@ -57,17 +54,21 @@ def sha1_base64(der: bytes) -> str:
 
 def sha1(der: bytes) -> bytes:
     """Return the 20 bytes of a SHA-1. It names a certificate here and protects nothing."""
-    return hashlib.sha1(der, usedforsecurity=False).digest()
+    from hashlib import sha1
+
+    return sha1(der, usedforsecurity=False).digest()
 
 
 def sha256(der: bytes) -> bytes:
     """Return the 32 bytes of the SHA-256 of a DER certificate."""
-    return hashlib.sha256(der).digest()
+    from hashlib import sha256
+
+    return sha256(der).digest()
 
 
 def to_base64(digest: bytes) -> str:
     """Return a digest in Base64, with padding."""
-    return base64.b64encode(digest).decode("ascii")
+    return binascii.b2a_base64(digest, newline=False).decode("ascii")
 
 
 def thumbprint(digest: bytes) -> str:
@@ -101,13 +102,16 @@ def read_hash(text: str) -> tuple[bytes, str]:
         ValueError: it is no digest that a phone could be given; the message is one line that says why.
     """
     text = text.translate(_INVISIBLE).translate(_DASHES).strip()
-    text, claimed = _without_label(text)
-    if not text:
-        raise ValueError("there is nothing in it")
-    digits = _SEPARATORS.sub("", _ZERO_X.sub("", text))
-    digest = _decode_hex(digits) or _decode_base64("".join(text.split()))
+    claimed = None
+    digest = _decode_base64("".join(text.split()))
     if not digest:
-        raise ValueError(_why_not(text, digits))
+        text, claimed = _without_label(text)
+        if not text:
+            raise ValueError("there is nothing in it")
+        digits = re.sub(_SEPARATORS, "", re.sub(_ZERO_X, "", text))
+        digest = _decode_hex(digits) or _decode_base64("".join(text.split()))
+        if not digest:
+            raise ValueError(_why_not(text, digits))
     algorithm = ALGORITHMS[len(digest)]
     if claimed and claimed != algorithm:
         raise ValueError(
@@ -118,7 +122,7 @@ def read_hash(text: str) -> tuple[bytes, str]:
 
 def _without_label(text: str) -> tuple[str, str | None]:
     """Cut off what stands before the digits, and tell which algorithm it names."""
-    found = _LABEL.match(text)
+    found = re.match(_LABEL, text)
     if not found:
         return text, None
     rest = re.sub(r"<\s*/\s*certHash\d*\s*>\s*$", "", text[found.end() :], flags=re.IGNORECASE)
@@ -127,7 +131,7 @@ def _without_label(text: str) -> tuple[str, str | None]:
 
 
 def _decode_hex(digits: str) -> bytes:
-    if len(digits) // 2 in ALGORITHMS and len(digits) % 2 == 0 and _HEX.fullmatch(digits):
+    if len(digits) // 2 in ALGORITHMS and len(digits) % 2 == 0 and re.fullmatch(_HEX, digits):
         return bytes.fromhex(digits)
     return b""
 
@@ -135,7 +139,7 @@ def _decode_hex(digits: str) -> bytes:
 def _decode_base64(text: str) -> bytes:
     """Return the bytes of a digest in Base64; empty where it is not just as an encoder writes it."""
     bare = text.rstrip("=")
-    if not _BASE64.fullmatch(text) or len(bare) * 6 // 8 not in ALGORITHMS:
+    if not re.fullmatch(_BASE64, text) or len(bare) * 6 // 8 not in ALGORITHMS:
         return b""
     padded = bare + "=" * (-len(bare) % 4)
     try:
@@ -143,20 +147,20 @@ def _decode_base64(text: str) -> bytes:
     except binascii.Error:
         return b""
     # One text for one digest: bits beyond the last byte must be zero, and padding is whole or absent.
-    return digest if base64.b64encode(digest).decode("ascii") == padded and text in {bare, padded} else b""
+    return digest if to_base64(digest) == padded and text in {bare, padded} else b""
 
 
 def _why_not(text: str, digits: str) -> str:
     compact = "".join(text.split())
-    if _HEX.fullmatch(digits):
+    if re.fullmatch(_HEX, digits):
         if len(digits) == 2 * MD5_BYTES:
             return "32 hex digits are an MD5 fingerprint: a phone compares SHA-1, which has 40"
         return f"{len(digits)} hex digits are no thumbprint: SHA-1 has 40, SHA-256 64"
-    if ("-" in compact or "_" in compact) and _URL_SAFE.fullmatch(compact):
+    if ("-" in compact or "_" in compact) and re.fullmatch(_URL_SAFE, compact):
         digest = _decode_base64(compact.replace("-", "+").replace("_", "/"))
         if digest:
             return f"it is written in the URL-safe alphabet; a cnf file writes {to_base64(digest)}"
-    if _BASE64.fullmatch(compact):
+    if re.fullmatch(_BASE64, compact):
         bare = compact.rstrip("=")
         if len(bare) * 6 // 8 in ALGORITHMS:
             return "it is Base64 with wrong padding or a wrong last character: no digest is written so"

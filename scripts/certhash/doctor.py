@@ -155,7 +155,7 @@ def _plugin(found: Tshark) -> Check:
 
 def _self_test(found: Tshark) -> Check:
     """Audit the capture that the package carries: a download, segments out of order, a chain of two."""
-    from certhash.audit import Reading, Watcher, audit
+    from certhash.audit import Audience, Request, audit
     from certhash.capture.observe import Settings
 
     folder = Path(__file__).parent
@@ -164,7 +164,7 @@ def _self_test(found: Tshark) -> Check:
     except (OSError, msgspec.DecodeError) as error:
         return Check("self-test", "broken", f"selftest.json: {error}", "install certhash again")
     capture = str(folder / "selftest.pcap")
-    document = audit(Reading((capture,), Settings(found), workers=1), (), {}, Watcher())
+    document = audit(Request((capture,), Settings(found), workers=1), (), {}, Audience())
     hashes = [c.sha1 for h in document.handshakes for c in h.certificates]
     verdicts = [(e.device, e.verdict) for e in document.expectations]
     problems = "; ".join(problem.message for problem in document.problems)

@@ -12,7 +12,7 @@ from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from certhash.headend import HeadEnd, read_address
+from certhash.headend import HeadEnd, plain_name, read_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -206,7 +206,7 @@ def _address(endpoint: Endpoint) -> str:
 
 def _name(seen: Seen) -> str | None:
     name = seen.handshake.server_name
-    return name.lower().rstrip(".") if name else None
+    return plain_name(name) if name else None
 
 
 def _port_fits(handshake: Handshake, head_end: HeadEnd) -> bool:

@@ -58,6 +58,11 @@ def parse_url(text: str) -> HeadEnd:
     return HeadEnd(host, _read_port(parts["port"]), is_address)
 
 
+def plain_name(name: str) -> str:
+    """Return a host's name as names are compared: in lower case (RFC 4343), without the final dot."""
+    return name.lower().rstrip(".")
+
+
 @lru_cache(maxsize=65536)
 def read_address(text: str) -> str | None:
     """Return an IPv4 or IPv6 address in its one spelling, or None where the text is none.

@@ -35,6 +35,12 @@ class Endpoint(Struct, frozen=True):
     address: str
     port: int | None
 
+    def __str__(self) -> str:
+        """Return both as they are written in a URL."""
+        if self.port is None:
+            return self.address
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
 
 # ---------------------------------------------------------------- what was seen in a capture
 
@@ -201,6 +207,15 @@ class CnfFile(Struct, frozen=True):
     """None where there is no vpnGroup, and where the file is encrypted and nobody can tell."""
     fetch: Fetch | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def says(self) -> object:
+        """What a phone would make of the file: two files that agree in this are the same to it."""
+        if self.group is None:
+            return self.kind == "encrypted"
+        hashes = frozenset(h.digest or h.value.encode() for h in self.group.hashes)
+        urls = tuple(url.value for url in self.group.urls)
+        return urls, hashes, self.group.host_id_check, self.group.hash_algorithm
 
 
 class KnownCertificate(Struct, frozen=True):

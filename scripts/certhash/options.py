@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
-    from certhash.audit import Reading
+    from certhash.audit import Request
     from certhash.capture.observe import Settings
     from certhash.model import Problem
 
@@ -24,7 +24,7 @@ LONGEST_TIMEOUT = 10.0**6
 
 
 def add_captures(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    """Add CAPTURE and how captures are read; :func:`reading` reads it."""
+    """Add CAPTURE and how captures are read; :func:`request` reads it."""
     parser.add_argument(
         "captures",
         nargs="*" if optional else "+",
@@ -94,18 +94,18 @@ def add_expected(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def reading(arguments: argparse.Namespace) -> Reading:
+def request(arguments: argparse.Namespace) -> Request:
     """Return which captures are to be read, and how.
 
     Raises:
         InputError: there is no tshark.
     """
-    from certhash.audit import Reading
+    from certhash.audit import Request
     from certhash.cache import default_path
 
     cache = None if arguments.no_cache else arguments.cache or default_path()
     captures = tuple(arguments.captures)
-    return Reading(captures, settings(arguments), arguments.jobs, arguments.scheduler, cache)
+    return Request(captures, settings(arguments), arguments.jobs, arguments.scheduler, cache)
 
 
 def settings(arguments: argparse.Namespace) -> Settings:
@@ -128,12 +128,12 @@ def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     Raises:
         InputError: one is no name with an address.
     """
-    from certhash.headend import read_address
+    from certhash.headend import plain_name, read_address
 
     addresses: dict[str, tuple[str, ...]] = {}
     for pair in arguments.resolve:
         name, _, text = pair.partition("=")
-        name = name.lower().rstrip(".")
+        name = plain_name(name)
         address = read_address(text.strip("[]"))
         if not name or address is None:
             raise InputError(f"--resolve {pair}: give a name and an address, as vpn.example.com=203.0.113.1")

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from certhash import __version__
-from certhash.audit import Watcher
+from certhash.audit import Audience
 from certhash.correlate import unjudged
 from certhash.document import Capture, Tool
 from certhash.evidence import CERTIFICATE_ALERTS
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from certhash.model import HashSource, Observation, Problem
 
 
-class Console(Watcher):
+class Console(Audience):
     """Notes on standard error, and a bar where that is a terminal.
 
     Args:

@@ -18,8 +18,9 @@ from certhash.capture.observe import Reading
 from certhash.capture.tshark import Outcome
 from certhash.correlate import correlate
 from certhash.document import FINDINGS
+from certhash.headend import plain_name
 from certhash.model import NameAnswer, Observation, Problem, Sources
-from certhash.report.text import count, place
+from certhash.report.text import count
 from certhash.times import iso
 from certhash.visible import visible
 
@@ -53,13 +54,13 @@ _LONG = 200  # characters of a stranger's text
 _GOING_ON = Outcome("complete", 0, None, (), missing_fields=False)
 
 
-class Seen(NamedTuple):
+class Judged(NamedTuple):
     """A handshake has got its verdict, or another one than before."""
 
     handshake: document.Handshake
 
 
-class Told(NamedTuple):
+class Changed(NamedTuple):
     """What is to be said of a device and a URL has changed: it is a finding now, or no longer."""
 
     time: str
@@ -73,7 +74,7 @@ class Learned(NamedTuple):
     cnf: CnfFile
 
 
-Event = Seen | Told | Learned | Problem
+Event = Judged | Changed | Learned | Problem
 
 
 class _Connection:
@@ -148,9 +149,7 @@ class Watcher:
         """Take the next row."""
         if row.downloads or row.answers:
             self._take_data(row)
-        key: object = (row.transport, row.stream)
-        if row.stream is None:
-            key = (row.transport, frozenset((row.source.address, row.destination.address)))
+        key = row.connection
         connection = self._connections.get(key)
         if connection is None:
             connection = _Connection(self._reading())
@@ -271,7 +270,7 @@ class Watcher:
         for handshake in fresh:
             verdict = judged[_name(handshake)]
             self._totals.add(handshake, verdict.verdict, instead_of=outdated.get(_name(handshake)))
-            self._events.append(Seen(verdict))
+            self._events.append(Judged(verdict))
             self._untold[verdict.id] = verdict.time
 
     def _look_back(self) -> None:
@@ -293,7 +292,7 @@ class Watcher:
             now = (expectation.verdict, expectation.cause)
             before = self._told.get(key)
             if now != before and (expectation.verdict in FINDINGS or (before and before[0] in FINDINGS)):
-                self._events.append(Told(times[-1], expectation))
+                self._events.append(Changed(times[-1], expectation))
             self._told[key] = now
         self._untold.clear()
 
@@ -304,7 +303,7 @@ class Watcher:
             self._kept.move_to_end(kind)
             if handshake.server_name:
                 # That the name is there stays known when the handshake does not.
-                name = handshake.server_name.lower().rstrip(".")
+                name = plain_name(handshake.server_name)
                 self._answer(NameAnswer(name, handshake.server.address, handshake.frame, handshake.time))
         _shorten(self._kept, MOST_KEPT)
         if len(self._certificates) > 2 * MOST_KEPT:
@@ -344,7 +343,7 @@ class Watcher:
 
 def line(event: Event) -> str:
     """Return an event as a line for people."""
-    if isinstance(event, Seen):
+    if isinstance(event, Judged):
         return _handshake_line(event.handshake)
     if isinstance(event, Learned):
         return _learned_line(event)
@@ -359,9 +358,11 @@ def line(event: Event) -> str:
 
 def is_finding(event: Event) -> bool:
     """Tell whether an event says that something is wrong."""
-    if isinstance(event, Seen):
+    if isinstance(event, Judged):
         return event.handshake.verdict in FINDINGS
-    return isinstance(event, Problem) or (isinstance(event, Told) and event.expectation.verdict in FINDINGS)
+    return isinstance(event, Problem) or (
+        isinstance(event, Changed) and event.expectation.verdict in FINDINGS
+    )
 
 
 def _handshake_line(handshake: document.Handshake) -> str:
@@ -370,7 +371,7 @@ def _handshake_line(handshake: document.Handshake) -> str:
     parts = [
         handshake.time,
         f"{handshake.verdict:12}",
-        f"{place(handshake.client)} > {place(handshake.server)}{name}",
+        f"{handshake.client} > {handshake.server}{name}",
         " ".join(presented) or f"no certificate seen: {handshake.hidden}",
     ]
     if handshake.devices:

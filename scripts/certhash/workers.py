@@ -49,6 +49,8 @@ _TICK = 0.25
 """Seconds between two looks at how far the workers are."""
 _ENOUGH = 1000
 """Captures handed to a cluster at once: more than a likely one has processors, and few enough to watch."""
+LARGE = 64 << 20
+"""Bytes from which on several tsharks may share a capture: it takes seconds then, and each start 0.2 s."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -89,10 +91,11 @@ def observe_all(
     if scheduler is not None:
         yield from _on_cluster(scheduler, paths, settings)
     else:
-        workers = min(workers or len(os.sched_getaffinity(0)), len(paths))
+        processors = workers or len(os.sched_getaffinity(0))
+        tsharks, workers = max(1, processors // len(paths)), min(processors, len(paths))
         with tshark.workplace(settings.tshark.path, keylog=settings.keylog) as place:
             if _can_share():
-                yield from _on_this_machine(paths, _Pool(workers, settings, place, listener))
+                yield from _on_this_machine(paths, _Pool(workers, tsharks, settings, place, listener))
             else:
                 for path in paths:
                     yield observe(path, settings, place)
@@ -114,6 +117,8 @@ class _Pool(NamedTuple):
     """What the processes of this machine share."""
 
     size: int
+    tsharks: int
+    """How many may share one capture: where there are fewer captures than processors."""
     settings: Settings
     place: tshark.Workplace
     listener: Listener
@@ -281,8 +286,13 @@ def _be_a_worker(shared: _Pool, positions: Array[c_uint64], free: SimpleQueue[in
 
 
 def _observe_here(path: str) -> Observation:
+    shared = _worker.shared
     try:
-        return observe(path, _worker.shared.settings, _worker.shared.place, _worker.take)
+        large = os.stat(path).st_size >= LARGE  # noqa: PTH116 - a path may be bytes that are no UTF-8
+    except OSError:
+        large = False  # whoever opens it says why
+    try:
+        return observe(path, shared.settings, shared.place, _worker.take, shared.tsharks if large else 1)
     finally:
         _worker.take(None)
 

@@ -63,7 +63,7 @@ def test_what_is_no_capture_passes_as_it_is(data: bytes) -> None:
     carved = carve(io.BytesIO(data), out.extend, window=700)
     assert bytes(out) == data
     assert carved.packets == 0
-    assert carved.frame(3) == 3
+    assert carved.frames.frame(3) == 3
 
 
 @given(frames, st.binary(min_size=1, max_size=200), st.integers(0, 40))

@@ -7,13 +7,12 @@ fingerprint.
 from __future__ import annotations
 
 import base64
-import hashlib
-import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.openssl import make
 
 from certhash.cnf import read
 from certhash.cnf.pasted import read_pasted
@@ -21,56 +20,9 @@ from certhash.cnf.pasted import read_pasted
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.openssl import Certificate
+
     from certhash.model import CnfFile, Sources
-
-
-class Certificate(NamedTuple):
-    """A certificate as openssl made it."""
-
-    der: bytes
-    pem: str
-
-    @property
-    def cert_hash(self) -> str:
-        """The value for ``<certHash1>``."""
-        return base64.b64encode(hashlib.sha1(self.der, usedforsecurity=False).digest()).decode()
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-1 in hex, upper case."""
-        return hashlib.sha1(self.der, usedforsecurity=False).hexdigest().upper()
-
-
-def _make(folder: Path, name: str, *options: str) -> Certificate:
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:1024",
-            "-nodes",
-            "-keyout",
-            f"{name}.key",
-            "-out",
-            f"{name}.pem",
-            "-subj",
-            f"/CN={name}",
-            "-days",
-            "30",
-            *options,
-        ],
-        cwd=folder,
-        capture_output=True,
-        check=True,
-    )
-    done = subprocess.run(
-        ["openssl", "x509", "-in", f"{name}.pem", "-outform", "der"],
-        cwd=folder,
-        capture_output=True,
-        check=True,
-    )
-    return Certificate(done.stdout, (folder / f"{name}.pem").read_text())
 
 
 class Pki(NamedTuple):
@@ -85,9 +37,9 @@ class Pki(NamedTuple):
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     """Certificates for a trustpoint with a CA and one without."""
     folder = tmp_path_factory.mktemp("pki")
-    root = _make(folder, "CA-ROOT")
-    leaf = _make(folder, "cme", "-CA", "CA-ROOT.pem", "-CAkey", "CA-ROOT.key")
-    return Pki(root, leaf, _make(folder, "IOS-Self-Signed-Certificate-1"))
+    root = make(folder, "CA-ROOT", bits=1024)
+    leaf = make(folder, "cme", "-CA", "CA-ROOT.pem", "-CAkey", "CA-ROOT.key", bits=1024)
+    return Pki(root, leaf, make(folder, "IOS-Self-Signed-Certificate-1", bits=1024))
 
 
 def hex_block(der: bytes) -> str:

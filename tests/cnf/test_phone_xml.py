@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certhash.cnf import from_download, is_cnf_name, problems_of, read_phone_xml
-from certhash.cnf.phone_xml import device_of
+from certhash.cnf.names import device_of
 from certhash.model import CnfFile, Fetch
 
 NAME = "SEP0011215A1AE3.cnf.xml"

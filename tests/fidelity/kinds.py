@@ -365,6 +365,12 @@ def _direction(frame: bytes) -> bool:
     return frame[:6] == bytes.fromhex("020000000001")
 
 
+def _pseudowire(frame: bytes, control_word: bytes = b"") -> bytes:
+    """Put a frame into MPLS; by addresses of real manufacturers tshark tells that it is Ethernet."""
+    addresses = bytes.fromhex("00000c000002001b54000001")
+    return frame[:12] + b"\x88\x47\x00\x01\x01\x40" + control_word + addresses + frame[12:]
+
+
 TUNNELS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "vxlan": (LINK_ETHERNET, lambda f: _outer(f, 4789, b"\x08\0\0\0\0\0\x2a\0", f)),
     "geneve": (LINK_ETHERNET, lambda f: _outer(f, 6081, b"\x00\x00\x65\x58\0\0\x2a\0", f)),
@@ -390,7 +396,8 @@ TUNNELS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
         LINK_ETHERNET,
         lambda f: _gre(f, 0x1000, 0x22EB, b"\0\0\0\1" + b"\x20\x01\x00\x01" + bytes(8), f),
     ),
-    "mpls-ethernet": (LINK_ETHERNET, lambda f: f[:12] + b"\x88\x47\x00\x01\x01\x40" + bytes(4) + f),
+    "mpls-ethernet": (LINK_ETHERNET, lambda f: _pseudowire(f, control_word=bytes(4))),
+    "mpls-ethernet-bare": (LINK_ETHERNET, _pseudowire),
     "802.1ah": (LINK_ETHERNET, lambda f: f[:12] + b"\x88\xe7\x00\x00\x00\x05" + f),
     "l2tp": (
         LINK_ETHERNET,

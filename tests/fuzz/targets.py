@@ -74,13 +74,29 @@ def row(data: bytes) -> None:
             assert all(isinstance(c.der, bytes) for c in found.certificates)
 
 
+def lines(data: bytes) -> None:
+    """Read what the plugin writes of a capture: a line that it never writes is refused, the next one read."""
+    reader = records.Lines()
+    text = data.decode("utf-8", "replace")
+    for line in text.split("\n"):
+        try:
+            read = reader.parse(line)
+        except ValueError as error:
+            _one_line(error)
+            continue
+        if read is not None:
+            assert read.transport in ("tcp", "udp", "other")
+            # Nothing is a certificate whose bytes were not written down.
+            assert all(c.der.hex() in "".join(text.lower().split()) for c in read.certificates)
+
+
 def carved(data: bytes) -> None:
     """Carve: nothing is invented, and it does not matter how much is read at a time."""
     results = []
     for window in (1 << 23, 1 << 16):
         out = io.BytesIO()
         result = carve(io.BytesIO(data), out.write, window=window)
-        numbers = result.frames.tolist()
+        numbers = result.frames.array().tolist()
         assert numbers == sorted(numbers)
         assert not numbers or 1 <= numbers[0] <= numbers[-1] <= result.packets
         assert out.tell() <= len(data) + 64 * (result.packets + 1)
@@ -92,6 +108,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "cnf": (cnf, lambda: _files("*.cnf.xml*")),
     "configuration": (configuration, lambda: [*_files("config/*"), *_files("certificates/*")]),
     "row": (row, lambda: [_row()]),
+    "lines": (lines, lambda: [_lines()]),
     "carve": (carved, lambda: [*_files("*.pcapng"), *_files("*.pcap")]),
 }
 """Each target with the samples that mutation starts from."""
@@ -106,6 +123,25 @@ def _row() -> bytes:
     }
     cells = [values.get(field, "1" + AGGREGATOR + "2") for field in records.fields(plugin=True)]
     return SEPARATOR.join(cells).encode()
+
+
+def _lines() -> bytes:
+    """Return lines of each kind, as the plugin writes them."""
+    head = ["7", "1700000000.000001", "tcp", "0", "0a0900010a090002", "01bb9c41", "ls"]
+    tls = ["22", "2", "0x0303", "00:11", "aa", "vpn.example", "0x0303", "", "0xc02f", "0"]
+    certificates = AGGREGATOR.join(("0 0 1", "0 1 0"))
+    cells = [*head, *tls, certificates, "2", "42"]
+    names = ["vpn.example", "1", "192.0.2.1", "", "", "SEP00005E005311.cnf.xml", "3c3e", "192.0.2.7", ""]
+    udp = ["8", "", "udp", "1", AGGREGATOR.join(("02:00:00:00:00:01", "02:00:00:00:00:02")), "", "d"]
+    of_all_kinds = [
+        ["certhash", "1.0"],
+        ["", "0", "2jmj7l5rSw0yVb/vlWAYkK/YBwk=", "308201"],
+        cells,
+        [*cells, *names],
+        udp,
+        ["9", "certhash.lua:1: what went wrong"],
+    ]
+    return "\n".join(SEPARATOR.join(line) for line in of_all_kinds).encode()
 
 
 def found(folder: Path) -> list[tuple[str, bytes]]:

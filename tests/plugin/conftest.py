@@ -19,7 +19,8 @@ def missing(program: str, package: str) -> None:
         pytest.fail(f"{program} is missing: apt-get install {package}", pytrace=False)
 
 
-@pytest.fixture(scope="session", params=["this-machine", "debian-13"])
+# Unpacking Debian 13 takes minutes, once.
+@pytest.fixture(scope="session", params=["this-machine", pytest.param("debian-13", marks=pytest.mark.slow)])
 def place(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """Each machine with a tshark: Lua 5.2 or whatever this one has, and Lua 5.4."""
     root = None

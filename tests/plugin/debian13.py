@@ -7,6 +7,7 @@ used again; it lies in $CERTHASH_TEST_CACHE, or in ~/.cache/certhash-test, or, f
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -48,23 +49,34 @@ def tree() -> Path:
         RuntimeError: it is not there and cannot be made; the text says what to do.
     """
     root = cache_folder() / "debian-13"
-    if (root / "usr/bin/tshark").exists() and (root / "usr/bin/wireshark").exists():
+    if _is_whole(root):
         return root
     if shutil.which("debootstrap") is None:
         raise RuntimeError(f"debootstrap is missing: {INSTALL}")
     root.parent.mkdir(parents=True, exist_ok=True)
+    with root.with_name("debian-13.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes, and one of them makes it
+        if not _is_whole(root):
+            _make(root)
+    return root
+
+
+def _is_whole(root: Path) -> bool:
+    return (root / "usr/bin/tshark").exists() and (root / "usr/bin/wireshark").exists()
+
+
+def _make(root: Path) -> None:
+    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     unfinished = root.with_name("debian-13.unfinished")
+    # An earlier try may have been cut short, and debootstrap would trip over what it left.
+    subprocess.run([*as_root, "rm", "-rf", "--one-file-system", str(unfinished)], check=False)
     command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "trixie", str(unfinished)]
     command += [found] if (found := mirror()) else []
-    if os.geteuid() != 0:
-        command = ["sudo", "-n", *command]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run([*as_root, *command], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:]
         raise RuntimeError(f"debootstrap cannot make {unfinished}: {' '.join(last)}")
-    rename = ["mv", str(unfinished), str(root)]
-    subprocess.run(rename if os.geteuid() == 0 else ["sudo", "-n", *rename], check=True)
-    return root
+    subprocess.run([*as_root, "mv", str(unfinished), str(root)], check=True)
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ class Machine:
             assert not row.pop("_ws.lua.error"), f"frame {row['frame.number']}: a Lua error"
             if any(value for name, value in row.items() if name != "frame.number"):
                 rows.append(row)
-        assert "ua" not in done.stderr.replace("usual", ""), done.stderr
+        assert "Lua" not in done.stderr, done.stderr
         return rows
 
 

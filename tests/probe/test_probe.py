@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.openssl import make
 
 from certhash.headend import HeadEnd
 from certhash.probe import ask, split_certificates
@@ -46,39 +47,12 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     """leaf.pem by middle.pem by root.pem, chain.pem with the two upper ones."""
     folder = tmp_path_factory.mktemp("pki")
 
-    def make(name: str, *options: str) -> bytes:
-        subprocess.run(
-            [
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-keyout",
-                f"{name}.key",
-                "-out",
-                f"{name}.pem",
-                "-subj",
-                f"/CN={name}",
-                "-days",
-                "30",
-                *options,
-            ],
-            cwd=folder,
-            capture_output=True,
-            check=True,
-        )
-        command = ["openssl", "x509", "-in", f"{name}.pem", "-outform", "der"]
-        return subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout
-
-    root = make("root")
-    middle = make("middle", "-CA", "root.pem", "-CAkey", "root.key")
-    leaf = make(
-        "leaf", "-CA", "middle.pem", "-CAkey", "middle.key", "-addext", "subjectAltName=DNS:localhost"
-    )
-    (folder / "chain.pem").write_text((folder / "middle.pem").read_text() + (folder / "root.pem").read_text())
-    return Pki(folder, leaf, middle, root)
+    root = make(folder, "root")
+    middle = make(folder, "middle", "-CA", "root.pem", "-CAkey", "root.key")
+    name = ("-addext", "subjectAltName=DNS:localhost")
+    leaf = make(folder, "leaf", "-CA", "middle.pem", "-CAkey", "middle.key", *name)
+    (folder / "chain.pem").write_text(middle.pem + root.pem)
+    return Pki(folder, leaf.der, middle.der, root.der)
 
 
 def free_port() -> int:
@@ -279,10 +253,10 @@ def test_certificate_messages_come_apart(chain: list[bytes], with_extensions: bo
 # ---------------------------------------------------------------- the command
 
 
-def phone(value: str, url: str) -> str:
+def phone(value: str, url: str, algorithm: str = "") -> str:
     return (
         f"<device><vpnGroup><addresses><url1>{url}</url1></addresses>"
-        f"<credentials><certHash1>{value}</certHash1></credentials></vpnGroup></device>"
+        f"<credentials>{algorithm}<certHash1>{value}</certHash1></credentials></vpnGroup></device>"
     )
 
 
@@ -313,6 +287,17 @@ def test_command_compares(pki: Pki, tmp_path: Path) -> None:
     assert "https://127.0.0.1:1/x" in missed.stderr
     assert "names       localhost" in plain.stdout
     assert "TLS 1.0" in plain.stdout
+
+
+def test_a_hash_counts_as_in_an_audit(pki: Pki, tmp_path: Path) -> None:
+    """Beside hashAlg 0 a phone compares SHA-1: the SHA-256 of the right certificate is no match."""
+    sha256 = base64.b64encode(hashlib.sha256(pki.leaf).digest()).decode()
+    with openssl_server(pki) as port:
+        url = f"https://127.0.0.1:{port}/x"
+        for last, algorithm in enumerate(("", "<hashAlg>0</hashAlg>", "<hashAlg>1</hashAlg>")):
+            (tmp_path / f"SEP00000000000{last}.cnf.xml").write_text(phone(sha256, url, algorithm))
+        result = json.loads(run(url, "--cnf", str(tmp_path), "--json").stdout)
+    assert [item["verdict"] for item in result["comparisons"]] == ["mismatch", "mismatch", "match"]
 
 
 def test_command_with_a_configuration_that_is_not_whole(pki: Pki, tmp_path: Path) -> None:

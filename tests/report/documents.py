@@ -283,6 +283,7 @@ def hostile() -> Document:
                 chain,
                 capture=text,
                 name=text,
+                server=text,
                 verdict="mismatch",
                 devices=(text,),
                 alert=bad_certificate(),

@@ -22,7 +22,7 @@ from __future__ import annotations
 import secrets
 import struct
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -30,7 +30,21 @@ import numpy as np
 from certhash.capture.directions import Directions
 from certhash.capture.flows import FlowTable
 from certhash.capture.follow import Follower, Lanes, are_records
-from certhash.capture.packets import FIN, RST, SYN, TCP, Bools, Packets, Window, Words, is_one_of, parse
+from certhash.capture.packets import (
+    FIN,
+    RST,
+    SYN,
+    TCP,
+    V4,
+    V6,
+    Bools,
+    Packets,
+    Window,
+    Words,
+    is_one_of,
+    mix,
+    parse,
+)
 from certhash.capture.pcap import SLACK, WINDOW, Ints, Pcapng, Readable, Records, Status, windows
 from certhash.capture.streams import APPLICATION_DATA, HEADER, SKIP, Moved
 
@@ -42,17 +56,50 @@ if TYPE_CHECKING:
 Sink = Callable[[bytes | memoryview], object]
 
 
+class Numbers:
+    """The numbers in the capture of the packets that one sink was given; grows while the pass goes on."""
+
+    def __init__(self) -> None:
+        self.packets = 0
+        """How many packets of the capture have been looked at."""
+        self._windows: list[NDArray[np.uint32]] = []
+        self._ends: list[int] = []
+
+    def add(self, numbers: NDArray[np.uint32], packets: int) -> None:
+        """Take those of the next window, and how many packets the capture has up to its end."""
+        self._windows.append(numbers)
+        self.packets = packets
+        self._ends.append(len(self) + len(numbers))  # last: others read this while it is written
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def frame(self, passed: int) -> int:
+        """Return the number in the capture of the n-th packet (1, 2...), 0 where it is another sink's.
+
+        What tshark makes of the bytes after damage are packets beyond all that were counted.
+        """
+        window = bisect_left(self._ends, passed)
+        if window == len(self._ends):
+            return self.packets + passed - len(self)
+        before = self._ends[window - 1] if window else 0
+        return int(self._windows[window][passed - before - 1])
+
+    def array(self) -> NDArray[np.uint32]:
+        """Return all numbers."""
+        return np.concatenate([np.zeros(0, np.uint32), *self._windows])
+
+
 class Carved(NamedTuple):
     """What was read and what was passed on.
 
-    ``packets`` is how many packets the capture has.  ``shares`` has for each sink the number (1, 2...) in the
-    capture of each packet that it was given, 0 where the packet is another sink's.  ``doubtful`` counts cases
-    in which something was left out that might have mattered after all (a gap that was filled megabytes later,
-    say): then the capture is to be read again as a whole.
+    ``packets`` is how many packets the capture has.  ``shares`` has the numbers of what each sink was given.
+    ``doubtful`` counts cases in which something was left out that might have mattered after all (a gap that
+    was filled megabytes later, say): then the capture is to be read again as a whole.
     """
 
     packets: int
-    shares: tuple[NDArray[np.uint32], ...]
+    shares: tuple[Numbers, ...]
     status: Status
     error: str
     bytes_read: int
@@ -64,31 +111,45 @@ class Carved(NamedTuple):
         return bool(self.doubtful) or self.status == "unreadable"
 
     @property
-    def frames(self) -> NDArray[np.uint32]:
+    def frames(self) -> Numbers:
         """The numbers of the packets that the first sink, be it the only one, was given."""
         return self.shares[0]
 
-    def frame(self, passed: int, sink: int = 0) -> int:
-        """Return the number in the capture of the n-th packet (1, 2...) of a sink, 0 if it is another's."""
-        frames = self.shares[sink]
-        if passed <= len(frames):
-            return int(frames[passed - 1])
-        return self.packets + passed - len(frames) if sink == 0 else 0
+
+class NotShareableError(Exception):
+    """Several sinks would not see together what one sees; carve the capture for one alone."""
 
 
-def carve(source: Readable, *sinks: Sink, keys: bool = False, window: int = WINDOW) -> Carved:
+def carve(
+    source: Readable,
+    *sinks: Sink,
+    keys: bool = False,
+    window: int = WINDOW,
+    numbers: Sequence[Numbers] = (),
+) -> Carved:
     """Read a capture and hand to a sink a smaller one of the same format.
 
     With several sinks, each is given a capture with a share of the connections, so that as many tsharks
-    share the work.  The first packet of every flow and every SYN goes to all, so that each counts streams as
-    for the whole; what is not TCP and what is not understood is the first sink's (the others get copies of
-    the latter).
+    share the work.  All connections between two hosts are in one share, for one may announce another.  The
+    first packet of every flow and every SYN goes to all, so that each counts streams as for the whole; what
+    is not TCP is the first sink's.
 
     A sink must use what it is given before it returns.  What is no pcap or pcapng file is passed on as it is,
     to all.  Errors of the source and of the sinks pass through; where a ``Source`` tells of damage, so does
-    the result.  ``keys`` says that secrets are at hand with which TLS can be decrypted.
+    the result.
+
+    Args:
+        source: the capture.
+        sinks: what takes the smaller ones.
+        keys: secrets are at hand with which TLS can be decrypted.
+        window: how many bytes are looked at together.
+        numbers: one for each sink, for whoever asks for numbers before the pass has come to its end.
+
+    Raises:
+        NotShareableError: of several sinks: packets of TCP are not understood (fragments, tunnels), so nobody
+            knows whose they are; or there are keys, and a session of one connection is resumed in another.
     """
-    carver = _Carver(len(sinks), keys=keys)
+    carver = _Carver(tuple(numbers) or tuple(Numbers() for _ in sinks), keys=keys)
     status: Status = "complete"
     error = ""
     size = 0
@@ -100,23 +161,16 @@ def carve(source: Readable, *sinks: Sink, keys: bool = False, window: int = WIND
     trouble = getattr(source, "error", "")
     if trouble:
         status, error = "truncated", trouble
-    none = np.zeros(0, np.uint32)
-    shares = tuple(np.concatenate([none, *parts]) for parts in carver.frames)
-    return Carved(carver.packets, shares, status, error, size, carver.doubtful)
+    return Carved(carver.packets, carver.numbers, status, error, size, carver.doubtful)
 
 
 class Carving:
     """The same for a capture that goes on: whole pcapng blocks in, what is left of them out."""
 
     def __init__(self) -> None:
-        self._carver = _Carver(1, keys=False)
+        self.numbers = Numbers()
+        self._carver = _Carver((self.numbers,), keys=False)
         self._blocks = Pcapng()
-        self._passed: list[int] = []
-
-    @property
-    def passed(self) -> int:
-        """How many packets have been passed on."""
-        return self._passed[-1] if self._passed else 0
 
     @property
     def doubtful(self) -> int:
@@ -135,14 +189,7 @@ class Carving:
         if cut.error or cut.used != len(blocks):
             raise ValueError(cut.error or "the last block is not whole")
         (left,) = self._carver.window(Records(buffer, *cut.rows, self._blocks.layout, self._blocks.order))
-        self._passed.append(self.passed + len(self._carver.frames[0][-1]))
         return left
-
-    def frame(self, passed: int) -> int:
-        """Return the number, among all packets, of the n-th packet passed on (1, 2...)."""
-        window = bisect_left(self._passed, passed)
-        before = self._passed[window - 1] if window else 0
-        return int(self._carver.frames[0][window][passed - before - 1])
 
 
 _ACK = 0x10
@@ -171,10 +218,10 @@ class _Share(NamedTuple):
 class _Carver:
     """The state of one pass over a capture."""
 
-    def __init__(self, lanes: int, *, keys: bool) -> None:
+    def __init__(self, numbers: tuple[Numbers, ...], *, keys: bool) -> None:
         self.packets = 0
         self._records = 1
-        self.frames: list[list[NDArray[np.uint32]]] = [[] for _ in range(lanes)]
+        self.numbers = numbers
         self.keys = keys
         self._hiding = 0
         self._reopened: Ints = np.zeros(0, np.int64)
@@ -197,6 +244,9 @@ class _Carver:
         packets = parsed.packets
         self.keys |= records.secrets
         self._hiding += parsed.hiding
+        several = len(self.numbers) > 1
+        if several and (self.keys or parsed.hiding or parsed.missed):
+            raise NotShareableError
         keep = np.ones(len(records.start), bool)
         keep[parsed.esp_row] = False
         moved: dict[int, list[Moved]] = {}
@@ -207,7 +257,8 @@ class _Carver:
             born = self._directions.known["born"][direction] == 0
             # The last of several assignments stays, so go backwards.
             self._directions.known["born"][direction[born][::-1]] = place[born][::-1]
-            if len(self.frames) > 1:
+            if several:
+                self._find_owners(look, packets, direction, np.flatnonzero(born))
                 self._share(packets, direction, place, share)
             order = np.argsort(direction.astype(np.uint16), kind="stable")
             if len(self._directions.known) > 1 << 16:
@@ -260,7 +311,7 @@ class _Carver:
                 self._directions.leave_alone(side)
             known["base"][direction[at]] = packets.seq[at]
         self._reopened = one[reopens] >> 1
-        if len(self.frames) > 1:
+        if len(self.numbers) > 1:
             # Before this window, only the sink that owns a connection was told of its end.
             self._directions.doubtful += int((end[reopens] + np.uint64(1) < self._records).sum())
         return direction
@@ -415,11 +466,21 @@ class _Carver:
     # ------------------------------------------------------------------------------------------------------
     # output
 
+    def _find_owners(self, look: Window, packets: Packets, direction: Ints, new: Ints) -> None:
+        """Say which sink new directions are for: that of all connections between their two hosts."""
+        ip = packets.ip[new]
+        six = np.flatnonzero(look.u8(ip) >> 4 == V6)
+        hosts = look.u64(ip + 12)
+        hosts = hosts >> np.uint64(32) ^ hosts & np.uint64(_WORD)
+        hosts[six] = np.bitwise_xor.reduce([look.u64(ip[six] + at) for at in (8, 16, 24, 32)])
+        owner = mix(hosts, self._seed) % np.uint64(len(self.numbers))
+        owner[packets.protocol[new] != TCP] = 0
+        self._directions.known["owner"][direction[new]] = owner
+
     def _share(self, packets: Packets, direction: Ints, place: Words, share: _Share) -> None:
         """Say which sink each record is for, and which go to all."""
         known = self._directions.known
-        tcp = packets.protocol == TCP
-        share.owner[packets.row] = np.where(tcp, (direction >> 1) % len(self.frames), 0)
+        share.owner[packets.row] = known["owner"][direction]
         first = (known["born"][direction] == place) & (known["born"][direction ^ 1] - np.uint64(1) >= place)
         share.all[packets.row] = first | (packets.flags & (SYN | _ACK) == SYN)
         for flow in set(self._reopened.tolist()):
@@ -434,12 +495,12 @@ class _Carver:
         number = (self.packets + np.cumsum(is_packet)).astype(np.uint32)
         self.packets = int(number[-1])
         made = {at: [_remade(records, packets, at, one) for one in several] for at, several in moved.items()}
-        for lane, frames in enumerate(self.frames):
-            mine = keep if len(self.frames) == 1 else keep & (share.all | (share.owner == lane))
-            named = number * (share.owner == lane) if len(self.frames) > 1 else number
+        for lane, numbers in enumerate(self.numbers):
+            mine = keep if len(self.numbers) == 1 else keep & (share.all | (share.owner == lane))
+            named = number * (share.owner == lane) if len(self.numbers) > 1 else number
             parts = {int(packets.row[at]): made[at] for at in made if mine[packets.row[at]]}
             passed, part = _joined(records, mine, parts)
-            frames.append(named[passed[is_packet[passed]]])
+            numbers.add(named[passed[is_packet[passed]]], self.packets)
             yield part
 
 
@@ -520,7 +581,7 @@ def _remade(records: Records, packets: Packets, at: int, moved: Moved) -> bytes:
     ip, transport, payload = int(packets.ip[at]), int(packets.transport[at]), int(packets.payload[at])
     buffer = records.buffer
     headers = buffer[data:payload]
-    if buffer[ip] >> 4 == 4:  # noqa: PLR2004
+    if buffer[ip] >> 4 == V4:
         struct.pack_into(">H", headers, ip - data + 2, payload - ip + len(moved.payload))
     else:
         struct.pack_into(">H", headers, ip - data + 4, payload - transport + len(moved.payload))

@@ -22,6 +22,7 @@ DIRECTION = np.dtype(
         ("stand", "u4"),
         ("more", "?"),  # its Stream is kept as an object, since it has more to remember
         ("born", "u8"),  # the place among all records of its first packet, from 1 on
+        ("owner", "u1"),  # which of several sinks it is for
         ("heard", "?"),  # it has carried data,
         ("paid", "?"),  # even before the window that is looked at
         ("synced", "?"),  # TLS has been recognised in it

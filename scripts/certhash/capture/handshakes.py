@@ -7,11 +7,29 @@ section 4.1.2; RFC 6347, section 4.2.1).
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
+from certhash.capture.tls import (
+    ALERTS,
+    CERTIFICATE,
+    CERTIFICATE_REQUEST,
+    CHANGE_CIPHER_SPEC,
+    CLIENT_HELLO,
+    CLIENT_KEY_EXCHANGE,
+    ENCRYPTED_EXTENSIONS,
+    FINISHED,
+    HANDSHAKE,
+    HELLO_RETRY_RANDOM,
+    HELLO_VERIFY,
+    NEW_TICKET,
+    PRE_SHARED_KEY,
+    SERVER_HELLO,
+    SERVER_HELLO_DONE,
+    SERVER_KEY_EXCHANGE,
+    SUITES_WITHOUT_CERTIFICATE,
+    is_tls13,
+    version_text,
+)
 from certhash.model import (
     Alert,
     Endpoint,
@@ -27,9 +45,7 @@ if TYPE_CHECKING:
 
     from certhash.capture.records import CertificateRecord, Row
 
-CLIENT_HELLO, SERVER_HELLO, HELLO_VERIFY, NEW_TICKET = 1, 2, 3, 4
-ENCRYPTED_EXTENSIONS, CERTIFICATE, SERVER_KEY_EXCHANGE, CERTIFICATE_REQUEST = 8, 11, 12, 13
-SERVER_HELLO_DONE, CERTIFICATE_VERIFY, CLIENT_KEY_EXCHANGE, FINISHED = 14, 15, 16, 20
+
 _FROM_SERVER = {
     SERVER_HELLO,
     HELLO_VERIFY,
@@ -38,78 +54,6 @@ _FROM_SERVER = {
     CERTIFICATE_REQUEST,
     SERVER_HELLO_DONE,
 }
-CHANGE_CIPHER_SPEC, HANDSHAKE = 20, 22  # content types
-PRE_SHARED_KEY = 41
-TLS13, DTLS13 = 0x0304, 0xFEFC
-DRAFT, FACEBOOK_DRAFT = 0x7F, 0xFB  # the high byte of TLS 1.3 drafts, as they were deployed
-
-HELLO_RETRY_RANDOM = hashlib.sha256(b"HelloRetryRequest").hexdigest()
-"""RFC 8446, section 4.1.3."""
-
-ALERTS = {
-    0: "close_notify",
-    10: "unexpected_message",
-    20: "bad_record_mac",
-    21: "decryption_failed",
-    22: "record_overflow",
-    30: "decompression_failure",
-    40: "handshake_failure",
-    41: "no_certificate",
-    42: "bad_certificate",
-    43: "unsupported_certificate",
-    44: "certificate_revoked",
-    45: "certificate_expired",
-    46: "certificate_unknown",
-    47: "illegal_parameter",
-    48: "unknown_ca",
-    49: "access_denied",
-    50: "decode_error",
-    51: "decrypt_error",
-    60: "export_restriction",
-    70: "protocol_version",
-    71: "insufficient_security",
-    80: "internal_error",
-    86: "inappropriate_fallback",
-    90: "user_canceled",
-    100: "no_renegotiation",
-    109: "missing_extension",
-    110: "unsupported_extension",
-    111: "certificate_unobtainable",
-    112: "unrecognized_name",
-    113: "bad_certificate_status_response",
-    114: "bad_certificate_hash_value",
-    115: "unknown_psk_identity",
-    116: "certificate_required",
-    120: "no_application_protocol",
-}
-"""IANA's TLS Alerts registry."""
-
-_VERSIONS = {
-    0x0002: "SSL 2.0",
-    0x0300: "SSL 3.0",
-    0x0301: "TLS 1.0",
-    0x0302: "TLS 1.1",
-    0x0303: "TLS 1.2",
-    TLS13: "TLS 1.3",
-    0x0100: "DTLS 1.0 (early)",
-    0xFEFF: "DTLS 1.0",
-    0xFEFD: "DTLS 1.2",
-    DTLS13: "DTLS 1.3",
-}
-
-_SUITES_WITHOUT_CERTIFICATE = frozenset(
-    (
-        *range(0x0017, 0x001C),  # DH_anon
-        *(0x0034, 0x003A, 0x0046, 0x006C, 0x006D, 0x0089, 0x009B, 0x00A6, 0x00A7, 0x00BF, 0x00C5),
-        *(0x002C, 0x002D),  # PSK and DHE_PSK with NULL
-        *range(0x008A, 0x0092),  # PSK, DHE_PSK
-        *range(0x00A8, 0x00AC),
-        *range(0x00AE, 0x00B6),
-        *range(0xC015, 0xC01A),  # ECDH_anon
-        *range(0xC033, 0xC03C),  # ECDHE_PSK
-    )
-)
-"""IANA's TLS Cipher Suites registry: anonymous, and pre-shared key without RSA."""
 
 
 class _Connection:
@@ -157,7 +101,7 @@ class _Building:
 
 
 class Handshakes:
-    """Takes the rows of a capture in order, gives the handshakes.
+    """Takes the rows of a capture, those of each connection in order, and gives the handshakes.
 
     Args:
         keep: takes a certificate of a row (and the frame), keeps its bytes, and returns its SHA-256.
@@ -170,7 +114,7 @@ class Handshakes:
 
     def add(self, row: Row) -> None:
         """Take the next row."""
-        connection = self._connections.setdefault(_key(row), _Connection())
+        connection = self._connections.setdefault(row.connection, _Connection())
         now = connection.current
         if now is None or not (now.client_key_exchange or now.client_ccs):
             # What is missing later, among application data, hides no certificate.
@@ -182,13 +126,9 @@ class Handshakes:
         if handshake is not None:
             self._note(row, handshake)
 
-    def finish(self, frame_of: Callable[[int], int] = lambda frame: frame) -> tuple[Handshake, ...]:
-        """Return all handshakes, in the order in which they began.
-
-        Args:
-            frame_of: from the frame number of a row to that of the capture.
-        """
-        return tuple(_finished(building, frame_of) for building in sorted(self._all, key=lambda b: b.frame))
+    def finish(self) -> tuple[Handshake, ...]:
+        """Return all handshakes, in the order in which they began."""
+        return tuple(_finished(building) for building in sorted(self._all, key=lambda b: b.frame))
 
     def _handshake_of(self, row: Row, connection: _Connection) -> _Building | None:
         """Find the handshake that a row belongs to, or begin one."""
@@ -276,12 +216,6 @@ class Handshakes:
             now.undissected = True
 
 
-def _key(row: Row) -> object:
-    if row.stream is not None:
-        return row.transport, row.stream
-    return frozenset((row.source.address, row.destination.address))
-
-
 def _sender(row: Row, now: _Building | None) -> Sender | None:
     """Tell who sent a row's records: by what only one side sends, else by who is who already."""
     types = set(row.types)
@@ -311,8 +245,8 @@ def _begins_another(row: Row, now: _Building, sender: Sender) -> bool:
     return bool(row.certificates) and sender in now.chains and row.transport == "tcp"
 
 
-def _finished(now: _Building, frame_of: Callable[[int], int]) -> Handshake:
-    tls13 = now.version is not None and _is_tls13(now.version)
+def _finished(now: _Building) -> Handshake:
+    tls13 = now.version is not None and is_tls13(now.version)
     visible = "server" in now.chains
     resumed = (
         not visible
@@ -326,24 +260,20 @@ def _finished(now: _Building, frame_of: Callable[[int], int]) -> Handshake:
     encrypted = not visible and tls13 and not now.decrypted
     proceeded = now.client_finished or (not tls13 and (now.client_key_exchange or now.client_ccs))
     return Handshake(
-        frame=frame_of(now.frame),
+        frame=now.frame,
         time=now.time,
         transport=now.transport,
         stream=now.stream,
         client=now.client,
         server=now.server,
         server_name=now.server_name,
-        version=None if now.version is None else _version_text(now.version),
+        version=None if now.version is None else version_text(now.version),
         resumed=resumed,
         encrypted=encrypted,
         client_proceeded=proceeded,
         hidden=None if visible else _hidden(now, resumed=resumed, encrypted=encrypted),
-        certificates=tuple(
-            replace(certificate, frame=frame_of(certificate.frame))
-            for sender in ("server", "client")
-            for certificate in now.chains.get(sender, ())
-        ),
-        alerts=tuple(replace(alert, frame=frame_of(alert.frame)) for alert in now.alerts),
+        certificates=(*now.chains.get("server", ()), *now.chains.get("client", ())),
+        alerts=tuple(now.alerts),
     )
 
 
@@ -354,20 +284,8 @@ def _hidden(now: _Building, *, resumed: bool, encrypted: bool) -> Hidden:
         (now.connection.cut, "snaplen"),
         (now.connection.lost, "packets-missing"),
         (now.undissected, "too-long"),
-        (now.suite in _SUITES_WITHOUT_CERTIFICATE, "no-certificate"),
+        (now.suite in SUITES_WITHOUT_CERTIFICATE, "no-certificate"),
         # Whatever answers a certificate is there, the certificate is not.
         (now.server_spoke_of_certificates or now.client_key_exchange or now.client_ccs, "packets-missing"),
     )
     return next((reason for applies, reason in reasons if applies), "incomplete")
-
-
-def _is_tls13(version: int) -> bool:
-    return version in (TLS13, DTLS13) or version >> 8 in (DRAFT, FACEBOOK_DRAFT)
-
-
-def _version_text(version: int) -> str:
-    if version >> 8 == DRAFT:
-        return f"TLS 1.3 (draft {version & 0xFF})"
-    if version >> 8 == FACEBOOK_DRAFT:
-        return "TLS 1.3 (draft)"
-    return _VERSIONS.get(version, f"0x{version:04x}")

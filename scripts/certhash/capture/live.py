@@ -16,9 +16,8 @@ import asyncio
 import contextlib
 import json
 import re
-import struct
 import subprocess
-from collections import OrderedDict, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
 import pyshark.config
@@ -32,11 +31,12 @@ from pyshark.tshark.tshark import get_all_tshark_interfaces_names
 from certhash.capture import dumpcap, records, tshark
 from certhash.capture.carve import Carving
 from certhash.capture.observe import Settings
+from certhash.capture.splice import DESCRIPTIONS, PACKET, Blocks, Splice
 from certhash.errors import InputError
 from certhash.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from certhash.capture.records import Row
 
@@ -54,7 +54,6 @@ AGAIN_BYTES = 4 << 20
 KERNEL_BUFFER = 32
 """MiB that the kernel keeps for dumpcap while one tshark takes over from another."""
 
-_KNOWN_ENDS = 20_000
 _FAILURES = 3
 _READ = 1 << 18
 _TRIAL = 60  # seconds
@@ -165,7 +164,11 @@ class Live:
                 failures = 0
                 while not self._ended and failures < _FAILURES:
                     before = self.packets
-                    failed = await self._shift(place, output)
+                    try:
+                        failed = await self._shift(place, output)
+                    except ValueError as error:  # what dumpcap writes cannot be read, nor what follows it
+                        self.problems.append(f"the capture ended early: {error}")
+                        break
                     failures = failures + 1 if failed and self.packets - before < AGAIN_PACKETS else 0
                 if failures:
                     self.problems.append(f"gave up: tshark ended {failures} times, one after the other")
@@ -185,7 +188,7 @@ class Live:
         """Let one tshark dissect until it has seen enough; return whether it failed."""
         dissector = _Dissector(self._settings, place, self.problems, plugin=self._plugin)
         carving = Carving() if self._settings.carve else None
-        frame_of = carving.frame if carving else int
+        frame_of = carving.numbers.frame if carving else int
         self._splice.begin(self.packets, again=len(self._again), frame_of=frame_of)
         reading = asyncio.create_task(dissector.packets_from_tshark(self._row))
         feeding = asyncio.create_task(self._feed(dissector, output, carving))
@@ -206,7 +209,7 @@ class Live:
             for task in (feeding, reading):
                 task.cancel()
             await asyncio.gather(feeding, reading, return_exceptions=True)
-            await dissector.close_async()
+            await dissector.end()
         if failed:
             self.problems.append(
                 f"tshark ended before packet {self.packets} was dissected ({dissector.last_words}); another "
@@ -228,11 +231,11 @@ class Live:
             stdin.write(left)
 
         show(b"".join((*self._preamble, *self._again)))
-        begun = self.packets, carving.passed if carving else 0
+        begun = self.packets, len(carving.numbers) if carving else 0
         size = 0
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             while not self._is_enough(
-                carving.passed - begun[1] if carving else self.packets - begun[0], size
+                len(carving.numbers) - begun[1] if carving else self.packets - begun[0], size
             ):
                 data = await output.read(_READ)
                 if not data:
@@ -273,102 +276,6 @@ class Live:
         spliced = self._splice.row(row)
         if spliced is not None:
             self._take(spliced)
-
-
-# ---------------------------------------------------------------- the stream of packets
-
-SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
-DESCRIPTIONS = (SECTION, INTERFACE)
-"""What stands before the packets, and says how to read them."""
-
-
-class Blocks:
-    """Cuts what dumpcap writes into the blocks of a pcapng file (draft-ietf-opsawg-pcapng, section 3.1)."""
-
-    def __init__(self, data: bytes = b"") -> None:
-        self._rest = data
-
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the type and the bytes of every block that is complete with `data`.
-
-        Raises:
-            ValueError: this is no pcapng in the byte order of this machine.
-        """
-        data = self._rest + data
-        at, end = 0, len(data)
-        while at + 8 <= end:
-            kind, size = struct.unpack_from("=II", data, at)
-            if size < 12 or size % 4:  # noqa: PLR2004 - type, and the length twice
-                raise ValueError(f"dumpcap wrote a block of {size} bytes, which no pcapng file has")
-            if at + size > end:
-                break
-            yield kind, data[at : at + size]
-            at += size
-        self._rest = data[at:]
-
-
-class Splice:
-    """Joins what successive tsharks say, so that it reads as if one had said it all.
-
-    Frames count from the first packet of the capture. A connection is told by its ends, and keeps its number
-    from one tshark to the next; a second connection of the same ends gets a new one.
-    """
-
-    def __init__(self) -> None:
-        self._base = 0
-        self._frame_of: Callable[[int], int] = int
-        self._dissected = 0
-        self._numbers: dict[tuple[str, int], int] = {}
-        self._number_at: dict[int, int] = {}
-        self._number_of: OrderedDict[object, int] = OrderedDict()
-        self._met: set[object] = set()
-        self._next = 0
-
-    def begin(self, packets: int, *, again: int, frame_of: Callable[[int], int] = int) -> None:
-        """Begin with a new tshark.
-
-        Args:
-            packets: how many were captured until now.
-            again: how many of them, the last, it is shown once more.
-            frame_of: from its count of packets to the count of those that there were, where it is not shown
-                all of them.
-        """
-        self._frame_of = frame_of
-        self._base = packets - again
-        self._dissected = packets
-        self._numbers = {}
-        self._met = set()
-        self._number_at = {f: n for f, n in self._number_at.items() if f > self._base}
-        while len(self._number_of) > _KNOWN_ENDS:
-            self._number_of.popitem(last=False)
-
-    def row(self, row: Row) -> Row | None:
-        """Return the row with the numbers of the whole capture; None where its packet was told of before."""
-        frame = self._base + self._frame_of(row.frame)
-        number = None
-        if row.stream is not None:
-            number = self._number(row, row.stream, frame)
-            self._number_at[frame] = number
-        if frame <= self._dissected:
-            return None
-        return row._replace(frame=frame, stream=number)
-
-    def _number(self, row: Row, stream: int, frame: int) -> int:
-        key = (row.transport, stream)
-        number = self._numbers.get(key)
-        if number is None:
-            ends = (row.transport, frozenset((row.source, row.destination)))
-            number = self._number_at.get(frame)
-            if number is None:
-                number = None if ends in self._met else self._number_of.get(ends)
-            if number is None:
-                number = self._next
-                self._next += 1
-            self._met.add(ends)
-            self._numbers[key] = number
-            self._number_of[ends] = number
-            self._number_of.move_to_end(ends)
-        return number
 
 
 # ---------------------------------------------------------------- the programs
@@ -519,6 +426,12 @@ class _Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
         self.stdin.set_result(process.stdin)
         return process
+
+    async def end(self) -> None:
+        """End it, however it ended: that was told where its packets were read, and is not told again."""
+        with contextlib.suppress(TSharkCrashException):
+            await self.close_async()
+        self._running_processes.clear()
 
     async def _cleanup_subprocess(self, process: asyncio.subprocess.Process) -> None:
         if self._eof_reached:  # it is about to end: how, is worth knowing

@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import itertools
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter, itemgetter
 from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from certhash.capture import records, tshark
-from certhash.capture.carve import Carved, carve
+from certhash.capture.carve import Carved, NotShareableError, Numbers, carve
 from certhash.capture.decompress import Source
 from certhash.capture.handshakes import Handshakes
 from certhash.capture.source import is_carvable, open_capture
@@ -29,6 +33,8 @@ TIMELESS = (
 
 
 _MOST_FAILURES = 5
+_PACKET = re.compile(r"\bin packet (\d+)")
+"""How tshark names the packet on which a dissector failed."""
 
 TIMEOUT = 3600.0
 """Seconds: a hundred times what the largest captures take that are in use."""
@@ -51,6 +57,7 @@ def observe(
     settings: Settings,
     place: tshark.Workplace | None = None,
     opened: Callable[[BinaryIO], None] | None = None,
+    tsharks: int = 1,
 ) -> Observation:
     """Read one capture; whatever happens is told in the observation, nothing is raised for a bad file.
 
@@ -59,6 +66,7 @@ def observe(
         settings: how it is read.
         place: where tshark runs; it may serve several readings at once. None makes one for this reading.
         opened: takes the open capture file, whose position tells how far the reading is.
+        tsharks: as many may share the connections of the capture; what is observed does not depend on it.
 
     Raises:
         InputError: the key log cannot be read.
@@ -70,7 +78,7 @@ def observe(
             place = place or stack.enter_context(
                 tshark.workplace(settings.tshark.path, keylog=settings.keylog)
             )
-            return _observe(path, source, settings, place)
+            return _observe(path, source, settings, place, tsharks)
     except OSError as error:
         return unreadable(path, f"{error.strerror or error}")
     except ValueError as error:
@@ -82,17 +90,25 @@ def unreadable(path: str, error: str) -> Observation:
     return Observation(path, "unreadable", 0, error, "plugin", problems=(Problem(path, error),))
 
 
-def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace) -> Observation:
+def _observe(
+    path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace, tsharks: int
+) -> Observation:
+    carve = settings.carve and is_carvable(source)
     way = _Way(
         settings.tshark.lua is not None,
-        settings.carve and is_carvable(source),
+        carve,
+        # What a user has dissected otherwise may be a tunnel, with connections inside that nobody counts.
+        tsharks if carve and not settings.decode_as else 1,
         monotonic() + settings.timeout,
     )
     for last_try in (False, True):
         run = _Run(path, source, settings, place, way)
+        if run.must_not_be_shared:
+            way = way._replace(tsharks=1)
+            run = _Run(path, source, settings, place, way)
         if way.plugin and (run.missing_plugin or run.plugin_failures):
             # Nobody else's fields depend on it, and Python hashes then.
-            failures, way = run.plugin_failures, way._replace(plugin=False)
+            failures, way = run.plugin_failures, way._replace(plugin=False, tsharks=1)
             run = _Run(path, source, settings, place, way)
             for frame, reason in failures[:_MOST_FAILURES]:
                 run.complain(
@@ -103,7 +119,7 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Work
             # Something that was left out might have mattered after all: then nothing is left out. What seems
             # to be damage may be one of the variants of pcap that have its magic number and other headers.
             failure = run.carving_failed
-            way = way._replace(carve=False)
+            way = way._replace(carve=False, tsharks=1)
             run = _Run(path, source, settings, place, way)
             if failure:
                 run.complain(
@@ -115,10 +131,12 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: tshark.Work
 
 
 class _Way(NamedTuple):
-    """How one run of tshark reads a capture."""
+    """How one run over a capture reads it."""
 
     plugin: bool
     carve: bool
+    tsharks: int
+    """How many share what the first pass leaves; 1 where there is none."""
     end: float
     """When it must have come to its end, on the monotonic clock."""
 
@@ -128,93 +146,152 @@ class _Way(NamedTuple):
 
 
 class _Run:
-    """One run of tshark over a capture: all of it, or what a verdict can depend on."""
+    """One run over a capture: tshark reads all of it, or one or several what a verdict can depend on."""
 
     def __init__(
         self, path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace, way: _Way
     ) -> None:
         self.carved: Carved | None = None
-        self._damage = ""
         self.carving_failed = ""
+        self._damage = ""
+        self._not_shareable = False
         self._source = source
         self._keys = settings.keylog is not None
+        self._place = place
+        self._way = way
         self._reading = Reading(path, plugin=way.plugin)
-        source.seek(0)
-        self._lines = records.Lines()
-        feed: BinaryIO | Callable[[tshark.Sink], None] = self._feed if way.carve else source
+        self._one_at_a_time = threading.Lock()
         if way.plugin:
-            command = tshark.arguments(settings.tshark, place, decode_as=settings.decode_as)
-            run = tshark.Run(command, place, feed, way.seconds_left, batch=True)
+            self._command = tshark.arguments(settings.tshark, place, decode_as=settings.decode_as)
         else:
-            command = tshark.arguments(
+            self._command = tshark.arguments(
                 settings.tshark,
                 place,
                 fields=records.STOCK_FIELDS,
                 display_filter=records.display_filter(plugin=False),
                 decode_as=settings.decode_as,
             )
-            run = tshark.Run(command, place, feed, way.seconds_left)
-        for line in run.lines():
-            try:
-                row = self._lines.parse(line) if way.plugin else records.parse(line, plugin=False)
-            except ValueError as error:
-                self._reading.complain(0, f"a line of tshark's could not be read ({error}); please report it")
-                continue
-            if row is not None:
-                self._reading.take(row)
-        outcome = run.outcome()
-        self.missing_plugin = way.plugin and not self._lines.greeted and outcome.status == "complete"
-        if outcome.uncounted:
-            source.seek(0)
-            run = tshark.Run(
-                tshark.counting(command), place, self._feed if way.carve else source, way.seconds_left
-            )
-            outcome = outcome._replace(packets=sum(1 for _ in run.lines()))
-        self.outcome = self._completed(outcome, carve=way.carve)
+        self._shares = [_Share() for _ in range(way.tsharks)]
+        outcomes = self._read(self._command, self._take, batch=way.plugin)
+        self.missing_plugin = way.plugin and any(
+            not share.lines.greeted and outcome.status == "complete"
+            for share, outcome in zip(self._shares, outcomes, strict=True)
+        )
+        self.must_not_be_shared = way.tsharks > 1 and (
+            self._not_shareable
+            or bool(self.carving_failed)
+            or bool(self.plugin_failures)
+            or (self.carved is not None and self.carved.in_doubt)
+            or any(not o.timed_out and (o.uncounted or o.status != "complete") for o in outcomes)
+        )
+        if outcomes[0].uncounted and not self.must_not_be_shared:
+            count = itertools.count()
+            (counted,) = self._read(tshark.counting(self._command), lambda _share, _line: next(count))
+            outcomes = [counted._replace(packets=next(count))]
+        self.outcome = self._completed(outcomes)
 
     @property
     def plugin_failures(self) -> list[tuple[int, str]]:
         """The frames on which the plugin failed, and why."""
-        carved = self.carved
-        return [(carved.frame(f) if carved else f, reason) for f, reason in self._lines.failures]
+        return [failure for share in self._shares for failure in share.lines.failures]
 
     def observation(self) -> Observation:
-        """Return all that was seen, with the frame numbers of the capture."""
-        if self.carved is None:
-            return self._reading.observation(self.outcome)
-        return self._reading.observation(self.outcome, self.carved.frame)
-
-    def _feed(self, pipe: tshark.Sink) -> None:
-        source = Source(self._source)
-        try:
-            self.carved = carve(source, pipe.write, keys=self._keys)
-            self._damage = source.error
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            self._damage = f"the file could not be read to its end ({error.strerror or error})"
-        except Exception as error:  # noqa: BLE001 - whatever it was, nothing may be missed for it
-            self.carving_failed = f"{type(error).__name__}: {error}"
+        """Return all that was seen."""
+        return self._reading.observation(self.outcome)
 
     def complain(self, message: str) -> None:
         """Add to the observation what is wrong."""
         self._reading.complain(0, message)
 
-    def _completed(self, outcome: tshark.Outcome, *, carve: bool) -> tshark.Outcome:
+    def _read(
+        self, command: list[str], take: Callable[[_Share, str], object], *, batch: bool = False
+    ) -> list[tshark.Outcome]:
+        """Run tshark for every share, hand over each line, and return how they ended."""
+        self._source.seek(0)
+        source = None if self._way.carve else self._source
+        runs: list[tshark.Run] = []
+        feeding = threading.Thread(target=self._feed, args=(runs,))
+
+        def read(run: tshark.Run, share: _Share) -> tshark.Outcome:
+            for line in run.lines():
+                take(share, line)
+            return run.outcome()
+
+        try:
+            runs.extend(
+                tshark.Run(command, self._place, source, self._way.seconds_left, batch=batch)
+                for _ in self._shares
+            )
+            if self._way.carve:
+                feeding.start()
+            if len(runs) == 1:
+                return [read(runs[0], self._shares[0])]
+            # Together: a tshark that nobody reads would stop, and with it the pass that feeds all of them.
+            with ThreadPoolExecutor(len(runs)) as readers:
+                return list(readers.map(read, runs, self._shares))
+        finally:
+            for run in runs:
+                run.stop()
+            if feeding.ident is not None:
+                feeding.join()
+
+    def _take(self, share: _Share, line: str) -> None:
+        """Take a line of the tshark that reads a share."""
+        try:
+            row = share.row(line, plugin=self._way.plugin)
+        except ValueError as error:
+            with self._one_at_a_time:
+                self.complain(f"a line of tshark's could not be read ({error}); please report it")
+            return
+        if row is not None:
+            with self._one_at_a_time:
+                self._reading.take(row)
+
+    def _feed(self, runs: list[tshark.Run]) -> None:
+        """Read the capture, and write to each tshark what it is to read."""
+        source = Source(self._source)
+        sinks = [run.sink for run in runs if run.sink is not None]
+        numbers = [share.begin() for share in self._shares]
+        try:
+            self.carved = carve(source, *(sink.write for sink in sinks), keys=self._keys, numbers=numbers)
+            self._damage = source.error
+        except BrokenPipeError:
+            pass  # how that tshark ended says why
+        except NotShareableError:
+            self._not_shareable = True
+        except OSError as error:
+            self._damage = f"the file could not be read to its end ({error.strerror or error})"
+        except Exception as error:  # noqa: BLE001 - whatever it was, nothing may be missed for it
+            self.carving_failed = f"{type(error).__name__}: {error}"
+        finally:
+            for sink in sinks:
+                sink.close()
+
+    def _completed(self, outcomes: list[tshark.Outcome]) -> tshark.Outcome:
         """Add what the first pass knows of the capture: how many packets it has, and how it ends."""
         carved = self.carved
-        if outcome.missing_fields or not carve:
+        worst = next((o for o in outcomes if o.status != "complete"), outcomes[0])
+        said = {
+            complaint
+            for share, each in zip(self._shares, outcomes, strict=True)
+            for complaint in map(share.complaint, each.complaints)
+            if complaint is not None
+        }
+        outcome = worst._replace(complaints=tuple(text for _, text in sorted(said)))
+        if outcome.missing_fields or not self._way.carve:
             return outcome
         if carved is None:
             # What tshark read was not all there is, whatever it says itself.
             error = outcome.error or self._damage or "its packets could not all be handed to tshark"
             status = outcome.status
             return outcome._replace(status="truncated" if status == "complete" else status, error=error)
-        passed = len(carved.frames)
-        if outcome.status == "complete" and outcome.packets < passed:
-            error = f"tshark read {outcome.packets} of the {passed} packets that it was given"
-            return outcome._replace(status="truncated", packets=carved.packets, error=error, failed=True)
-        packets = carved.packets + max(outcome.packets - passed, 0)
+        beyond = 0
+        for numbers, each in zip(carved.shares, outcomes, strict=True):
+            if outcome.status == "complete" and each.packets < len(numbers):
+                error = f"tshark read {each.packets} of the {len(numbers)} packets that it was given"
+                return outcome._replace(status="truncated", packets=carved.packets, error=error, failed=True)
+            beyond = max(beyond, each.packets - len(numbers))
+        packets = carved.packets + beyond
         if outcome.status != "unreadable" and self._damage:
             return outcome._replace(status="truncated", packets=packets, error=self._damage)
         if outcome.status == "complete" and carved.status != "complete":
@@ -222,8 +299,44 @@ class _Run:
         return outcome._replace(packets=packets)
 
 
+class _Share:
+    """What one of the tsharks says that share a capture, be it the only one."""
+
+    def __init__(self) -> None:
+        self._numbers: Numbers | None = None
+        self.lines = records.Lines(self._frame)
+
+    def begin(self) -> Numbers:
+        """Return new numbers, for a pass from the beginning; where there is none, tshark counts as it is."""
+        self._numbers = Numbers()
+        return self._numbers
+
+    def row(self, line: str, *, plugin: bool) -> records.Row | None:
+        """Read a line; None where it tells of no frame, or of one that is another's.
+
+        Raises:
+            ValueError: neither the plugin nor tshark writes such a line.
+        """
+        if plugin:
+            return self.lines.parse(line)
+        row = records.parse(line, plugin=False)
+        frame = self._frame(row.frame)
+        return row._replace(frame=frame) if frame else None
+
+    def complaint(self, said: str) -> tuple[int, str] | None:
+        """Return the frame that tshark complains of (0: none) and its words; None where it is another's."""
+        named = _PACKET.search(said)
+        if named is None:
+            return 0, said
+        frame = self._frame(int(named[1]))
+        return (frame, f"{said[: named.start(1)]}{frame}{said[named.end(1) :]}") if frame else None
+
+    def _frame(self, number: int) -> int:
+        return number if self._numbers is None else self._numbers.frame(number)
+
+
 class Reading:
-    """The rows of tshark, as they become an observation."""
+    """The rows of tshark, as they become an observation; those of each connection come in order."""
 
     def __init__(self, path: str, *, plugin: bool) -> None:
         self._path = path
@@ -237,7 +350,7 @@ class Reading:
         self._problems: list[tuple[int, str]] = []
 
     def complain(self, frame: int, message: str) -> None:
-        """Remember what is wrong; the frame is that of a row, 0 where it concerns none."""
+        """Remember what is wrong; the frame is 0 where it concerns none."""
         self._problems.append((frame, message))
 
     def take(self, row: records.Row) -> None:
@@ -247,7 +360,9 @@ class Reading:
             self._timed = False
             self.complain(0, TIMELESS)
         for name, address in row.answers:
-            self._answers.setdefault((name, address), NameAnswer(name, address, row.frame, row.time))
+            known = self._answers.get((name, address))
+            if known is None or row.frame < known.frame:
+                self._answers[name, address] = NameAnswer(name, address, row.frame, row.time)
         for found in row.downloads:
             client, server = found.client or row.destination.address, found.server or row.source.address
             self._downloads.append(Download(found.name, row.frame, row.time, client, server, found.content))
@@ -283,16 +398,14 @@ class Reading:
                 )
         return sha256
 
-    def observation(
-        self, outcome: tshark.Outcome, frame_of: Callable[[int], int] = lambda frame: frame
-    ) -> Observation:
+    def observation(self, outcome: tshark.Outcome) -> Observation:
         """Return all that was seen.
 
         Args:
             outcome: how the run ended that gave the rows.
-            frame_of: from the frame number of a row to that of the capture.
         """
-        problems = [f"frame {frame_of(f)}: {message}" if f else message for f, message in self._problems]
+        told = sorted(self._problems, key=itemgetter(0))
+        problems = [f"frame {frame}: {message}" if frame else message for frame, message in told]
         problems += outcome.complaints
         if outcome.error is not None:
             problems.insert(0, outcome.error)
@@ -302,10 +415,10 @@ class Reading:
             packets=outcome.packets,
             error=outcome.error,
             hash_source="plugin" if self._plugin else "python",
-            handshakes=self._handshakes.finish(frame_of),
-            downloads=tuple(replace(d, frame=frame_of(d.frame)) for d in self._downloads),
-            answers=tuple(replace(a, frame=frame_of(a.frame)) for a in self._answers.values()),
-            certificates=self._certificates,
+            handshakes=self._handshakes.finish(),
+            downloads=tuple(sorted(self._downloads, key=attrgetter("frame"))),
+            answers=tuple(sorted(self._answers.values(), key=attrgetter("frame"))),
+            certificates=dict(sorted(self._certificates.items())),
             problems=tuple(Problem(self._path, message) for message in problems),
             interrupted=outcome.failed,
         )

@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from certhash.capture.pcap import Ints, Records
 
 TCP, UDP, ESP = 6, 17, 50
+_HOP_BY_HOP, _ICMPV6 = 0, 58
 FIN, SYN, RST = 0x01, 0x02, 0x04
 
 _ETHERNET, _NULL, _LOOP, _COOKED, _COOKED_2 = 1, 0, 108, 113, 276
 _RAW = (12, 14, 101, 228, 229)
 _IPV4, _IPV6 = 0x0800, 0x86DD
-_V4, _V6 = 4, 6
+V4, V6 = 4, 6
 _V4_HEADER, _V6_HEADER, _TCP_HEADER, _UDP_HEADER = 20, 40, 20, 8
-_FLAT_KINDS = (0x0806, 0x8035, 0x8809, 0x88CC, 0x888E, 0x9000)
+_FLAT_KINDS = (0x0806, 0x8035, 0x8809, 0x88CC, 0x888E, 0x88F7, 0x8902, 0x9000)
 _FLAT_PROTOCOLS = (1, 2, TCP, UDP, ESP, 58, 88, 89, 103, 112)
-"""What holds no other packets: ARP, RARP, LACP, LLDP, 802.1X, loopback tests; ICMP, IGMP, routing, VRRP."""
+"""What holds no other packets: ARP, RARP, LACP, LLDP, 802.1X, PTP, CFM, loopback tests; ICMP, IGMP, routing,
+VRRP."""
 _LARGEST_LENGTH = 1500
 """An EtherType up to this is a length (IEEE 802.3), and no IP follows."""
 _TUNNEL_PORTS = (1701, 2152, 3544, 4754, 4789, 4790, 5247, 6081, 6635, 8472, 37008)
@@ -65,13 +67,15 @@ class Packets(NamedTuple):
 class Parsed(NamedTuple):
     """The packets of a window: TCP and UDP, the keys of fragments of TCP, and the rows that are ESP.
 
-    ``hiding`` counts packets that may hold others, which are not looked at.
+    ``hiding`` counts packets that may hold others, which are not looked at, ``missed`` those that are or may
+    be TCP and are not among the packets.
     """
 
     packets: Packets
     fragment_key: Words
     esp_row: Ints
     hiding: int
+    missed: int
 
 
 class Window:
@@ -133,9 +137,12 @@ def parse(records: Records, window: Window, seed: np.uint64) -> Parsed:
     known = is_4 | is_6 | is_one_of(kind, _FLAT_KINDS) | (kind > 0) & (kind <= _LARGEST_LENGTH)
     hiding = int(len(row) - known.sum() + (~is_one_of(network.protocol, _FLAT_PROTOCOLS)).sum())
     parsed = _transport(window, network, seed)
+    of_ip = int((is_one_of(kind, (_IPV4, _IPV6))).sum())
+    other = int((network.protocol != TCP).sum())
+    missed = of_ip - other - int((parsed.packets.protocol == TCP).sum())
     ports = (parsed.packets.source_port, parsed.packets.destination_port)
     tunnels = [is_one_of(some, _TUNNEL_PORTS) & (parsed.packets.protocol == UDP) for some in ports]
-    return parsed._replace(hiding=hiding + int((tunnels[0] | tunnels[1]).sum()))
+    return parsed._replace(hiding=hiding + int((tunnels[0] | tunnels[1]).sum()), missed=missed)
 
 
 def _in_order(first: _Network, second: _Network) -> _Network:
@@ -186,7 +193,7 @@ def _untag(window: Window, at: Ints, end: Ints) -> tuple[Ints, Ints]:
 def _by_version(window: Window, at: Ints) -> Ints:
     """Return the EtherType of a packet that starts with an IP header."""
     version = window.u8(at) >> 4
-    return np.where(version == _V4, _IPV4, np.where(version == _V6, _IPV6, 0))
+    return np.where(version == V4, _IPV4, np.where(version == V6, _IPV6, 0))
 
 
 class _Network(NamedTuple):
@@ -211,7 +218,7 @@ def _ipv4(window: Window, row: Ints, ip: Ints, captured_end: Ints, wire_end: Int
     addresses = window.u64(ip + 12)
     # Hardware that segments for the host leaves the total length 0; the frame then tells it.
     end = np.where(total == 0, wire_end, ip + total)
-    good = (first >> 28 == _V4) & (header >= _V4_HEADER) & (end >= ip + header) & (end <= wire_end)
+    good = (first >> 28 == V4) & (header >= _V4_HEADER) & (end >= ip + header) & (end <= wire_end)
     source = addresses >> np.uint64(32) << np.uint64(16)
     destination = addresses << np.uint64(32) >> np.uint64(16)
     fragment = window.u32(ip + 4) & 0x3FFF != 0
@@ -234,10 +241,13 @@ def _ipv6(window: Window, row: Ints, ip: Ints, captured_end: Ints, seed: np.uint
     end = ip + 40 + length
     source = mix(mix(window.u64(ip + 8), ~seed) ^ window.u64(ip + 16), ~seed)
     destination = mix(mix(window.u64(ip + 24), ~seed) ^ window.u64(ip + 32), ~seed)
-    good = (window.u8(ip) >> 4 == _V6) & (length > 0)
+    good = (window.u8(ip) >> 4 == V6) & (length > 0)
     fragment = np.zeros(len(row), bool)
+    protocol = window.u8(ip + 6)
+    # Multicast listeners' reports carry a router alert (RFC 3810 5); every host with IPv6 sends some.
+    protocol[(protocol == _HOP_BY_HOP) & (window.u8(ip + 40) == _ICMPV6)] = _ICMPV6
     network = _Network(
-        row, window.u8(ip + 6), fragment, ip, ip + 40, end, np.minimum(captured_end, end), source, destination
+        row, protocol, fragment, ip, ip + 40, end, np.minimum(captured_end, end), source, destination
     )
     return network if good.all() else _Network(*(column[good] for column in network))
 
@@ -272,4 +282,4 @@ def _transport(window: Window, network: _Network, seed: np.uint64) -> Parsed:
         destination_port, key, source < destination,
     )  # fmt: skip
     packets = Packets(*columns) if whole.all() else Packets(*(column[whole] for column in columns))
-    return Parsed(packets, key[fragment], network.row[(network.protocol == ESP) & ~network.fragment], 0)
+    return Parsed(packets, key[fragment], network.row[(network.protocol == ESP) & ~network.fragment], 0, 0)

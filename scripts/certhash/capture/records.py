@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from certhash.capture.tshark import AGGREGATOR, SEPARATOR
+from certhash.headend import plain_name
 from certhash.model import Endpoint, Transport
 
 _BASE = (
@@ -160,6 +161,13 @@ class Row(NamedTuple):
     downloads: tuple[DownloadRecord, ...]
     plugin_error: bool
 
+    @property
+    def connection(self) -> object:
+        """What the rows of a connection have in common: its stream, or its ends where it has none."""
+        if self.stream is not None:
+            return self.transport, self.stream
+        return frozenset((self.source.address, self.destination.address))
+
 
 def fields(*, plugin: bool) -> tuple[str, ...]:
     """Return the fields to ask tshark for."""
@@ -260,9 +268,15 @@ _NOTHING = [""] * _CELLS_WITH_ALL
 
 
 class Lines:
-    """Reads the lines that the plugin writes of one capture."""
+    """Reads the lines that the plugin writes of one capture.
 
-    def __init__(self) -> None:
+    Args:
+        frame_of: from the number of a packet that tshark was given to that in the capture; 0 where it is not
+            to be told of.
+    """
+
+    def __init__(self, frame_of: Callable[[int], int] = int) -> None:
+        self._frame_of = frame_of
         self.greeted = False
         """The plugin was there."""
         self.failures: list[tuple[int, str]] = []
@@ -288,18 +302,21 @@ class Lines:
         elif count == _CELLS_OF_GREETING and cells[0] == _GREETING:
             self.greeted = True
         elif count == _CELLS_OF_FAILURE:
-            self.failures.append((int(cells[0]), cells[1]))
+            self.failures.append((self._frame_of(int(cells[0])), cells[1]))
         else:
             raise ValueError(f"the plugin wrote a line of {count} cells")
         return None
 
-    def _row(self, cells: list[str]) -> Row:
+    def _row(self, cells: list[str]) -> Row | None:
+        frame = self._frame_of(int(cells[0]))
+        if not frame:
+            return None
         cells += _NOTHING[len(cells) :]
         transport, stream, ends, ports, flags = cells[2:7]
         source, destination = _ends(ends, ports)
         levels, codes = _numbers(cells[18]), _numbers(cells[19])
         return Row(
-            frame=int(cells[0]),
+            frame=frame,
             time=_microseconds(cells[1] or "0"),
             timed=bool(cells[1]),
             transport=_TRANSPORTS[transport],
@@ -403,9 +420,9 @@ def _answers(values: _Values) -> tuple[tuple[str, str], ...]:
     canonical: dict[str, str] = {}
     found: list[tuple[str, str]] = []
     for owner, kind in zip(values("dns.resp.name"), values("dns.resp.type"), strict=False):
-        name = owner.lower().rstrip(".")
+        name = plain_name(owner)
         if kind == "5":
-            canonical[name] = next(aliases, "").lower().rstrip(".")
+            canonical[name] = plain_name(next(aliases, ""))
         elif kind in addresses and (address := next(addresses[kind], None)):
             found.append((name, address))
     answers = list(found)

@@ -25,7 +25,7 @@ import tempfile
 import threading
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from msgspec import Struct
 
@@ -33,7 +33,7 @@ from certhash.errors import InputError
 from certhash.resources import plugin_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from certhash.model import CaptureStatus
 
@@ -82,9 +82,9 @@ LEAST_MEMORY = 2 << 30
 TOOK_TOO_LONG = "tshark took longer than --timeout allows, and was ended before it had read everything"
 _DATA = "data"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-_NAME_TABLES = ("manuf", "services", "enterprises.tsv", "wka")
-"""Names of manufacturers, ports and so on: files that tshark reads whenever it starts, which takes a third of
-the time until the first packet. With ``-n`` none of these names is shown."""
+_NAME_TABLES = ("services", "enterprises.tsv", "wka")
+"""Names of ports and so on: files that tshark reads whenever it starts. With ``-n`` none of these names is
+shown. The table of manufacturers stays, though it takes longest: by it tshark knows Ethernet inside MPLS."""
 
 INSTALL_TSHARK = "install it: apt-get install tshark (Debian, Ubuntu), or name it with --tshark"
 
@@ -285,15 +285,8 @@ def counting(command: list[str]) -> list[str]:
     ]
 
 
-class Sink(Protocol):
-    """What takes the packets that tshark is to read."""
-
-    def write(self, data: bytes | memoryview, /) -> object:
-        """Take the next bytes; they may be none.
-
-        Raises:
-            BrokenPipeError: nobody reads any more.
-        """
+_WHEN = re.compile(r"^\*\* \(.*?:\d+\) [\d:.]+ (?:\[.*?\] -- )?")
+"""What GLib puts before a warning: which process it comes from, and when."""
 
 
 class Run:
@@ -302,8 +295,8 @@ class Run:
     Args:
         command: from :func:`arguments`.
         place: where it runs, and as whom.
-        source: the capture, as an open file that is handed over as it is; or a function that writes the
-            packets to read into the sink that it is given, in a thread of its own, while the lines are read.
+        source: the capture, as an open file that is handed over as it is; or None, and it is to be written
+            into :attr:`sink`, while the lines are read.
         timeout: after so many seconds tshark is ended, whatever it is doing.
         batch: the plugin is to write lines (:class:`certhash.capture.records.Lines`).
     """
@@ -312,29 +305,27 @@ class Run:
         self,
         command: list[str],
         place: Workplace,
-        source: BinaryIO | Callable[[Sink], None],
+        source: BinaryIO | None,
         timeout: float | None = None,
         *,
         batch: bool = False,
     ) -> None:
-        self._feed = None if not callable(source) else source
         self._timed_out = False
-        stdin = subprocess.PIPE if callable(source) else source
+        stdin = subprocess.PIPE if source is None else source
         self.process = _start(
             _confined(command, timeout), place, stdin, {"CERTHASH_BATCH": "1"} if batch else {}
         )
+        self.sink = None if self.process.stdin is None else Sink(self.process.stdin, self.process)
+        """What takes the packets to read; to be closed after the last."""
         self._stderr: list[bytes] = []
         self._frames: int | None = None
         self._read_everything = False
-        self._threads = [threading.Thread(target=self._read_stderr, daemon=True)]
-        if self._feed:
-            self._threads.append(threading.Thread(target=self._write_stdin, daemon=True))
+        self._reader = threading.Thread(target=self._read_stderr, daemon=True)
         self._clock = threading.Timer(timeout or threading.TIMEOUT_MAX, self._time_is_up)
         self._clock.daemon = True
         if timeout is not None:
             self._clock.start()
-        for thread in self._threads:
-            thread.start()
+        self._reader.start()
 
     def lines(self) -> Iterator[str]:
         """Yield the line of every frame that passed the filter."""
@@ -352,7 +343,7 @@ class Run:
             self.stop()
 
     def stop(self) -> None:
-        """End the process, whatever it is doing, and its threads with it."""
+        """End the process, whatever it is doing, and its thread with it."""
         if self.process.poll() is None:
             # At the end of its output tshark has only to exit; anybody else who stops wants it gone.
             try:
@@ -361,8 +352,7 @@ class Run:
                 _kill(self.process)
         self.process.wait()
         self._clock.cancel()
-        for thread in self._threads:
-            thread.join()
+        self._reader.join()
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe:
                 pipe.close()
@@ -376,7 +366,9 @@ class Run:
             if (line := raw.decode("utf-8", "replace").strip()) and not line.startswith("Running as user")
         ]
         text = " ".join(said)
-        complaints = tuple(line for line in said if "Dissector bug" in line or line.startswith("Lua: "))
+        complaints = tuple(
+            _WHEN.sub("", line) for line in said if "Dissector bug" in line or line.startswith("Lua: ")
+        )
         packets = self._frames or 0
         if status == 0 and self._read_everything:
             return Outcome("complete", packets, None, complaints, uncounted=self._frames is None)
@@ -410,29 +402,29 @@ class Run:
             if kept < 1 << 20:  # a file full of dissector bugs must not fill our memory
                 self._stderr.append(line)
 
-    def _write_stdin(self) -> None:
-        pipe = self.process.stdin
-        assert pipe is not None  # noqa: S101 - a pipe was asked for
-        assert self._feed is not None  # noqa: S101 - or there would be no such thread
-        # When tshark ends early its status says why; that it no longer listens says nothing more.
-        with contextlib.suppress(BrokenPipeError):
-            try:
-                self._feed(_Guarded(pipe, self.process))
-            finally:
-                pipe.close()
 
-
-class _Guarded:
-    """A pipe that notices that its reader has ended even where there is nothing to write."""
+class Sink:
+    """What takes the packets that a tshark is to read."""
 
     def __init__(self, pipe: IO[bytes], reader: subprocess.Popen[bytes]) -> None:
         self._pipe = pipe
         self._reader = reader
 
     def write(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes; they may be none.
+
+        Raises:
+            BrokenPipeError: nobody reads any more; noticed even where there is nothing to write.
+        """
         if self._reader.returncode is not None:
             raise BrokenPipeError
         self._pipe.write(data)
+
+    def close(self) -> None:
+        """Say that there is no more."""
+        # When tshark ends early its status says why; that it no longer listens says nothing more.
+        with contextlib.suppress(BrokenPipeError):
+            self._pipe.close()
 
 
 _folders: set[Path] = set()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from certhash.cnf.phone_xml import from_download, is_cnf_name, problems_of, read_phone_xml
+from certhash.cnf.names import is_cnf_name
+from certhash.cnf.phone_xml import from_download, read_phone_xml
 from certhash.cnf.read import read
+from certhash.cnf.rules import problems_of
 
 __all__ = ["from_download", "is_cnf_name", "problems_of", "read", "read_phone_xml"]

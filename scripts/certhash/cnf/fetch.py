@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from certhash.cnf.phone_xml import LARGEST
+from certhash.cnf.rules import LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from certhash.cnf.phone_xml import HASHES, URLS
+from certhash.cnf.rules import HASHES, URLS
 from certhash.digest import to_base64
 from certhash.model import CnfFile, Endpoint, ExpectedHash, HeadEndUrl, VpnGroup
 

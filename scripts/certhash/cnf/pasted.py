@@ -10,7 +10,7 @@ import re
 
 from certhash.cnf import asa, ios, show
 from certhash.cnf.configuration import Configuration, Stored, parse
-from certhash.cnf.phone_xml import problems_of
+from certhash.cnf.rules import problems_of
 from certhash.cnf.terminal import read_lines
 from certhash.model import Endpoint, KnownCertificate, Problem, Sources
 from certhash.visible import visible

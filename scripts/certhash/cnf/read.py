@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certhash.certfile import NoCertificateError, certificates_in, decode_text, is_der
 from certhash.cnf import signed
-from certhash.cnf.phone_xml import is_cnf_name, problems_of, read_phone_xml
+from certhash.cnf.names import base_name, is_cnf_name
+from certhash.cnf.phone_xml import read_phone_xml
+from certhash.cnf.rules import problems_of
 from certhash.digest import sha1
 from certhash.files import NOT_PERMITTED, STANDARD_INPUT, explain, read_small_file, read_start
 from certhash.model import CnfFile, KnownCertificate, Problem, Sources
@@ -138,15 +139,9 @@ def _with_doubles_marked(files: list[CnfFile]) -> Iterator[CnfFile]:
     for cnf in files:
         by_device.setdefault(cnf.device, []).append(cnf)
     for cnf in files:
-        others = [other for other in by_device[cnf.device] if _says(other) != _says(cnf)]
+        others = [other for other in by_device[cnf.device] if other.says != cnf.says]
         if cnf.group is None or not others:
             yield cnf
             continue
-        warning = f"another file tells {cnf.device} something else: {visible(Path(others[0].source).name)}"
+        warning = f"another file tells {cnf.device} something else: {visible(base_name(others[0].source))}"
         yield CnfFile(cnf.device, cnf.source, cnf.kind, cnf.group, cnf.fetch, (*cnf.warnings, warning))
-
-
-def _says(cnf: CnfFile) -> tuple[frozenset[str], frozenset[bytes]] | None:
-    if cnf.group is None:
-        return None
-    return frozenset(url.value for url in cnf.group.urls), frozenset(item.digest for item in cnf.group.hashes)

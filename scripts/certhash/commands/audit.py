@@ -35,12 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
     from certhash.progress import Console, Lines
 
     options.end_on_sigterm()
-    reading = options.reading(arguments)
+    request = options.request(arguments)
     streamed = report.Output("ndjson", None) in wanted
     quiet = arguments.quiet
-    console = Lines(reading.settings.tshark, quiet=quiet) if streamed else Console(quiet=quiet)
+    console = Lines(request.settings.tshark, quiet=quiet) if streamed else Console(quiet=quiet)
     try:
-        document = audit(reading, arguments.cnf, resolve, console)
+        document = audit(request, arguments.cnf, resolve, console)
     finally:
         console.end()
     if isinstance(console, Lines):

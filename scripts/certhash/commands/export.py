@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     prepare(arguments.output)
     console = Console(quiet=False)
     try:
-        observations, problems = read_captures(options.reading(arguments), console)
+        observations, problems = read_captures(options.request(arguments), console)
     finally:
         console.end()
     exported = export(observations, arguments.output)

@@ -10,13 +10,12 @@ import itertools
 import os
 import re
 import sys
-from typing import TYPE_CHECKING
 
 from certhash import digest
-from certhash.certfile import certificates_in, decode_text
 from certhash.files import STANDARD_INPUT, read_small_file
 from certhash.visible import visible
 
+TYPE_CHECKING = False  # type checkers know the name; typing would take longer to import than the rest to run
 if TYPE_CHECKING:
     import argparse
 
@@ -93,6 +92,8 @@ def _entries(given: str) -> list[dict[str, object]]:
         return [_hash_entry(given, *digest.read_hash(given))]
     except ValueError as error:
         reason = error
+    from certhash.certfile import certificates_in
+
     try:
         return _certificate_entries(given, certificates_in(given.encode("utf-8", "surrogateescape")))
     except ValueError:
@@ -101,6 +102,8 @@ def _entries(given: str) -> list[dict[str, object]]:
 
 def _from_content(data: bytes, name: str) -> list[dict[str, object]]:
     """Read a file: certificates, one hash (its lines may be wrapped), or a hash a line."""
+    from certhash.certfile import certificates_in, decode_text
+
     try:
         return _certificate_entries(name, certificates_in(data))
     except ValueError as error:

@@ -6,7 +6,6 @@ this head-end are checked: a match is exit status 0, a mismatch 1.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,16 +15,16 @@ import msgspec
 from certhash import digest
 from certhash.certificate import CertificateDetails, details
 from certhash.cnf import read
+from certhash.evidence import Presented
 from certhash.headend import HeadEnd, parse_url
 from certhash.probe import PATIENCE, VERSIONS, Answer, ask
+from certhash.verdict import carries
 from certhash.visible import visible
 
 if TYPE_CHECKING:
     import argparse
 
     from certhash.model import CnfFile, VpnGroup
-
-_HASHES = {"SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -150,11 +149,13 @@ def _compare(cnf: CnfFile, head_end: HeadEnd, answer: Answer) -> list[Comparison
 
 
 def _judge(group: VpnGroup, chain: tuple[bytes, ...]) -> tuple[str, str]:
-    """Compare every hash with every certificate of the chain: the two lists are not paired."""
-    for item in group.hashes:
-        for position, der in enumerate(chain):
-            if item.algorithm and hashlib.new(_HASHES[item.algorithm], der).digest() == item.digest:
-                return "match", f"certHash{item.number} is the {item.algorithm} of certificate {position}"
+    """Compare the hashes of a file with the chain, as an audit does."""
+    presented = tuple(map(Presented, chain))
+    found = carries(presented, group)
+    if found is not None:
+        certificate, expected = found
+        position = presented.index(certificate)
+        return "match", f"certHash{expected.number} is the {expected.algorithm} of certificate {position}"
     if group.unresolved:
         return "unverifiable", "not all of its trustpoints' certificates are known: " + group.unresolved[0]
     if not group.hashes:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from certhash.document import FINDINGS, Cause, Document, Handshake, Verdict
 from certhash.report.groups import ORDER, presented
 from certhash.report.jsonform import encode
-from certhash.report.text import count, place, visible
+from certhash.report.text import count, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -187,7 +187,7 @@ def _chains(handshakes: Iterable[Handshake]) -> dict[tuple[str, str | None], lis
     groups: dict[tuple[str, str | None], list[Handshake]] = {}
     for handshake in sorted(handshakes, key=lambda each: each.time):
         if _chain(handshake):
-            groups.setdefault((place(handshake.server), handshake.server_name), []).append(handshake)
+            groups.setdefault((str(handshake.server), handshake.server_name), []).append(handshake)
     return groups
 
 

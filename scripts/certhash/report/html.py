@@ -20,7 +20,7 @@ from certhash.document import FINDINGS, Certificate, Expectation, Handshake, Ver
 from certhash.report.groups import ORDER, findings, presented
 from certhash.report.jsonform import encode
 from certhash.report.ladder import WIDTH, Ladder, draw
-from certhash.report.text import count, place, visible
+from certhash.report.text import count, visible
 
 if TYPE_CHECKING:
     from certhash.document import Document
@@ -140,14 +140,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters |= {"place": place, "count": count, "time": _time, "lines": _lines}
+    environment.filters |= {"count": count, "time": _time, "lines": _lines}
     return environment
 
 
 def _shown(value: object) -> object:
     if value is None:
         return ""
-    return visible(value, _LONG) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return value if isinstance(value, Markup) else visible(str(value), _LONG)
 
 
 def _time(text: str) -> str:
@@ -210,7 +210,7 @@ def _head_ends(document: Document) -> list[HeadEnd]:
     servers: dict[str, list[Handshake]] = {}
     for handshake in sorted(document.handshakes, key=lambda each: each.time):
         if presented(handshake):
-            servers.setdefault(place(handshake.server), []).append(handshake)
+            servers.setdefault(str(handshake.server), []).append(handshake)
     times = [_seconds(each.time) for each in document.handshakes]
     start, length = min(times, default=0.0), max(times, default=0.0) - min(times, default=0.0)
     holders = _holders(document)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from certhash.causes import HIDDEN
 from certhash.report.groups import presented
-from certhash.report.text import LONGEST_HASH, place, visible
+from certhash.report.text import LONGEST_HASH, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,8 +118,10 @@ def draw(expectation: Expectation, handshake: Handshake) -> Ladder:
     if handshake.client_proceeded:
         step(_PHONE, _HEAD_END, "good", ("the client goes on", "good", False))
     lines = [
-        Lifeline(_PHONE, _EDGE, "start", _short(expectation.device, 24), handshake.client.address),
-        Lifeline(_HEAD_END, WIDTH - _EDGE, "finish", "head-end", place(handshake.server)),
+        Lifeline(
+            _PHONE, _EDGE, "start", _short(expectation.device, 24), _short(handshake.client.address, 48)
+        ),
+        Lifeline(_HEAD_END, WIDTH - _EDGE, "finish", "head-end", _short(str(handshake.server), 48)),
     ]
     if download is not None:
         lines.insert(1, Lifeline(_TFTP, _TFTP, "middle", "file server", _short(download.server, 40)))

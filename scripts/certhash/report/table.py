@@ -15,7 +15,7 @@ from rich.text import Text
 from certhash.causes import HIDDEN, VERDICTS, is_typed
 from certhash.document import FINDINGS
 from certhash.report.groups import ORDER, findings, presented
-from certhash.report.text import LONGEST_HASH, count, place, visible
+from certhash.report.text import LONGEST_HASH, count, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -256,7 +256,7 @@ class _Report(Page):
         for handshake in self.document.handshakes:
             chain = tuple(each.sha256 for each in presented(handshake))
             if chain:
-                key = (place(handshake.server), handshake.server_name or "", chain)
+                key = (str(handshake.server), handshake.server_name or "", chain)
                 seen.setdefault(key, []).append(handshake)
         if seen:
             self.heading("What head-ends presented")
@@ -281,7 +281,7 @@ class _Report(Page):
         if seen:
             self.heading("What clients presented")
         for certificate, handshake in seen.values():
-            self.line((f"{visible(place(handshake.client))}", "bold"), f"  first {handshake.time}")
+            self.line((f"{visible(str(handshake.client))}", "bold"), f"  first {handshake.time}")
             self.value("", f"{certificate.position}", certificate.sha1, certificate.subject or "")
 
     def coverage(self) -> None:
@@ -320,7 +320,7 @@ def _once(label: str) -> Iterable[str]:
 
 def _where(handshake: Handshake) -> str:
     name = f" ({handshake.server_name})" if handshake.server_name else ""
-    return f"{place(handshake.server)}{name} to {place(handshake.client)}, {handshake.version or 'TLS'}"
+    return f"{handshake.server}{name} to {handshake.client}, {handshake.version or 'TLS'}"
 
 
 def _when(handshake: Handshake) -> str:

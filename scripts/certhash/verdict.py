@@ -1,0 +1,140 @@
+"""The verdicts: which certificate decides for a device and a URL, and what it decides.
+
+For every device and URL the newest handshake with that head-end that can be verified decides. A handshake
+can be verified where the server's certificates are seen, and, if one of them carries a hash of the device,
+where it is also seen what the client made of it: a certificate with the right hash that nobody answered is
+not yet a match. ``plugin/certhash/verdict.lua`` judges each handshake by itself with the same rules.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from certhash.evidence import is_before
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from certhash.document import HandshakeVerdict, Verdict
+    from certhash.evidence import Evidence, Presented, Seen
+    from certhash.headend import HeadEnd
+    from certhash.model import CnfFile, ExpectedHash, HeadEndUrl, KnownCertificate, VpnGroup
+
+SHA1_ONLY = (None, "", "0")
+"""The values of hashAlg beside which a phone compares SHA-1; no other value was ever seen."""
+
+
+class Told(NamedTuple):
+    """One device told to use one head-end: the internal side of an expectation."""
+
+    cnf: CnfFile
+    group: VpnGroup
+    url: HeadEndUrl
+    head_end: HeadEnd
+    warnings: tuple[str, ...] = ()
+
+
+class Decision(NamedTuple):
+    """A verdict, and what it rests on."""
+
+    verdict: Verdict
+    seen: Seen | None = None
+    """The handshake that decides; None where there is none, or a configuration decides."""
+    certificate: Presented | None = None
+    """The presented certificate that carries one of the hashes, and which of them."""
+    expected: ExpectedHash | None = None
+    configured: tuple[tuple[KnownCertificate, Presented], ...] = ()
+    """Where no handshake was seen: what a configuration makes the head-end present."""
+
+
+def carries(chain: Sequence[Presented], group: VpnGroup) -> tuple[Presented, ExpectedHash] | None:
+    """Return the first certificate of a presented chain that one of the hashes is of, with that hash.
+
+    Digests are compared as bytes. Beside hashAlg 0 a phone compares SHA-1, so a longer digest does not match
+    there, even if it is of the right certificate.
+    """
+    for certificate in chain:
+        for expected in group.hashes:
+            if expected.algorithm is None or not expected.digest:
+                continue
+            if expected.algorithm != "SHA-1" and group.hash_algorithm in SHA1_ONLY:
+                continue
+            if certificate.digest(expected.algorithm) == expected.digest:
+                return certificate, expected
+    return None
+
+
+def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
+    """Give the verdict of one expectation from the handshakes with its head-end, oldest first."""
+    decision = _of_all(told, handshakes, evidence)
+    if decision.verdict == "mismatch" and told.group.unresolved:
+        # The hash that is not known may be the one that matches.
+        return decision._replace(verdict="unverifiable")
+    return decision
+
+
+def _of_all(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
+    decision = _newest(told, handshakes, evidence)
+    if decision.verdict == "unseen":
+        return _by_configuration(told, evidence)
+    if decision.verdict == "match":
+        # Somebody got on with this certificate. If this phone itself refused the same one, believe the phone.
+        own = [s for s in handshakes if evidence.device_of(s) == told.cnf.device]
+        own_decision = _newest(told, own, evidence)
+        if own_decision.verdict == "rejected" and own_decision.certificate is decision.certificate:
+            return own_decision
+    return decision
+
+
+def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
+    if not handshakes:
+        return Decision("unseen")
+    refused: Decision | None = None  # newer than what decides: a refusal of a certificate that cannot be seen
+    carried: Decision | None = None  # newer than what decides: a hash was carried, and nobody answered
+    for seen in reversed(handshakes):
+        concerns = seen.rejection is not None and _concerns(seen, told, evidence)
+        if not seen.chain:
+            refused = refused or (Decision("unverifiable", seen, None, None) if concerns else None)
+            continue
+        found = carries(seen.chain, told.group)
+        if found is None:
+            # An older certificate that differs says nothing against a newer one that does not.
+            return carried or Decision("mismatch", seen, None, None)
+        if concerns:
+            rejected = Decision("rejected", seen, *found)
+            return rejected if carried is None or carried.certificate is found[0] else carried
+        if seen.rejection is None and seen.handshake.client_proceeded:
+            return refused or Decision("match", seen, *found)
+        carried = carried or Decision("unverifiable", seen, *found)
+    return carried or refused or Decision("unverifiable", handshakes[-1], None, None)
+
+
+def _by_configuration(told: Told, evidence: Evidence) -> Decision:
+    """Where nobody was seen to connect, hold the hashes against what a configuration makes it present."""
+    configured = evidence.configured(told.head_end)
+    if not configured:
+        return Decision("unseen")
+    found = carries([presented for _, presented in configured], told.group)
+    if found is None:
+        return Decision("mismatch", configured=configured)
+    return Decision("match", None, *found, configured=configured)
+
+
+def _concerns(seen: Seen, told: Told, evidence: Evidence) -> bool:
+    """Tell whether a client's rejection says something about this device, with the file that it has now."""
+    device = evidence.device_of(seen)
+    if device is None:
+        return True
+    return device == told.cnf.device and not is_before(told.cnf.fetch, seen)
+
+
+def of_handshake(seen: Seen, told: Iterable[Told]) -> HandshakeVerdict:
+    """Give the verdict of one handshake by itself, from what devices are told of its head-end."""
+    told = list(told)
+    if not told:
+        return "unlisted"
+    if not seen.chain:
+        return "unverifiable"
+    if not any(carries(seen.chain, t.group) for t in told):
+        return "mismatch"
+    return "match" if seen.rejection is None else "rejected"

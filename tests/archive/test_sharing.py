@@ -1,0 +1,82 @@
+"""Several tsharks that share a capture observe together what one does, and one that dies costs nothing."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from certhash.capture import tshark
+from certhash.capture.carve import NotShareableError, carve
+from certhash.capture.decompress import Source
+from certhash.capture.observe import Settings, observe
+from certhash.capture.source import open_capture
+from tests.archive.conftest import Counted
+from tests.carve.files import as_pcap, as_pcapng
+from tests.carve.soup import Kitchen, soup
+from tests.conftest import TOP
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from certhash.model import Observation
+
+CAPTURES = sorted(
+    path
+    for folder in (TOP / "captures", TOP / "tests" / "captures")
+    for path in folder.iterdir()
+    if ".pcap" in path.name
+)
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return Settings(tshark.find())
+
+
+def is_shareable(path: Path) -> bool:
+    with open_capture(str(path)) as file:
+        try:
+            carve(Source(file), lambda _: None, lambda _: None)
+        except NotShareableError:
+            return False
+        return True
+
+
+def shared(path: Path, settings: Settings, tsharks: int) -> Observation:
+    return observe(str(path), settings, tsharks=tsharks)
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.name)
+def test_what_is_recorded_is_observed_alike(path: Path, settings: Settings) -> None:
+    alone = observe(str(path), settings)
+    assert shared(path, settings, 3) == alone
+
+
+def test_most_of_what_is_recorded_can_be_shared() -> None:
+    assert sum(map(is_shareable, CAPTURES)) > 0.9 * len(CAPTURES)
+
+
+@pytest.mark.parametrize("seed", range(300, 312))
+def test_what_is_generated_is_observed_alike(seed: int, settings: Settings, tmp_path: Path) -> None:
+    """Streams with every oddity: loss, reordering, overlap, port reuse, fragments, tunnels."""
+    kitchen = Kitchen(tmp_path)
+    chance = random.Random(seed)
+    path = tmp_path / "soup.pcap"
+    path.write_bytes(chance.choice((as_pcap, as_pcapng))(soup(kitchen, seed, 20)))
+    alone = observe(str(path), settings)
+    assert alone.handshakes
+    for tsharks in (2, 3):
+        assert shared(path, settings, tsharks) == alone
+    assert shared(path, replace(settings, tshark=replace(settings.tshark, lua=None)), 2).handshakes
+
+
+def test_a_tshark_that_dies_costs_nothing(settings: Settings) -> None:
+    path = TOP / "tests" / "captures" / "several-connections.pcapng"
+    alone = observe(str(path), settings)
+    stub = Counted("mkdir {folder}/first 2>/dev/null && kill -9 $$")
+    seen = shared(path, replace(settings, tshark=replace(settings.tshark, path=str(stub.path))), 2)
+    assert seen == alone
+    assert stub.runs == 3

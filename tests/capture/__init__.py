@@ -1,0 +1,1 @@
+"""Tests of what reads captures, one part at a time."""

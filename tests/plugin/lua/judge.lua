@@ -1,0 +1,69 @@
+-- Run by test_verdict_rules.py: judge handshakes as the plugin does, and print what came of it, a line each.
+-- Every line of the input is one thing that was seen, in the order of the frames, cells apart by tabs, bytes in hex.
+local modules, input = arg[1], arg[2]
+local function module(name)
+    return dofile(modules .. "/" .. name .. ".lua")
+end
+local cnf = module("cnf").using({ base64 = module("base64"), address = module("address"), xml = module("xml") })
+local verdict = module("verdict")
+
+local function bytes(hex)
+    return (hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
+end
+
+local function chain_of(text)
+    local chain = {}
+    for one, other in text:gmatch("(%x+):(%x+)") do
+        chain[#chain + 1] = { thumbprint = bytes(one), thumbprint256 = bytes(other) }
+    end
+    return chain
+end
+
+local book
+local things = {}
+
+function things.world()
+    book = verdict.new()
+end
+
+function things.file(name, content, frame, client)
+    local file = assert(cnf.read(name, bytes(content)))
+    file.frame = tonumber(frame)
+    file.client = file.frame and bytes(client)
+    file.path = not file.frame and name or nil
+    book:add(file)
+end
+
+function things.answer(name, address)
+    book:answer(name, bytes(address), 0)
+end
+
+function things.handshake(frame, server, port, client, transport, name, rejected, chain)
+    local found = book:judge({
+        frame = tonumber(frame),
+        server = { address = bytes(server), port = tonumber(port) },
+        client = { address = bytes(client), port = 50000 },
+        transport = transport,
+        server_name = name ~= "" and name or nil,
+        rejected = rejected == "1" or nil,
+        chain = chain_of(chain),
+        most = 100,
+    })
+    local devices, known = {}, {}
+    for _, told in ipairs(found.told) do
+        if not known[told.file.device] then
+            known[told.file.device] = true
+            devices[#devices + 1] = told.file.device
+        end
+    end
+    table.sort(devices)
+    io.write(found.verdict or "none", " ", table.concat(devices, ","), "\n")
+end
+
+for line in io.lines(input) do
+    local cells = {}
+    for cell in (line .. "\t"):gmatch("([^\t]*)\t") do
+        cells[#cells + 1] = cell
+    end
+    things[cells[1]](cells[2], cells[3], cells[4], cells[5], cells[6], cells[7], cells[8], cells[9])
+end

@@ -1,0 +1,223 @@
+"""The plugin's verdict of a handshake is the audit's: both judge the same worlds, made by chance from files.
+
+Two things are the plugin's own, and no world has them. What a frame shows counts for later frames only, where
+an audit knows the whole capture: so names are known, and a device that fetches its file has fetched one,
+before the first handshake. And SHA-512 is not computed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import ipaddress
+import random
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.plugin.machines import PLUGIN
+
+from certhash.cnf import from_download, read_phone_xml
+from certhash.correlate import correlate
+from certhash.document import Tool
+from certhash.model import (
+    Alert,
+    CnfFile,
+    Endpoint,
+    Fetch,
+    Handshake,
+    NameAnswer,
+    Observation,
+    PresentedCertificate,
+    Sources,
+)
+
+SCRIPT = Path(__file__).parent / "lua" / "judge.lua"
+WORLDS = 400
+
+CERTIFICATES = [f"certificate {number}".encode() for number in range(4)]  # a hash asks for no more than bytes
+DEVICES = [f"SEP00000000000{number}" for number in range(4)]
+PHONES = ["198.51.100.1", "198.51.100.2", "2001:db8::7"]
+SERVERS = ["203.0.113.1", "203.0.113.2", "2001:db8::1"]
+NAMES = ["vpn.example", "cme.example"]
+URLS = [
+    "https://203.0.113.1/x",
+    "https://203.0.113.1:8443/x",
+    "https://203.0.113.2/x",
+    "https://[2001:DB8:0::1]/x",
+    "https://[::ffff:203.0.113.2]/x",
+    "https://VPN.Example./x",
+    "https://cme.example:8443/x",
+    "http://203.0.113.1/x",
+]
+
+
+class File(NamedTuple):
+    """A cnf file; `frame` and `client` where a phone fetched it."""
+
+    name: str
+    content: bytes
+    frame: int | None = None
+    client: str = ""
+
+    def read(self) -> CnfFile:
+        if self.frame is None:
+            return read_phone_xml(self.name, self.content, self.name)
+        return from_download(
+            self.name, self.content, Fetch("a.pcap", self.frame, self.frame, self.client, "192.0.2.1")
+        )
+
+    def line(self) -> str:
+        return cells("file", self.name, self.content.hex(), self.frame or "", packed(self.client))
+
+
+class Met(NamedTuple):
+    """A handshake that showed its certificates."""
+
+    frame: int
+    server: Endpoint
+    client: str
+    transport: str
+    name: str | None
+    rejected: bool
+    chain: tuple[bytes, ...]
+
+    def seen(self) -> Handshake:
+        alert = Alert(self.frame, self.frame, "client", "fatal", 42, "bad_certificate")
+        return Handshake(
+            frame=self.frame,
+            time=self.frame,
+            transport="udp" if self.transport == "udp" else "tcp",
+            stream=self.frame,
+            client=Endpoint(self.client, 50000),
+            server=self.server,
+            server_name=self.name,
+            version="TLS 1.0",
+            resumed=False,
+            encrypted=False,
+            client_proceeded=not self.rejected,
+            hidden=None,
+            certificates=tuple(
+                PresentedCertificate(position, "server", self.frame, hashlib.sha256(der).digest())
+                for position, der in enumerate(self.chain)
+            ),
+            alerts=(alert,) if self.rejected else (),
+        )
+
+    def line(self) -> str:
+        chain = ",".join(f"{digest('sha1', der).hex()}:{digest('sha256', der).hex()}" for der in self.chain)
+        where = packed(self.server.address), self.server.port or "", packed(self.client), self.transport
+        return cells("handshake", self.frame, *where, self.name or "", int(self.rejected), chain)
+
+
+class World(NamedTuple):
+    """What is told and what is seen."""
+
+    files: list[File]
+    answers: list[tuple[str, str]]
+    handshakes: list[Met]
+
+    def audited(self) -> list[str]:
+        """Return the audit's verdict and devices of every handshake."""
+        observation = Observation(
+            "a.pcap",
+            "complete",
+            99,
+            None,
+            "plugin",
+            tuple(met.seen() for met in self.handshakes),
+            answers=tuple(NameAnswer(name, address, 0, 0) for name, address in self.answers),
+            certificates={digest("sha256", der): der for der in CERTIFICATES},
+        )
+        sources = Sources(tuple(file.read() for file in self.files))
+        document = correlate([observation], sources, Tool("0", "4.0", "5.2", "plugin"))
+        return [f"{one.verdict} {','.join(one.devices)}" for one in document.handshakes]
+
+    def lines(self) -> list[str]:
+        """Return what the Lua script is told of this world."""
+        answers = [cells("answer", name, packed(address)) for name, address in self.answers]
+        files = [file.line() for file in self.files]
+        return ["world", *answers, *files, *(met.line() for met in self.handshakes)]
+
+
+def digest(algorithm: str, data: bytes) -> bytes:
+    return hashlib.new(algorithm, data, usedforsecurity=False).digest()
+
+
+def packed(address: str) -> str:
+    return ipaddress.ip_address(address).packed.hex() if address else ""
+
+
+def cells(*values: object) -> str:
+    return "\t".join(map(str, values))
+
+
+def world(choose: random.Random) -> World:
+    def content() -> bytes:
+        urls = choose.sample(URLS, choose.choice([1, 1, 2, 3]))
+        hashes = [
+            base64.b64encode(digest(choose.choice(["sha1", "sha1", "sha256"]), der)).decode()
+            for der in choose.sample(CERTIFICATES, choose.choice([0, 1, 1, 2]))
+        ]
+        if choose.random() < 0.1:
+            hashes.append("no hash")
+        algorithm = choose.choice(["", "<hashAlg>0</hashAlg>", "<hashAlg>1</hashAlg>"])
+        addresses = "".join(f"<url{n}>{url}</url{n}>" for n, url in enumerate(urls, 1))
+        credentials = "".join(f"<certHash{n}>{text}</certHash{n}>" for n, text in enumerate(hashes, 1))
+        check = choose.choice(["", "<enableHostIDCheck>0</enableHostIDCheck>"])
+        return (
+            f"<device><vpnGroup><addresses>{addresses}</addresses>"
+            f"<credentials>{algorithm}{credentials}</credentials>{check}</vpnGroup></device>"
+        ).encode()
+
+    files = [
+        File(f"{choose.choice(['', 'old/', 'vrf1_'])}{device}.cnf.xml", content())
+        for device in choose.choices(DEVICES, k=3)
+    ]
+    for device, client in zip(DEVICES[:2], choose.sample(PHONES, 2), strict=True):
+        frames = choose.choice([(), (), (1,), (2, 20), (3, 4, 30)])
+        at = DEVICES.index(device)
+        files += [File(f"{device}.cnf.xml", content(), 2 * frame + at, client) for frame in frames]
+    answers = [(name, choose.choice(SERVERS)) for name in NAMES if choose.random() < 0.7]
+    handshakes = []
+    for frame in range(11, 80, 12):
+        server = Endpoint(choose.choice(SERVERS), choose.choice([443, 443, 8443]))
+        name = choose.choice([None, None, *NAMES])
+        if name:
+            answers.append((name, server.address))
+        handshakes.append(
+            Met(
+                frame,
+                server,
+                choose.choice(PHONES),
+                choose.choice(["tcp", "tcp", "udp"]),
+                name,
+                choose.random() < 0.3,
+                tuple(choose.sample(CERTIFICATES, choose.choice([1, 1, 2]))),
+            )
+        )
+    return World(sorted(files, key=lambda file: file.frame or 0), answers, handshakes)
+
+
+def test_the_plugin_judges_as_the_audit_does(lua: str, tmp_path: Path) -> None:
+    choose = random.Random(116638)
+    worlds = [world(choose) for _ in range(WORLDS)]
+    told = tmp_path / "worlds"
+    told.write_text("".join(f"{line}\n" for each in worlds for line in each.lines()))
+    done = subprocess.run(
+        [lua, SCRIPT, PLUGIN / "certhash", told], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    expected = [verdict for each in worlds for verdict in each.audited()]
+    counts = Counter(verdict.split()[0] for verdict in expected)
+    assert min(counts[kind] for kind in ("match", "mismatch", "rejected", "unlisted")) > 100, counts
+    shown = done.stdout.splitlines()
+    assert len(shown) == len(expected)
+    handshakes = [(each, met) for each in worlds for met in each.handshakes]
+    different = [
+        (said, wanted, met, each)
+        for said, wanted, (each, met) in zip(shown, expected, handshakes, strict=True)
+        if said != wanted
+    ]
+    assert not different, f"{len(different)}, the first: {different[0]}"
