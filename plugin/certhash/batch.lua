@@ -69,8 +69,8 @@ local function has(cell, wanted)
 end
 
 --- What writes the lines: a function of a frame (its tvb, its packet information).
--- @param plugin what it needs of the plugin: version; reader(field name); last(values); the module innermost; messages(readers, list), which adds
---   the certificate messages of a frame to a list; readers of TLS and DTLS; file(tvb, pinfo), which gives the phone
+-- @param plugin what it needs of the plugin: version; reader(field name); last(values); the module innermost;
+--   messages(readers, list), which adds the certificate messages of a frame to a list; readers of TLS and DTLS; file(tvb, pinfo), which gives the phone
 --   configuration that a frame completes; write(text)
 function M.using(plugin)
     local reader, write, last = plugin.reader, plugin.write, plugin.last
