@@ -4,8 +4,7 @@ max_line_length = 124
 
 -- The post-dissector is the only file that touches Wireshark; its modules are plain Lua.
 files["plugin/certhash.lua"].read_globals = {
-    "Address", "ByteArray", "Dir", "Dissector", "DissectorTable", "Field", "Pref", "Proto", "ProtoExpert", "ProtoField",
-    "TextWindow",
+    "ByteArray", "Dir", "Dissector", "DissectorTable", "Field", "Pref", "Proto", "ProtoExpert", "ProtoField", "TextWindow",
     "all_field_infos", "apply_filter", "base", "browser_open_url", "copy_to_clipboard", "dissect_tcp_pdus", "expert", "frametype",
     "get_version", "gui_enabled", "new_dialog", "redissect_packets", "register_menu", "register_packet_menu",
     "register_postdissector", "reload_packets", "report_failure", "set_filter", "set_plugin_info",

@@ -24,7 +24,6 @@ local cnf = module("cnf").using({ base64 = base64, address = address, xml = modu
 local folder = module("folder").using({ cnf = cnf, visible = visible })
 local story = module("story").using({ visible = visible })
 local handshakes, tftp, verdict = module("handshakes"), module("tftp"), module("verdict")
-local innermost = module("innermost").using({ address = address, literal = Address })
 local openvpn, upgrade = module("openvpn"), module("upgrade")
 local menu = module("menu").using({ story = story, visible = visible })
 
@@ -90,18 +89,21 @@ certhash.prefs.info_column = Pref.bool("Show the verdict in the Info column", tr
     "Add match, mismatch or rejected to the Info column of packets with certificates.")
 
 -- The fields of the dissectors that this one reads.  A name that this Wireshark does not know gives a reader that finds
--- nothing.  Each name makes Wireshark keep what it else throws away, in every frame that has it: a field of IP or of TCP
--- costs more than all the rest together, so that there is none among these.
+-- nothing.  Protocols ("ip", "tftp") are there in any case; every other name makes Wireshark keep a value for us.
 local function reader(name)
     local ok, field = pcall(Field.new, name)
     return ok and field or function() end
 end
 
 local read = {
+    ip = reader("ip"),
+    ipv6 = reader("ipv6"),
     icmp = reader("icmp"),
     icmpv6 = reader("icmpv6"),
-    udp_length = reader("udp.length"),
+    udp = reader("udp"),
+    tls = reader("tls"),
     dtls = reader("dtls"),
+    quic = reader("quic"),
     dns = reader("dns"),
     dns_name = reader("dns.qry.name"),
     dns_a = reader("dns.a"),
@@ -262,9 +264,20 @@ local function last(...)
     end
 end
 
--- Source and target of a frame, as handshakes.endpoint writes them.
+-- Source and target of a frame, as handshakes.endpoint writes them.  Of tunnelled packets it is the innermost addresses,
+-- which stand last; a frame without IP (EAP over a LAN) has its hardware addresses' text.
 local function endpoints(pinfo)
-    local source, target = innermost.ends(pinfo)
+    local four, six = last(read.ip()), last(read.ipv6())
+    local source, target
+    if four and not (six and six.offset > four.offset) then
+        local header = four.range
+        source, target = header:raw(12, 4), header:raw(16, 4)
+    elseif six then
+        local header = six.range
+        source, target = header:raw(8, 16), header:raw(24, 16)
+    else
+        return handshakes.endpoint(tostring(pinfo.dl_src), 0), handshakes.endpoint(tostring(pinfo.dl_dst), 0)
+    end
     if pinfo.port_type == 0 then
         return handshakes.endpoint(source, 0), handshakes.endpoint(target, 0)
     end
@@ -320,20 +333,10 @@ end
 -- The bytes that the message gives for a certificate, where Wireshark's field holds others: of damaged DER the field ends
 -- where the damage begins, and a phone hashes what it was sent.
 local function entry_bytes(info, length)
-    local source, from = info.source, info.offset
-    if source and from + length <= source:len() then
-        return source:range(from, length)
+    local source = info.source
+    if length and length.value ~= info.len and source and info.offset + length.value <= source:len() then
+        return source:range(info.offset, length.value)
     end
-end
-
-local function certificate_of(info, stated)
-    local length, whole = info.len, nil
-    if stated and stated ~= length then
-        whole = entry_bytes(info, stated)
-    end
-    local range = info.range
-    local der = whole and whole:raw() or length > 0 and range:raw() or ""
-    return { range = range, known = know(der), whole = whole, damaged = stated and #der ~= stated }
 end
 
 -- Certificate messages of a frame, in their order, added to a list; each is a list of { range =, known =, whole = }.  The
@@ -343,15 +346,9 @@ local function messages(readers, found)
     if #infos == 0 then
         return found
     end
-    local stated = values({ readers.entry_length() })
-    if #stated ~= #infos then
-        stated = {}
-    end
-    if #infos == 1 then
-        found[#found + 1] = { certificate_of(infos[1], stated[1]) }
-        return found
-    end
-    local lengths = { readers.length() }
+    local entries = { readers.entry_length() }
+    local lengths = #infos > 1 and { readers.length() } or {}
+    local paired = #entries == #infos
     local message, at, floor = nil, 0, math.huge
     for i, info in ipairs(infos) do
         local from = info.offset
@@ -363,7 +360,10 @@ local function messages(readers, found)
             message = {}
             found[#found + 1] = message
         end
-        message[#message + 1] = certificate_of(info, stated[i])
+        local range, whole = info.range, paired and entry_bytes(info, entries[i]) or nil
+        local der = whole and whole:raw() or info.len > 0 and range:raw() or ""
+        local damaged = paired and #der ~= entries[i].value
+        message[#message + 1] = { range = range, known = know(der), whole = whole, damaged = damaged }
         floor = from + info.len
     end
     return found
@@ -402,11 +402,11 @@ end
 -- frame may be padding, so that UDP's length says where it ends.  Nil where the snapshot length cut it: a block that was
 -- cut must not be taken for the short block that ends a file.
 local function tftp_payload(info)
-    local stated, whole = last(read.udp_length()), info.source
-    if not stated or not whole then
+    local header, whole = last(read.udp()), info.source
+    if not header or not whole then
         return nil
     end
-    local length = stated.value - 8
+    local length = header.range:range(4, 2):uint() - 8
     if length < 4 or info.offset + length > whole:len() then
         return nil
     end
@@ -619,16 +619,10 @@ local OPTIONAL = {
     "certificate", "sha1", "thumbprint", "sha256", "position", "match", "device", "cnf", "url", "verdict", "story",
 }
 local EVERYTHING = setmetatable({}, { __index = function() return true end })
-local NOTHING = {}
-local ourselves -- as something to ask about
 
 local function wanted(tree)
     if tree.visible then
         return EVERYTHING
-    end
-    ourselves = ourselves or Dissector.get("certhash")
-    if not tree:referenced(ourselves) then
-        return NOTHING
     end
     local wants = {}
     for _, name in ipairs(OPTIONAL) do
@@ -763,12 +757,15 @@ end
 
 function certhash.dissector(tvb, pinfo, tree)
     -- Nearly all packets end here, so that the fewest questions are asked of each: what comes over TCP is no TFTP, and DNS
-    -- over TCP names no head-end of a phone.  Certificates of SSL 2 have no handshake type, or one of its own.
+    -- over TCP names no head-end of a phone.  QUIC has no TLS layer around its handshake, and certificates of SSL 2 have
+    -- no handshake type, or one of its own.
     local transport = pinfo.port_type
-    local tls, alert = values_or_nil(TLS.type()), TLS.alert()
-    local dtls, transfer, body, lookup
+    local tls, dtls, alert, transfer, body, lookup
+    if transport == UDP and read.quic() or read.tls() then
+        tls = values_or_nil(TLS.type()) or TLS.certificate() and {}
+        alert = TLS.alert()
+    end
     if transport ~= UDP then
-        tls = tls or TLS.certificate() and {}
         body = read.http_body()
     end
     if transport ~= TCP then
@@ -808,13 +805,12 @@ function certhash.dissector(tvb, pinfo, tree)
         end
     end
     local sent, refusal, file = capture.sent[number], capture.alerts[number], capture.files[number]
-    local wants = #found > 0 and wanted(tree)
-    local certified = wants and (wants ~= NOTHING or book().files > 0)
-    if not (certified or refusal or file) then
+    if not (#found > 0 or refusal or file) then
         return
     end
     local own = tree:add(certhash):set_generated()
-    if certified then
+    if #found > 0 then
+        local wants = wanted(tree)
         -- Expert information cannot be asked about, so that a verdict is looked for wherever there can be one.
         local judgement = sent and (wants.verdict or wants.story or book().files > 0) and judge(sent)
         if judgement then
@@ -838,7 +834,6 @@ if BATCH then
         version = version,
         reader = reader,
         last = last,
-        innermost = innermost,
         messages = messages,
         tls = TLS,
         dtls = DTLS,

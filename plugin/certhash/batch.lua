@@ -19,7 +19,8 @@
 local M = { CELL = "\30", VALUE = "\31" }
 local CELL, VALUE = M.CELL, M.VALUE
 
-local CLIENT_HELLO, SERVER_HELLO = 1, 2
+local CLIENT_HELLO, SERVER_HELLO, CHANGE_CIPHER_SPEC = 1, 2, 20
+local TCP = 2  -- pinfo.port_type
 local concat = table.concat
 
 local function hex(bytes)
@@ -69,20 +70,20 @@ local function has(cell, wanted)
 end
 
 --- What writes the lines: a function of a frame (its tvb, its packet information).
--- @param plugin what it needs of the plugin: version; reader(field name); last(values); the module innermost;
---   messages(readers, list), which adds the certificate messages of a frame to a list; readers of TLS and DTLS; file(tvb, pinfo), which gives the phone
+-- @param plugin what it needs of the plugin: version; reader(field name); last(values); messages(readers, list), which adds
+--   the certificate messages of a frame to a list; readers of TLS and DTLS; file(tvb, pinfo), which gives the phone
 --   configuration that a frame completes; write(text)
 function M.using(plugin)
     local reader, write, last = plugin.reader, plugin.write, plugin.last
     local read = {
-        dtls = reader("dtls"), tcp = reader("tcp"), udp = reader("udp"),
-        eth_src = reader("eth.src"), eth_dst = reader("eth.dst"),
-        time = reader("frame.time_epoch"),
+        tls = reader("tls"), dtls = reader("dtls"), tcp = reader("tcp"), udp = reader("udp"),
+        ip = reader("ip"), ipv6 = reader("ipv6"), eth_src = reader("eth.src"), eth_dst = reader("eth.dst"),
+        protocols = reader("frame.protocols"), time = reader("frame.time_epoch"),
         tcp_stream = reader("tcp.stream"), udp_stream = reader("udp.stream"),
         analysis = reader("tcp.analysis.flags"), lost = reader("tcp.analysis.lost_segment"),
         ack_lost = reader("tcp.analysis.ack_lost_segment"),
         short = reader("_ws.short"),
-        tftp = reader("tftp"), http_body = reader("http.file_data"), dns = reader("dns"),
+        tftp = reader("tftp"), http_body = reader("http.file_data"),
         dns_a = reader("dns.a"), dns_aaaa = reader("dns.aaaa"), dns_name = reader("dns.resp.name"),
         dns_type = reader("dns.resp.type"), dns_cname = reader("dns.cname"),
     }
@@ -92,7 +93,6 @@ function M.using(plugin)
             version = "handshake.version", supported = "handshake.extensions.supported_version",
             random = "handshake.random", session = "handshake.session_id", suite = "handshake.ciphersuite",
             extension = "handshake.extension.type", alert_message = "alert_message",
-            change = "change_cipher_spec",
         }) do
             readers[name] = reader(protocol .. "." .. field)
         end
@@ -142,17 +142,29 @@ function M.using(plugin)
         return known
     end
 
-    local function ends(pinfo)
-        local one, other = plugin.innermost.ends(pinfo)
-        if #one == #other and (#one == 4 or #one == 16) then
-            return hex_of(one .. other)
+    local function ends()
+        local four, six = last(read.ip()), last(read.ipv6())
+        if four and six then
+            local protocols = read.protocols()
+            if (":" .. tostring(protocols) .. ":"):match(".*:(ip[v6]*):") == "ipv6" then
+                four = nil
+            end
         end
-        local source, target = last(read.eth_src()), last(read.eth_dst())
-        return source and target and text(source) .. VALUE .. text(target) or ""
+        local header = four or six
+        if not header then
+            local source, target = last(read.eth_src()), last(read.eth_dst())
+            return source and target and text(source) .. VALUE .. text(target) or ""
+        end
+        local size = four and 4 or 16
+        local at = four and 12 or 8
+        if header.len < at + 2 * size then
+            return ""
+        end
+        return hex_of(header.range:raw(at, 2 * size))
     end
 
     -- Transport, stream, addresses and ports of a frame.
-    local function connection(pinfo)
+    local function connection()
         local transport, stream = "tcp", last(read.tcp_stream())
         local header
         if stream then
@@ -160,12 +172,12 @@ function M.using(plugin)
         else
             transport, stream = "udp", last(read.udp_stream())
             if not stream then
-                return CELL .. CELL .. ends(pinfo) .. CELL
+                return CELL .. CELL .. ends() .. CELL
             end
             header = last(read.udp())
         end
         local ports = header and header.len >= 4 and hex_of(header.range:raw(0, 4)) or ""
-        return transport .. CELL .. stream.value .. CELL .. ends(pinfo) .. CELL .. ports
+        return transport .. CELL .. stream.value .. CELL .. ends() .. CELL .. ports
     end
 
     -- The cell of a field, of TLS and DTLS together; the readers are nil where there is none of it in the frame.
@@ -181,13 +193,19 @@ function M.using(plugin)
     end
 
     local function line(tvb, pinfo)
-        -- Nearly all frames hold application data, if anything: these questions tell them from all that matters.
-        tls = (TLS.handshake() or TLS.alert_message() or TLS.change() or TLS.type()) and TLS or nil
-        dtls = read.dtls() and (DTLS.handshake() or DTLS.alert_message() or DTLS.change() or DTLS.type()) and DTLS or nil
-        local matters = tls or dtls
+        -- QUIC has no TLS layer around its handshake.
+        tls = (read.tls() or pinfo.port_type ~= TCP) and TLS or nil
+        dtls = read.dtls() and DTLS or nil
+        local types, records, matters = "", "", false
+        if tls or dtls then
+            types, records = cell(numbers, "type"), cell(numbers, "content_type")
+            matters = types ~= "" or has(records, CHANGE_CIPHER_SPEC)
+                or tls and (tls.handshake() or tls.alert_message())
+                or dtls and (dtls.handshake() or dtls.alert_message())
+        end
         local lost = read.analysis() and (read.lost() or read.ack_lost())
         local short = read.short()
-        local names = read.dns() and (read.dns_a() or read.dns_aaaa())
+        local names = read.dns_a() or read.dns_aaaa()
         local file = (read.http_body() or read.tftp()) and plugin.file(tvb, pinfo)
         if not (matters or lost or names or file or short and (read.tcp() or read.udp())) then
             return
@@ -196,11 +214,10 @@ function M.using(plugin)
         local out = {
             pinfo.number,
             time and tostring(time.value) or "",
-            connection(pinfo),
-            (lost and "l" or "") .. (short and "s" or "") .. (read.dtls() and DTLS.content_type() and "d" or ""),
+            connection(),
+            (lost and "l" or "") .. (short and "s" or "") .. (dtls and dtls.content_type() and "d" or ""),
         }
         if matters then
-            local types, records = cell(numbers, "type"), cell(numbers, "content_type")
             local client, server = has(types, CLIENT_HELLO), has(types, SERVER_HELLO)
             local found = {}
             if tls then
