@@ -543,18 +543,20 @@ function M.head_end(url)
     elseif authority:find("@", 1, true) then
         return nil, "the URL has a user name in it, which a head-end's URL cannot have"
     end
-    local host, port = authority:match("^%[([^%[%]]*)%](.*)$")
-    local bytes
-    if host then
+    local literal, port = authority:match("^%[([^%[%]]*)%](.*)$")
+    local host, bytes = literal, nil
+    if not literal then
+        host, port = authority:match("^([^:%[%]]*)(.*)$")
+    end
+    if port ~= "" and not port:find("^:[^:]*$") then
+        return nil, "the URL's host cannot be told: an IPv6 address needs [ ] around it"
+    end
+    if literal then
         bytes = host:find(":", 1, true) and address.parse(host)
         if not bytes then
             return nil, ("the URL's host [%s] is not an IPv6 address"):format(host)
         end
     else
-        host, port = authority:match("^([^:%[%]]*)(.*)$")
-        if not host or port ~= "" and not port:find("^:[^:]*$") then
-            return nil, "the URL's host cannot be told: an IPv6 address needs [ ] around it"
-        end
         host = host:lower():gsub("%.$", "")
         if host == "" then
             return nil, "the URL has no host"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugin.machines import PLUGIN, TOP, Machine
+from tests.plugin.machines import PLUGIN, TOP, Machine, machine
 from tests.plugin.screen import Screen, until, wireshark
 
 from certhash import plugin_install
@@ -37,8 +38,9 @@ def screen() -> Iterator[Screen]:
 
 
 @pytest.fixture(scope="module")
-def desk(place: Machine) -> Machine:
-    """A machine with the plugin and the profile installed, as ``certhash plugin install`` does it."""
+def desk(place: Machine) -> Iterator[Machine]:
+    """A home with the plugin and the profile installed, as ``certhash plugin install`` does it."""
+    place = machine(place.name, place.root)
     assert place.run("sh", "-c", "command -v wireshark").returncode == 0, "apt-get install wireshark"
     said = place.run("tshark", "-G", "folders").stdout
     folders = dict(re.findall(r"^([A-Z][A-Za-z ]+):\s+(.*)$", said, re.MULTILINE))
@@ -56,7 +58,8 @@ def desk(place: Machine) -> Machine:
     for path in (TOP / "captures" / "cnf").iterdir():
         place.put(f"cnf/{path.name}", path.read_bytes())
     place.put("mismatch.pcapng", (TOP / "captures" / "mismatch.pcapng").read_bytes())
-    return place
+    yield place
+    shutil.rmtree(place.folder, ignore_errors=True)
 
 
 def picture(screen: Screen, desk: Machine, name: str, tmp_path: Path) -> Path:

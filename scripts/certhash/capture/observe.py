@@ -40,10 +40,10 @@ _PACKET = re.compile(r"\bin packet (\d+)")
 
 _LARGE = 64 << 20
 """Bytes from which on it is asked whether several tsharks should share a capture."""
-_BEGINNING = 4 << 20
+_BEGINNING = 16 << 20
 """Bytes by which the rest of a capture is judged then."""
-_MANY = 20_000
-"""Packets that tshark reads in the time that it takes to start."""
+_MANY = 40_000
+"""Packets that take tshark twice the time that it takes to start."""
 
 TIMEOUT = 3600.0
 """Seconds: a hundred times what the largest captures take that are in use."""

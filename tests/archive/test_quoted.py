@@ -1,0 +1,47 @@
+"""Errors of ICMP quote packets: what they quote is told of the hosts that sent it, not of who complains."""
+
+from __future__ import annotations
+
+import ssl
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from certhash.capture import tshark
+from certhash.capture.observe import Settings, observe
+from tests.benchmarks.captures import make_identity, tls_flow, tls_transcript
+from tests.carve.files import as_pcap
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ETHERNET = 14
+ROUTER, SENDER = b"\x0a\x09\x09\x08", b"\x0a\x09\x09\x09"
+
+
+def quoted(frame: bytes) -> bytes:
+    """Return an error that a router sends to somebody else, with the packet in it (RFC 1812 4.3.2.3)."""
+    error = b"\3\1\0\0\0\0\0\0" + frame[ETHERNET:]
+    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(error), 0, 0, 64, 1, 0, ROUTER, SENDER)
+    return frame[:ETHERNET] + header + error
+
+
+@pytest.mark.parametrize("carve", [True, False])
+@pytest.mark.parametrize("plugin", [True, False])
+def test_a_quoted_handshake_is_of_the_hosts_that_had_it(tmp_path: Path, carve: bool, plugin: bool) -> None:
+    turns = tls_transcript(make_identity(tmp_path, "vpn.example.com"), version=ssl.TLSVersion.TLSv1_2)
+    frames = list(tls_flow(1, turns))
+    found = tshark.find()
+    settings = Settings(found if plugin else replace(found, lua=None), carve=carve)
+    seen = []
+    for name, some in (("plain", frames), ("quoted", [quoted(frame) for frame in frames])):
+        path = tmp_path / f"{name}.pcap"
+        path.write_bytes(as_pcap([(frame, len(frame)) for frame in some]))
+        seen.append(observe(str(path), settings))
+    plain, inside = seen
+    assert inside.certificates == plain.certificates
+    ends = [[(one.client, one.server) for one in each.handshakes] for each in seen]
+    assert {server.address for _, server in ends[1]} == {server.address for _, server in ends[0]}
+    assert not {"10.9.9.8", "10.9.9.9"} & {end.address for pair in ends[1] for end in pair}
