@@ -219,3 +219,38 @@ def test_a_handshake_is_held_against_the_file_that_the_phone_had_then() -> None:
     assert [h.verdict for h in judged([seen], *files).handshakes] == ["match", "match", "match"]
     wrong = observation(handshake(2, [LEAF]), handshake(4, [OLD]), handshake(6, [LEAF]))
     assert [h.verdict for h in judged([wrong], *files).handshakes] == ["mismatch"] * 3
+
+
+# ---------------------------------------------------------------------------------- clocks that are set back
+
+
+def test_a_match_is_none_where_the_packets_after_it_differ_and_only_the_clock_says_otherwise() -> None:
+    """The clock was set back between two handshakes of one capture, and the later one is no match."""
+    first, (later, ders) = handshake(4, [LEAF]), handshake(6, [OTHER])
+    later = replace(later, time=3 * DAY)
+    row = only(judged([observation(first, (later, ders))], told(LEAF)))
+    assert row.verdict == "unverifiable"
+    assert "a.pcap, frame 7" in row.explanation
+    assert "reordercap" in " ".join(row.advice)
+
+
+def test_a_clock_that_was_set_back_makes_no_match_of_a_mismatch() -> None:
+    """By time the newest differs, by the order of packets the newest matches."""
+    first, (later, ders) = handshake(4, [OTHER]), handshake(6, [LEAF])
+    later = replace(later, time=3 * DAY)
+    assert only(judged([observation(first, (later, ders))], told(LEAF))).verdict == "mismatch"
+
+
+def test_a_clock_that_was_set_back_does_not_matter_where_both_orders_agree() -> None:
+    first, (later, ders) = handshake(4, [LEAF]), handshake(6, [LEAF])
+    later = replace(later, time=3 * DAY)
+    assert only(judged([observation(first, (later, ders))], told(LEAF))).verdict == "match"
+
+
+def test_between_captures_only_the_clock_tells() -> None:
+    older, newer = (
+        observation(handshake(4, [OTHER]), path="z.pcap"),
+        observation(handshake(6, [LEAF]), path="a.pcap"),
+    )
+    for order in ([older, newer], [newer, older]):
+        assert only(judged(order, told(LEAF))).verdict == "match"

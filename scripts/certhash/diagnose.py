@@ -287,6 +287,16 @@ def _unverifiable(case: Case) -> Diagnosis:
             f"{case.cnf.source} means by {', '.join(case.group.unresolved)} is not in it.",
             ("Give the configuration with its certificates, or the output of:", *CME_SHOW),
         )
+    if case.decision.contradicted_by is not None:
+        return Diagnosis(
+            None,
+            f"{_carried(case)}, but {_place(case.decision.contradicted_by)} stands behind it and says "
+            "otherwise, though its time is earlier: nobody can tell which of the two is newer.",
+            (
+                "Record again if a clock was set back. If only the order of the packets is wrong, sort them:",
+                "  reordercap FILE.pcapng SORTED.pcapng",
+            ),
+        )
     if case.decision.certificate is not None:
         other = case.evidence.device_of(case.seen) if case.seen.rejection else None
         why = (

@@ -54,11 +54,14 @@ class Seen:
     """One handshake of one capture."""
 
     def __init__(
-        self, id_: str, capture: str, handshake: Handshake, store: Mapping[bytes, Presented]
+        self, id_: str, capture: str, handshake: Handshake, store: Mapping[bytes, Presented], not_before: int
     ) -> None:
         self.id = id_
         self.capture = capture
         self.handshake = handshake
+        self.not_before = not_before
+        """When it was at the earliest, if the packets of the capture stand in the order in which they came:
+        later than its time where a clock was set back. In microseconds, as its time."""
         self.chain = tuple(store[c.sha256] for c in handshake.certificates if c.sender == "server")
         """The server's certificates, as presented."""
         self.rejection = next(
@@ -117,12 +120,14 @@ class Evidence:
             for answer in observation.answers:
                 self._addresses[answer.name].add(read_address(answer.address) or answer.address)
             taken: set[str] = set()
-            for handshake in observation.handshakes:
+            not_before = 0
+            for handshake in sorted(observation.handshakes, key=lambda h: h.frame):
+                not_before = max(not_before, handshake.time)
                 id_ = f"{observation.path}:{handshake.frame}"
                 while id_ in taken:
                     id_ += "+"
                 taken.add(id_)
-                self.seen.append(Seen(id_, observation.path, handshake, self.certificates))
+                self.seen.append(Seen(id_, observation.path, handshake, self.certificates, not_before))
         self.seen.sort(key=lambda s: s.order)
         for seen in self.seen:
             self._by_address[_address(seen.handshake.server)].append(seen)

@@ -45,6 +45,8 @@ class Decision(NamedTuple):
     expected: ExpectedHash | None = None
     configured: tuple[tuple[KnownCertificate, Presented], ...] = ()
     """Where no handshake was seen: what a configuration makes the head-end present."""
+    contradicted_by: Seen | None = None
+    """A handshake that stands later in its capture than one that matches, though its time is earlier."""
 
 
 def carries(chain: Sequence[Presented], group: VpnGroup) -> tuple[Presented, ExpectedHash] | None:
@@ -65,8 +67,19 @@ def carries(chain: Sequence[Presented], group: VpnGroup) -> tuple[Presented, Exp
 
 
 def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
-    """Give the verdict of one expectation from the handshakes with its head-end, oldest first."""
+    """Give the verdict of one expectation from the handshakes with its head-end, oldest first.
+
+    Which is the newest is known where time and the order of packets agree. Where a clock was set back while a
+    capture was recorded (or a file was appended to one that is newer), a match is one only if it is in both
+    orders.
+    """
     decision = _of_all(told, handshakes, evidence)
+    if decision.verdict == "match":
+        recorded = sorted(handshakes, key=lambda s: (s.not_before, s.capture, s.handshake.frame))
+        if recorded != list(handshakes):
+            other = _of_all(told, recorded, evidence)
+            if other.verdict != "match":
+                decision = decision._replace(verdict="unverifiable", contradicted_by=other.seen)
     if decision.verdict == "mismatch" and told.group.unresolved:
         # The hash that is not known may be the one that matches.
         return decision._replace(verdict="unverifiable")
