@@ -148,14 +148,14 @@ class _Pcap:
 
     def _chain(self, buffer: bytearray, at: int, held: int) -> tuple[Ints, int]:
         """Go from record to record; return where the whole ones start, and where the last of them ends."""
+        # The one loop of the first pass over all packets: what can be asked after it is not asked in it.
         starts: list[int] = []
-        captured = self._captured
-        while at + _RECORD <= held:
-            (size,) = captured(buffer, at)
-            if at + _RECORD + size > held:
-                break
-            starts.append(at)
-            at += _RECORD + size
+        take, captured, last = starts.append, self._captured, held - _RECORD
+        while at <= last:
+            take(at)
+            at += captured(buffer, at)[0] + _RECORD
+        if at > held:
+            at = starts.pop()
         return np.array(starts, np.int64), at
 
 
