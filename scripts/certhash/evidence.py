@@ -79,6 +79,11 @@ class Seen:
         """Handshakes are compared by when they were; the rest makes the order of equals stable."""
         return self.handshake.time, self.capture, self.handshake.frame
 
+    @property
+    def order_of_packets(self) -> tuple[int, str, int]:
+        """The same, but what stands later in a capture was later, whatever its clock says."""
+        return self.not_before, self.capture, self.handshake.frame
+
 
 class Evidence:
     """All handshakes, oldest first, with the indexes that questions need.

@@ -74,12 +74,10 @@ def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decisi
     orders.
     """
     decision = _of_all(told, handshakes, evidence)
-    if decision.verdict == "match":
-        recorded = sorted(handshakes, key=lambda s: (s.not_before, s.capture, s.handshake.frame))
-        if recorded != list(handshakes):
-            other = _of_all(told, recorded, evidence)
-            if other.verdict != "match":
-                decision = decision._replace(verdict="unverifiable", contradicted_by=other.seen)
+    if decision.verdict == "match" and any(s.not_before > s.handshake.time for s in handshakes):
+        other = _of_all(told, sorted(handshakes, key=lambda s: s.order_of_packets), evidence)
+        if other.verdict != "match":
+            decision = decision._replace(verdict="unverifiable", contradicted_by=other.seen)
     if decision.verdict == "mismatch" and told.group.unresolved:
         # The hash that is not known may be the one that matches.
         return decision._replace(verdict="unverifiable")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,19 +12,18 @@ from certhash.capture import tshark
 from certhash.capture.observe import Settings, observe
 from tests.benchmarks.captures import make_identity, tls_flow, tls_transcript
 from tests.carve.files import as_pcap
+from tests.plugin import packets
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ETHERNET = 14
-ROUTER, SENDER = b"\x0a\x09\x09\x08", b"\x0a\x09\x09\x09"
+ROUTER, SENDER = "10.9.9.8", "10.9.9.9"
 
 
 def quoted(frame: bytes) -> bytes:
     """Return an error that a router sends to somebody else, with the packet in it (RFC 1812 4.3.2.3)."""
-    error = b"\3\1\0\0\0\0\0\0" + frame[ETHERNET:]
-    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(error), 0, 0, 64, 1, 0, ROUTER, SENDER)
-    return frame[:ETHERNET] + header + error
+    return packets.ip(ROUTER, SENDER, packets.ICMP, b"\3\1" + bytes(6) + frame[ETHERNET:])
 
 
 @pytest.mark.parametrize("carve", [True, False])
@@ -44,4 +42,4 @@ def test_a_quoted_handshake_is_of_the_hosts_that_had_it(tmp_path: Path, carve: b
     assert inside.certificates == plain.certificates
     ends = [[(one.client, one.server) for one in each.handshakes] for each in seen]
     assert {server.address for _, server in ends[1]} == {server.address for _, server in ends[0]}
-    assert not {"10.9.9.8", "10.9.9.9"} & {end.address for pair in ends[1] for end in pair}
+    assert not {ROUTER, SENDER} & {end.address for pair in ends[1] for end in pair}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,7 @@ from certhash.capture.decompress import Source
 from certhash.capture.observe import Settings, is_worth_sharing, observe
 from certhash.capture.source import open_capture
 from tests.archive.conftest import Counted
+from tests.benchmarks.captures import ACK, Segment, endpoints, tcp_frame, write_pcap
 from tests.carve.files import as_pcap, as_pcapng
 from tests.carve.soup import Kitchen, soup
 from tests.conftest import TOP
@@ -88,18 +88,16 @@ def test_a_tshark_that_dies_costs_nothing(settings: Settings) -> None:
 )
 def test_only_what_leaves_tshark_much_to_read_is_shared(tmp_path: Path, ports: int, worth: bool) -> None:
     """Another tshark that has next to nothing to read only takes the time that it needs to start."""
-    ends = [(b"\xc6\x33\x64\x0c", b"\xcb\0\x71\x14"), (b"\xcb\0\x71\x14", b"\xc6\x33\x64\x0c")]
-    ips = [
-        bytes(12) + b"\x08\0" + struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, *pair)
-        for pair in ends
-    ]
-    frames = []
-    for number in range(120_000):
-        pair = (number % ports, 443)
-        for ip, (source, target) in zip(ips, (pair, pair[::-1]), strict=True):
-            frames.append(ip + struct.pack("!HHIIBBHHH", source, target, 1, 1, 0x50, 0x10, 1024, 0, 0))
     path = tmp_path / "large.pcap"
-    path.write_bytes(as_pcap([(frame, len(frame)) for frame in frames]))
+    with path.open("wb") as file:
+        write_pcap(
+            file,
+            (
+                tcp_frame(endpoints(number % ports), Segment(from_client, ACK, 1, 1, b""))
+                for number in range(120_000)
+                for from_client in (True, False)
+            ),
+        )
     assert not is_worth_sharing(str(path))  # too small, whatever it holds
     with path.open("r+b") as file:
         file.truncate(65 << 20)
