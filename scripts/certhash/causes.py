@@ -241,8 +241,10 @@ VERDICTS: dict[str, Topic] = {
     "unverifiable": Topic(
         "nobody can tell",
         "There are handshakes with this head-end, and in none of them the server's certificate can be seen;"
-        " or the phone's file is encrypted. That is neither a match nor a mismatch.",
-        "Each handshake says why its certificate is hidden.",
+        " or the right one is seen, and nothing shows that the client took it; or a clock was set back, and"
+        " which handshake is the newest cannot be told; or the phone's file is encrypted. That is neither a"
+        " match nor a mismatch.",
+        "Each handshake says why its certificate is hidden, whether the client went on, and when it was.",
         (
             (
                 "Capture a full handshake: from before the phone connects, with whole packets, after the"

@@ -13,6 +13,7 @@ import termios
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
 
 from certhash.causes import CAUSES, is_typed
@@ -105,6 +106,28 @@ def test_findings_that_one_step_mends_are_told_together(estate: Document) -> Non
     assert "and 49 devices more" in before_table
     full = render(estate, "table", Look(80, verbosity=1))
     assert full.count("MISMATCH") == estate.summary.mismatch
+
+
+@pytest.mark.parametrize("verbosity", [0, 1])
+def test_every_verdict_that_could_not_be_told_says_why(verbosity: int, everything: Document) -> None:
+    text = render(everything, "table", Look(120, verbosity=verbosity))
+    told = " ".join(text[text.index("Not decided") : text.index("Looked at")].split())
+    undecided = [each for each in everything.expectations if each.verdict in {"unverifiable", "unseen"}]
+    assert {each.verdict for each in undecided} == {"unverifiable", "unseen"}
+    for each in undecided:
+        assert " ".join(each.explanation.split()) in told
+
+
+def test_the_same_reason_is_told_once_for_all_its_devices(everything: Document) -> None:
+    unseen = next(each for each in everything.expectations if each.verdict == "unseen")
+    devices = [f"SEP00AABBCC1{number:03}" for number in range(30)]
+    estate = replace(
+        everything, expectations=tuple(replace(unseen, device=device) for device in devices), handshakes=()
+    )
+    said = render(estate, "table", Look(120))
+    assert said.count("  why  ") == 1
+    assert f"{devices[0]} and 29 devices more" in said
+    assert render(estate, "table", Look(120, verbosity=1)).count("  why  ") == len(devices)
 
 
 def test_coverage_names_what_was_not_looked_at(everything: Document) -> None:

@@ -114,8 +114,7 @@ class _Report(Page):
         if self.look.verbosity >= 0:
             self.expectations()
             self.warnings()
-            if self.look.verbosity > 0:
-                self.undecided()
+            self.undecided()
             if self.look.verbosity > 0 or not self.document.expectations:
                 self.head_ends()
         self.coverage()
@@ -240,15 +239,22 @@ class _Report(Page):
             self.line((visible(devices[0], _LONG), "bold"), f"{more}: {visible(warning, _LONG * 2)}")
 
     def undecided(self) -> None:
-        """Print why a verdict could not be told."""
-        rows = [each for each in self.document.expectations if each.verdict in {"unverifiable", "unseen"}]
-        if rows:
+        """Print why a verdict could not be told: once for all devices of which the same holds."""
+        groups: dict[object, list[Expectation]] = {}
+        for each in self.document.expectations:
+            if each.verdict in {"unverifiable", "unseen"}:
+                alone = each.device if self.look.verbosity > 0 else ""
+                groups.setdefault((each.verdict, each.url, each.explanation, alone), []).append(each)
+        if groups:
             self.heading("Not decided")
-        for each in rows:
-            device, url = visible(each.device, _LONG), visible(each.url or "(no URL can be read)", _LONG)
-            self.line((each.verdict, COLORS[each.verdict]), "  ", (device, "bold"), f"  at  {url}")
-            self.field("why", each.explanation)
-            self.advice(each)
+        for group in sorted(groups.values(), key=lambda group: ORDER.index(group[0].verdict)):
+            first = group[0]
+            device, url = visible(first.device, _LONG), visible(first.url or "(no URL can be read)", _LONG)
+            more = f" and {count(len(group) - 1, 'device')} more" if len(group) > 1 else ""
+            verdict = Text(first.verdict, COLORS[first.verdict])
+            self.line(verdict, "  ", Text(device + more, "bold"), f"  at  {url}")
+            self.field("why", first.explanation)
+            self.advice(first)
 
     def head_ends(self) -> None:
         """Print who presented what: once for every server and chain."""
