@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -166,6 +167,31 @@ def test_reloaded_folder(desk: Machine, screen: Screen) -> None:
         # The hash is the one expected now, and still the phone refused it.
         until(lambda: verdict() == "rejected", "the verdict to change")
         assert list(screen.windows().values()) == ["mismatch.pcapng"]  # no complaint
+
+
+# Wireshark has menus of packets for Lua from 4.2 on.
+@pytest.mark.parametrize("place", [pytest.param("debian-13", marks=pytest.mark.slow)], indirect=True)
+def test_packet_menu(desk: Machine, screen: Screen, tmp_path: Path) -> None:
+    def choose(entry: int) -> None:
+        window.select(CERTIFICATE)
+        # Below marking, ignoring, time reference, time shift and comments is the plugin's own menu.
+        screen.keys("Menu", *["Down"] * 6, "Right", *["Down"] * entry)
+        picture(screen, desk, f"packet-menu-{entry}", tmp_path)
+        screen.keys("Return")
+
+    thumbprint = base64.b64decode(HASH).hex().upper()
+    with opened(desk, screen) as window:
+        for entry, expected in enumerate([HASH, thumbprint]):
+            screen.fill_clipboard("nothing copied")
+            choose(entry)
+            until(lambda text=expected: screen.clipboard() == text, f"{expected} on the clipboard")
+        choose(2)
+
+        def only_frame() -> str:
+            window.select(ALERT)
+            return window.row()[0]
+
+        until(lambda: only_frame() == str(CERTIFICATE), "the filter on the certificate's hash")
 
 
 def test_missing_folder_is_said_in_a_dialog(desk: Machine, screen: Screen) -> None:
