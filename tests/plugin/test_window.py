@@ -138,6 +138,28 @@ def test_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
         assert "phone configurations are known, with those in" in text
 
 
+def test_saved_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
+    saved = desk.home / "saved.txt"
+    with opened(desk, screen) as window:
+        window.menu(OVERVIEW)
+        number = screen.window("Certificates in this capture")
+        screen.ask("xdotool", "windowfocus", "--sync", number)
+        text = screen.copied("ctrl+a", "ctrl+c")
+        # From the text over the search field and "Sort otherwise" to "Save".
+        screen.keys("Tab", "Tab", "Tab", "space")
+        dialog = screen.window("Save the list of certificates")
+        screen.ask("xdotool", "windowfocus", "--sync", dialog)
+        # Its line for the name has not the keyboard: it gets it by a click.
+        screen.ask("xdotool", "mousemove", "--window", dialog, "200", "22", "click", "1")
+        name = str(desk.inside(saved))
+        screen.ask("xdotool", "type", "--clearmodifiers", name)
+        picture(screen, desk, "save", tmp_path)
+        assert screen.copied("ctrl+a", "ctrl+c") == name
+        screen.keys("Return")
+        until(lambda: saved.exists() and saved.read_text("utf-8").strip() == text, "the saved list")
+        assert HASH in text
+
+
 def test_copied_line(desk: Machine, screen: Screen) -> None:
     line = f"<certHash1>{HASH}</certHash1>"
     with opened(desk, screen) as window:
