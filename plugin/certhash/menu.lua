@@ -81,13 +81,15 @@ end
 -- `order` is 1 (what is wrong first), 2 (by frame) or 3 (by head-end).
 function M.overview(gui, order)
     local list = rows(gui, order)
-    local lines = { { "VERDICT", "FRAME", "SEEN", "REFUSED", "CERTHASH", "HEAD-END" } }
+    -- Two lines each: on one, Wireshark 4.0's window with its wider font folds them.
+    local lines = { { "VERDICT", "FRAME", "SEEN", "REFUSED", "HEAD-END" }, { "", "", "", "", "CERTHASH" } }
     local reasons = {}
     for _, row in ipairs(list) do
         lines[#lines + 1] = {
             row.verdict, ("%d"):format(row.first), ("%d"):format(row.count), ("%d"):format(row.refused),
-            row.chain[1].sha1, row.server,
+            row.server,
         }
+        lines[#lines + 1] = { "", "", "", "", row.chain[1].sha1 }
         if row.found and (row.verdict ~= "unlisted" or row.refused > 0) then
             local reason = { ("%s, first in frame %d"):format(row.server, row.first) }
             reason[2] = "  " .. story.verdict(row.found, row.server)

@@ -93,22 +93,30 @@ class Screen:
             self.ask("xdotool", "key", "--clearmodifiers", key)
             time.sleep(0.15)
 
-    def copied(self, *keys: str) -> str:
-        """Press keys that copy something; return what they put on the clipboard."""
-        nothing = "nothing copied"
+    def fill_clipboard(self, text: str) -> None:
+        """Put a text on the clipboard, in place of what is there."""
         subprocess.run(
             ["xclip", "-selection", "clipboard"],
-            input=nothing,
+            input=text,
             text=True,
             env={**os.environ, "DISPLAY": self.display},
             check=True,
         )
+
+    def clipboard(self) -> str:
+        """Return the text on the clipboard, without blanks at its ends."""
+        return self.ask("xclip", "-o", "-selection", "clipboard")
+
+    def copied(self, *keys: str) -> str:
+        """Press keys that copy something; return what they put on the clipboard."""
+        nothing = "nothing copied"
+        self.fill_clipboard(nothing)
         text = ""
 
         def there() -> bool:
             nonlocal text
             self.keys(*keys)
-            text = self.ask("xclip", "-o", "-selection", "clipboard")
+            text = self.clipboard()
             return text not in {nothing, ""}
 
         until(there, "something on the clipboard")
@@ -136,6 +144,11 @@ class Window:
         # Somewhere among the first packets, wherever the toolbars end: it only gives the list the keyboard.
         self.screen.ask("xdotool", "mousemove", "300", "170", "click", "1")
         self.screen.keys("ctrl+Home", *["Down"] * (row - 1))
+
+    def menu(self, entry: int) -> None:
+        """Choose from Tools > certhash, the last of the Tools; its first entry is 0."""
+        self.focus()
+        self.screen.keys("alt+t", "Up", "Right", *["Down"] * entry, "Return")
 
     def row(self) -> list[str]:
         """Return the cells of the selected packet's row."""
