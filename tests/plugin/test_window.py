@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -201,12 +202,15 @@ def test_packet_menu(desk: Machine, screen: Screen, tmp_path: Path) -> None:
         picture(screen, desk, f"packet-menu-{entry}", tmp_path)
         screen.keys("Return")
 
+    def copied(text: str) -> bool:
+        return screen.clipboard() == text
+
     thumbprint = base64.b64decode(HASH).hex().upper()
     with opened(desk, screen) as window:
         for entry, expected in enumerate([HASH, thumbprint]):
             screen.fill_clipboard("nothing copied")
             choose(entry)
-            until(lambda text=expected: screen.clipboard() == text, f"{expected} on the clipboard")
+            until(partial(copied, expected), f"{expected} on the clipboard")
         choose(2)
 
         def only_frame() -> str:
