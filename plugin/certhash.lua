@@ -620,9 +620,16 @@ local OPTIONAL = {
 }
 local EVERYTHING = setmetatable({}, { __index = function() return true end })
 
+local NOTHING = {}
+local ourselves -- as something to ask about
+
 local function wanted(tree)
     if tree.visible then
         return EVERYTHING
+    end
+    ourselves = ourselves or Dissector.get("certhash")
+    if not tree:referenced(ourselves) then
+        return NOTHING
     end
     local wants = {}
     for _, name in ipairs(OPTIONAL) do
@@ -805,12 +812,13 @@ function certhash.dissector(tvb, pinfo, tree)
         end
     end
     local sent, refusal, file = capture.sent[number], capture.alerts[number], capture.files[number]
-    if not (#found > 0 or refusal or file) then
+    local wants = #found > 0 and wanted(tree)
+    local certified = wants and (wants ~= NOTHING or book().files > 0)
+    if not (certified or refusal or file) then
         return
     end
     local own = tree:add(certhash):set_generated()
-    if #found > 0 then
-        local wants = wanted(tree)
+    if certified then
         -- Expert information cannot be asked about, so that a verdict is looked for wherever there can be one.
         local judgement = sent and (wants.verdict or wants.story or book().files > 0) and judge(sent)
         if judgement then
