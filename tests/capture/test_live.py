@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,12 +15,11 @@ from certhash.capture import records
 from certhash.capture.splice import SECTION, Splice
 from certhash.capture.tshark import SEPARATOR
 from tests import live_network
-from tests.conftest import certhash, need
+from tests.conftest import TOP, certhash, need
 from tests.live_network import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from certhash.capture.records import Row
 
@@ -54,6 +56,37 @@ def test_a_dumpcap_that_may_not_be_run_is_replaced_by_another(tmp_path: Path) ->
     ended = certhash("watch", "nosuch0", "--tshark", found)
     assert ended.status == 2
     assert "nosuch0" in ended.err  # another one is found, and this interface is not there
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("beside", "says"),
+    [
+        pytest.param(True, "may not be run by this user; run it as root", id="closed"),
+        pytest.param(False, "dumpcap is not installed; install it: apt-get install", id="none"),
+    ],
+)
+def test_without_a_dumpcap_one_line_says_what_to_do(tmp_path: Path, beside: bool, says: str) -> None:
+    """In a mount namespace of its own, every dumpcap of this machine is a file that nobody may run."""
+    found, closed = programs(tmp_path), tmp_path / "closed"
+    closed.touch(mode=0o644)
+    (tmp_path / "dumpcap").chmod(0o644)
+    if not beside:
+        (tmp_path / "dumpcap").unlink()
+    folders = [*os.environ["PATH"].split(os.pathsep), "/usr/sbin", "/usr/bin"]
+    there = {path.resolve() for path in (Path(each, "dumpcap") for each in folders) if path.exists()}
+    hide = "; ".join(f"mount --bind '{closed}' '{path}'" for path in there)
+    command = [sys.executable, "-m", "certhash", "watch", "lo", "--tshark", str(found)]
+    ended = subprocess.run(
+        [need("unshare"), "--mount", "sh", "-ec", f'{hide}; exec "$@"', "sh", *command],
+        capture_output=True,
+        check=False,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(TOP / "scripts")},
+    )
+    assert ended.returncode == 2
+    (said,) = ended.stderr.splitlines()
+    assert says in said
 
 
 @as_root

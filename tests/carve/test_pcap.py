@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import io
+import struct
+import subprocess
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.carve.files import as_pcap, as_pcapng
+from tests.carve.files import as_pcap, as_pcapng, block
+from tests.conftest import need
 
 from certhash.capture.carve import carve
 from certhash.capture.pcap import CUT_SHORT, recognise, windows
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Layout = Callable[[list[tuple[bytes, int]]], bytes]
 
@@ -92,3 +99,46 @@ def test_damage_is_told_and_the_rest_passes(some: list[tuple[bytes, int]], junk:
 )
 def test_layouts_are_told_by_their_first_bytes(head: bytes, layout: str) -> None:
     assert recognise(head) == layout
+
+
+FRAME = bytes(12) + b"\x08\x00" + bytes(50)
+THREE = [(FRAME, len(FRAME))] * 3
+LARGE = struct.pack("<IIII", 0, 0, 300_000, 300_000)
+"""Of a pcap file: the header of a packet that is larger than any."""
+
+
+@pytest.mark.parametrize(
+    ("damaged", "says"),
+    [
+        pytest.param(as_pcap(THREE) + LARGE, "a packet of 300000 bytes", id="pcap"),
+        pytest.param(as_pcapng(THREE) + struct.pack(">III", 6, 5, 0), "a block of 5 bytes", id="length"),
+        pytest.param(
+            as_pcapng(THREE) + struct.pack("<III", 0x0A0D0D0A, 28, 0x12345678),
+            "unknown byte order",
+            id="order",
+        ),
+        pytest.param(
+            as_pcapng(THREE) + block(">", 3, struct.pack(">I", 60) + bytes(16)),
+            "a packet of 60 bytes in a block of 32",
+            id="simple",
+        ),
+    ],
+)
+@pytest.mark.parametrize("window", [200, 5000])
+def test_damage_ends_what_is_read_where_tshark_ends(
+    damaged: bytes, says: str, window: int, tmp_path: Path
+) -> None:
+    data = damaged + bytes(4000)
+    passed, packets, last = b"", 0, ("", "")
+    for records in windows(io.BytesIO(data), window):
+        passed += bytes(records.buffer[int(records.start[0]) : int(records.end[-1])])
+        packets += int((records.data > 0).sum())
+        last = records.status, records.error
+    assert passed == data
+    assert last[0] == "unreadable"
+    assert says in last[1]
+    path = tmp_path / "damaged.pcap"
+    path.write_bytes(data)
+    read = subprocess.run([need("tshark"), "-r", path], capture_output=True, text=True, check=False)
+    assert "damaged or corrupt" in read.stderr
+    assert packets == len(read.stdout.splitlines()) == len(THREE)

@@ -153,7 +153,8 @@ class Live:
         Raises:
             InputError: there is no such interface, or no right to capture from it.
         """
-        recorder = self._recorder = _Recorder(self._interface, self._settings.tshark, self._filter)
+        found = self._settings.tshark
+        recorder = self._recorder = _Recorder(self._interface, found, dumpcap.find(found), self._filter)
         try:
             with tshark.workplace() as place:
                 first, output = await recorder.start()
@@ -284,9 +285,9 @@ class Live:
 class _Recorder(LiveCapture):  # type: ignore[misc]  # pyshark has no types
     """dumpcap on an interface, with the arguments that pyshark gives it."""
 
-    def __init__(self, interface: str, found: tshark.Tshark, capture_filter: str) -> None:
+    def __init__(self, interface: str, found: tshark.Tshark, program: str, capture_filter: str) -> None:
         self._found = found
-        self._program = dumpcap.find(found)
+        self._program = program
         self._process: asyncio.subprocess.Process | None = None
         self._said: list[str] = []
         self._stopped = False

@@ -1,0 +1,26 @@
+"""Rows of several versions of tshark, which write the same things in different ways."""
+
+from __future__ import annotations
+
+import pytest
+
+from certhash.capture import records
+from certhash.capture.tshark import SEPARATOR
+
+
+@pytest.mark.parametrize(
+    ("text", "microseconds"),
+    [
+        ("1772442000.000777", 1_772_442_000_000_777),
+        ("1772442000.000777999", 1_772_442_000_000_777),
+        ("1772442000", 1_772_442_000_000_000),
+        ("-1.250000", -1_250_000),
+        ("2026-03-02T09:00:00.000777999Z", 1_772_442_000_000_777),  # from 4.6 on
+        ("2026-03-02T09:00:00+00:00", 1_772_442_000_000_000),
+    ],
+)
+def test_times(text: str, microseconds: int) -> None:
+    cells = dict.fromkeys(records.fields(plugin=False), "")
+    cells |= {"frame.number": "1", "frame.time_epoch": text, "frame.protocols": "eth:ip:tcp"}
+    cells |= {"ip.src": "192.0.2.1", "ip.dst": "192.0.2.2", "tcp.srcport": "443", "tcp.dstport": "40000"}
+    assert records.parse(SEPARATOR.join(cells.values()), plugin=False).time == microseconds
