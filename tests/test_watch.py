@@ -19,6 +19,7 @@ import pytest
 from certhash import cnf, document
 from certhash.archive import find_captures
 from certhash.capture import records, tshark
+from certhash.capture.workplace import workplace
 from certhash.model import Endpoint
 from certhash.watch import Changed, Judged, Watcher, is_finding, line
 from tests import live_network, openssl
@@ -46,7 +47,7 @@ def _network() -> Iterator[str]:
 
 
 def _rows(path: str, found: tshark.Tshark) -> list[records.Row]:
-    with tshark.workplace() as place, Path(path).open("rb") as source:
+    with workplace() as place, Path(path).open("rb") as source:
         command = tshark.arguments(
             found,
             place,

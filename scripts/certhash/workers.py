@@ -30,6 +30,7 @@ from msgspec.structs import replace
 from certhash import __version__
 from certhash.capture import tshark
 from certhash.capture.observe import is_worth_sharing, observe, unreadable
+from certhash.capture.workplace import Workplace, workplace
 from certhash.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def observe_all(
     else:
         processors = workers or len(os.sched_getaffinity(0))
         tsharks, workers = max(1, processors // len(paths)), min(processors, len(paths))
-        with tshark.workplace(settings.tshark.path, keylog=settings.keylog) as place:
+        with workplace(settings.tshark.path, keylog=settings.keylog) as place:
             if _can_share():
                 yield from _on_this_machine(paths, _Pool(workers, tsharks, settings, place, listener))
             else:
@@ -119,7 +120,7 @@ class _Pool(NamedTuple):
     tsharks: int
     """How many may share one capture: where there are fewer captures than processors."""
     settings: Settings
-    place: tshark.Workplace
+    place: Workplace
     listener: Listener
 
 

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from certhash.capture import records, tshark
+from certhash.capture.workplace import surroundings, workplace
 from tests.conftest import TOP, need
 
 FOLDERS = (TOP / "captures", TOP / "tests" / "captures")
@@ -23,12 +24,12 @@ def test_without_tables_of_names_tshark_says_the_same(plugin: bool) -> None:
     ).stdout
     said = []
     for program in (found.path, None):
-        with tshark.workplace(program) as place:
+        with workplace(program) as place:
             command = tshark.arguments(
                 found, place, fields=records.fields(plugin=plugin), display_filter="frame"
             )
             ended = subprocess.run(
-                command, input=merged, capture_output=True, check=True, **tshark.surroundings(place)
+                command, input=merged, capture_output=True, check=True, **surroundings(place)
             )
             said.append((ended.stdout, ended.stderr.replace(bytes(place.folder), b"")))
     assert said[0] == said[1]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from certhash.capture import tshark
+from certhash.capture import tshark, workplace
 from certhash.capture.observe import Settings, observe
 from certhash.errors import InputError
 from tests.benchmarks.captures import Turn
@@ -119,7 +119,7 @@ def test_a_plugin_that_hashes_wrongly_is_found_out(tmp_path: Path, monkeypatch: 
     text = module.read_text()
     assert "0x67452301" in text
     module.write_text(text.replace("0x67452301", "0x67452300"))
-    monkeypatch.setattr(tshark, "plugin_folder", lambda: folder)
+    monkeypatch.setattr(workplace, "plugin_folder", lambda: folder)
     seen = observe(str(MATCH), Settings(tshark.find()))
     assert any("trust neither" in problem.message for problem in seen.problems)
 

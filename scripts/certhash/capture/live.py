@@ -32,6 +32,7 @@ from certhash.capture import dumpcap, records, tshark
 from certhash.capture.carve import Carving
 from certhash.capture.observe import Settings
 from certhash.capture.splice import DESCRIPTIONS, PACKET, Blocks, Splice
+from certhash.capture.workplace import Workplace, surroundings, workplace
 from certhash.errors import InputError
 from certhash.visible import visible
 
@@ -79,7 +80,7 @@ def try_out(found: tshark.Tshark, capture: bytes) -> list[Row]:
 
     async def read() -> list[Row]:
         rows: list[Row] = []
-        with tshark.workplace() as place:
+        with workplace() as place:
             dissector = _Dissector(Settings(found), place, [], plugin=False)
 
             async def write() -> None:
@@ -156,7 +157,7 @@ class Live:
         found = self._settings.tshark
         recorder = self._recorder = _Recorder(self._interface, found, dumpcap.find(found), self._filter)
         try:
-            with tshark.workplace() as place:
+            with workplace() as place:
                 first, output = await recorder.start()
                 self._blocks = Blocks(first)
                 self._ready()
@@ -185,7 +186,7 @@ class Live:
         if self._recorder is not None:
             self._recorder.stop()
 
-    async def _shift(self, place: tshark.Workplace, output: asyncio.StreamReader) -> bool:
+    async def _shift(self, place: Workplace, output: asyncio.StreamReader) -> bool:
         """Let one tshark dissect until it has seen enough; return whether it failed."""
         dissector = _Dissector(self._settings, place, self.problems, plugin=self._plugin)
         carving = Carving() if self._settings.carve else None
@@ -382,9 +383,7 @@ class _Recorder(LiveCapture):  # type: ignore[misc]  # pyshark has no types
 class _Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
     """A tshark that reads packets from a pipe and prints rows, with the arguments that pyshark gives it."""
 
-    def __init__(
-        self, settings: Settings, place: tshark.Workplace, problems: list[str], *, plugin: bool
-    ) -> None:
+    def __init__(self, settings: Settings, place: Workplace, problems: list[str], *, plugin: bool) -> None:
         self._found = settings.tshark
         self._place = place
         self._problems = problems
@@ -420,7 +419,7 @@ class _Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
             stdin=self._pipe,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            **tshark.surroundings(self._place),
+            **surroundings(self._place),
         )
         self._create_stderr_handling_task(process.stderr)
         self._created_new_process(command, process)

@@ -22,6 +22,7 @@ from certhash.capture.carve import Carved, NotShareableError, Numbers, carve
 from certhash.capture.decompress import Source
 from certhash.capture.handshakes import Handshakes
 from certhash.capture.source import is_carvable, open_capture
+from certhash.capture.workplace import Workplace, workplace
 from certhash.model import Download, NameAnswer, Observation, Problem
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Settings(Struct, frozen=True):
 def observe(
     path: str,
     settings: Settings,
-    place: tshark.Workplace | None = None,
+    place: Workplace | None = None,
     opened: Callable[[BinaryIO], None] | None = None,
     tsharks: int = 1,
 ) -> Observation:
@@ -84,9 +85,7 @@ def observe(
         with open_capture(path) as source, contextlib.ExitStack() as stack:
             if opened is not None:
                 opened(source)
-            place = place or stack.enter_context(
-                tshark.workplace(settings.tshark.path, keylog=settings.keylog)
-            )
+            place = place or stack.enter_context(workplace(settings.tshark.path, keylog=settings.keylog))
             return _observe(path, source, settings, place, tsharks)
     except OSError as error:
         return unreadable(path, f"{error.strerror or error}")
@@ -112,9 +111,7 @@ def unreadable(path: str, error: str) -> Observation:
     return Observation(path, "unreadable", 0, error, "plugin", problems=(Problem(path, error),))
 
 
-def _observe(
-    path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace, tsharks: int
-) -> Observation:
+def _observe(path: str, source: BinaryIO, settings: Settings, place: Workplace, tsharks: int) -> Observation:
     carve = settings.carve and is_carvable(source)
     way = _Way(
         settings.tshark.lua is not None,
@@ -170,9 +167,7 @@ class _Way(NamedTuple):
 class _Run:
     """One run over a capture: tshark reads all of it, or one or several what a verdict can depend on."""
 
-    def __init__(
-        self, path: str, source: BinaryIO, settings: Settings, place: tshark.Workplace, way: _Way
-    ) -> None:
+    def __init__(self, path: str, source: BinaryIO, settings: Settings, place: Workplace, way: _Way) -> None:
         self.carved: Carved | None = None
         self.carving_failed = ""
         self._damage = ""

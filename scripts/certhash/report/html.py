@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections import Counter
 from datetime import UTC, datetime
 from functools import cache
@@ -16,6 +15,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from certhash.causes import CAUSES, HIDDEN, VERDICTS, is_typed
+from certhash.digest import decode_cert_hash
 from certhash.document import FINDINGS, Certificate, Expectation, Handshake, Verdict
 from certhash.report.groups import ORDER, findings, presented
 from certhash.report.jsonform import encode
@@ -30,7 +30,6 @@ _LONG = 2000  # characters of a stranger's text; the JSON in the page has it all
 _DRAWN = 200  # findings that get a section of their own; the tables have all of them
 _SIGNS = {"match": "✓", "mismatch": "✕", "rejected": "⊘", "unverifiable": "?", "unseen": "–"}  # noqa: RUF001
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SPACE = re.compile(r"\s+")
 
 
 class Finding(Struct, frozen=True):
@@ -219,7 +218,7 @@ def _head_ends(document: Document) -> list[HeadEnd]:
 
 
 def _head_end(
-    name: str, handshakes: list[Handshake], start: float, length: float, holders: dict[str, set[str]]
+    name: str, handshakes: list[Handshake], start: float, length: float, holders: dict[bytes, set[str]]
 ) -> HeadEnd:
     chains: dict[tuple[str, ...], list[Handshake]] = {}
     changes = []
@@ -235,7 +234,11 @@ def _head_end(
         width = 100 * (_seconds(shown[-1].time) - _seconds(shown[0].time)) / length
         chain = presented(shown[0])
         having = {
-            device for each in chain for device in holders.get(each.sha1.rstrip("="), ()) if device in told
+            device
+            for each in chain
+            for value in (each.sha1, each.sha256)
+            for device in holders.get(decode_cert_hash(value)[0], ())
+            if device in told
         }
         spans.append(
             Span(
@@ -247,12 +250,14 @@ def _head_end(
     return HeadEnd(name, names, listed, tuple(spans), tuple(changes))
 
 
-def _holders(document: Document) -> dict[str, set[str]]:
-    """Return the devices that hold a hash, by its Base64 without blanks and padding."""
-    holders: dict[str, set[str]] = {}
+def _holders(document: Document) -> dict[bytes, set[str]]:
+    """Return the devices whose file has a hash, by its bytes."""
+    holders: dict[bytes, set[str]] = {}
     for each in document.expectations:
         for expected in each.hashes:
-            holders.setdefault(_SPACE.sub("", expected.value).rstrip("="), set()).add(each.device)
+            digest, algorithm = decode_cert_hash(expected.value)
+            if algorithm is not None:
+                holders.setdefault(digest, set()).add(each.device)
     return holders
 
 

@@ -1,0 +1,147 @@
+"""The folder that a tshark lives in while it runs, and with how little power it runs there.
+
+It has an empty configuration folder, and the plugin in a place of its own. Where certhash runs as root,
+tshark runs as an unprivileged user: dissectors are the attack surface, and from 4.4 on tshark loads no Lua
+for root, silently. The plugin is found by ``WIRESHARK_PLUGIN_DIR``, which stands in for the system's plugin
+folder, so that a copy installed on the machine is not registered a second time.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from certhash.errors import InputError
+from certhash.resources import plugin_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DATA = "data"
+_NAME_TABLES = ("services", "enterprises.tsv", "wka")
+"""Names of ports and so on: files that tshark reads whenever it starts. With ``-n`` none of these names is
+shown. The table of manufacturers stays, though it takes longest: by it tshark knows Ethernet inside MPLS."""
+
+_folders: set[Path] = set()
+"""Workplaces in use."""
+
+
+class Workplace(NamedTuple):
+    """The folder a tshark lives in while it runs, and whom it runs as."""
+
+    folder: Path
+    user: int | None
+    """The user id to run as; None for ourselves."""
+    keylog: Path | None
+
+
+@contextlib.contextmanager
+def workplace(program: str | None = None, *, keylog: str | None = None) -> Iterator[Workplace]:
+    """Make the folder that tshark runs in: no configuration, our plugin, and the keys if there are any.
+
+    Args:
+        program: the tshark that is to run there, with ``-n``: when it is known it starts in less time.
+        keylog: TLS keys, as SSLKEYLOGFILE writes them.
+
+    Raises:
+        InputError: the key log cannot be read.
+    """
+    user = _unprivileged_user()
+    above = _folder_for_others() if user else tempfile.gettempdir()
+    folder = Path(above, f"certhash-{secrets.token_hex(16)}")
+    _folders.add(folder)  # before it is there, so that no interruption can leave it behind
+    try:
+        folder.mkdir(mode=0o700)
+        folder.chmod(0o755)
+        (folder / "home").mkdir()
+        shutil.copytree(plugin_folder(), folder / "plugins", copy_function=shutil.copyfile)
+        if program is not None:
+            _leave_out_names(program, folder / _DATA)
+        keys = None
+        if keylog is not None:
+            keys = folder / "keylog"
+            try:
+                shutil.copyfile(keylog, keys)
+            except OSError as error:
+                raise InputError(
+                    f"{keylog}: {error.strerror or error}; --keylog wants a readable key log file"
+                ) from None
+            keys.chmod(0o400)
+            if user is not None:
+                os.chown(keys, user, -1)
+        yield Workplace(folder, user, keys)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _folders.discard(folder)
+
+
+def _leave_out_names(program: str, folder: Path) -> None:
+    """Make a copy, in links, of the data that a tshark was installed with, but for the tables of names."""
+    data = Path(program).resolve().parents[1] / "share" / "wireshark"
+    if not (data / _NAME_TABLES[0]).is_file():
+        return  # installed in another way, or the tables are built in, as they are from 4.2 on
+    folder.mkdir()
+    for entry in data.iterdir():
+        if entry.name not in _NAME_TABLES:
+            (folder / entry.name).symlink_to(entry)
+
+
+def surroundings(place: Workplace) -> dict[str, Any]:
+    """Return what a process in a workplace is started with: folder, environment and user, for `Popen`."""
+    home, data = str(place.folder / "home"), place.folder / _DATA
+    return {
+        "cwd": home,
+        "env": {
+            **({"WIRESHARK_DATA_DIR": str(data)} if data.is_dir() else {}),
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": home,
+            "XDG_CONFIG_HOME": home,
+            "WIRESHARK_CONFIG_DIR": home,
+            "WIRESHARK_PLUGIN_DIR": str(place.folder / "plugins"),
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+        },
+        "start_new_session": True,  # Ctrl-C is ours to handle
+        "user": place.user,
+        "group": None if place.user is None else _group_of(place.user),
+        "extra_groups": None if place.user is None else (),
+    }
+
+
+@atexit.register
+def clean_up() -> None:
+    """Remove every workplace: for whoever has no time to unwind."""
+    for folder in list(_folders):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _group_of(user: int) -> int:
+    try:
+        return pwd.getpwuid(user).pw_gid
+    except KeyError:
+        return user  # a user that is not listed has no group either
+
+
+def _unprivileged_user() -> int | None:
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("nobody").pw_uid
+    except KeyError:
+        return 65534  # the number that "nobody" has everywhere
+
+
+def _folder_for_others() -> str:
+    """Return a folder for temporary files that another user can reach; root's own may be closed."""
+    for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes the name
+        path = Path(folder).resolve()
+        if all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents)):
+            return str(path)
+    raise InputError("no temporary folder can be reached by an unprivileged user: set TMPDIR to one")
