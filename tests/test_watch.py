@@ -111,6 +111,21 @@ def test_the_summary_has_the_verdicts_of_the_audit(rows: list[records.Row]) -> N
     }
 
 
+def test_a_clock_set_back_makes_no_match_of_what_was_seen_last() -> None:
+    """The head-end changes its certificate under a phone that holds the hash of the old one."""
+    between = 20  # the old certificate is in frame 15, the new one in frame 34
+    rows = _rows(str(CAPTURES / "fetched-over-tftp.pcapng"), tshark.find())
+    verdicts = []
+    for set_back in (0, 3600):
+        watcher = _watcher(_Clock())
+        for row in rows:
+            late = row.frame > between
+            watcher.take(row._replace(time=row.time - set_back * 1_000_000) if late else row)
+        _, result = watcher.finish(0)
+        verdicts += [e.verdict for e in result.expectations if e.device == "SEP00005E005313"]
+    assert verdicts == ["mismatch", "unverifiable"]
+
+
 def test_what_says_the_same_is_kept_once(rows: list[records.Row]) -> None:
     """The same phones come again and again: all are told, and what is kept does not grow."""
     clock = _Clock()
