@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from certhash.capture import records, tshark
+from certhash.capture import records, tshark, workplace
 from certhash.capture.observe import Settings, observe
 from tests.benchmarks.captures import Turn, tls_flow, write_pcap
 from tests.conftest import TOP
@@ -116,7 +116,7 @@ def test_a_plugin_that_fails_hides_nothing(
     shutil.copytree(TOP / "plugin", tmp_path / "plugin")
     batch = tmp_path / "plugin" / "certhash" / "batch.lua"
     batch.write_text(batch.read_text("utf-8").replace(was, becomes), "utf-8")
-    monkeypatch.setattr(tshark, "plugin_folder", lambda: tmp_path / "plugin")
+    monkeypatch.setattr(workplace, "plugin_folder", lambda: tmp_path / "plugin")
     seen = observe(str(path), Settings(found))
     assert seen.hash_source == "python"
     assert seen.handshakes == right.handshakes

@@ -102,6 +102,16 @@ def test_a_tshark_that_always_fails_is_given_up(network: str, tmp_path: Path) ->
 
 
 @as_root
+def test_what_tshark_complains_of_is_told_once(network: str, tmp_path: Path) -> None:
+    words = 'echo >&2; for i in 1 2; do echo "Lua: something is wrong" >&2; done'
+    complains = f'case "$*" in *"-r -"*|*"-i -"*) {words} ;; esac'
+    with Watch(network, "lo", "--tshark", programs(tmp_path, tshark=complains)) as watch:
+        watch.wait_until_ready()
+        assert watch.end() == 2
+    assert watch.complained.count("Lua: something is wrong") == 1
+
+
+@as_root
 @pytest.mark.parametrize(
     "block",
     [

@@ -53,6 +53,11 @@ def hashes(seen: Observation) -> list[bytes]:
     return [c.sha256 for handshake in seen.handshakes for c in handshake.certificates]
 
 
+def test_why_the_plugin_does_not_load_is_said(tmp_path: Path) -> None:
+    assert tshark.plugin_trouble(tshark.find()) is None
+    assert tshark.plugin_trouble(without_lua(tmp_path)) == "this tshark was built without Lua"
+
+
 @pytest.mark.parametrize(
     ("script", "says"),
     [

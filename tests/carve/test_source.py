@@ -59,6 +59,7 @@ def test_data_that_end_early_are_told(name: str, capture: bytes, tmp_path: Path)
     with opened(path) as source:
         carved = carve(source, lambda _: None)
         assert "too early" in source.error
+        assert source.readinto(memoryview(bytearray(10))) == 0  # asked again, there is still no more
     assert carved.status == "truncated"
     assert carved.error == source.error
 
@@ -95,6 +96,17 @@ def test_a_missing_package_is_named(
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SourceError, match=f"pip install {package}"):
         opened(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x1f", b"PK"])
+def test_what_is_shorter_than_any_magic_number_comes_out_as_it_is(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "short.pcap"
+    path.write_bytes(data)
+    out = bytearray()
+    with opened(path) as source:
+        carve(source, out.extend)
+        assert not source.compressed
+    assert bytes(out) == data
 
 
 def test_bytes_read_before_come_first(capture: bytes, tmp_path: Path) -> None:
