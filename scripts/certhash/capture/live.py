@@ -327,7 +327,8 @@ class _Recorder(LiveCapture):  # type: ignore[misc]  # pyshark has no types
         )
         self._process = process
         self._create_stderr_handling_task(process.stderr)
-        self._created_new_process(command, process, process_name="Dumpcap")
+        with contextlib.suppress(TSharkCrashException):  # it has ended already: why, it says itself, below
+            self._created_new_process(command, process, process_name="Dumpcap")
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         # It writes when the interface is open; where it could not open it, it ends and says why.
         first = await process.stdout.read(1)
