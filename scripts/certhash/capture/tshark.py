@@ -79,6 +79,7 @@ TOOK_TOO_LONG = "tshark took longer than --timeout allows, and was ended before 
 _PIPE = 1 << 20
 """Bytes in a pipe; more is only for who has privileges."""
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+
 INSTALL_TSHARK = "install it: apt-get install tshark (Debian, Ubuntu), or name it with --tshark"
 
 

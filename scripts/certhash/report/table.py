@@ -18,7 +18,7 @@ from certhash.report.groups import ORDER, findings, presented
 from certhash.report.text import LONGEST_HASH, count, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from certhash.document import Certificate, Document, Expectation, Handshake
     from certhash.model import CaptureStatus
@@ -148,7 +148,7 @@ class _Report(Page):
             Text(first.verdict.upper(), COLORS[first.verdict]),
             "  ",
             Text(visible(first.device, _LONG), "bold"),
-            Text(f" and {count(len(group) - 1, 'device')} more" if len(group) > 1 else "", "bold"),
+            Text(_and_more(group), "bold"),
             "  at  ",
             Text(visible(first.url or "(no URL can be read)", _LONG)),
         )
@@ -235,8 +235,8 @@ class _Report(Page):
         if odd:
             self.heading("Warnings")
         for warning, devices in odd.items():
-            more = f" and {count(len(devices) - 1, 'device')} more" if len(devices) > 1 else ""
-            self.line((visible(devices[0], _LONG), "bold"), f"{more}: {visible(warning, _LONG * 2)}")
+            said = visible(warning, _LONG * 2)
+            self.line((visible(devices[0], _LONG), "bold"), f"{_and_more(devices)}: {said}")
 
     def undecided(self) -> None:
         """Print why a verdict could not be told: once for all devices of which the same holds."""
@@ -250,9 +250,8 @@ class _Report(Page):
         for group in sorted(groups.values(), key=lambda group: ORDER.index(group[0].verdict)):
             first = group[0]
             device, url = visible(first.device, _LONG), visible(first.url or "(no URL can be read)", _LONG)
-            more = f" and {count(len(group) - 1, 'device')} more" if len(group) > 1 else ""
             verdict = Text(first.verdict, COLORS[first.verdict])
-            self.line(verdict, "  ", Text(device + more, "bold"), f"  at  {url}")
+            self.line(verdict, "  ", Text(device + _and_more(group), "bold"), f"  at  {url}")
             self.field("why", first.explanation)
             self.advice(first)
 
@@ -322,6 +321,11 @@ def _once(label: str) -> Iterable[str]:
     yield label
     while True:
         yield ""
+
+
+def _and_more(devices: Sequence[object]) -> str:
+    """Count the devices behind the one that is named."""
+    return f" and {count(len(devices) - 1, 'device')} more" if len(devices) > 1 else ""
 
 
 def _where(handshake: Handshake) -> str:
