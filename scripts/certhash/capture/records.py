@@ -339,7 +339,11 @@ class Lines:
             certificates=tuple(map(self._certificate, _texts(cells[17]))) if cells[17] else (),
             unpaired_hashes=0,
             alerts=tuple(AlertRecord(*alert) for alert in zip(levels, codes, strict=False)),
-            answers=_answers(dict(zip(_DNS, map(_texts, cells[20:25]), strict=True)).__getitem__),
+            answers=(
+                _answers(dict(zip(_DNS, map(_texts, cells[20:25]), strict=True)).__getitem__)
+                if cells[20]
+                else ()
+            ),
             downloads=_download(*cells[25:]) if cells[25] else (),
             plugin_error=False,
         )
