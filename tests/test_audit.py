@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from certhash.capture import observe, tshark
+from certhash.capture import feed, observe, tshark
 from tests.conftest import TOP, Ended, certhash, need
 
 CAPTURES = TOP / "captures"
@@ -339,7 +339,7 @@ def test_a_first_pass_that_fails_hides_nothing(monkeypatch: pytest.MonkeyPatch) 
     def defect(*_: object, **__: object) -> None:
         raise NameError("a defect")
 
-    monkeypatch.setattr(observe, "carve", defect)
+    monkeypatch.setattr(feed, "carve", defect)
     seen = observe.observe(str(CAPTURES / "ca-hash.pcapng"), observe.Settings(tshark.find()))
     assert seen.status == "complete"
     assert [len(h.certificates) for h in seen.handshakes] == [2]
@@ -350,7 +350,7 @@ def test_a_capture_that_cannot_be_read_to_its_end_is_not_complete(monkeypatch: p
     def broken_disk(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(observe, "carve", broken_disk)
+    monkeypatch.setattr(feed, "carve", broken_disk)
     seen = observe.observe(str(CAPTURES / "ca-hash.pcapng"), observe.Settings(tshark.find()))
     assert seen.status == "truncated"
     assert "Input/output error" in (seen.error or "")

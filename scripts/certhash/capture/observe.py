@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from msgspec import Struct
 
 from certhash.capture import records, tshark
-from certhash.capture.carve import Carved, NotShareableError, Numbers, carve
+from certhash.capture.carve import carve
 from certhash.capture.decompress import Source
+from certhash.capture.feed import Fed, Feed
 from certhash.capture.handshakes import Handshakes
 from certhash.capture.source import is_carvable, open_capture
 from certhash.capture.workplace import Workplace, workplace
@@ -134,10 +135,10 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: Workplace, 
                     f"the plugin failed on frame {frame} ({reason}), and Python alone computed the hashes; "
                     "please report it with the capture"
                 )
-        if run.carving_failed or (run.carved is not None and run.carved.in_doubt):
+        if run.must_read_whole:
             # Something that was left out might have mattered after all: then nothing is left out. What seems
             # to be damage may be one of the variants of pcap that have its magic number and other headers.
-            failure = run.carving_failed
+            failure = run.fed.failed
             way = way._replace(carve=False, tsharks=1)
             run = _Run(path, source, settings, place, way)
             if failure:
@@ -168,10 +169,8 @@ class _Run:
     """One run over a capture: tshark reads all of it, or one or several what a verdict can depend on."""
 
     def __init__(self, path: str, source: BinaryIO, settings: Settings, place: Workplace, way: _Way) -> None:
-        self.carved: Carved | None = None
-        self.carving_failed = ""
-        self._damage = ""
-        self._not_shareable = False
+        self.fed = Fed()
+        """How the first pass ended, where there was one."""
         self._source = source
         self._keys = settings.keylog is not None
         self._place = place
@@ -188,17 +187,16 @@ class _Run:
                 display_filter=records.display_filter(plugin=False),
                 decode_as=settings.decode_as,
             )
-        self._shares = [_Share() for _ in range(way.tsharks)]
+        self._shares = [_Share(number) for number in range(way.tsharks)]
         outcomes = self._read(self._command, self._take, batch=way.plugin)
         self.missing_plugin = way.plugin and any(
             not share.lines.greeted and outcome.status == "complete"
             for share, outcome in zip(self._shares, outcomes, strict=True)
         )
         self.must_not_be_shared = way.tsharks > 1 and (
-            self._not_shareable
-            or bool(self.carving_failed)
+            self.fed.not_shareable
             or bool(self.plugin_failures)
-            or (self.carved is not None and self.carved.in_doubt)
+            or self.must_read_whole
             or any(not o.timed_out and (o.uncounted or o.status != "complete") for o in outcomes)
         )
         if outcomes[0].uncounted and not self.must_not_be_shared:
@@ -206,6 +204,12 @@ class _Run:
             (counted,) = self._read(tshark.counting(self._command), lambda _share, _line: next(count))
             outcomes = [counted._replace(packets=next(count))]
         self.outcome = self._completed(outcomes)
+
+    @property
+    def must_read_whole(self) -> bool:
+        """Whether something was left out that may matter."""
+        carved = self.fed.carved
+        return bool(self.fed.failed) or (carved is not None and carved.in_doubt)
 
     @property
     def plugin_failures(self) -> list[tuple[int, str]]:
@@ -225,9 +229,8 @@ class _Run:
     ) -> list[tshark.Outcome]:
         """Run tshark for every share, hand over each line, and return how they ended."""
         self._source.seek(0)
-        source = None if self._way.carve else self._source
+        feed = Feed(self._source, len(self._shares), keys=self._keys) if self._way.carve else None
         runs: list[tshark.Run] = []
-        feeding = threading.Thread(target=self._feed, args=(runs,))
 
         def read(run: tshark.Run, share: _Share) -> tshark.Outcome:
             for line in run.lines():
@@ -235,12 +238,12 @@ class _Run:
             return run.outcome()
 
         try:
-            runs.extend(
-                tshark.Run(command, self._place, source, self._way.seconds_left, batch=batch)
-                for _ in self._shares
-            )
-            if self._way.carve:
-                feeding.start()
+            for share, source in zip(self._shares, feed.outlets if feed else [self._source], strict=True):
+                share.feed = feed
+                left = self._way.seconds_left
+                runs.append(tshark.Run(command, self._place, source, left, batch=batch))
+                if feed:
+                    source.close()  # so that the pass notices when tshark reads no more
             if len(runs) == 1:
                 return [read(runs[0], self._shares[0])]
             # Together: a tshark that nobody reads would stop, and with it the pass that feeds all of them.
@@ -249,8 +252,8 @@ class _Run:
         finally:
             for run in runs:
                 run.stop()
-            if feeding.ident is not None:
-                feeding.join()
+            if feed:
+                self.fed = feed.end()
 
     def _take(self, share: _Share, line: str) -> None:
         """Take a line of the tshark that reads a share."""
@@ -264,29 +267,9 @@ class _Run:
             with self._one_at_a_time:
                 self._reading.take(row)
 
-    def _feed(self, runs: list[tshark.Run]) -> None:
-        """Read the capture, and write to each tshark what it is to read."""
-        source = Source(self._source)
-        sinks = [run.sink for run in runs if run.sink is not None]
-        numbers = [share.begin() for share in self._shares]
-        try:
-            self.carved = carve(source, *(sink.write for sink in sinks), keys=self._keys, numbers=numbers)
-            self._damage = source.error
-        except BrokenPipeError:
-            pass  # how that tshark ended says why
-        except NotShareableError:
-            self._not_shareable = True
-        except OSError as error:
-            self._damage = f"the file could not be read to its end ({error.strerror or error})"
-        except Exception as error:  # noqa: BLE001 - whatever it was, nothing may be missed for it
-            self.carving_failed = f"{type(error).__name__}: {error}"
-        finally:
-            for sink in sinks:
-                sink.close()
-
     def _completed(self, outcomes: list[tshark.Outcome]) -> tshark.Outcome:
         """Add what the first pass knows of the capture: how many packets it has, and how it ends."""
-        carved = self.carved
+        carved, damage = self.fed.carved, self.fed.damage
         worst = next((o for o in outcomes if o.status != "complete"), outcomes[0])
         said = {
             complaint
@@ -299,7 +282,7 @@ class _Run:
             return outcome
         if carved is None:
             # What tshark read was not all there is, whatever it says itself.
-            error = outcome.error or self._damage or "its packets could not all be handed to tshark"
+            error = outcome.error or damage or "its packets could not all be handed to tshark"
             status = outcome.status
             return outcome._replace(status="truncated" if status == "complete" else status, error=error)
         beyond = 0
@@ -309,8 +292,8 @@ class _Run:
                 return outcome._replace(status="truncated", packets=carved.packets, error=error, failed=True)
             beyond = max(beyond, each.packets - len(numbers))
         packets = carved.packets + beyond
-        if outcome.status != "unreadable" and self._damage:
-            return outcome._replace(status="truncated", packets=packets, error=self._damage)
+        if outcome.status != "unreadable" and damage:
+            return outcome._replace(status="truncated", packets=packets, error=damage)
         if outcome.status == "complete" and carved.status != "complete":
             return outcome._replace(status=carved.status, packets=packets, error=carved.error)
         return outcome._replace(packets=packets)
@@ -319,14 +302,11 @@ class _Run:
 class _Share:
     """What one of the tsharks says that share a capture, be it the only one."""
 
-    def __init__(self) -> None:
-        self._numbers: Numbers | None = None
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self.feed: Feed | None = None
+        """What tells the numbers of the packets; where there is none, tshark counts as it is."""
         self.lines = records.Lines(self._frame)
-
-    def begin(self) -> Numbers:
-        """Return new numbers, for a pass from the beginning; where there is none, tshark counts as it is."""
-        self._numbers = Numbers()
-        return self._numbers
 
     def row(self, line: str, *, plugin: bool) -> records.Row | None:
         """Read a line; None where it tells of no frame, or of one that is another's.
@@ -349,7 +329,7 @@ class _Share:
         return (frame, f"{said[: named.start(1)]}{frame}{said[named.end(1) :]}") if frame else None
 
     def _frame(self, number: int) -> int:
-        return number if self._numbers is None else self._numbers.frame(number)
+        return number if self.feed is None else self.feed.frame(self._number, number)
 
 
 class Reading:

@@ -229,8 +229,7 @@ class Run:
     Args:
         command: from :func:`arguments`.
         place: where it runs, and as whom.
-        source: the capture, as an open file that is handed over as it is; or None, and it is to be written
-            into :attr:`sink`, while the lines are read.
+        source: the capture, as an open file or a pipe that is handed over as it is.
         timeout: after so many seconds tshark is ended, whatever it is doing.
         batch: the plugin is to write lines (:class:`certhash.capture.records.Lines`).
     """
@@ -239,21 +238,17 @@ class Run:
         self,
         command: list[str],
         place: Workplace,
-        source: BinaryIO | None,
+        source: BinaryIO,
         timeout: float | None = None,
         *,
         batch: bool = False,
     ) -> None:
         self._timed_out = False
-        stdin = subprocess.PIPE if source is None else source
         self.process = _start(
-            _confined(command, timeout), place, stdin, {"CERTHASH_BATCH": "1"} if batch else {}
+            _confined(command, timeout), place, source, {"CERTHASH_BATCH": "1"} if batch else {}
         )
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                _widen(pipe)
-        self.sink = None if self.process.stdin is None else Sink(self.process.stdin, self.process)
-        """What takes the packets to read; to be closed after the last."""
+        if self.process.stdout is not None:
+            widen(self.process.stdout)
         self._stderr: list[bytes] = []
         self._frames: int | None = None
         self._read_everything = False
@@ -340,32 +335,8 @@ class Run:
                 self._stderr.append(line)
 
 
-class Sink:
-    """What takes the packets that a tshark is to read."""
-
-    def __init__(self, pipe: IO[bytes], reader: subprocess.Popen[bytes]) -> None:
-        self._pipe = pipe
-        self._reader = reader
-
-    def write(self, data: bytes | memoryview, /) -> None:
-        """Take the next bytes; they may be none.
-
-        Raises:
-            BrokenPipeError: nobody reads any more; noticed even where there is nothing to write.
-        """
-        if self._reader.returncode is not None:
-            raise BrokenPipeError
-        self._pipe.write(data)
-
-    def close(self) -> None:
-        """Say that there is no more."""
-        # When tshark ends early its status says why; that it no longer listens says nothing more.
-        with contextlib.suppress(BrokenPipeError):
-            self._pipe.close()
-
-
-def _widen(pipe: IO[bytes]) -> None:
-    """Let a pipe hold more, where the system can: the first pass runs on while tshark is still starting."""
+def widen(pipe: int | IO[bytes]) -> None:
+    """Let a pipe hold more, where the system can: who writes runs on while who reads is busy."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # somebody has set a lower limit
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)

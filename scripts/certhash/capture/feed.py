@@ -1,0 +1,179 @@
+"""The first pass over a capture, in a process of its own, and the pipes from it to the tsharks that read on.
+
+In one process with the reader of what the tsharks say, the two would take turns; so they do not, and the
+pass begins while tshark still starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+from itertools import pairwise
+from multiprocessing.connection import Connection, Pipe
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn, cast
+
+from certhash.capture.carve import Carved, NotShareableError, Numbers, carve
+from certhash.capture.decompress import Source
+from certhash.capture.tshark import widen
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_PATIENCE = 10.0
+"""Seconds in which the pass notices that nobody reads any more; only a read that hangs takes longer."""
+
+
+class Fed(NamedTuple):
+    """How a first pass ended."""
+
+    carved: Carved | None = None
+    """None where it did not come to the end of the capture."""
+    damage: str = ""
+    """What is wrong with the file, in one line."""
+    failed: str = ""
+    """What went wrong in the pass itself: something may have been left out that matters."""
+    not_shareable: bool = False
+    """The capture is for one tshark alone."""
+
+
+class Feed:
+    """A first pass that is under way.
+
+    Args:
+        source: the capture, at its beginning. Its position goes on while it is read.
+        shares: how many tsharks share the connections of the capture.
+        keys: secrets are at hand with which TLS can be decrypted.
+    """
+
+    def __init__(self, source: BinaryIO, shares: int, *, keys: bool) -> None:
+        self.numbers = tuple(Numbers() for _ in range(shares))
+        self._fed: Fed | None = None
+        self._ended = False
+        self._news = threading.Condition()
+        pipes = [os.pipe() for _ in range(shares)]
+        self.outlets = [cast("BinaryIO", os.fdopen(outlet, "rb", buffering=0)) for outlet, _ in pipes]
+        """What each of the tsharks reads; to be closed when it has it."""
+        inlets = [inlet for _, inlet in pipes]
+        here, there = Pipe(duplex=False)
+        self._process = os.fork()
+        if not self._process:
+            _be_the_pass(source, inlets, there, keys=keys)
+        there.close()
+        for inlet in inlets:
+            os.close(inlet)
+        self._listener = threading.Thread(target=self._listen, args=(here,), daemon=True)
+        self._listener.start()
+
+    def frame(self, share: int, passed: int) -> int:
+        """Return the number in the capture of the n-th packet (1, 2...) that a tshark was given.
+
+        It is 0 where the packet is another's to tell of.
+        """
+        numbers = self.numbers[share]
+        if passed > len(numbers):
+            with self._news:  # tshark was given the packet before its number has come here
+                self._news.wait_for(lambda: self._ended or passed <= len(numbers))
+        return numbers.frame(passed)
+
+    def end(self) -> Fed:
+        """Wait until the pass has ended, which it does when nobody reads any more, and tell how."""
+        for outlet in self.outlets:
+            outlet.close()
+        self._listener.join(_PATIENCE)
+        hangs = self._listener.is_alive()
+        if hangs:
+            os.kill(self._process, signal.SIGKILL)
+            self._listener.join()
+        status = os.waitstatus_to_exitcode(os.waitpid(self._process, 0)[1])
+        if self._fed is not None:
+            carved = self._fed.carved
+            return self._fed._replace(carved=carved and carved._replace(shares=self.numbers))
+        return Fed() if hangs else Fed(failed=f"its process ended with status {status}")
+
+    def _listen(self, here: Connection) -> None:
+        """Take what the pass tells, until it tells no more."""
+        with here, contextlib.suppress(EOFError, OSError):
+            while True:
+                told = here.recv()
+                with self._news:
+                    if isinstance(told, Fed):
+                        self._fed = told
+                    else:
+                        share, numbers, packets = told
+                        self.numbers[share].add(numbers, packets)
+                    self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+
+# ------------------------------------------------------------------------------------------- in its process
+
+
+def _be_the_pass(source: BinaryIO, inlets: list[int], there: Connection, *, keys: bool) -> NoReturn:
+    status = 1
+    try:
+        # What else was open is not ours: whoever waits for the end of a pipe would wait for us as well.
+        used = sorted((2, source.fileno(), there.fileno(), *inlets))
+        for before, after in pairwise((*used, os.sysconf("SC_OPEN_MAX"))):
+            os.closerange(before + 1, after)
+        there.send(_pass(source, inlets, there, keys=keys))
+        status = 0
+    finally:
+        os._exit(status)  # nothing of what we were copied from is ours to clean up
+
+
+def _pass(source: BinaryIO, inlets: list[int], there: Connection, *, keys: bool) -> Fed:
+    """Read the capture, and write to each tshark what it is to read."""
+    capture = Source(source)
+    sinks = [_Sink(inlet) for inlet in inlets]
+    numbers = [_ToldNumbers(share, there) for share in range(len(inlets))]
+    try:
+        carved = carve(capture, *(sink.write for sink in sinks), keys=keys, numbers=numbers)
+        return Fed(carved._replace(shares=()), damage=capture.error)
+    except BrokenPipeError:
+        return Fed()  # how that tshark ended says why
+    except NotShareableError:
+        return Fed(not_shareable=True)
+    except OSError as error:
+        return Fed(damage=f"the file could not be read to its end ({error.strerror or error})")
+    except Exception as error:  # noqa: BLE001 - whatever it was, nothing may be missed for it
+        return Fed(failed=f"{type(error).__name__}: {error}")
+
+
+class _ToldNumbers(Numbers):
+    """Tells the other process of them; nobody asks here."""
+
+    def __init__(self, share: int, there: Connection) -> None:
+        super().__init__()
+        self._share = share
+        self._there = there
+
+    def add(self, numbers: NDArray[np.uint32], packets: int) -> None:
+        self._there.send((self._share, numbers, packets))
+
+
+class _Sink:
+    """What takes the packets that a tshark is to read."""
+
+    def __init__(self, inlet: int) -> None:
+        self._inlet = inlet
+        self._end = select.poll()
+        self._end.register(inlet, 0)
+        widen(inlet)
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes; they may be none.
+
+        Raises:
+            BrokenPipeError: nobody reads any more; noticed even where there is nothing to write.
+        """
+        if self._end.poll(0):
+            raise BrokenPipeError
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._inlet, rest) :]

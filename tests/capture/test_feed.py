@@ -1,0 +1,60 @@
+"""The first pass in its own process: its numbers come in time, and no way in which it ends hides anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from certhash.capture import feed, observe, tshark
+from certhash.capture.carve import carve
+from certhash.capture.decompress import Source
+from certhash.capture.feed import Fed, Feed
+from certhash.capture.pcap import recognise
+from tests.conftest import TOP
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+CAPTURE = TOP / "captures" / "ca-hash.pcapng"
+VOICE = TOP / "captures" / "voice-vlan.pcap.gz"
+
+
+def test_it_hands_over_what_carve_leaves_and_numbers_it() -> None:
+    for path in (CAPTURE, VOICE):
+        left = bytearray()
+        with path.open("rb") as source:
+            carved = carve(Source(source), left.extend)
+        with path.open("rb", buffering=0) as source:
+            under_way = Feed(source, 1, keys=False)
+            assert under_way.outlets[0].read() == left
+            frames = [under_way.frame(0, n + 1) for n in range(len(carved.frames))]
+            fed = under_way.end()
+        assert frames == carved.frames.array().tolist()
+        assert fed.carved is not None
+        assert (fed.carved.packets, fed.carved.status) == (carved.packets, carved.status)
+        assert fed == Fed(fed.carved)
+
+
+def test_it_ends_when_nobody_reads(tmp_path: Path) -> None:
+    """Even where nothing more is to be written, and however much there still is to read."""
+    large = tmp_path / "large.pcapng"
+    content = CAPTURE.read_bytes()
+    assert recognise(content[:24]) == "pcapng"  # whose sections may follow each other
+    large.write_bytes(content * (4 * (1 << 20) // len(content)))
+    with large.open("rb", buffering=0) as source:
+        under_way = Feed(source, 2, keys=False)
+        assert under_way.end() == Fed()
+
+
+def test_a_pass_that_is_killed_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(feed, "carve", killed)
+    seen = observe.observe(str(CAPTURE), observe.Settings(tshark.find()))
+    assert seen.status == "complete"
+    assert [len(h.certificates) for h in seen.handshakes] == [2]
+    assert any("first pass over it failed" in problem.message for problem in seen.problems)
