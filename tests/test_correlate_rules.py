@@ -83,6 +83,18 @@ def test_a_handshake_is_told_by_the_file_that_the_phone_had_then() -> None:
     assert [one.devices for one in result.handshakes] == [(), (FIRST,)]
 
 
+def test_a_list_that_is_not_complete_does_not_stand_for_one_that_is() -> None:
+    """The phone fetched one hash and no more; that a configuration names another trustpoint is no excuse."""
+    whole = told(OLD, fetch=fetched(1))
+    assert whole.group is not None
+    group = replace(whole.group, unresolved=("vpn-trustpoint 2 trustpoint cme root",))
+    partial = replace(whole, source="cme.txt", kind="configuration", group=group, fetch=None)
+    seen = observation(handshake(2, [LEAF]))
+    assert only(judged([seen], partial, whole)).verdict == "mismatch"
+    rows = judged([seen], partial, replace(whole, fetch=None)).expectations
+    assert {row.verdict for row in rows} == {"unverifiable", "mismatch"}
+
+
 def test_malformed_hashes_are_the_same_only_if_they_read_the_same() -> None:
     def malformed(text: str, fetch: Fetch | None = None) -> CnfFile:
         file = told(fetch=fetch)
