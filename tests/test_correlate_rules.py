@@ -266,3 +266,17 @@ def test_between_captures_only_the_clock_tells() -> None:
     )
     for order in ([older, newer], [newer, older]):
         assert only(judged(order, told(LEAF))).verdict == "match"
+
+
+def test_of_two_files_both_count_where_a_clock_was_set_back_between_their_fetches() -> None:
+    """By time the phone has the file that matches; by the order of packets it has the other."""
+    by_time, behind = told(LEAF, fetch=fetched(3)), told(OTHER, fetch=fetched(1))
+    assert behind.fetch is not None
+    behind = replace(behind, fetch=replace(behind.fetch, frame=9))
+    seen = observation(handshake(2, [LEAF]))
+    rows = judged([seen], by_time, behind, told(OLD, fetch=fetched(2))).expectations
+    assert {row.verdict for row in rows} == {"match", "mismatch"}
+    assert all("a clock was set back" in " ".join(row.warnings) for row in rows)
+    assert only(judged([seen], by_time, replace(by_time, fetch=behind.fetch))).warnings == ()
+    elsewhere = replace(behind, fetch=replace(behind.fetch, capture="b.pcap"))
+    assert only(judged([seen], by_time, elsewhere)).verdict == "match"
