@@ -97,6 +97,8 @@ class _Building:
         self.ciphered: set[Sender] = set()
         """Who has said that its next records are encrypted."""
         self.chains: dict[Sender, tuple[PresentedCertificate, ...]] = {}
+        self.ders: dict[Sender, list[bytes]] = {}
+        """The bytes of the same certificates."""
         self.alerts: list[Alert] = []
 
 
@@ -169,6 +171,7 @@ class Handshakes:
                 for record in row.certificates
             )
             now.chains.setdefault(sender, chain)
+            now.ders.setdefault(sender, _ders(row))
         refusal = sender == "server" and row.alerts and not types
         if now.version is None and CLIENT_HELLO not in types and row.record_versions and not refusal:
             now.version = row.record_versions[0]  # the ServerHello is not in the capture
@@ -241,8 +244,13 @@ def _begins_another(row: Row, now: _Building, sender: Sender) -> bool:
         return random != now.client_random if random else now.server_random is not None
     if SERVER_HELLO in row.types and random != HELLO_RETRY_RANDOM:
         return now.server_random is not None and random != now.server_random
-    # A renegotiation that is seen only from its Certificate message on; DTLS repeats what was lost.
-    return bool(row.certificates) and sender in now.chains and row.transport == "tcp"
+    # A handshake that is seen only from its Certificate message on; DTLS repeats what was lost.
+    again = bool(row.certificates) and sender in now.chains
+    return again and (row.transport == "tcp" or _ders(row) != now.ders[sender])
+
+
+def _ders(row: Row) -> list[bytes]:
+    return [record.der for record in row.certificates]
 
 
 def _finished(now: _Building) -> Handshake:
