@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,15 @@ import pytest
 from certhash.capture import tshark
 from certhash.capture.observe import Settings, observe
 from certhash.capture.tls import CERTIFICATE, HANDSHAKE
-from tests.benchmarks.captures import Endpoints, Turn, tcp_frame, tcp_segments, udp_frame
+from tests.benchmarks.captures import (
+    Endpoints,
+    Turn,
+    make_identity,
+    tcp_frame,
+    tcp_segments,
+    tls_transcript,
+    udp_frame,
+)
 from tests.conftest import need
 from tests.fidelity.dtls import shake_hands
 from tests.fidelity.generate import Kitchen
@@ -88,6 +97,22 @@ def test_a_second_handshake_on_the_same_ports_is_seen_though_both_hellos_were_lo
     assert len(seen) == 2
     assert seen[0] != seen[1]
     assert all(seen)
+
+
+@pytest.mark.parametrize(("answer", "alerts"), [(b"", []), (b"\x15\x03\x03\0\2\2\x2a", [42])])
+def test_what_a_client_says_before_anybody_has_answered_is_no_answer(
+    tmp_path: Path, answer: bytes, alerts: list[int]
+) -> None:
+    """With early data, ChangeCipherSpec comes right after the ClientHello (RFC 8446, D.4)."""
+    turns = tls_transcript(make_identity(tmp_path, "vpn.example"), version=ssl.TLSVersion.TLSv1_2)
+    early = Turn("client", turns[0].data + b"\x14\3\3\0\1\1")
+    path = tmp_path / "early.pcap"
+    said = [early, turns[1], Turn("client", answer)]
+    path.write_bytes(pcap(tcp_frame(ENDS, segment) for segment in tcp_segments(said)))
+    (handshake,) = both(path).handshakes
+    assert handshake.certificates
+    assert not handshake.client_proceeded
+    assert [alert.code for alert in handshake.alerts] == alerts
 
 
 def _records(datagram: bytes) -> Iterator[bytes]:

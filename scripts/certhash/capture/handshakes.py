@@ -93,6 +93,8 @@ class _Building:
         self.decrypted = False
         self.client_key_exchange = False
         self.client_ccs = False
+        self.client_ciphers = False
+        """It said so when the server had answered."""
         self.client_finished = False
         self.ciphered: set[Sender] = set()
         """Who has said that its next records are encrypted."""
@@ -162,8 +164,11 @@ class Handshakes:
         else:
             now.client_key_exchange |= CLIENT_KEY_EXCHANGE in types
             now.client_finished |= FINISHED in types
-        if sender == "client":
-            now.client_ccs |= CHANGE_CIPHER_SPEC in row.content_types
+        # With early data a client says so before anybody has answered, and means nothing (RFC 8446, D.4).
+        answers = sender == "server" or now.server_seen or now.client_key_exchange
+        if sender == "client" and CHANGE_CIPHER_SPEC in row.content_types:
+            now.client_ccs = True
+            now.client_ciphers |= answers
         now.decrypted |= bool({ENCRYPTED_EXTENSIONS, FINISHED} & set(types))
         if row.certificates:
             chain = tuple(
@@ -177,7 +182,7 @@ class Handshakes:
             now.version = row.record_versions[0]  # the ServerHello is not in the capture
         # An encrypted alert can look like a plain one, and says nothing to us.
         readable = row.alerts if now.decrypted or sender not in now.ciphered else ()
-        if CHANGE_CIPHER_SPEC in row.content_types:
+        if CHANGE_CIPHER_SPEC in row.content_types and answers:
             now.ciphered.add(sender)
         now.alerts += [
             Alert(
@@ -266,7 +271,7 @@ def _finished(now: _Building) -> Handshake:
         and not now.server_spoke_of_certificates
     )
     encrypted = not visible and tls13 and not now.decrypted
-    proceeded = now.client_finished or (not tls13 and (now.client_key_exchange or now.client_ccs))
+    proceeded = now.client_finished or (not tls13 and (now.client_key_exchange or now.client_ciphers))
     return Handshake(
         frame=now.frame,
         time=now.time,
