@@ -116,9 +116,15 @@ class Handshakes:
         self._connections: dict[object, _Connection] = {}
         self._all: list[_Building] = []
 
-    def add(self, row: Row) -> None:
-        """Take the next row."""
-        connection = self._connections.setdefault(row.connection, _Connection())
+    def add(self, row: Row, reader: int = 0) -> None:
+        """Take the next row.
+
+        Args:
+            row: what one tshark says of a frame.
+            reader: which one, where several share a capture. Each has its own connections, and where one
+                opens packets that the others are not shown, it counts them otherwise.
+        """
+        connection = self._connections.setdefault((reader, row.connection), _Connection())
         now = connection.current
         if now is None or not (now.client_key_exchange or now.client_ccs):
             # What is missing later, among application data, hides no certificate.

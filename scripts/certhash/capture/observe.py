@@ -188,7 +188,7 @@ class _Run:
                 display_filter=records.display_filter(plugin=False),
                 decode_as=settings.decode_as,
             )
-        self._shares = [_Share() for _ in range(way.tsharks)]
+        self._shares = [_Share(number) for number in range(way.tsharks)]
         outcomes = self._read(self._command, self._take, batch=way.plugin)
         self.missing_plugin = way.plugin and any(
             not share.lines.greeted and outcome.status == "complete"
@@ -262,7 +262,7 @@ class _Run:
             return
         if row is not None:
             with self._one_at_a_time:
-                self._reading.take(row)
+                self._reading.take(row, share.number)
 
     def _feed(self, runs: list[tshark.Run]) -> None:
         """Read the capture, and write to each tshark what it is to read."""
@@ -319,7 +319,8 @@ class _Run:
 class _Share:
     """What one of the tsharks says that share a capture, be it the only one."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self._numbers: Numbers | None = None
         self.lines = records.Lines(self._frame)
 
@@ -370,9 +371,9 @@ class Reading:
         """Remember what is wrong; the frame is 0 where it concerns none."""
         self._problems.append((frame, message))
 
-    def take(self, row: records.Row) -> None:
-        """Take the next row."""
-        self._handshakes.add(row)
+    def take(self, row: records.Row, reader: int = 0) -> None:
+        """Take the next row of one of several tsharks."""
+        self._handshakes.add(row, reader)
         if self._timed and not row.timed and (row.types or row.alerts or row.answers or row.downloads):
             self._timed = False
             self.complain(0, TIMELESS)
