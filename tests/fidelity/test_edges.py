@@ -115,6 +115,20 @@ def test_what_a_client_says_before_anybody_has_answered_is_no_answer(
     assert [alert.code for alert in handshake.alerts] == alerts
 
 
+def test_a_clients_certificate_is_not_the_servers_though_nothing_was_seen_before_it(tmp_path: Path) -> None:
+    for name in ("server", "client"):
+        (tmp_path / name).write_bytes(identity(name).pem())
+    said = shake_hands(tmp_path / "server", "dtls1_2", client_file=tmp_path / "client")
+    records = [(one.from_client, record) for one in said for record in _records(one.data)]
+    first = next(i for i, (mine, record) in enumerate(records) if mine and _is_message(record, CERTIFICATE))
+    path = tmp_path / "late.pcap"
+    path.write_bytes(pcap(udp_frame(ENDS, *record) for record in records[first:]))
+    (handshake,) = both(path).handshakes
+    assert {c.sender for c in handshake.certificates} == {"client"}
+    assert handshake.server.port == ENDS.server_port
+    assert handshake.hidden == "packets-missing"
+
+
 def _records(datagram: bytes) -> Iterator[bytes]:
     while datagram:
         size = 13 + int.from_bytes(datagram[11:13], "big")

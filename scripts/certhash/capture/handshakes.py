@@ -56,6 +56,10 @@ _FROM_SERVER = {
 }
 
 
+HIGHEST_RESERVED_PORT = 1023
+"""No client has one of these unless it asks for it (RFC 6335, section 6)."""
+
+
 class _Connection:
     """What all handshakes of one stream share."""
 
@@ -241,8 +245,12 @@ def _sender(row: Row, now: _Building | None) -> Sender | None:
         return "server"
     if CLIENT_KEY_EXCHANGE in types:
         return "client"
-    # The server's certificate comes first; a client's comes with its key exchange.
-    return "server" if row.certificates else None
+    if not row.certificates:
+        return None
+    # The server's certificate comes first. A client's comes with its key exchange, but over UDP, or where it
+    # is long, that may be in the next packet: then the ports tell.
+    source, destination = row.source.port or 0, row.destination.port or 0
+    return "client" if source > HIGHEST_RESERVED_PORT >= destination > 0 else "server"
 
 
 def _begins_another(row: Row, now: _Building, sender: Sender) -> bool:
