@@ -106,6 +106,8 @@ local read = {
     quic = reader("quic"),
     dns = reader("dns"),
     dns_name = reader("dns.qry.name"),
+    dns_owner = reader("dns.resp.name"),
+    dns_alias = reader("dns.cname"),
     dns_a = reader("dns.a"),
     dns_aaaa = reader("dns.aaaa"),
     tftp = reader("tftp"),
@@ -447,15 +449,27 @@ local function observe_http(info, tvb, pinfo)
     learn(pinfo, uri.value, content, endpoints(pinfo))
 end
 
--- A name and its addresses, as an answer of DNS gives them.  Of a chain of aliases it is the name that was asked for.
+-- A name and its addresses, as an answer of DNS gives them.  Of a chain of aliases it is the name that was asked for.  What
+-- else stands in the answer (name servers, mostly) has addresses of its own: a record's name is the last one before them.
 local function observe_dns(pinfo)
     local name = read.dns_name()
     if not name or quoted() then
         return
     end
+    local asked = { [name.value:lower()] = true }
+    for _, alias in ipairs({ read.dns_alias() }) do
+        asked[alias.value:lower()] = true
+    end
+    local owners = { read.dns_owner() }
     for _, answers in ipairs({ { read.dns_a() }, { read.dns_aaaa() } }) do
+        local at = 0
         for _, answer in ipairs(answers) do
-            capture.book:answer(name.value, answer.range:bytes():raw(), pinfo.number)
+            while owners[at + 1] and owners[at + 1].offset < answer.offset do
+                at = at + 1
+            end
+            if owners[at] and asked[owners[at].value:lower()] then
+                capture.book:answer(name.value, answer.range:bytes():raw(), pinfo.number)
+            end
         end
     end
 end

@@ -286,6 +286,14 @@ def test_a_bad_cnf_file_is_named_and_the_others_count(tmp_path: Path) -> None:
     _one_line(ended, "SEP001122334455.cnf.xml", "")
 
 
+def test_of_what_tshark_does_not_know_its_first_line_is_told() -> None:
+    """A list of all that it does know comes after it."""
+    ended = certhash("audit", CAPTURES / "match.pcapng", "--decode-as", "tcp.port==5000,tsl", "--no-cache")
+    assert ended.status == 2
+    (line,) = ended.err.splitlines()
+    assert 'Unknown protocol -- "tsl"' in line
+
+
 def test_no_tshark_is_said_with_the_command_that_installs_it(tmp_path: Path) -> None:
     ended = certhash("audit", CAPTURES, "--tshark", tmp_path / "tshark")
     assert ended.status == 2

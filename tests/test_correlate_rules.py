@@ -83,6 +83,18 @@ def test_a_handshake_is_told_by_the_file_that_the_phone_had_then() -> None:
     assert [one.devices for one in result.handshakes] == [(), (FIRST,)]
 
 
+def test_a_list_that_is_not_complete_does_not_stand_for_one_that_is() -> None:
+    """The phone fetched one hash and no more; that a configuration names another trustpoint is no excuse."""
+    whole = told(OLD, fetch=fetched(1))
+    assert whole.group is not None
+    group = replace(whole.group, unresolved=("vpn-trustpoint 2 trustpoint cme root",))
+    partial = replace(whole, source="cme.txt", kind="configuration", group=group, fetch=None)
+    seen = observation(handshake(2, [LEAF]))
+    assert only(judged([seen], partial, whole)).verdict == "mismatch"
+    rows = judged([seen], partial, replace(whole, fetch=None)).expectations
+    assert {row.verdict for row in rows} == {"unverifiable", "mismatch"}
+
+
 def test_malformed_hashes_are_the_same_only_if_they_read_the_same() -> None:
     def malformed(text: str, fetch: Fetch | None = None) -> CnfFile:
         file = told(fetch=fetch)
@@ -194,6 +206,21 @@ def test_where_nobody_connects_a_configuration_says_what_is_served(served: bytes
     assert row.decided_by is None
 
 
+def test_two_configurations_that_say_otherwise_make_no_match() -> None:
+    """A folder of backups has one from before a renewal and one from after it."""
+    then, now, root = (
+        KnownCertificate(source, 7, "cme", "leaf", sha1(der), der, (HEAD_END,))
+        for source, der in (("then.txt", OLD), ("now.txt", LEAF), ("now.txt", ROOT))
+    )
+    for known in ((then, now, root), (root, now, then)):
+        row = only(correlate([], Sources((told(OLD),), known=known), TOOL))
+        assert row.verdict == "unverifiable"
+        assert "then.txt" in row.explanation
+        assert "now.txt" in row.explanation
+        assert only(correlate([], Sources((told(OLD, ROOT),), known=known), TOOL)).verdict == "match"
+        assert only(correlate([], Sources((told(OTHER),), known=known), TOOL)).verdict == "mismatch"
+
+
 def test_the_document_says_who_sent_a_certificate_and_how_many_head_ends_nobody_names() -> None:
     made, store = handshake(1, [LEAF])
     mine = PresentedCertificate(0, "client", 3, hashlib.sha256(OTHER).digest())
@@ -254,3 +281,16 @@ def test_between_captures_only_the_clock_tells() -> None:
     )
     for order in ([older, newer], [newer, older]):
         assert only(judged(order, told(LEAF))).verdict == "match"
+
+
+def test_of_two_files_both_count_where_a_clock_was_set_back_between_their_fetches() -> None:
+    """By time the phone has the file that matches; by the order of packets it has the other."""
+    early = replace(fetched(1), frame=9)
+    by_time, behind = told(LEAF, fetch=fetched(3)), told(OTHER, fetch=early)
+    seen = observation(handshake(2, [LEAF]))
+    rows = judged([seen], by_time, behind, told(OLD, fetch=fetched(2))).expectations
+    assert {row.verdict for row in rows} == {"match", "mismatch"}
+    assert all("a clock was set back" in " ".join(row.warnings) for row in rows)
+    assert only(judged([seen], by_time, replace(by_time, fetch=early))).warnings == ()
+    elsewhere = replace(behind, fetch=replace(early, capture="b.pcap"))
+    assert only(judged([seen], by_time, elsewhere)).verdict == "match"

@@ -431,6 +431,14 @@ def test_an_interface_that_is_not_there_is_named_with_those_that_are() -> None:
     assert "lo" in said.partition("there are:")[2]
 
 
+@pytest.mark.parametrize("number", ["nan", "-1", "0", "soon"])
+def test_what_is_no_time_is_not_watched_for(number: str) -> None:
+    """Nothing would be seen, and nothing be wrong."""
+    ended = certhash("watch", "lo", "--seconds", number)
+    assert ended.status == 2
+    assert "is not a number of seconds" in ended.err
+
+
 def test_a_filter_that_dumpcap_does_not_take_is_one_line() -> None:
     assert "filter" in _refused("lo", "--capture-filter", "no such filter")
 

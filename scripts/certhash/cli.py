@@ -37,6 +37,7 @@ EXIT_STATUS = (
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status (0, 1 or 2)."""
     argv = sys.argv[1:] if argv is None else argv
+    _open_streams()
     try:
         status = _dispatch(argv)
         sys.stdout.flush()
@@ -48,6 +49,12 @@ def main(argv: list[str] | None = None) -> int:
         print("certhash: standard output was closed before everything was written", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
+    except OSError as error:
+        # Of print: who opens a file says what is wrong with it. What is in the buffer would fail once more.
+        where = error.filename or "standard output: cannot be written"
+        print(f"certhash: {where}: {error.strerror or error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
     except KeyboardInterrupt:
         print("certhash: interrupted", file=sys.stderr)
         return 2
@@ -55,6 +62,18 @@ def main(argv: list[str] | None = None) -> int:
         print("certhash: the input is nested too deeply to be read", file=sys.stderr)
         return 2
     return status
+
+
+def _open_streams() -> None:
+    """Open the null device for each standard stream that was closed when the program began.
+
+    Otherwise the next file that is opened would get its number, and be written to by mistake.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)  # for tshark, too
+            setattr(sys, name, os.fdopen(descriptor, mode))
 
 
 def _dispatch(argv: list[str]) -> int:

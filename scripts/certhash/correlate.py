@@ -86,15 +86,51 @@ def _in_force(cnf_files: Sequence[CnfFile]) -> tuple[list[CnfFile], list[CnfFile
     for device in sorted({*files, *fetched}):
         copies = _distinct(files[device])
         if fetched[device]:
-            *older, newest = sorted(fetched[device], key=lambda c: c.fetch.time if c.fetch else 0)
+            in_force, older = _fetched_last(fetched[device])
             superseded += older
-            same = next((c for c in copies if c.says == newest.says), None)
-            warnings = tuple(_differs(c, newest) for c in copies if c is not same)
-            in_force = newest if same is None else replace(same, fetch=newest.fetch)
-            current.append(replace(in_force, warnings=(*in_force.warnings, *warnings)))
+            current += [_with_copies(newest, copies) for newest in in_force]
         else:
             current += copies
     return current, superseded
+
+
+def _fetched_last(fetched: list[CnfFile]) -> tuple[list[CnfFile], list[CnfFile]]:
+    """Part what a phone was seen to fetch into what it has now and what that replaced.
+
+    Where a clock was set back while a capture was recorded, the newest by time and the one that stands last
+    in the capture may say two things: nobody can tell which of them the phone has, so both count.
+    """
+    *older, newest = sorted(fetched, key=lambda c: c.fetch.time if c.fetch else 0)
+    behind = max(
+        (c for c in older if _place(c)[0] == _place(newest)[0]),
+        key=lambda c: _place(c)[1],
+        default=newest,
+    )
+    if _place(behind) <= _place(newest) or behind.says == newest.says:
+        return [newest], older
+    several = [
+        replace(one, warnings=(*one.warnings, f"{CLOCK_SET_BACK} frame {_place(other)[1]}"))
+        for one, other in ((newest, behind), (behind, newest))
+    ]
+    return several, [c for c in older if c is not behind]
+
+
+CLOCK_SET_BACK = "a clock was set back, and nobody can tell whether this or another file is newer: see"
+
+
+def _place(cnf: CnfFile) -> tuple[str, int]:
+    """Return the capture in which a file was fetched, and the frame."""
+    assert cnf.fetch is not None  # noqa: S101 - only fetched files are passed
+    return cnf.fetch.capture, cnf.fetch.frame
+
+
+def _with_copies(newest: CnfFile, copies: list[CnfFile]) -> CnfFile:
+    """Let a copy that says the same stand for what was fetched, and warn of those that say otherwise."""
+    same = next((c for c in copies if c.says == newest.says), None)
+    differing = tuple(_differs(c, newest) for c in copies if c is not same)
+    if same is None:
+        return replace(newest, warnings=(*newest.warnings, *differing))
+    return replace(same, fetch=newest.fetch, warnings=(*same.warnings, *differing))
 
 
 def _distinct(copies: list[CnfFile]) -> list[CnfFile]:

@@ -297,6 +297,13 @@ def _unverifiable(case: Case) -> Diagnosis:
                 "  reordercap FILE.pcapng SORTED.pcapng",
             ),
         )
+    if case.decision.contradicted_on_paper is not None:
+        return Diagnosis(
+            None,
+            f"{_carried(case)}, but {case.decision.contradicted_on_paper} makes it present other "
+            f"certificates: nobody can tell which of the two is in use. {ON_PAPER}",
+            ("Leave out the configuration that is out of date, or give a capture of a handshake.",),
+        )
     if case.decision.certificate is not None:
         other = case.evidence.device_of(case.seen) if case.seen.rejection else None
         why = (

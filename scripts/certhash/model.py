@@ -215,7 +215,8 @@ class CnfFile(Struct, frozen=True):
             return self.kind == "encrypted"
         hashes = frozenset(h.digest or h.value.encode() for h in self.group.hashes)
         urls = tuple(url.value for url in self.group.urls)
-        return urls, hashes, self.group.host_id_check, self.group.hash_algorithm
+        # A list that is not complete does not say the same as one that ends there.
+        return urls, hashes, self.group.host_id_check, self.group.hash_algorithm, self.group.unresolved
 
 
 class KnownCertificate(Struct, frozen=True):

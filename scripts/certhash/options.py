@@ -49,7 +49,7 @@ def add_captures(parser: argparse.ArgumentParser, *, optional: bool = False) -> 
     )
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=3600.0,
         metavar="SECONDS",
         help="give up on a capture after so long, and say so (3600)",
@@ -185,14 +185,15 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Read a number of seconds of the command line."""
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= LONGEST_TIMEOUT:
+        number = 0.0
+    if not 0 < number <= LONGEST_TIMEOUT:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, more than 0")
-    return seconds
+    return number
 
 
 def _jobs(text: str) -> int:

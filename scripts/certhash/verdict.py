@@ -8,6 +8,7 @@ not yet a match. ``plugin/certhash/verdict.lua`` judges each handshake by itself
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from certhash.evidence import is_before
@@ -47,6 +48,8 @@ class Decision(NamedTuple):
     """Where no handshake was seen: what a configuration makes the head-end present."""
     contradicted_by: Seen | None = None
     """A handshake that stands later in its capture than one that matches, though its time is earlier."""
+    contradicted_on_paper: str | None = None
+    """A configuration that makes the head-end present other certificates than the one that matches."""
 
 
 def carries(chain: Sequence[Presented], group: VpnGroup) -> tuple[Presented, ExpectedHash] | None:
@@ -125,10 +128,21 @@ def _by_configuration(told: Told, evidence: Evidence) -> Decision:
     configured = evidence.configured(told.head_end)
     if not configured:
         return Decision("unseen")
-    found = carries([presented for _, presented in configured], told.group)
-    if found is None:
-        return Decision("mismatch", configured=configured)
-    return Decision("match", None, *found, configured=configured)
+    # Of several configurations nobody can tell which is in use: a match is one only if it is in each.
+    by_source: dict[str, list[tuple[KnownCertificate, Presented]]] = defaultdict(list)
+    for known, presented in configured:
+        by_source[known.source].append((known, presented))
+    found = {
+        source: carries([presented for _, presented in chain], told.group)
+        for source, chain in by_source.items()
+    }
+    other = next((source for source in found if found[source] is None), None)
+    for source, carried in found.items():
+        if carried is not None:
+            chain = tuple(by_source[source])
+            verdict: Verdict = "match" if other is None else "unverifiable"
+            return Decision(verdict, None, *carried, configured=chain, contradicted_on_paper=other)
+    return Decision("mismatch", configured=configured)
 
 
 def _concerns(seen: Seen, told: Told, evidence: Evidence) -> bool:

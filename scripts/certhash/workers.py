@@ -260,14 +260,19 @@ class _Worker:
         self._source = source
         self._positions[self._slot] = 0
 
+    def note_position(self) -> None:
+        """Write down how far the reading of the capture is."""
+        # It may be closed just now: before it is asked, or between the question and the system's answer.
+        with contextlib.suppress(ValueError, OSError):
+            if (source := self._source) is not None:
+                self._positions[self._slot] = source.tell()
+
     def _keep_touch(self) -> None:
         """Tell the parent how far we are; and when it was killed, end what nobody else ends."""
         parent = multiprocessing.parent_process()
         assert parent is not None  # noqa: S101 - a worker has one
         while not wait_for_end([parent.sentinel], _TICK):
-            with contextlib.suppress(ValueError):  # it was closed just now
-                if (source := self._source) is not None:
-                    self._positions[self._slot] = source.tell()
+            self.note_position()
         shutil.rmtree(self.shared.place.folder, ignore_errors=True)
         os.killpg(0, signal.SIGKILL)
 

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import random
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
 
-from certhash.capture import tshark
+from certhash.capture import packets, tshark
 from certhash.capture.carve import NotShareableError, carve
 from certhash.capture.decompress import Source
 from certhash.capture.observe import Settings, is_worth_sharing, observe
 from certhash.capture.source import open_capture
 from tests.archive.conftest import Counted
-from tests.benchmarks.captures import ACK, Segment, endpoints, tcp_frame, write_pcap
+from tests.benchmarks.captures import (
+    ACK,
+    Endpoints,
+    Segment,
+    endpoints,
+    interleave,
+    make_identity,
+    tcp_frame,
+    tls_flow,
+    tls_transcript,
+    udp_frame,
+    write_pcap,
+)
 from tests.carve.files import as_pcap, as_pcapng
 from tests.carve.soup import Kitchen, soup
 from tests.conftest import TOP
@@ -72,6 +85,46 @@ def test_what_is_generated_is_observed_alike(seed: int, settings: Settings, tmp_
     for tsharks in (2, 3):
         assert shared(path, settings, tsharks) == alone
     assert shared(path, replace(settings, tshark=replace(settings.tshark, lua=None)), 2).handshakes
+
+
+def in_datagram(port: int, head: bytes, frame: bytes) -> bytes:
+    ends = Endpoints(b"\x0a\xff\x00\x01", b"\x0a\xff\x00\x02", port, port)
+    return udp_frame(ends, True, head + frame[14:])
+
+
+TUNNELS = {
+    "amt": (2268, b"\6\0"),
+    "ayiya": (5072, bytes.fromhex("4452110400000000") + bytes(36)),
+    "jmirror": (30030, bytes.fromhex("8000000100000002")),
+}
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("tunnel", TUNNELS)
+def test_connections_in_a_tunnel_do_not_mix_up_those_beside_it(
+    tunnel: str, known: bool, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only one tshark is shown the datagrams, and counts the connections in them."""
+    if not known:
+        monkeypatch.setattr(packets, "_TUNNEL_PORTS", ())  # there will always be one more
+    turns = [
+        tls_transcript(make_identity(tmp_path, f"vpn{n}.example"), version=ssl.TLSVersion.TLSv1_2)
+        for n in range(4)
+    ]
+    inside = [in_datagram(*TUNNELS[tunnel], next(tls_flow(1000 + n, turns[0]))) for n in range(3)]
+    beside = interleave([tls_flow(10 + n, turns[n % 4]) for n in range(8)], 8)
+    path = tmp_path / "tunnel.pcap"
+    with path.open("wb") as file:
+        write_pcap(file, [*inside, *beside])
+    alone = observe(str(path), settings)
+    assert len(alone.handshakes) == 8
+    for tsharks in (2, 3):
+        found = shared(path, settings, tsharks)
+        if known:
+            assert found == alone
+        assert [replace(one, stream=0) for one in found.handshakes] == [
+            replace(one, stream=0) for one in alone.handshakes
+        ]
 
 
 def test_a_tshark_that_dies_costs_nothing(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,11 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+from ctypes import c_uint64
+from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from certhash import workers
 from tests.archive.conftest import Counted
 from tests.conftest import TOP, certhash
 
@@ -256,3 +260,19 @@ def test_workers_do_not_outlive_an_audit_that_is_killed(tmp_path: Path) -> None:
     audit.process.kill()
     audit.process.communicate()
     _until(lambda: not audit.left, "all has ended")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("I/O operation on closed file"), OSError(9, "Bad file descriptor")]
+)
+def test_a_capture_that_is_closed_while_it_is_asked_for_its_position_ends_nothing(error: Exception) -> None:
+    """The thread that asks also ends the worker when its parent is killed: it must live on."""
+
+    class Closing(io.BytesIO):
+        def tell(self) -> int:
+            raise error
+
+    worker = object.__new__(workers._Worker)  # noqa: SLF001 - without its thread
+    worker._positions, worker._slot = RawArray(c_uint64, 1), 0
+    worker.take(Closing())
+    worker.note_position()

@@ -151,7 +151,12 @@ def test_command_with_standard_input() -> None:
     assert b"names no phone" in done.stdout
 
 
-def test_command_with_nothing_to_show(tmp_path: Path) -> None:
+def test_a_folder_with_nothing_of_the_kind_is_a_problem(tmp_path: Path) -> None:
+    """A share that is not mounted must not make "nothing is wrong" of an audit."""
     done = run(str(tmp_path))
-    assert done.returncode == 0
-    assert b"no cnf file found" in done.stderr
+    assert done.returncode == 2
+    assert b"no cnf file is there" in done.stderr
+    (tmp_path / "notes.txt").write_text("nothing of interest")
+    (problem,) = read([str(tmp_path), str(tmp_path / "notes.txt")]).problems
+    assert "no cnf file is there" in problem.message
+    assert read([]).problems == ()

@@ -8,6 +8,7 @@ named beside each. Every kind is one capture of which all is known.
 
 from __future__ import annotations
 
+import itertools
 import struct
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
@@ -371,6 +372,7 @@ def _pseudowire(frame: bytes, control_word: bytes = b"") -> bytes:
     return frame[:12] + b"\x88\x47\x00\x01\x01\x40" + control_word + addresses + frame[12:]
 
 
+_nonces = itertools.count(1)
 TUNNELS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "vxlan": (LINK_ETHERNET, lambda f: _outer(f, 4789, b"\x08\0\0\0\0\0\x2a\0", f)),
     "geneve": (LINK_ETHERNET, lambda f: _outer(f, 6081, b"\x00\x00\x65\x58\0\0\x2a\0", f)),
@@ -408,6 +410,10 @@ TUNNELS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "teredo": (
         LINK_ETHERNET,
         lambda f: _outer(f, 3544, b"", ipv6_of(f)),
+    ),
+    "lisp": (
+        LINK_ETHERNET,
+        lambda f: _outer(f, 4341, struct.pack(">II", 0x8000_0000 + next(_nonces), 7), f[14:]),
     ),
     "6in4": (LINK_ETHERNET, lambda f: _in_protocol(f, 41, ipv6_of(f))),
     "ah": (

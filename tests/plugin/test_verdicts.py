@@ -214,13 +214,25 @@ def test_which_head_end_a_url_names(  # noqa: PLR0913, PLR0917 - a table of case
     assert Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF), url=url)}, frames).verdicts() == [verdict]
 
 
-def dns_answer(name: str, address: str) -> bytes:
-    """Return a DNS response (RFC 1035) with one address."""
-    labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
-    packed = bytes(int(part) for part in address.split("."))
-    answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + packed
+def dns_name(name: str) -> bytes:
+    return b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
+
+
+def dns_record(owner: bytes, address: str) -> bytes:
+    return owner + b"\0\1\0\1\0\0\0\x3c\0\4" + bytes(int(part) for part in address.split("."))
+
+
+def dns_answer(name: str, address: str, *, alias: str = "", more: tuple[tuple[str, str], ...] = ()) -> bytes:
+    """Return a DNS response (RFC 1035) with one address, and with those of other names beside it."""
+    asked = dns_name(name) + b"\0\1\0\1"
+    answers = [dns_record(dns_name(alias) if alias else b"\xc0\x0c", address)]
+    if alias:
+        length = len(dns_name(alias)).to_bytes(2, "big")
+        answers.insert(0, b"\xc0\x0c\0\5\0\1\0\0\0\x3c" + length + dns_name(alias))
+    counts = b"".join(n.to_bytes(2, "big") for n in (1, len(answers), 0, len(more)))
+    beside = b"".join(dns_record(dns_name(owner), found) for owner, found in more)
     return packets.udp(
-        "192.0.2.53", 53, PHONE, 5353, b"\0\1\x81\x80\0\1\0\1\0\0\0\0" + labels + b"\0\1\0\1" + answer
+        "192.0.2.53", 53, PHONE, 5353, b"\0\1\x81\x80" + counts + asked + b"".join(answers) + beside
     )
 
 
@@ -230,6 +242,15 @@ def test_name_found_by_dns(place: Machine) -> None:
     assert Desk(place, files, lookup + handshake).verdicts() == ["match"]
     assert Desk(place, files, handshake + lookup).verdicts(*TWICE) == ["unlisted"]
     assert Desk(place, files, [dns_answer("other.example", HEAD_END), *handshake]).verdicts() == ["unlisted"]
+    alias = dns_answer("VPN.example", HEAD_END, alias="asa.example")
+    assert Desk(place, files, [alias, *handshake]).verdicts() == ["match"]
+
+
+def test_addresses_of_others_in_an_answer_are_not_those_of_the_name(place: Machine) -> None:
+    """The name server's address stands beside the answer, and a handshake with it is with somebody else."""
+    files = {f"{DEVICE}.cnf.xml": told(value(LEAF), url="https://vpn.example/x")}
+    beside = dns_answer("vpn.example", "198.51.100.99", more=(("ns.example", HEAD_END),))
+    assert Desk(place, files, [beside, *conversation(talk(LEAF))]).verdicts() == ["unlisted"]
 
 
 def test_learned_from_the_capture(place: Machine) -> None:

@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import resource
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,6 @@ from certhash.errors import InputError
 from certhash.report.output import save
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
 
     Certhash = Callable[..., subprocess.CompletedProcess[bytes]]
@@ -198,6 +199,23 @@ class TestCommand:
             done = certhash("report", saved, "-f", "json", stdout=full)
         assert done.returncode == 2
         assert done.stderr == b"certhash: standard output: cannot be written: No space left on device\n"
+
+    @pytest.mark.parametrize(
+        "command", [("hash", "fZ2xQHMBcWj/fSoNs5IkPbA2Pt8="), ("--version",), ("plugin", "status")]
+    )
+    def test_a_full_disk_behind_what_is_printed(self, certhash: Certhash, command: tuple[str, ...]) -> None:
+        with Path("/dev/full").open("wb") as full:
+            done = certhash(*command, stdout=full)
+        assert done.returncode == 2
+        assert done.stderr == b"certhash: standard output: cannot be written: No space left on device\n"
+
+    @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+    def test_streams_that_were_closed_from_the_start(self, saved: Path, closed: str) -> None:
+        """As some supervisors start their programs: the status alone tells, and it is that of the result."""
+        line = f'exec "$0" -m certhash report "$1" {closed}'
+        done = subprocess.run(["sh", "-c", line, sys.executable, saved], check=False, capture_output=True)
+        assert done.returncode == 2  # there are problems in it; a traceback would have been 1
+        assert done.stderr == b""
 
     def test_a_reader_that_goes_away(self, certhash: Certhash, saved: Path) -> None:
         reading, writing = os.pipe()

@@ -32,6 +32,7 @@ from certhash.capture.flows import FlowTable
 from certhash.capture.follow import Follower, Lanes, are_records
 from certhash.capture.packets import (
     FIN,
+    LISP,
     RST,
     SYN,
     TCP,
@@ -453,7 +454,10 @@ class _Carver:
         # RFC 3550 5.1: version 2, and a number that goes up by one a packet; its ports are not reserved ones.
         spoken = whole & (first >> 6 == _RTP_VERSION) & (size >= _RTP_HEADER)
         spoken &= (head >> 48 & 0x7F) - _RTCP.start & _WORD >= len(_RTCP)
-        spoken &= np.minimum(packets.source_port[at], packets.destination_port[at]) >= _FREE_PORTS
+        ports = packets.source_port[at], packets.destination_port[at]
+        spoken &= np.minimum(*ports) >= _FREE_PORTS
+        # With a nonce that counts, a packet in a packet of LISP (RFC 9300 5.1) looks just like that.
+        spoken &= (ports[0] != LISP) & (ports[1] != LISP)
         voice = np.where(spoken, look.u32(payload + 8) | first << 32, 0).astype(np.uint64)
         count = (head >> 32 & 0xFFFF).astype(np.uint16)
         step = (count - lanes.previous(count, known["count"])).astype(np.uint16)

@@ -56,6 +56,10 @@ _FROM_SERVER = {
 }
 
 
+HIGHEST_RESERVED_PORT = 1023
+"""No client has one of these unless it asks for it (RFC 6335, section 6)."""
+
+
 class _Connection:
     """What all handshakes of one stream share."""
 
@@ -93,10 +97,14 @@ class _Building:
         self.decrypted = False
         self.client_key_exchange = False
         self.client_ccs = False
+        self.client_ciphers = False
+        """It said so when the server had answered."""
         self.client_finished = False
         self.ciphered: set[Sender] = set()
         """Who has said that its next records are encrypted."""
         self.chains: dict[Sender, tuple[PresentedCertificate, ...]] = {}
+        self.ders: dict[Sender, list[bytes]] = {}
+        """The bytes of the same certificates."""
         self.alerts: list[Alert] = []
 
 
@@ -112,9 +120,15 @@ class Handshakes:
         self._connections: dict[object, _Connection] = {}
         self._all: list[_Building] = []
 
-    def add(self, row: Row) -> None:
-        """Take the next row."""
-        connection = self._connections.setdefault(row.connection, _Connection())
+    def add(self, row: Row, reader: int = 0) -> None:
+        """Take the next row.
+
+        Args:
+            row: what one tshark says of a frame.
+            reader: which one, where several share a capture. Each has its own connections, and where one
+                opens packets that the others are not shown, it counts them otherwise.
+        """
+        connection = self._connections.setdefault((reader, row.connection), _Connection())
         now = connection.current
         if now is None or not (now.client_key_exchange or now.client_ccs):
             # What is missing later, among application data, hides no certificate.
@@ -160,8 +174,11 @@ class Handshakes:
         else:
             now.client_key_exchange |= CLIENT_KEY_EXCHANGE in types
             now.client_finished |= FINISHED in types
-        if sender == "client":
-            now.client_ccs |= CHANGE_CIPHER_SPEC in row.content_types
+        # With early data a client says so before anybody has answered, and means nothing (RFC 8446, D.4).
+        answers = sender == "server" or now.server_seen or now.client_key_exchange
+        if sender == "client" and CHANGE_CIPHER_SPEC in row.content_types:
+            now.client_ccs = True
+            now.client_ciphers |= answers
         now.decrypted |= bool({ENCRYPTED_EXTENSIONS, FINISHED} & set(types))
         if row.certificates:
             chain = tuple(
@@ -169,12 +186,13 @@ class Handshakes:
                 for record in row.certificates
             )
             now.chains.setdefault(sender, chain)
+            now.ders.setdefault(sender, _ders(row))
         refusal = sender == "server" and row.alerts and not types
         if now.version is None and CLIENT_HELLO not in types and row.record_versions and not refusal:
             now.version = row.record_versions[0]  # the ServerHello is not in the capture
         # An encrypted alert can look like a plain one, and says nothing to us.
         readable = row.alerts if now.decrypted or sender not in now.ciphered else ()
-        if CHANGE_CIPHER_SPEC in row.content_types:
+        if CHANGE_CIPHER_SPEC in row.content_types and answers:
             now.ciphered.add(sender)
         now.alerts += [
             Alert(
@@ -227,8 +245,12 @@ def _sender(row: Row, now: _Building | None) -> Sender | None:
         return "server"
     if CLIENT_KEY_EXCHANGE in types:
         return "client"
-    # The server's certificate comes first; a client's comes with its key exchange.
-    return "server" if row.certificates else None
+    if not row.certificates:
+        return None
+    # The server's certificate comes first. A client's comes with its key exchange, but over UDP, or where it
+    # is long, that may be in the next packet: then the ports tell.
+    source, destination = row.source.port or 0, row.destination.port or 0
+    return "client" if source > HIGHEST_RESERVED_PORT >= destination > 0 else "server"
 
 
 def _begins_another(row: Row, now: _Building, sender: Sender) -> bool:
@@ -241,8 +263,13 @@ def _begins_another(row: Row, now: _Building, sender: Sender) -> bool:
         return random != now.client_random if random else now.server_random is not None
     if SERVER_HELLO in row.types and random != HELLO_RETRY_RANDOM:
         return now.server_random is not None and random != now.server_random
-    # A renegotiation that is seen only from its Certificate message on; DTLS repeats what was lost.
-    return bool(row.certificates) and sender in now.chains and row.transport == "tcp"
+    # A handshake that is seen only from its Certificate message on; DTLS repeats what was lost.
+    again = bool(row.certificates) and sender in now.chains
+    return again and (row.transport == "tcp" or _ders(row) != now.ders[sender])
+
+
+def _ders(row: Row) -> list[bytes]:
+    return [record.der for record in row.certificates]
 
 
 def _finished(now: _Building) -> Handshake:
@@ -258,7 +285,7 @@ def _finished(now: _Building) -> Handshake:
         and not now.server_spoke_of_certificates
     )
     encrypted = not visible and tls13 and not now.decrypted
-    proceeded = now.client_finished or (not tls13 and (now.client_key_exchange or now.client_ccs))
+    proceeded = now.client_finished or (not tls13 and (now.client_key_exchange or now.client_ciphers))
     return Handshake(
         frame=now.frame,
         time=now.time,

@@ -265,7 +265,7 @@ class _Run:
             return
         if row is not None:
             with self._one_at_a_time:
-                self._reading.take(row)
+                self._reading.take(row, share.number)
 
     def _completed(self, outcomes: list[tshark.Outcome]) -> tshark.Outcome:
         """Add what the first pass knows of the capture: how many packets it has, and how it ends."""
@@ -303,7 +303,7 @@ class _Share:
     """What one of the tsharks says that share a capture, be it the only one."""
 
     def __init__(self, number: int) -> None:
-        self._number = number
+        self.number = number
         self.feed: Feed | None = None
         """What tells the numbers of the packets; where there is none, tshark counts as it is."""
         self.lines = records.Lines(self._frame)
@@ -329,7 +329,7 @@ class _Share:
         return (frame, f"{said[: named.start(1)]}{frame}{said[named.end(1) :]}") if frame else None
 
     def _frame(self, number: int) -> int:
-        return number if self.feed is None else self.feed.frame(self._number, number)
+        return number if self.feed is None else self.feed.frame(self.number, number)
 
 
 class Reading:
@@ -350,9 +350,9 @@ class Reading:
         """Remember what is wrong; the frame is 0 where it concerns none."""
         self._problems.append((frame, message))
 
-    def take(self, row: records.Row) -> None:
-        """Take the next row."""
-        self._handshakes.add(row)
+    def take(self, row: records.Row, reader: int = 0) -> None:
+        """Take the next row of one of several tsharks."""
+        self._handshakes.add(row, reader)
         if self._timed and not row.timed and (row.types or row.alerts or row.answers or row.downloads):
             self._timed = False
             self.complain(0, TIMELESS)

@@ -31,7 +31,12 @@ _FLAT_PROTOCOLS = (1, 2, TCP, UDP, ESP, 58, 88, 89, 103, 112)
 VRRP."""
 _LARGEST_LENGTH = 1500
 """An EtherType up to this is a length (IEEE 802.3), and no IP follows."""
-_TUNNEL_PORTS = (1701, 2152, 3544, 4754, 4789, 4790, 5247, 6081, 6635, 8472, 37008)
+LISP = 4341
+_TUNNEL_PORTS = (
+    1701, 2152, 2268, 3544, LISP, 4754, 4789, 4790, 5072, 5247, 6081, 6343, 6635, 8472, 30030, 37008,
+)  # fmt: skip
+"""Of what tshark opens: L2TP, GTP, AMT, Teredo, LISP, GRE, VXLAN, AYIYA, CAPWAP, Geneve, sFlow, MPLS, VXLAN
+again, Juniper's mirror, TZSP."""
 _VLAN = (0x8100, 0x88A8, 0x9100)
 _MOST_TAGS = 4
 

@@ -319,7 +319,10 @@ class Run:
         elif status < 0:
             error = f"tshark was ended by signal {-status} before it had read everything"
         else:
-            error = f"tshark failed with exit status {status}: {said[-1] if said else 'it did not say why'}"
+            # Of an option that it does not know it says so first, and lists hundreds that it does.
+            last = said[-1] if said else "it did not say why"
+            why = next((line for line in said if line.startswith("tshark: ")), last)
+            error = f"tshark failed with exit status {status}: {why.removeprefix('tshark: ')}"
         return Outcome("truncated", packets, error, complaints, failed=True, timed_out=self._timed_out)
 
     def _time_is_up(self) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _CERTIFICATE_SUFFIXES = (".cer", ".crt", ".der", ".p7b", ".p7c")
 """Names that claim a certificate; ``.pem`` may as well be a key."""
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+NOTHING_THERE = "no cnf file is there, nor anything else that says what phones expect or head-ends serve"
 _SNIFFED = 4096
 """Bytes looked at before a file of a folder is read."""
 
@@ -30,8 +31,10 @@ def read(paths: Iterable[str]) -> Sources:
     """Read the cnf files, configurations and certificates of files, folders and addresses; never raises.
 
     A path that was named must be usable; in a folder, a file that is nothing of the kind is passed over
-    unless its name claims that it is a phone's config or a certificate.
+    unless its name claims that it is a phone's config or a certificate. Where nothing is found at all, that
+    is a problem: with no expectation nothing could ever be wrong.
     """
+    paths = list(paths)
     found: list[Sources] = []
     seen: set[tuple[int, int]] = set()
     for given in paths:
@@ -46,6 +49,8 @@ def read(paths: Iterable[str]) -> Sources:
                 passed_over = isinstance(error, NoCertificateError) or unusable
                 if named or _claims(path) or not passed_over or unusable == NOT_PERMITTED:
                     found.append(Sources(problems=(Problem(path, visible(str(error))),)))
+    if paths and not found:
+        found.append(Sources(problems=(Problem(" ".join(paths), NOTHING_THERE),)))
     return Sources(
         tuple(_with_doubles_marked([cnf for source in found for cnf in source.cnf_files])),
         tuple(certificate for source in found for certificate in source.known),

@@ -45,10 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
         blocks += [_describe_certificate(certificate) for certificate in sources.known]
         if blocks:
             print("\n\n".join(blocks))
-        elif not sources.problems:
-            print(
-                "certhash: no cnf file found in " + ", ".join(map(visible, arguments.paths)), file=sys.stderr
-            )
     for problem in sources.problems:
         print(f"certhash: {visible(problem.path)}: {problem.message}", file=sys.stderr)
     return 2 if sources.problems else 0

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILTER",
         help="capture only these packets, as dumpcap's -f: for busy interfaces",
     )
-    parser.add_argument("--seconds", type=float, metavar="N", help="end after so many seconds")
+    parser.add_argument("--seconds", type=options.seconds, metavar="N", help="end after so many seconds")
     report.add_output_arguments(parser)
 
 
