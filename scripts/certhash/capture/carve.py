@@ -30,6 +30,7 @@ import numpy as np
 from certhash.capture.directions import Directions
 from certhash.capture.flows import FlowTable
 from certhash.capture.follow import Follower, Lanes, are_records
+from certhash.capture.overlooked import Trace, Traces
 from certhash.capture.packets import (
     FIN,
     LISP,
@@ -105,6 +106,8 @@ class Carved(NamedTuple):
     error: str
     bytes_read: int
     doubtful: int
+    traces: tuple[Trace, ...] = ()
+    """Where certificates seem to stand."""
 
     @property
     def in_doubt(self) -> bool:
@@ -162,7 +165,8 @@ def carve(
     trouble = getattr(source, "error", "")
     if trouble:
         status, error = "truncated", trouble
-    return Carved(carver.packets, carver.numbers, status, error, size, carver.doubtful)
+    traces = carver.traces.all()
+    return Carved(carver.packets, carver.numbers, status, error, size, carver.doubtful, traces)
 
 
 class Carving:
@@ -223,6 +227,7 @@ class _Carver:
         self.packets = 0
         self._records = 1
         self.numbers = numbers
+        self.traces = Traces()
         self.keys = keys
         self._hiding = 0
         self._reopened: Ints = np.zeros(0, np.int64)
@@ -498,6 +503,7 @@ class _Carver:
         is_packet = records.data > 0
         number = (self.packets + np.cumsum(is_packet)).astype(np.uint32)
         self.packets = int(number[-1])
+        self.traces.look(records, packets, keep, number)
         made = {at: [_remade(records, packets, at, one) for one in several] for at, several in moved.items()}
         for lane, numbers in enumerate(self.numbers):
             mine = keep if len(self.numbers) == 1 else keep & (share.all | (share.owner == lane))

@@ -22,6 +22,7 @@ from certhash.capture.carve import carve
 from certhash.capture.decompress import Source
 from certhash.capture.feed import Fed, Feed
 from certhash.capture.handshakes import Handshakes
+from certhash.capture.overlooked import Trace, overlooked
 from certhash.capture.source import is_carvable, open_capture
 from certhash.capture.workplace import Workplace, workplace
 from certhash.model import Download, NameAnswer, Observation, Problem
@@ -218,7 +219,7 @@ class _Run:
 
     def observation(self) -> Observation:
         """Return all that was seen."""
-        return self._reading.observation(self.outcome)
+        return self._reading.observation(self.outcome, self._traces())
 
     def complain(self, message: str) -> None:
         """Add to the observation what is wrong."""
@@ -254,6 +255,18 @@ class _Run:
                 run.stop()
             if feed:
                 self.fed = feed.end()
+
+    def _traces(self) -> tuple[Trace, ...]:
+        """Return where certificates seem to stand: what the first pass found, or would have."""
+        if self.fed.carved is not None:
+            return self.fed.carved.traces
+        if self.outcome.failed or self.outcome.status == "unreadable":
+            return ()  # it is known that not everything was read
+        try:
+            self._source.seek(0)
+            return carve(Source(self._source), keys=self._keys).traces
+        except Exception:  # noqa: BLE001 - of a capture that tshark has read nothing is lost without it
+            return ()
 
     def _take(self, share: _Share, line: str) -> None:
         """Take a line of the tshark that reads a share."""
@@ -395,12 +408,16 @@ class Reading:
                 )
         return sha256
 
-    def observation(self, outcome: tshark.Outcome) -> Observation:
+    def observation(self, outcome: tshark.Outcome, traces: tuple[Trace, ...] = ()) -> Observation:
         """Return all that was seen.
 
         Args:
             outcome: how the run ended that gave the rows.
+            traces: where certificates seem to stand; what was not seen of them is complained of.
         """
+        handshakes = self._handshakes.finish()
+        for trace in overlooked(traces, handshakes, self._certificates.values()):
+            self.complain(trace.frame, trace.words)
         told = sorted(self._problems, key=itemgetter(0))
         problems = [f"frame {frame}: {message}" if frame else message for frame, message in told]
         problems += outcome.complaints
@@ -412,7 +429,7 @@ class Reading:
             packets=outcome.packets,
             error=outcome.error,
             hash_source="plugin" if self._plugin else "python",
-            handshakes=self._handshakes.finish(),
+            handshakes=handshakes,
             downloads=tuple(sorted(self._downloads, key=attrgetter("frame"))),
             answers=tuple(sorted(self._answers.values(), key=attrgetter("frame"))),
             certificates=dict(sorted(self._certificates.items())),
