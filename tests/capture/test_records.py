@@ -17,6 +17,8 @@ from certhash.capture.tshark import SEPARATOR
         ("-1.250000", -1_250_000),
         ("2026-03-02T09:00:00.000777999Z", 1_772_442_000_000_777),  # from 4.6 on
         ("2026-03-02T09:00:00+00:00", 1_772_442_000_000_000),
+        (f"{2**62}.000000", 253_402_300_799_999_999),  # no calendar has them, nor has a database
+        (f"{-(2**63)}.000000", -62_135_596_800_000_000),
     ],
 )
 def test_times(text: str, microseconds: int) -> None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from certhash.capture.tshark import AGGREGATOR, SEPARATOR
 from certhash.headend import plain_name
 from certhash.model import Endpoint, Transport
+from certhash.times import on_calendar
 
 _BASE = (
     "frame.number",
@@ -459,4 +460,4 @@ def _microseconds(text: str) -> int:
         return int(moment.timestamp()) * 1_000_000 + moment.microsecond
     whole, _, fraction = text.partition(".")
     micros = int((fraction + "000000")[:6])
-    return int(whole) * 1_000_000 + (-micros if whole.startswith("-") else micros)
+    return on_calendar(int(whole) * 1_000_000 + (-micros if whole.startswith("-") else micros))
