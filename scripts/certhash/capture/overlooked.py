@@ -27,16 +27,19 @@ if TYPE_CHECKING:
     from certhash.capture.pcap import Records
     from certhash.model import Handshake
 
-_LENGTH = rb"([\x00-\x0f]..)"
-_DER = rb"\x30(\x81.|\x82..)"
-_MESSAGES = (
-    re.compile(rb"\x0b%b%b%b%b" % (_LENGTH, _LENGTH, _LENGTH, _DER), re.DOTALL),
-    # In DTLS, with the number of the message, and the place and the length of this, its first fragment.
-    re.compile(rb"\x0b%b..\0\0\0[\x00-\x0f]..%b%b%b" % (_LENGTH, _LENGTH, _LENGTH, _DER), re.DOTALL),
+_MESSAGE = re.compile(
+    # Type and length of the message; in DTLS its number, and the place and length of this, its first
+    # fragment; the lengths of the list and of its first certificate; how that begins.
+    rb"\x0b[\x00-\x0f]..(?:..\0\0\0[\x00-\x0f]..)?[\x00-\x0f]..[\x00-\x0f]..\x30[\x81\x82]",
+    re.DOTALL,
 )
+_HEADERS = (4, 12)
+"""Bytes before the length of the list, in TLS and in DTLS."""
 _MOST = 64
 """Bytes of a certificate that tell it from others: beyond its serial number."""
 _FEWEST = 32
+_SMALLEST = 100
+"""Bytes of a record of a capture that may hold a packet with so much of a certificate."""
 _CHECKSUM = 4
 """Bytes of a frame check sequence, which may end a packet."""
 
@@ -81,9 +84,12 @@ class Traces:
     def look(self, records: Records, packets: Packets, keep: Bools, frame: NDArray[np.uint32]) -> None:
         """Look into those records of a window that are kept; `frame` has their numbers."""
         edges = np.flatnonzero(np.diff(keep, prepend=False, append=False))
-        for first, after in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            begin, end = int(records.start[first]), int(records.end[after - 1])
+        begins, ends = records.start[edges[::2]], records.end[edges[1::2] - 1]
+        large = ends - begins >= _SMALLEST
+        for begin, end in zip(begins[large].tolist(), ends[large].tolist(), strict=True):
             for at in _certificates(records.buffer, begin, end):
+                if bytes(records.buffer[at : at + _MOST]) in self._found:
+                    continue  # nearly all are of few certificates
                 row = int(np.searchsorted(records.start, at, "right")) - 1
                 if records.data[row]:
                     self._note(records, packets, row, int(frame[row]), at)
@@ -105,12 +111,20 @@ class Traces:
 
 def _certificates(buffer: bytearray, begin: int, end: int) -> Iterator[int]:
     """Yield where first certificates of Certificate messages stand in a part of a buffer."""
-    for message in _MESSAGES:
-        for match in message.finditer(buffer, begin, end):
-            whole, several, one = (int.from_bytes(match[n], "big") for n in (1, 2, 3))
-            der = len(match[4]) + 1 + int.from_bytes(match[4][1:], "big")
-            if whole == several + 3 and one + 3 <= several and one == der:
-                yield match.start(4) - 1
+    for match in _MESSAGE.finditer(buffer, begin, end):
+        whole = int.from_bytes(buffer[match.start() + 1 : match.start() + 4], "big")
+        for header in _HEADERS:
+            at = match.start() + header
+            several, one = (int.from_bytes(buffer[n : n + 3], "big") for n in (at, at + 3))
+            der = at + 6
+            size = buffer[der + 1] - 0x80 + 2
+            if (
+                whole == several + 3
+                and one + 3 <= several
+                and size in (3, 4)
+                and one == size + int.from_bytes(buffer[der + 2 : der + size], "big")
+            ):
+                yield der
 
 
 def _ends(buffer: bytearray, packets: Packets, index: int) -> tuple[Endpoint, Endpoint]:
