@@ -169,6 +169,16 @@ def carve(
     return Carved(carver.packets, carver.numbers, status, error, size, carver.doubtful, traces)
 
 
+def is_plain(source: Readable) -> bool:
+    """Tell whether a capture is small, and nothing in it can hold a packet in a packet."""
+    seen = windows(source)
+    first = next(seen, None)
+    if first is None:
+        return True
+    parsed = parse(first, Window(first.buffer), np.uint64(0))
+    return not (parsed.hiding or parsed.fragments) and next(seen, None) is None
+
+
 class Carving:
     """The same for a capture that goes on: whole pcapng blocks in, what is left of them out."""
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from msgspec import Struct
 
 from certhash.capture import records, tshark
-from certhash.capture.carve import carve
+from certhash.capture.carve import carve, is_plain
 from certhash.capture.decompress import Source
 from certhash.capture.feed import Fed, Feed
 from certhash.capture.handshakes import Handshakes
@@ -115,6 +115,7 @@ def unreadable(path: str, error: str) -> Observation:
 
 def _observe(path: str, source: BinaryIO, settings: Settings, place: Workplace, tsharks: int) -> Observation:
     carve = settings.carve and is_carvable(source)
+    place = place._replace(manufacturers=not carve or bool(settings.decode_as) or not _is_plain(source))
     way = _Way(
         settings.tshark.lua is not None,
         carve,
@@ -149,6 +150,14 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: Workplace, 
         if last_try or not run.outcome.failed or run.outcome.timed_out:
             break
     return run.observation()
+
+
+def _is_plain(source: BinaryIO) -> bool:
+    source.seek(0)
+    try:
+        return is_plain(Source(source))
+    except Exception:  # noqa: BLE001 - whoever reads it to its end says what is wrong
+        return False
 
 
 class _Way(NamedTuple):

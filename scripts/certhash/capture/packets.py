@@ -73,7 +73,7 @@ class Parsed(NamedTuple):
     """The packets of a window: TCP and UDP, the keys of fragments of TCP, and the rows that are ESP.
 
     ``hiding`` counts packets that may hold others, which are not looked at, ``missed`` those that are or may
-    be TCP and are not among the packets.
+    be TCP and are not among the packets, ``fragments`` those of IPv4.
     """
 
     packets: Packets
@@ -81,6 +81,7 @@ class Parsed(NamedTuple):
     esp_row: Ints
     hiding: int
     missed: int
+    fragments: int
 
 
 class Window:
@@ -287,4 +288,5 @@ def _transport(window: Window, network: _Network, seed: np.uint64) -> Parsed:
         destination_port, key, source < destination,
     )  # fmt: skip
     packets = Packets(*columns) if whole.all() else Packets(*(column[whole] for column in columns))
-    return Parsed(packets, key[fragment], network.row[(network.protocol == ESP) & ~network.fragment], 0, 0)
+    esp = (network.protocol == ESP) & ~network.fragment
+    return Parsed(packets, key[fragment], network.row[esp], 0, 0, int(network.fragment.sum()))

@@ -24,10 +24,12 @@ from certhash.resources import plugin_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_DATA = "data"
+_DATA, _LESS_DATA = "data", "less-data"
 _NAME_TABLES = ("services", "enterprises.tsv", "wka")
 """Names of ports and so on: files that tshark reads whenever it starts. With ``-n`` none of these names is
-shown. The table of manufacturers stays, though it takes longest: by it tshark knows Ethernet inside MPLS."""
+shown."""
+_MANUFACTURERS = "manuf"
+"""The table that takes longest to read; by it tshark knows Ethernet inside MPLS."""
 
 _folders: set[Path] = set()
 """Workplaces in use."""
@@ -40,6 +42,8 @@ class Workplace(NamedTuple):
     user: int | None
     """The user id to run as; None for ourselves."""
     keylog: Path | None
+    manufacturers: bool = True
+    """tshark may have to know them. Without their table it starts in less time."""
 
 
 @contextlib.contextmanager
@@ -63,7 +67,8 @@ def workplace(program: str | None = None, *, keylog: str | None = None) -> Itera
         (folder / "home").mkdir()
         shutil.copytree(plugin_folder(), folder / "plugins", copy_function=shutil.copyfile)
         if program is not None:
-            _leave_out_names(program, folder / _DATA)
+            _link_data(program, folder / _DATA, but_for=_NAME_TABLES)
+            _link_data(program, folder / _LESS_DATA, but_for=(*_NAME_TABLES, _MANUFACTURERS))
         keys = None
         if keylog is not None:
             keys = folder / "keylog"
@@ -82,20 +87,20 @@ def workplace(program: str | None = None, *, keylog: str | None = None) -> Itera
         _folders.discard(folder)
 
 
-def _leave_out_names(program: str, folder: Path) -> None:
-    """Make a copy, in links, of the data that a tshark was installed with, but for the tables of names."""
+def _link_data(program: str, folder: Path, *, but_for: tuple[str, ...]) -> None:
+    """Make a copy, in links, of the data that a tshark was installed with, but for some tables."""
     data = Path(program).resolve().parents[1] / "share" / "wireshark"
     if not (data / _NAME_TABLES[0]).is_file():
         return  # installed in another way, or the tables are built in, as they are from 4.2 on
     folder.mkdir()
     for entry in data.iterdir():
-        if entry.name not in _NAME_TABLES:
+        if entry.name not in but_for:
             (folder / entry.name).symlink_to(entry)
 
 
 def surroundings(place: Workplace) -> dict[str, Any]:
     """Return what a process in a workplace is started with: folder, environment and user, for `Popen`."""
-    home, data = str(place.folder / "home"), place.folder / _DATA
+    home, data = str(place.folder / "home"), place.folder / (_DATA if place.manufacturers else _LESS_DATA)
     return {
         "cwd": home,
         "env": {
