@@ -88,7 +88,7 @@ class Feed:
         if hangs:
             os.kill(self._process, signal.SIGKILL)
             self._listener.join()
-        status = os.waitstatus_to_exitcode(os.waitpid(self._process, 0)[1])
+        status = _reap(self._process)
         if self._fed is not None:
             carved = self._fed.carved
             return self._fed._replace(carved=carved and carved._replace(shares=self.numbers))
@@ -109,6 +109,14 @@ class Feed:
         with self._news:
             self._ended = True
             self._news.notify_all()
+
+
+def _reap(process: int) -> int | None:
+    """Return the exit status of a process that has ended or is about to; None where nobody can tell."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    except ChildProcessError:  # with SIGCHLD ignored, as some start their programs, the system has reaped it
+        return None
 
 
 # ------------------------------------------------------------------------------------------- in its process
