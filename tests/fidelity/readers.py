@@ -43,10 +43,10 @@ def _sha1(der: bytes) -> str:
 # ---------------------------------------------------------------------------------------- stock tshark
 
 
-def stock(path: Path) -> list[Finding]:
-    """Ask tshark for the certificates' bytes, with the preferences it needs to see them, and hash them."""
+def stock(path: Path, tshark: str = "tshark") -> list[Finding]:
+    """Ask a tshark for the certificates' bytes, with the preferences it needs to see them, and hash them."""
     fields = ("frame.number", "tls.handshake.certificate", "dtls.handshake.certificate")
-    command = [need("tshark"), "-n", "-r", str(path), "-T", "fields", "-d", "tcp.port==3804,tls"]
+    command = [need(tshark), "-n", "-r", str(path), "-T", "fields", "-d", "tcp.port==3804,tls"]
     for preference in ("tcp.reassemble_out_of_order", "tcp.try_heuristic_first", "udp.try_heuristic_first"):
         command += ["-o", f"{preference}:TRUE"]
     # Without these it gives up on frames with many certificates.
