@@ -25,6 +25,7 @@ SLOW = (
     "fidelity",
     "fuzz",
     "plugin/test_cnf.py",
+    "plugin/test_damaged.py",
     "plugin/test_downloads.py",
     "plugin/test_install.py",
     "plugin/test_loading.py",

@@ -260,6 +260,12 @@ def test_a_name_is_found_by_sni_by_dns_and_by_what_the_user_states() -> None:
     assert only(stated).verdict == "match"
 
 
+def test_an_address_in_an_answer_is_the_same_however_it_is_written() -> None:
+    answers = (NameAnswer("vpn.example", "2001:0DB8:0::0001", 1, 0),)
+    seen = observation(handshake(1, [LEAF], server=Endpoint("2001:db8::1", 443)), answers=answers)
+    assert only(judged([seen], told(LEAF, url="https://vpn.example/x"))).verdict == "match"
+
+
 def test_another_name_at_the_same_address_is_another_head_end() -> None:
     answer = NameAnswer("vpn.example.com", "203.0.113.1", 1, 0)
     other = handshake(1, [OTHER], name="www.example.com")
@@ -283,8 +289,10 @@ def test_an_unknown_clients_alert_counts_for_every_device_and_says_so() -> None:
     assert all("device is not known" in row.explanation for row in rows)
 
 
-def test_a_known_devices_alert_counts_for_that_device_alone() -> None:
-    seen = observation(handshake(2, [LEAF], alert=42))
+@pytest.mark.parametrize("proceeded", [False, True])
+def test_a_known_devices_alert_counts_for_that_device_alone(proceeded: bool) -> None:
+    """For others it is no match either, even if the client had gone on before it refused."""
+    seen = observation(handshake(2, [LEAF], alert=42, proceeded=proceeded))
     mine = fetched(PHONE.address, "SEP000000000001", LEAF)
     rows = {r.device: r for r in judged([seen], mine, told(LEAF, device="SEP000000000002")).expectations}
     assert rows["SEP000000000001"].verdict == "rejected"

@@ -147,6 +147,19 @@ def test_hashes_that_cannot_match_do_not_hide_one_that_does() -> None:
     assert (row.verdict, row.matched) == ("match", base64.b64encode(sha1(LEAF)).decode())
 
 
+@pytest.mark.parametrize(
+    ("hash_algorithm", "verdict"), [(None, "mismatch"), ("", "mismatch"), ("0", "mismatch"), ("1", "match")]
+)
+def test_a_longer_digest_counts_only_beside_another_hash_algorithm(
+    hash_algorithm: str | None, verdict: str
+) -> None:
+    digest = hashlib.sha256(LEAF).digest()
+    hashes = (ExpectedHash(1, base64.b64encode(digest).decode(), digest, "SHA-256"),)
+    group = VpnGroup((HeadEndUrl(1, "https://203.0.113.1/phone"),), hashes, False, hash_algorithm)
+    row = only(judged([observation(handshake(1, [LEAF]))], CnfFile(FIRST, "f", "plain", group)))
+    assert row.verdict == verdict
+
+
 # ---------------------------------------------------------------------------------- several handshakes
 
 
@@ -182,6 +195,11 @@ def test_what_this_phone_did_itself_only_matters_where_it_refused() -> None:
     assert (row.verdict, row.decided_by) == ("rejected", row.handshakes[0])
 
 
+def test_what_this_phone_refused_does_not_speak_of_another_certificate_that_others_went_on_with() -> None:
+    seen = observation(handshake(2, [OLD], alert=42), handshake(3, [LEAF], client=ELSEWHERE))
+    assert only(judged([seen], told(LEAF, OLD, fetch=fetched(1)))).verdict == "match"
+
+
 def test_a_refusal_concerns_the_phone_that_sent_it_and_no_other() -> None:
     files = [
         told(LEAF, device=FIRST, fetch=fetched(1)),
@@ -193,6 +211,16 @@ def test_a_refusal_concerns_the_phone_that_sent_it_and_no_other() -> None:
         device = FIRST if refuses is PHONE else SECOND
         assert rows.pop(device) == "rejected"
         assert set(rows.values()) == {"match"}
+
+
+@pytest.mark.parametrize(("day", "refused", "other"), [(2, FIRST, SECOND), (4, SECOND, FIRST)])
+def test_an_address_is_that_of_the_phone_that_fetched_its_file_there_last_before(
+    day: int, refused: str, other: str
+) -> None:
+    files = [told(LEAF, device=FIRST, fetch=fetched(1)), told(LEAF, device=SECOND, fetch=fetched(3))]
+    for order in (files, files[::-1]):
+        rows = judged([observation(handshake(day, [LEAF], alert=42))], *order).expectations
+        assert {e.device: e.verdict for e in rows} == {refused: "rejected", other: "unverifiable"}
 
 
 # ------------------------------------------------------------------------- configurations and the document
@@ -221,6 +249,14 @@ def test_two_configurations_that_say_otherwise_make_no_match() -> None:
         assert only(correlate([], Sources((told(OTHER),), known=known), TOOL)).verdict == "mismatch"
 
 
+@pytest.mark.parametrize(
+    "elsewhere", [Endpoint("203.0.113.2", HEAD_END.port), Endpoint(HEAD_END.address, 8443)], ids=str
+)
+def test_what_a_configuration_serves_elsewhere_says_nothing_of_this_head_end(elsewhere: Endpoint) -> None:
+    known = KnownCertificate("running.txt", 7, "cme", "leaf", sha1(LEAF), LEAF, (elsewhere,))
+    assert only(correlate([], Sources((told(LEAF),), known=(known,)), TOOL)).verdict == "unseen"
+
+
 def test_the_document_says_who_sent_a_certificate_and_how_many_head_ends_nobody_names() -> None:
     made, store = handshake(1, [LEAF])
     mine = PresentedCertificate(0, "client", 3, hashlib.sha256(OTHER).digest())
@@ -233,6 +269,21 @@ def test_the_document_says_who_sent_a_certificate_and_how_many_head_ends_nobody_
         ("client", base64.b64encode(sha1(OTHER)).decode()),
     ]
     assert (result.summary.unlisted, result.summary.handshakes, result.summary.certificates) == (2, 3, 4)
+
+
+def test_a_url_that_cannot_be_used_names_the_frame_only_where_its_file_is_a_captures() -> None:
+    seen = replace(told(LEAF, url="ftp://203.0.113.1/x", fetch=fetched(3)), source="a.pcap")
+    assert only(judged([], seen)).frame == 3
+    assert only(judged([], replace(seen, source="copy.cnf.xml"))).frame is None
+
+
+def test_rows_of_a_device_are_in_the_order_of_their_urls() -> None:
+    file = told(LEAF)
+    assert file.group is not None
+    urls = [f"https://203.0.113.{number}/x" for number in (1, 2, 3)]
+    backwards = tuple(HeadEndUrl(n, url) for n, url in enumerate(reversed(urls), 1))
+    result = judged([], replace(file, group=replace(file.group, urls=backwards)))
+    assert [e.url for e in result.expectations] == urls
 
 
 def test_one_certificate_seen_twice_is_no_collision() -> None:
@@ -266,6 +317,13 @@ def test_a_clock_that_was_set_back_makes_no_match_of_a_mismatch() -> None:
     first, (later, ders) = handshake(4, [OTHER]), handshake(6, [LEAF])
     later = replace(later, time=3 * DAY)
     assert only(judged([observation(first, (later, ders))], told(LEAF))).verdict == "mismatch"
+
+
+def test_a_clock_that_was_set_back_makes_nothing_better_of_what_is_wrong_in_both_orders() -> None:
+    for verdict, alert, chain in (("mismatch", None, [OTHER]), ("rejected", 42, [LEAF])):
+        first, (later, ders) = handshake(4, chain, alert=alert), handshake(6, chain, alert=alert)
+        seen = observation(first, (replace(later, time=3 * DAY), ders))
+        assert only(judged([seen], told(LEAF))).verdict == verdict
 
 
 def test_a_clock_that_was_set_back_does_not_matter_where_both_orders_agree() -> None:

@@ -201,10 +201,11 @@ def test_what_the_router_serves(pki: Pki, tmp_path: Path) -> None:
     assert {item.trustpoint for item in sources.known} == {"cme_cert"}
 
 
-def test_gateway_on_an_interface(pki: Pki, tmp_path: Path) -> None:
-    text = cme(pki).replace("ip address 10.201.160.201 port 443", "ip interface GigabitEthernet 0/0 port 444")
+@pytest.mark.parametrize(("said", "port"), [(" port 444", 444), ("", 443)])
+def test_gateway_on_an_interface(pki: Pki, tmp_path: Path, said: str, port: int) -> None:
+    text = cme(pki).replace("ip address 10.201.160.201 port 443", f"ip interface GigabitEthernet 0/0{said}")
     served = [end for item in read_text(tmp_path, text).known for end in item.served_at]
-    assert [(end.address, end.port) for end in served] == [("10.201.160.201", 444)]
+    assert [(end.address, end.port) for end in served] == [("10.201.160.201", port)]
 
 
 def test_a_gateway_out_of_service_serves_nothing(pki: Pki, tmp_path: Path) -> None:
@@ -426,6 +427,21 @@ def test_profile_says_the_host_id_check(pki: Pki, tmp_path: Path) -> None:
         assert cnf.group.host_id_check is wanted
 
 
+def test_a_profile_that_is_not_there_is_named(pki: Pki, tmp_path: Path) -> None:
+    cnf = only(read_text(tmp_path, cme(pki).replace(" vpn-profile 1\n button", " vpn-profile 2\n button")))
+    assert cnf.group is not None
+    assert cnf.group.host_id_check is None
+    assert cnf.warnings == ("its vpn-profile 2 is not in the configuration",)
+
+
+def test_a_phone_is_given_three_urls(pki: Pki, tmp_path: Path) -> None:
+    first = "  vpn-gateway 1 https://10.201.160.201/SSLVPNphone\n"
+    more = "".join(f"  vpn-gateway {number} https://10.0.0.{number}/x\n" for number in (2, 3, 4))
+    cnf = only(read_text(tmp_path, cme(pki).replace(first, first + more)))
+    assert cnf.group is not None
+    assert [url.number for url in cnf.group.urls] == [1, 2, 3]
+
+
 def test_ordinary_configuration_says_nothing(tmp_path: Path) -> None:
     text = "hostname r1\n!\ninterface Vlan1\n ip address 10.0.0.1 255.0.0.0\n!\nend\n"
     (problem,) = read_text(tmp_path, text).problems
@@ -492,6 +508,18 @@ def test_show_certificates(pki: Pki, tmp_path: Path, wrap: bool) -> None:
     ]
 
 
+def test_the_command_names_the_trustpoint_where_its_output_does_not(pki: Pki, tmp_path: Path) -> None:
+    output = "Certificate has the following attributes:\n       Fingerprint SHA1: {}\n"
+    text = (
+        "CME(config)#crypto pki authenticate first\n"
+        + output.format(pki.root.fingerprint)
+        + "CME(config)#crypto pki authenticate second\n"
+        + output.format(pki.alone.fingerprint)
+    )
+    found = [(item.trustpoint, item.sha1.hex().upper()) for item in read_text(tmp_path, text).known]
+    assert found == [("first", pki.root.fingerprint), ("second", pki.alone.fingerprint)]
+
+
 def test_fingerprints_answer_for_a_saved_configuration(pki: Pki, tmp_path: Path) -> None:
     chains = (
         "crypto pki certificate chain cme_cert\n"
@@ -554,6 +582,12 @@ def test_show_voice_vpn(tmp_path: Path, text: str) -> None:
         "7DB52A1486ED5AD6984864A54CFFD49AC85C8329"
     ]
     assert cnf.group.host_id_check is False
+
+
+def test_lines_of_show_voice_vpn_are_those_of_the_file(tmp_path: Path) -> None:
+    cnf = only(read_text(tmp_path, "!\n" * 300 + VOICE_VPN))
+    assert cnf.group is not None
+    assert ([url.line for url in cnf.group.urls], [one.line for one in cnf.group.hashes]) == ([303], [305])
 
 
 def test_show_voice_vpn_cut_in_the_hash(tmp_path: Path) -> None:

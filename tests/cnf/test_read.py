@@ -66,6 +66,8 @@ def test_what_was_named_must_be_usable(folder: Path) -> None:
     named = [
         str(folder / "its" / name) for name in ("dialplan.xml", "notes.txt", "nowhere", "SEP000000000001.tlv")
     ]
+    os.mkfifo(folder / "pipe")
+    named.append(str(folder / "pipe"))
     sources = read(named)
     assert [problem.path for problem in sources.problems] == named
 

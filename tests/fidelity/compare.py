@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.conftest import TOP
-from tests.fidelity.readers import Finding, ndpi, separate, stock
+from tests.fidelity.readers import Finding, ndpi, repeats, separate, stock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -164,16 +164,24 @@ _Judged = list[tuple[str, str | None]]
 
 
 def _to_tshark(capture: Capture, readings: _Readings) -> _Judged:
-    """Hold against stock tshark, which shows the same but for damaged DER."""
+    """Hold against stock tshark, which shows the same but for damaged DER, and a repeated datagram's anew."""
+    ours = capture.findings
     why = "of damaged DER tshark's own field ends where the damage begins; these are the bytes that were sent"
-    damaged = {f.frame for f in capture.findings if f in readings.separate} & {
-        f.frame for f in set(capture.findings) ^ set(readings.stock)
+    damaged = {f.frame for f in ours if f in readings.separate} & {
+        f.frame for f in set(ours) ^ set(readings.stock)
     }
+    earlier = repeats(Path(capture.path)) if Counter(readings.stock) - Counter(ours) else {}
 
-    def judge(finding: Finding) -> str | None:
+    def more(finding: Finding) -> str | None:
         return why if finding.frame in damaged else None
 
-    return _listed(capture.findings, readings.stock, judge, judge)
+    def less(finding: Finding) -> str | None:
+        again = [n for n in earlier.get(finding.frame, ()) if finding._replace(frame=n) in ours]
+        if again:
+            return f"the datagram is that of frame {again[0]}, byte for byte: its messages count once"
+        return more(finding)
+
+    return _listed(ours, readings.stock, more, less)
 
 
 def _to_separate(capture: Capture, readings: _Readings) -> _Judged:

@@ -43,10 +43,10 @@ def _sha1(der: bytes) -> str:
 # ---------------------------------------------------------------------------------------- stock tshark
 
 
-def stock(path: Path) -> list[Finding]:
-    """Ask tshark for the certificates' bytes, with the preferences it needs to see them, and hash them."""
+def stock(path: Path, tshark: str = "tshark") -> list[Finding]:
+    """Ask a tshark for the certificates' bytes, with the preferences it needs to see them, and hash them."""
     fields = ("frame.number", "tls.handshake.certificate", "dtls.handshake.certificate")
-    command = [need("tshark"), "-n", "-r", str(path), "-T", "fields", "-d", "tcp.port==3804,tls"]
+    command = [need(tshark), "-n", "-r", str(path), "-T", "fields", "-d", "tcp.port==3804,tls"]
     for preference in ("tcp.reassemble_out_of_order", "tcp.try_heuristic_first", "udp.try_heuristic_first"):
         command += ["-o", f"{preference}:TRUE"]
     # Without these it gives up on frames with many certificates.
@@ -102,14 +102,32 @@ class _Direction:
 
 def separate(path: Path) -> list[Finding]:
     """Take a capture apart with scapy; streams are put together from all that was captured of them."""
-    streams: dict[_Flow, list[_Direction]] = defaultdict(list)
-    datagrams: dict[_Flow, list[tuple[int, bytes]]] = defaultdict(list)
-    for frame, packet in _packets(path):
-        _sort_in(frame, packet, streams, datagrams)
+    streams, datagrams = _flows(path)
     found = [f for connections in streams.values() for c in connections for f in _of_stream(c)]
     for flow in datagrams.values():
         found += _of_datagrams(flow)
     return sorted(found, key=lambda finding: finding.frame)  # stable: a message's order stays
+
+
+def repeats(path: Path) -> dict[int, tuple[int, ...]]:
+    """Return, for the frame of every UDP datagram, the earlier frames that brought its bytes the same way."""
+    _, datagrams = _flows(path)
+    earlier: dict[int, tuple[int, ...]] = {}
+    for flow in datagrams.values():
+        brought: dict[bytes, list[int]] = defaultdict(list)
+        for frame, data in flow:
+            earlier[frame] = tuple(brought[data])
+            brought[data].append(frame)
+    return earlier
+
+
+def _flows(path: Path) -> tuple[dict[_Flow, list[_Direction]], dict[_Flow, list[tuple[int, bytes]]]]:
+    """Sort what a capture's packets carry by who sent it to whom: TCP's streams, UDP's datagrams by frame."""
+    streams: dict[_Flow, list[_Direction]] = defaultdict(list)
+    datagrams: dict[_Flow, list[tuple[int, bytes]]] = defaultdict(list)
+    for frame, packet in _packets(path):
+        _sort_in(frame, packet, streams, datagrams)
+    return streams, datagrams
 
 
 def _packets(path: Path) -> Iterator[tuple[int, Any]]:

@@ -10,10 +10,13 @@ import pytest
 
 from tests.conftest import TOP, need
 from tests.fidelity.compare import audit, by_capture, compare
-from tests.fidelity.generate import generate, in_pcapng
+from tests.fidelity.generate import Kitchen, generate, in_pcapng
+from tests.fidelity.kinds import ENDS, exchange, pcap
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.benchmarks.captures import Turn
 
 GENERATED = range(24)
 """The numbers of the captures that every run makes and reads; any other range may be tried by hand."""
@@ -40,6 +43,30 @@ def test_generated_captures_read_as_others_read_them_and_as_they_were_made(tmp_p
         assert known.presented.issuperset(found), seen.path
         if known.expected is not None:
             assert tuple(found) == known.expected, seen.path
+
+
+def test_a_datagram_that_came_before_is_why_tshark_shows_its_certificates_anew_and_no_other_is(
+    tmp_path: Path,
+) -> None:
+    script = next(s for s in Kitchen(tmp_path).datagrams if s.of_client)
+    # The flight with the client's chain, which is short enough for one datagram.
+    sent = max((turn for turn in script.turns if turn.side == "client"), key=lambda turn: len(turn.data))
+
+    def unexplained(*later: Turn) -> int:
+        path = tmp_path / "again.pcap"
+        path.write_bytes(pcap(exchange(ENDS, [*script.turns, *later])))
+        result = compare([path])
+        assert result.certificates == len(script.clear)
+        assert result.read["tshark"] == len(script.clear) + script.of_client * len(later)
+        return [defect.reader for defect in result.defects].count("tshark")
+
+    assert unexplained(sent, sent) == 0
+    # The record's number, which a sender that sends once more counts on; a certificate; what is encrypted.
+    for place in (10, len(sent.data) // 2, -1):
+        other = bytearray(sent.data)
+        other[place] ^= 1
+        assert unexplained(sent, sent._replace(data=bytes(other))) == script.of_client, place
+    assert unexplained(sent._replace(side="server")) == script.of_client
 
 
 def _frames(path: Path) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.conftest import TOP
 from tests.fidelity.compare import audit, by_capture
 from tests.plugin import debian13
@@ -14,19 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(name="newer")
-def _newer(tmp_path: Path) -> Path:
-    """Return tshark 4.4, which runs with the libraries of the system that it is from."""
-    root = debian13.tree()
-    libraries = f"{root}/usr/lib/x86_64-linux-gnu"
-    loader = f"{root}/lib64/ld-linux-x86-64.so.2 --library-path {libraries}"
-    program = tmp_path / "tshark"
-    program.write_text(f'#!/bin/sh\nexec {loader} {root}/usr/bin/tshark "$@"\n')
-    program.chmod(0o755)
-    return program
-
-
-def test_tshark_4_4_finds_what_tshark_4_0_finds_carved_and_whole(newer: Path) -> None:
+def test_tshark_4_4_finds_what_tshark_4_0_finds_carved_and_whole(tmp_path: Path) -> None:
+    newer = debian13.tshark(tmp_path)
     captures = [TOP / "captures", TOP / "tests" / "captures"]
     document = audit(captures, "--tshark", str(newer))
     assert document["tool"]["tshark"].startswith("4.4")

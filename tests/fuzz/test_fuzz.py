@@ -16,6 +16,7 @@ from tests.fidelity.compare import audit, by_capture
 from tests.fidelity.readers import separate, stock
 from tests.fuzz.mutate import lying, mutated, struck
 from tests.fuzz.targets import TARGETS, found
+from tests.plugin import debian13
 
 FOUND = Path(__file__).with_name("found")
 """Every input that once broke something."""
@@ -45,9 +46,19 @@ def test_what_broke_once_breaks_no_more(name: str, data: bytes) -> None:
     TARGETS[name][0](data)
 
 
-def test_damaged_captures_break_nothing_and_show_nothing_that_is_not_there(tmp_path: Path) -> None:
-    make(tmp_path, range(MUTANTS))
-    check(tmp_path)
+@pytest.fixture(name="tshark", params=["this-machine", "debian-13"])
+def _tshark(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Each tshark: this machine's, and 4.4."""
+    return need("tshark") if request.param == "this-machine" else str(debian13.tshark(tmp_path))
+
+
+def test_damaged_captures_break_nothing_and_show_nothing_that_is_not_there(
+    tmp_path: Path, tshark: str
+) -> None:
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    make(damaged, range(MUTANTS))
+    check(damaged, tshark)
 
 
 def make(folder: Path, numbers: range) -> None:
@@ -72,16 +83,17 @@ def make(folder: Path, numbers: range) -> None:
         plain.unlink()
 
 
-def check(folder: Path) -> int:
+def check(folder: Path, tshark: str) -> int:
     """Audit a folder of damaged captures; return how many certificates were found in them."""
-    document = audit([folder], "--cnf", str(TOP / "captures" / "cnf"))
+    document = audit([folder], "--cnf", str(TOP / "captures" / "cnf"), "--tshark", tshark)
+    assert document["tool"]["hash_source"] == "plugin"
     total = 0
     wrong = ("the plugin failed", "could not be read (", "trust neither", "please report")
     for capture in by_capture(document):
         assert not [p for p in capture.problems if any(w in p for w in wrong)], capture
         ours = {finding.sha1 for finding in capture.findings}
         path = Path(capture.path)
-        others = {finding.sha1 for finding in (*stock(path), *separate(path))}
+        others = {finding.sha1 for finding in (*stock(path, tshark), *separate(path))}
         assert ours <= others, capture.path
         total += len(ours)
     return total

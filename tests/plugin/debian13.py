@@ -61,6 +61,23 @@ def tree() -> Path:
     return root
 
 
+def tshark(folder: Path) -> Path:
+    """Return a script, written into `folder`, that runs the tree's tshark on this machine's files.
+
+    It runs with the libraries of the system that it is from.
+
+    Raises:
+        RuntimeError: as of :func:`tree`.
+    """
+    root = tree()
+    libraries = f"{root}/usr/lib/x86_64-linux-gnu"
+    loader = f"{root}/lib64/ld-linux-x86-64.so.2 --library-path {libraries}"
+    program = folder / "tshark"
+    program.write_text(f'#!/bin/sh\nexec {loader} {root}/usr/bin/tshark "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
 def _is_whole(root: Path) -> bool:
     return (root / "usr/bin/tshark").exists() and (root / "usr/bin/wireshark").exists()
 
