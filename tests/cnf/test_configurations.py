@@ -16,6 +16,7 @@ from tests.openssl import make
 
 from certhash.cnf import read
 from certhash.cnf.pasted import read_pasted
+from certhash.cnf.read import NOTHING_THERE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -446,7 +447,8 @@ def test_ordinary_configuration_says_nothing(tmp_path: Path) -> None:
     text = "hostname r1\n!\ninterface Vlan1\n ip address 10.0.0.1 255.0.0.0\n!\nend\n"
     (problem,) = read_text(tmp_path, text).problems
     assert "nothing in it says" in problem.message
-    assert read([str(tmp_path)]).problems == ()
+    (problem,) = read([str(tmp_path)]).problems
+    assert problem.message == NOTHING_THERE
 
 
 @pytest.mark.parametrize("url", ["https://[2001:DB8::1]:8443/x", "https://VPN.Example.COM:444/SSLVPNphone"])
