@@ -352,3 +352,33 @@ def test_of_two_files_both_count_where_a_clock_was_set_back_between_their_fetche
     assert only(judged([seen], by_time, replace(by_time, fetch=early))).warnings == ()
     elsewhere = replace(behind, fetch=replace(early, capture="b.pcap"))
     assert only(judged([seen], by_time, elsewhere)).verdict == "match"
+
+
+# ----------------------------------------------------------------------- who asks for which certificate
+
+
+def test_where_the_name_asked_for_chooses_the_certificate_a_url_without_one_is_given_the_others() -> None:
+    """A PC is shown what belongs to the name; the phone asks for none, and is shown something else."""
+    default, named = handshake(1, [OTHER]), handshake(3, [LEAF], name="vpn.example.com")
+    before = handshake(2, [OTHER])
+    seen = observation(default, handshake(1, [LEAF], name="vpn.example.com"), before, named)
+    assert only(judged([seen], told(LEAF))).verdict == "mismatch"
+    assert only(judged([seen], told(OTHER))).verdict == "match"
+    by_name = told(LEAF, url="https://vpn.example.com/phone")
+    assert only(judged([seen], by_name)).verdict == "match"
+
+
+def test_a_renewed_certificate_is_not_chosen_by_a_name() -> None:
+    """The old one was shown to who asked for no name, the new one to who did, and never again the old."""
+    renewed = observation(handshake(1, [OLD]), handshake(2, [LEAF], name="vpn.example.com"))
+    assert only(judged([renewed], told(LEAF))).verdict == "match"
+    assert only(judged([renewed], told(OLD))).verdict == "mismatch"
+    back = observation(handshake(1, [OLD], name="vpn.example.com"), handshake(2, [LEAF]))
+    assert only(judged([back], told(LEAF))).verdict == "match"
+
+
+def test_of_several_machines_behind_one_address_no_name_chooses() -> None:
+    """Both certificates are shown to who asks for none: then the newest counts, whoever asked."""
+    seen = [handshake(1, [OTHER]), handshake(2, [LEAF]), handshake(3, [OTHER])]
+    newest = handshake(4, [LEAF], name="vpn.example.com")
+    assert only(judged([observation(*seen, newest)], told(LEAF))).verdict == "match"

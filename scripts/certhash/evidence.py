@@ -110,7 +110,6 @@ class Evidence:
             self.known[certificate.sha1].append(certificate)
         self._addresses: dict[str, set[str]] = defaultdict(set)
         self._by_address: dict[str, list[Seen]] = defaultdict(list)
-        self._by_name: dict[str, list[Seen]] = defaultdict(list)
         self._of_head_end: dict[HeadEnd, tuple[Seen, ...]] = {}
         self._fetches: dict[str, list[tuple[int, str]]] = defaultdict(list)
         self._take(observations, resolve or {})
@@ -138,7 +137,6 @@ class Evidence:
             self._by_address[_address(seen.handshake.server)].append(seen)
             asked_for = _name(seen)
             if asked_for is not None:
-                self._by_name[asked_for].append(seen)
                 self._addresses[asked_for].add(_address(seen.handshake.server))
 
     def _take_fetches(self, cnf_files: Iterable[CnfFile]) -> None:
@@ -152,7 +150,10 @@ class Evidence:
         """Return the handshakes with a head-end, oldest first.
 
         A name is found by SNI, by DNS answers in the captures and by what the user stated; never by a live
-        query. A handshake that asks for another name at the same address is with somebody else.
+        query. A handshake that asks for another name at the same address is with somebody else. So is one
+        that asks for any name where a URL has an address (which is no name to ask for, RFC 6066, section 3),
+        if the head-end was seen to choose its certificate by the name: an ASA does with ``ssl trust-point
+        NAME domain``.
         """
         found = self._of_head_end.get(head_end)
         if found is None:
@@ -161,16 +162,17 @@ class Evidence:
         return found
 
     def _find(self, head_end: HeadEnd) -> list[Seen]:
-        addresses = {head_end.host} if head_end.is_address else self._addresses.get(head_end.host, set())
-        found = {
-            id(seen): seen
-            for address in addresses
+        found = [
+            seen
+            for address in self.addresses_of(head_end)
             for seen in self._by_address.get(address, ())
-            if head_end.is_address or _name(seen) in (None, head_end.host)
-        }
-        if not head_end.is_address:
-            found |= {id(seen): seen for seen in self._by_name.get(head_end.host, ())}
-        return sorted((s for s in found.values() if _port_fits(s.handshake, head_end)), key=lambda s: s.order)
+            if (head_end.is_address or _name(seen) in (None, head_end.host))
+            and _port_fits(seen.handshake, head_end)
+        ]
+        found.sort(key=lambda s: s.order)
+        if head_end.is_address and _chooses_by_name(found):
+            return [seen for seen in found if _name(seen) is None]
+        return found
 
     def addresses_of(self, head_end: HeadEnd) -> frozenset[str]:
         """Return the addresses that a head-end is known to have."""
@@ -203,6 +205,25 @@ class Evidence:
             for certificate in dict.fromkeys(seen.chain):
                 found[certificate.sha1].append(seen)
         return found
+
+
+def _chooses_by_name(handshakes: Iterable[Seen]) -> bool:
+    """Tell whether who asked for a name was given a certificate that the others were not, at the same time.
+
+    A certificate that was only renewed is never older than one that came after it.
+    """
+    spans: dict[bool, dict[Presented, tuple[int, int]]] = {False: {}, True: {}}
+    for seen in handshakes:
+        if seen.chain:
+            time, of_kind = seen.handshake.time, spans[_name(seen) is not None]
+            first, _ = of_kind.get(seen.chain[0], (time, time))
+            of_kind[seen.chain[0]] = first, time
+    return any(
+        named[0] < nameless[1] and nameless[0] < named[1]
+        for certificate, named in spans[True].items()
+        if certificate not in spans[False]
+        for nameless in spans[False].values()
+    )
 
 
 def is_before(fetch: Fetch | None, seen: Seen) -> bool:
