@@ -23,6 +23,7 @@ from certhash.capture.decompress import Source
 from certhash.capture.feed import Fed, Feed
 from certhash.capture.handshakes import Handshakes
 from certhash.capture.overlooked import Trace, overlooked
+from certhash.capture.pcap import WINDOW
 from certhash.capture.source import is_carvable, open_capture
 from certhash.capture.workplace import Workplace, workplace
 from certhash.model import Download, NameAnswer, Observation, Problem
@@ -43,7 +44,7 @@ _PACKET = re.compile(r"\bin packet (\d+)")
 
 _LARGE = 64 << 20
 """Bytes from which on it is asked whether several tsharks should share a capture."""
-_BEGINNING = 16 << 20
+_BEGINNING = WINDOW
 """Bytes by which the rest of a capture is judged then."""
 _MANY = 40_000
 """Packets that take tshark twice the time that it takes to start."""
@@ -153,9 +154,10 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: Workplace, 
 
 
 def _is_plain(source: BinaryIO) -> bool:
+    """Tell whether a small capture has nothing in it that can hold a packet in a packet."""
     source.seek(0)
     try:
-        return is_plain(Source(source))
+        return os.fstat(source.fileno()).st_size <= WINDOW and is_plain(Source(source))
     except Exception:  # noqa: BLE001 - whoever reads it to its end says what is wrong
         return False
 
