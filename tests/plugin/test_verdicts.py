@@ -389,7 +389,7 @@ def test_bad_files_are_named_and_the_rest_is_read(place: Machine) -> None:
     desk = Desk(place, good | bad, conversation(talk(LEAF)))
     large = desk.folder / "SEP000000000005.cnf.xml"
     with large.open("wb") as file:
-        file.truncate(100 * 1024 * 1024)
+        file.truncate(100_000_000)
     large.chmod(0o644)
     secret = desk.folder / "SEP000000000006.cnf.xml"
     secret.write_bytes(told(value(LEAF)))
