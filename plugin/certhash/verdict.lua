@@ -44,7 +44,7 @@ function M.new()
         by_name = {},     -- host name -> { { file, url } }
         copies = {},      -- device -> files of the folder
         fetched = {},     -- device -> files seen on the wire, in their order
-        clients = {},     -- address -> files that it fetched, in their order
+        clients = {},     -- address -> files by which it shows whose it is from then on, in their order
         names = {},       -- address -> { name -> first frame }
         names_count = 0,
     }, Book)
@@ -76,11 +76,20 @@ local function says(file)
         .. "\1" .. file.hash_algorithm
 end
 
---- Take a file in.  Of several copies in the folder that say the same, the first one stands for all.
+--- Take a file in.  Of several copies in the folder that say the same, the first one stands for all; so does what a phone
+-- fetched for what it fetches again: one that cannot connect starts anew, and fetches its file, for days.
 ---@param file certhash.File
 function Book:add(file)
-    for _, copy in ipairs(not file.frame and self.copies[file.device] or {}) do
-        if says(copy) == says(file) then
+    local known = self.copies[file.device] or {}
+    if file.frame then
+        local fetched, here = self.fetched[file.device] or {}, self.clients[file.client] or {}
+        known = { fetched[#fetched] }
+        if #here == 0 or here[#here].device ~= file.device then
+            append(self.clients, file.client, file)
+        end
+    end
+    for _, other in ipairs(known) do
+        if says(other) == says(file) then
             return
         end
     end
@@ -99,7 +108,6 @@ function Book:add(file)
     end
     if file.frame then
         append(self.fetched, file.device, file)
-        append(self.clients, file.client, file)
     else
         append(self.copies, file.device, file)
     end
@@ -155,12 +163,13 @@ function Book:stale_copies(file)
     return out
 end
 
---- The file that whoever is at an address fetched last before a frame; nil where none was seen.
+--- What the device at an address has when a frame is sent, wherever it fetched that; nil where the device is not known.
 ---@param client string address, bytes
 ---@param frame integer
 ---@return certhash.File|nil
 function Book:file_of(client, frame)
-    return before(self.clients[client], frame)
+    local last = before(self.clients[client], frame)
+    return last and before(self.fetched[last.device], frame)
 end
 
 local function port_fits(case, head_end)
