@@ -319,17 +319,16 @@ function Book:judge(case)
             matched = matched or url ~= nil
             return take({ file = entry.file, item = entry.item, url = url })
         end
-        -- The phone at the other end comes first: its line must not be among those that are left out.
+        -- The phone at the other end comes first, then those that are told to use this head-end: none of their lines must
+        -- be left out for those of phones that have nothing to do with it.
         local _, own_item = carried(found.own or {}, { certificate })
-        if own_item and self:in_force(found.own, case.frame) then
+        if own_item then
             visit({ file = found.own, item = own_item })
         end
+        self:each_listing(certificate, case.frame, function(entry)
+            return self:url_for(entry.file, case) ~= nil and visit(entry)
+        end)
         self:each_listing(certificate, case.frame, visit)
-        if list.more and not matched then
-            matched = self:each_listing(certificate, case.frame, function(entry)
-                return self:url_for(entry.file, case) ~= nil
-            end)
-        end
         found.listed[position] = list
     end
     local told, take = listing(case.most)

@@ -363,6 +363,20 @@ def test_hundreds_of_devices(place: Machine) -> None:
     assert "and more devices" in desk.words()
 
 
+def test_phones_of_this_head_end_among_hundreds_of_another(place: Machine) -> None:
+    """Two head-ends present one certificate: those who are told to use this one are named."""
+    files = {
+        f"SEP{number:012X}.cnf.xml": told(value(LEAF), url="https://198.51.100.99/x") for number in range(300)
+    }
+    desk = Desk(place, files | {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(talk(LEAF)))
+    (row,) = desk.rows()
+    assert row["certhash.verdict"] == ["match"]
+    assert row["certhash.device"][0] == DEVICE
+    words = desk.words()
+    assert f"Verdict: match: certHash1 of {DEVICE} is that of certificate 0" in words
+    assert "told to use another head-end" not in words
+
+
 def test_bad_folders(place: Machine) -> None:
     frames = conversation(talk(LEAF))
     desk = Desk(place, {}, frames)
