@@ -30,7 +30,7 @@
 local M = {}
 
 local DTLS_PORT = 443  -- whatever port the URL names for HTTPS, a phone uses this one for DTLS (ocserv, README-cisco-svc)
-local MOST_NAMES = 20000
+local MOST_NAMES = 20000  -- beside those that URLs name: a capture may hold any number of lookups that concern no phone
 
 local Book = {}
 Book.__index = Book
@@ -120,7 +120,7 @@ end
 function Book:answer(name, host, frame)
     name = name:lower():gsub("%.$", "")
     local names = self.names[host]
-    if names and names[name] or self.names_count >= MOST_NAMES then
+    if names and names[name] or self.names_count >= MOST_NAMES and not self.by_name[name] then
         return
     end
     self.names[host] = names or {}

@@ -257,3 +257,11 @@ def test_phone_that_starts_anew_for_days(lua: str, tmp_path: Path) -> None:
     files = [File(f"{DEVICES[0]}.cnf.xml", content, 2 * n + 1, PHONES[0]) for n in range(restarts)]
     lines = [file.line() for file in files] + [met(2 * n + 2).line() for n in range(100)]
     assert judged(lua, tmp_path, lines) == [f"mismatch {DEVICES[0]}"] * 100
+
+
+def test_name_of_a_url_among_tens_of_thousands_of_others(lua: str, tmp_path: Path) -> None:
+    file = File(f"{DEVICES[0]}.cnf.xml", told_to_use("https://vpn.example/x", CERTIFICATES[0]))
+    names = [*(f"host{n}.example" for n in range(20_001)), "vpn.example"]
+    answers = [cells("answer", name, packed(SERVERS[0])) for name in names]
+    lines = [file.line(), *answers, met(1).line()]
+    assert judged(lua, tmp_path, lines) == [f"match {DEVICES[0]}"]
