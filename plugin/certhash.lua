@@ -154,7 +154,7 @@ local KEPT_FILES_BYTES = 64 * 1024 * 1024
 local function forget()
     capture = {
         reached = 0,  -- the last frame that was observed
-        tracker = handshakes.new(),
+        trackers = { [false] = handshakes.new(), [true] = handshakes.new() },  -- [over UDP]: its ports are not those of TCP
         transfers = tftp.new(function(name) return cnf.device(name) ~= nil end),
         book = verdict.new(),
         book_has_folder = false,
@@ -494,16 +494,17 @@ local function refused(readers)
 end
 
 local function observe_handshake(pinfo, types, found)
-    -- What a ClientHello adds is the name it asks for, which matters to nobody while no URL is known.  The rest of a
+    -- What a ClientHello adds is the name it asks for: a URL that becomes known later may be of that name.  The rest of a
     -- handshake says nothing that is needed here.
-    local hello = has(types, CLIENT_HELLO) and book().files > 0
+    local hello = has(types, CLIENT_HELLO)
     if not (hello or #found > 0 or has(types, SERVER_HELLO)) then
         return
     end
     local source, target = endpoints(pinfo)
     local name = hello and (TLS.server_name() or DTLS.server_name())
     name = name and name.value:lower():gsub("%.$", "") or nil
-    local handshake, role = capture.tracker:observe(source, target, types, name)
+    local over_udp = pinfo.port_type == UDP
+    local handshake, role = capture.trackers[over_udp]:observe(source, target, types, name)
     if name and role == "client" then
         capture.book:answer(name, (handshakes.split(target)), pinfo.number)
     end
@@ -518,7 +519,7 @@ local function observe_handshake(pinfo, types, found)
             frame = pinfo.number,
             time = pinfo.rel_ts,
             chain = chain,
-            over_udp = pinfo.port_type == UDP,
+            over_udp = over_udp,
             handshake = handshake,
             role = role,
         }
@@ -539,7 +540,7 @@ end
 -- An alert answers the other side's certificates; the first one counts.
 local function observe_alert(pinfo)
     local code = refused(TLS) or refused(DTLS)
-    local handshake, role = capture.tracker:find(endpoints(pinfo))
+    local handshake, role = capture.trackers[pinfo.port_type == UDP]:find(endpoints(pinfo))
     if not code or not handshake then
         return
     end

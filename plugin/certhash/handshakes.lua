@@ -101,8 +101,8 @@ function Tracker:observe(source, target, types, server_name)
     if answer then
         handshake.answered = true
     end
-    if server_name then
-        handshake.server_name = server_name
+    if hello then
+        handshake.server_name = server_name  -- a ClientHello that only repeats another asks for the same
     end
     return handshake, role_of(source, handshake)
 end

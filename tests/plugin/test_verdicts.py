@@ -246,6 +246,27 @@ def test_name_found_by_dns(place: Machine) -> None:
     assert Desk(place, files, [alias, *handshake]).verdicts() == ["match"]
 
 
+def test_name_asked_for_before_any_url_is_known(place: Machine) -> None:
+    """Somebody else's ClientHello shows where the name is, and the phone, which asks for none, goes there later."""
+    asked = conversation(talk(OTHER, server_name="vpn.example"), client=OTHER_PHONE)
+    fetched = transfer(f"{DEVICE}.cnf.xml", told(value(LEAF), url="https://vpn.example/x"))
+    desk = Desk(place, {}, asked + fetched + conversation(talk(LEAF)))
+    assert desk.verdicts() == desk.verdicts(*TWICE) == ["unlisted", "match"]
+
+
+def test_name_asked_for_is_not_the_next_connections(place: Machine) -> None:
+    """A ClientHello that nobody answers, and the same port again: the second one asks for no name."""
+    files = {f"{DEVICE}.cnf.xml": told(value(LEAF), url="https://vpn.example/x")}
+    first = packets.Stream(PHONE, 49200, HEAD_END, 443)
+    again = packets.Stream(PHONE, 49200, HEAD_END, 443, sent={True: 900_000, False: 800_000})
+    frames = [dns_answer("vpn.example", HEAD_END), *first.open()]
+    frames += first.send(talk(LEAF, server_name="www.example")[0].payload, from_client=True)
+    frames += again.open()
+    for said in talk(LEAF):
+        frames += again.send(said.payload, from_client=said.from_client)
+    assert Desk(place, files, frames).verdicts() == ["match"]
+
+
 def test_addresses_of_others_in_an_answer_are_not_those_of_the_name(place: Machine) -> None:
     """The name server's address stands beside the answer, and a handshake with it is with somebody else."""
     files = {f"{DEVICE}.cnf.xml": told(value(LEAF), url="https://vpn.example/x")}
@@ -338,6 +359,19 @@ def test_encrypted_alerts_say_nothing(place: Machine, name: str, rejected_in: li
     capture = place.put(f"{name}.pcapng", (TOP / "tests" / "captures" / f"{name}.pcapng").read_bytes())
     rows = place.fields(capture, "certhash.rejected_in", "certhash.sha1", options=TWICE)
     assert [row["certhash.rejected_in"] for row in rows if row["certhash.sha1"]] == [rejected_in]
+
+
+def test_dtls_from_the_same_port_number(place: Machine) -> None:
+    """A phone's data channel may have the port numbers of its TCP connection, and is another conversation."""
+    hello = b"\xfe\xfd" + bytes(32) + b"\0\0" + b"\0\2\0\x2f" + b"\1\0"
+    size = len(hello).to_bytes(3, "big")
+    message = b"\1" + size + bytes(5) + size + hello
+    record = b"\x16\xfe\xfd" + bytes(8) + len(message).to_bytes(2, "big") + message
+    *before, alert = conversation(rejected(LEAF))
+    frames = [*before, packets.udp(PHONE, 49200, HEAD_END, 443, record), alert]
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, frames)
+    assert desk.frames("dtls.handshake.type == 1") == [str(len(frames) - 1)]
+    assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
 
 
 def test_dtls_uses_443_whatever_the_url_says(place: Machine) -> None:
