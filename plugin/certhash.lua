@@ -123,6 +123,7 @@ local read = {
 local function tls_readers(protocol)
     return {
         type = reader(protocol .. ".handshake.type"),
+        random = reader(protocol .. ".handshake.random"),
         certificate = reader(protocol .. ".handshake.certificate"),
         entry_length = reader(protocol .. ".handshake.certificate_length"),
         length = reader(protocol .. ".handshake.certificates_length"),
@@ -493,6 +494,15 @@ local function refused(readers)
     return nil
 end
 
+local function same(chain, other)
+    for i = 1, math.max(#chain, #other) do
+        if chain[i] ~= other[i] then
+            return false
+        end
+    end
+    return true
+end
+
 local function observe_handshake(pinfo, types, found)
     -- What a ClientHello adds is the name it asks for: a URL that becomes known later may be of that name.  The rest of a
     -- handshake says nothing that is needed here.
@@ -503,8 +513,10 @@ local function observe_handshake(pinfo, types, found)
     local source, target = endpoints(pinfo)
     local name = hello and (TLS.server_name() or DTLS.server_name())
     name = name and name.value:lower():gsub("%.$", "") or nil
+    local random = TLS.random() or DTLS.random()
+    random = random and random.range:raw() or nil
     local over_udp = pinfo.port_type == UDP
-    local handshake, role = capture.trackers[over_udp]:observe(source, target, types, name)
+    local handshake, role = capture.trackers[over_udp]:observe(source, target, types, name, random)
     if name and role == "client" then
         capture.book:answer(name, (handshakes.split(target)), pinfo.number)
     end
@@ -515,24 +527,27 @@ local function observe_handshake(pinfo, types, found)
                 chain[#chain + 1] = certificate.known
             end
         end
-        local sent = {
-            frame = pinfo.number,
-            time = pinfo.rel_ts,
-            chain = chain,
-            over_udp = over_udp,
-            handshake = handshake,
-            role = role,
-        }
-        if role == "client" then
-            handshake.client_sent = sent
-        else
+        local whose = role == "client" and "client_sent" or "server_sent"
+        local sent = handshake[whose]
+        -- What DTLS sends again, since it was lost, was sent once.
+        if not (sent and over_udp and same(sent.chain, chain)) then
+            sent = {
+                frame = pinfo.number,
+                time = pinfo.rel_ts,
+                chain = chain,
+                over_udp = over_udp,
+                handshake = handshake,
+                role = role,
+            }
+        end
+        if role ~= "client" then
             if not handshake.server_sent then
                 capture.handshakes[#capture.handshakes + 1] = handshake
             end
-            handshake.server_sent = sent
             handshake.server = handshake.server or source
             handshake.client = handshake.client or target
         end
+        handshake[whose] = sent
         capture.sent[pinfo.number] = sent
     end
 end

@@ -247,7 +247,7 @@ def test_name_found_by_dns(place: Machine) -> None:
 
 
 def test_name_asked_for_before_any_url_is_known(place: Machine) -> None:
-    """Somebody else's ClientHello shows where the name is, and the phone, which asks for none, goes there later."""
+    """Somebody else's ClientHello shows where the name is, and a phone goes there later."""
     asked = conversation(talk(OTHER, server_name="vpn.example"), client=OTHER_PHONE)
     fetched = transfer(f"{DEVICE}.cnf.xml", told(value(LEAF), url="https://vpn.example/x"))
     desk = Desk(place, {}, asked + fetched + conversation(talk(LEAF)))
@@ -361,14 +361,51 @@ def test_encrypted_alerts_say_nothing(place: Machine, name: str, rejected_in: li
     assert [row["certhash.rejected_in"] for row in rows if row["certhash.sha1"]] == [rejected_in]
 
 
+def message(kind: int, body: bytes) -> bytes:
+    """Return a DTLS handshake message in one fragment (RFC 6347, section 4.2.2)."""
+    sequence = {1: 0, 2: 1, 11: 2, 14: 3}[kind].to_bytes(2, "big")
+    size = len(body).to_bytes(3, "big")
+    return bytes([kind]) + size + sequence + bytes(3) + size + body
+
+
+CLIENT_HELLO = message(1, b"\xfe\xfd" + b"\1" * 32 + b"\0\0" + b"\0\2\0\x2f" + b"\1\0")
+SERVER_HELLO = message(2, b"\xfe\xfd" + b"\2" * 32 + b"\0" + b"\0\x2f\0")
+SERVER_HELLO_DONE = message(14, b"")
+
+
+def certificate_message(der: bytes) -> bytes:
+    listed = len(der).to_bytes(3, "big") + der
+    return message(11, len(listed).to_bytes(3, "big") + listed)
+
+
+def dtls(*contents: bytes, number: int, kind: int = 22, from_client: bool = True) -> bytes:
+    """Return a datagram of records, whose sequence numbers start with `number`."""
+    payload = b"".join(
+        bytes([kind, 0xFE, 0xFD]) + at.to_bytes(8, "big") + len(content).to_bytes(2, "big") + content
+        for at, content in enumerate(contents, number)
+    )
+    ends = (PHONE, 49200, HEAD_END, 443)
+    return packets.udp(*(ends if from_client else ends[2:] + ends[:2]), payload)
+
+
+@pytest.mark.parametrize("hello_again", [False, True])
+def test_dtls_flight_that_is_sent_again(place: Machine, hello_again: bool) -> None:
+    """The phone rejects the certificate that it was sent, however often it was."""
+    flight = (SERVER_HELLO, certificate_message(LEAF.der), SERVER_HELLO_DONE)
+    frames = [dtls(CLIENT_HELLO, number=0), dtls(*flight, number=0, from_client=False)]
+    frames += [dtls(CLIENT_HELLO, number=1)] * hello_again
+    frames += [dtls(*flight, number=3, from_client=False), dtls(b"\2\x2a", number=2, kind=21)]
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, frames)
+    first, again, alert = desk.rows(*TWICE)
+    assert first["certhash.verdict"] == again["certhash.verdict"] == alert["certhash.verdict"] == ["rejected"]
+    assert first["certhash.rejected_in"] == again["certhash.rejected_in"] == alert["frame.number"]
+    assert alert["certhash.certificate_in"] == first["frame.number"]
+
+
 def test_dtls_from_the_same_port_number(place: Machine) -> None:
     """A phone's data channel may have the port numbers of its TCP connection, and is another conversation."""
-    hello = b"\xfe\xfd" + bytes(32) + b"\0\0" + b"\0\2\0\x2f" + b"\1\0"
-    size = len(hello).to_bytes(3, "big")
-    message = b"\1" + size + bytes(5) + size + hello
-    record = b"\x16\xfe\xfd" + bytes(8) + len(message).to_bytes(2, "big") + message
     *before, alert = conversation(rejected(LEAF))
-    frames = [*before, packets.udp(PHONE, 49200, HEAD_END, 443, record), alert]
+    frames = [*before, dtls(CLIENT_HELLO, number=0), alert]
     desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, frames)
     assert desk.frames("dtls.handshake.type == 1") == [str(len(frames) - 1)]
     assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
