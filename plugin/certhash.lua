@@ -778,7 +778,7 @@ local function show_file(tree, file)
         item:append_text(" (" .. summary .. ")")
         for _, copy in ipairs(book():stale_copies(what)) do
             local text = ("the copy %s says something else: it expects %s"):format(
-                visible.text(copy.path), copy.urls and story.hashes(copy) or "no VPN")
+                visible.text(copy.path), copy.urls and story.expectation(copy) or "no VPN")
             item:add(show.story, text):set_generated():add_proto_expert_info(warn.stale, text)
         end
     end

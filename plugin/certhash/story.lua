@@ -79,6 +79,17 @@ function M.hashes(file)
     return #texts > 0 and table.concat(texts, ", ") or "no certificate at all (no certHash)"
 end
 
+--- All that a file says of the VPN: the hashes that it lists, and for which head-ends.
+---@param file certhash.File
+---@return string
+function M.expectation(file)
+    local urls = {}
+    for i, url in ipairs(file.urls) do
+        urls[i] = visible.text(url.text, 255)
+    end
+    return ("%s of %s"):format(M.hashes(file), #urls > 0 and table.concat(urls, ", ") or "no head-end at all (no url)")
+end
+
 --- Whose hash a certificate has: "certHash1 of SEP001F6C81110E, its CA".
 function M.listed(list, position)
     local first = list[1]

@@ -309,6 +309,22 @@ def test_stale_copy_in_the_folder(place: Machine) -> None:
     assert same.frames("certhash.expert.stale") == []
 
 
+def test_copy_for_another_head_end(place: Machine) -> None:
+    """What differs is said, also where it is not the hash."""
+    name, elsewhere = f"{DEVICE}.cnf.xml", "https://198.51.100.99/x"
+    desk = Desk(place, {name: told(value(LEAF), url=elsewhere)}, transfer(name, told(value(LEAF))))
+    assert f"says something else: it expects {value(LEAF)} of {elsewhere}]" in desk.words()
+
+
+@pytest.mark.parametrize("fetched", [False, True])
+def test_nobody_can_tell_whether_an_encrypted_file_says_otherwise(place: Machine, fetched: bool) -> None:
+    encrypted = b"\1\0\2\2\0\2\0\2\0\x0a" + bytes(range(100))
+    files = [(f"{DEVICE}.cnf.xml", told(value(LEAF))), (f"{DEVICE}.cnf.xml.enc.sgn", encrypted)]
+    desk = Desk(place, dict([files[not fetched]]), transfer(*files[fetched]))
+    assert desk.frames("certhash.cnf_downloaded") != []
+    assert desk.frames("certhash.expert.stale") == []
+
+
 def test_phone_that_differs_from_the_others(place: Machine) -> None:
     """Some phone's hash matches, and this phone, which fetched its file here, expects another."""
     frames = transfer(f"{DEVICE}.cnf.xml", told(value(OTHER))) + conversation(rejected(LEAF))
