@@ -533,7 +533,7 @@ local function observe_handshake(pinfo, types, found)
         if not (sent and over_udp and same(sent.chain, chain)) then
             sent = {
                 frame = pinfo.number,
-                time = pinfo.rel_ts,
+                time = pinfo.abs_ts,  -- the relative time begins anew at every packet that is marked as a reference
                 chain = chain,
                 over_udp = over_udp,
                 handshake = handshake,
@@ -568,7 +568,7 @@ local function observe_alert(pinfo)
     if not sent then
         return
     end
-    local alert = { frame = pinfo.number, code = code, after = pinfo.rel_ts - sent.time, sent = sent }
+    local alert = { frame = pinfo.number, code = code, after = pinfo.abs_ts - sent.time, sent = sent }
     sent.refusal = sent.refusal or alert
     capture.alerts[pinfo.number] = alert
 end

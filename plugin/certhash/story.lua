@@ -153,8 +153,9 @@ end
 --- A refusal: who refused which certificate, how long after it was sent, and what is expected instead.
 -- refusal is { by = address text, code, after = seconds }, hash the Base64 of the refused chain's first certificate.
 function M.refusal(refusal, hash, found)
-    local text = ("%s rejected %s %s later: %s (%d)"):format(
-        refusal.by, hash, M.span(refusal.after), M.REFUSALS[refusal.code], refusal.code)
+    -- A clock that was set back in between tells no span.
+    local when = refusal.after >= 0 and (" %s later"):format(M.span(refusal.after)) or ""
+    local text = ("%s rejected %s%s: %s (%d)"):format(refusal.by, hash, when, M.REFUSALS[refusal.code], refusal.code)
     if found and found.own_differs then
         return text .. ("; %s expects %s"):format(device(found.own), M.hashes(found.own))
     elseif found and found.verdict == "mismatch" then

@@ -134,6 +134,16 @@ def test_mismatch_with_its_alert(place: Machine) -> None:
     assert desk.frames("certhash.expert.rejected") == alert["frame.number"]
 
 
+def test_alert_before_its_certificate_by_the_clock(place: Machine) -> None:
+    """No span is told where the clock was set back between the two."""
+    *before, alert = conversation(rejected(LEAF))
+    desk = Desk(place, {}, before)
+    record = bytearray(pcap([alert])[24:])
+    record[:4] = (1_600_000_000).to_bytes(4, "little")
+    desk.capture = place.put("desk.pcap", pcap(before) + record)
+    assert f"{PHONE} rejected {value(LEAF)}: bad_certificate (42)" in desk.words()
+
+
 def test_rejected_though_it_matches(place: Machine) -> None:
     desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(rejected(LEAF)))
     assert desk.verdicts() == ["match", "rejected"]  # the alert comes after the certificate's frame
