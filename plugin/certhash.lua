@@ -900,9 +900,29 @@ register_postdissector(certhash)
 -- ---------------------------------------------------------------------------------------------------------------------
 -- TLS where Wireshark does not look for it
 
+-- The hosts at the ends of such connections, by their numbers.  Here nothing but Wireshark's own Address tells one, whose
+-- text becomes a name as soon as one is found for it: equal addresses are the same host, equal texts may be two.
+local hosts, host_by_text = {}, {}
+
+local function host_number(host)
+    local text = tostring(host)
+    local number = host_by_text[text]
+    if not number or hosts[number] ~= host then
+        number = #hosts + 1
+        for other, known in ipairs(hosts) do
+            if known == host then
+                number = other
+                break
+            end
+        end
+        hosts[number], host_by_text[text] = host, number
+    end
+    return number
+end
+
 --- What tells a connection from all others, the same for both directions; and its sender.
 local function connection_of(pinfo)
-    local from, to = tostring(pinfo.src) .. " " .. pinfo.src_port, tostring(pinfo.dst) .. " " .. pinfo.dst_port
+    local from, to = host_number(pinfo.src) .. " " .. pinfo.src_port, host_number(pinfo.dst) .. " " .. pinfo.dst_port
     return from < to and from .. " " .. to or to .. " " .. from, from
 end
 
