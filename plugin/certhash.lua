@@ -98,6 +98,7 @@ end
 local read = {
     ip = reader("ip"),
     ipv6 = reader("ipv6"),
+    protocols = reader("frame.protocols"),
     icmp = reader("icmp"),
     icmpv6 = reader("icmpv6"),
     udp = reader("udp"),
@@ -267,12 +268,22 @@ local function last(...)
     end
 end
 
--- Source and target of a frame, as handshakes.endpoint writes them.  Of tunnelled packets it is the innermost addresses,
--- which stand last; a frame without IP (EAP over a LAN) has its hardware addresses' text.
-local function endpoints(pinfo)
+-- The innermost header of IP, as one of version 4 or one of version 6.  Which of two is within the other is told by the
+-- frame's protocols in their order: what a tunnel's fragments were put together to has places of its own.
+local function innermost_ip()
     local four, six = last(read.ip()), last(read.ipv6())
+    if four and six and (":" .. tostring(read.protocols()) .. ":"):match(".*:(ip[v6]*):") == "ipv6" then
+        four = nil
+    end
+    return four, six
+end
+
+-- Source and target of a frame, as handshakes.endpoint writes them.  Of tunnelled packets it is the innermost addresses;
+-- a frame without IP (EAP over a LAN) has its hardware addresses' text.
+local function endpoints(pinfo)
+    local four, six = innermost_ip()
     local source, target
-    if four and not (six and six.offset > four.offset) then
+    if four then
         local header = four.range
         source, target = header:raw(12, 4), header:raw(16, 4)
     elseif six then
@@ -872,6 +883,7 @@ if BATCH then
         version = version,
         reader = reader,
         last = last,
+        innermost_ip = innermost_ip,
         messages = messages,
         tls = TLS,
         dtls = DTLS,

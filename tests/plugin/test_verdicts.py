@@ -224,6 +224,27 @@ def test_which_head_end_a_url_names(  # noqa: PLR0913, PLR0917 - a table of case
     assert Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF), url=url)}, frames).verdicts() == [verdict]
 
 
+def in_ipv6_fragments(frame: bytes, number: int, size: int = 600) -> list[bytes]:
+    """Return the frames of a tunnel (RFC 2473) with a frame's IPv4 packet in fragments (RFC 8200, 4.5)."""
+    packet = frame[14:]
+    pieces = [packet[at : at + size] for at in range(0, len(packet), size)]
+    frames = []
+    for at, piece in enumerate(pieces):
+        offset = at * size | (at < len(pieces) - 1)
+        header = bytes([4, 0]) + offset.to_bytes(2, "big") + number.to_bytes(4, "big")
+        frames.append(packets.ip("2001:db8::a", "2001:db8::b", 44, header + piece))
+    return frames
+
+
+def test_tunnel_whose_packets_come_in_fragments(place: Machine) -> None:
+    """The addresses are those within, where the packet that was put together has a place of its own."""
+    frames = conversation(rejected(LEAF))
+    carried = [part for number, frame in enumerate(frames) for part in in_ipv6_fragments(frame, number)]
+    assert len(carried) > len(frames)
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, carried)
+    assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
+
+
 def dns_name(name: str) -> bytes:
     return b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
 
