@@ -147,8 +147,9 @@ local MOST_DEVICES = 20
 -- What is remembered
 
 -- Frames come once in their order, and then again whenever one is looked at.  What depends on the order (who is the client,
--- what a transfer brought) is found the first time and kept here under the frame's number.  The first time is told by the
--- number: Wireshark's own mark, pinfo.visited, is set in the second pass of "tshark -2", whose first shows us no fields.
+-- what a transfer brought) is found the first time and kept here under the frame's number.  The first time is told by
+-- Wireshark's own mark, pinfo.visited, and by the number: the mark is set in the second pass of "tshark -2", whose first
+-- shows us no fields, and a frame that a read filter leaves out has the number of the next one.
 local capture
 
 local KEPT_FILES_BYTES = 64 * 1024 * 1024
@@ -833,8 +834,9 @@ function certhash.dissector(tvb, pinfo, tree)
     if dtls and has(dtls, CERTIFICATE) then
         messages(DTLS, found)
     end
-    if number > capture.reached then
+    if number > capture.reached or not pinfo.visited then
         capture.reached = number
+        capture.sent[number], capture.alerts[number], capture.files[number] = nil, nil, nil
         if types then
             observe_handshake(pinfo, types, found)
         end

@@ -44,6 +44,7 @@ NAMES = (
     "certhash.certificate_in",
     "certhash.rejected_in",
 )
+LEARNED = "certhash.cnf_downloaded"
 URL = f"https://{HEAD_END}/SSLVPNphone"
 DEVICE, OTHER_DEVICE = "SEP001F6C81110E", "SEP001122334455"
 
@@ -142,6 +143,19 @@ def test_alert_before_its_certificate_by_the_clock(place: Machine) -> None:
     record[:4] = (1_600_000_000).to_bytes(4, "little")
     desk.capture = place.put("desk.pcap", pcap(before) + record)
     assert f"{PHONE} rejected {value(LEAF)}: bad_certificate (42)" in desk.words()
+
+
+def test_read_filter(place: Machine) -> None:
+    """The frames that it leaves out are seen once, and those that it keeps take over their numbers."""
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(rejected(LEAF)))
+    kept = ("-2", "-R", "tls.handshake.certificate || tls.alert_message")
+    certificate, alert = desk.rows(*kept)
+    assert certificate["certhash.verdict"] == alert["certhash.verdict"] == ["rejected"]
+    assert certificate["certhash.rejected_in"] == alert["frame.number"]
+    assert alert["certhash.certificate_in"] == certificate["frame.number"]
+    fetched = transfer(f"{DEVICE}.cnf.xml", told(value(LEAF)))
+    desk = Desk(place, {}, fetched + conversation(rejected(LEAF)))
+    assert not any(row[LEARNED] for row in desk.rows(*kept, names=(*NAMES, LEARNED)))
 
 
 def test_rejected_though_it_matches(place: Machine) -> None:
