@@ -47,6 +47,7 @@ function M.new()
         clients = {},     -- address -> files by which it shows whose it is from then on, in their order
         names = {},       -- address -> { name -> first frame }
         names_count = 0,
+        has_sha512 = false,
     }, Book)
 end
 
@@ -102,6 +103,7 @@ function Book:add(file)
         end
     end
     for _, item in ipairs(file.hashes or {}) do
+        self.has_sha512 = self.has_sha512 or item.algorithm == "SHA-512"
         if item.digest then
             append(self.by_digest, item.digest, { file = file, item = item })
         end
@@ -300,7 +302,7 @@ end
 -- where most says how many devices are listed at most.
 --
 -- The answer is { verdict =, listed =, told =, own =, own_differs = }: the verdict is "match", "mismatch", "rejected" or
--- "unlisted" (nil where only SHA-512 is expected, which nobody here computes); listed has, for each certificate of the
+-- "unlisted" (nil where a SHA-512 may match, which nobody here computes); listed has, for each certificate of the
 -- chain, { { file, item, url or nil } }; told has { { file, url } }; both say more = true where they stopped at `most`.
 -- own is the file that this client fetched, and own_differs is true where that one names this head-end and no certificate
 -- has one of its hashes, whatever other phones expect.
@@ -312,7 +314,7 @@ function Book:judge(case)
     if own_url then
         found.own_differs = not beyond_us(found.own) and carried(found.own, case.chain) == nil
     end
-    local matched, knowable = false, false
+    local matched = false
     for position, certificate in ipairs(case.chain) do
         local list, take = listing(case.most)
         local function visit(entry)
@@ -336,16 +338,13 @@ function Book:judge(case)
     if own_url then
         take({ file = found.own, url = own_url })
     end
-    self:each_told(case, function(entry)
-        knowable = knowable or not beyond_us(entry.file)
-        return take(entry)
-    end)
+    self:each_told(case, take)
     found.told = told
     if #told == 0 then
         found.verdict = "unlisted"
     elseif matched then
         found.verdict = case.rejected and "rejected" or "match"
-    elseif knowable then
+    elseif not (self.has_sha512 and self:each_told(case, function(entry) return beyond_us(entry.file) end)) then
         found.verdict = "mismatch"
     end
     return found

@@ -236,11 +236,12 @@ def judged(lua: str, tmp_path: Path, lines: list[str]) -> list[str]:
     return done.stdout.splitlines()
 
 
-def told_to_use(url: str, der: bytes) -> bytes:
-    value = base64.b64encode(digest("sha1", der)).decode()
+def told_to_use(url: str, der: bytes, algorithm: str = "sha1") -> bytes:
+    value = base64.b64encode(digest(algorithm, der)).decode()
     return (
-        f"<device><vpnGroup><addresses><url1>{url}</url1></addresses>"
-        f"<credentials><certHash1>{value}</certHash1></credentials></vpnGroup></device>"
+        f"<device><vpnGroup><addresses><url1>{url}</url1></addresses><credentials>"
+        f"<hashAlg>{int(algorithm != 'sha1')}</hashAlg><certHash1>{value}</certHash1>"
+        "</credentials></vpnGroup></device>"
     ).encode()
 
 
@@ -265,3 +266,12 @@ def test_name_of_a_url_among_tens_of_thousands_of_others(lua: str, tmp_path: Pat
     answers = [cells("answer", name, packed(SERVERS[0])) for name in names]
     lines = [file.line(), *answers, met(1).line()]
     assert judged(lua, tmp_path, lines) == [f"match {DEVICES[0]}"]
+
+
+def test_nothing_is_a_mismatch_that_may_be_a_match(lua: str, tmp_path: Path) -> None:
+    """One phone expects another certificate, and whether the other one does cannot be told: SHA-512."""
+    one = File(f"{DEVICES[0]}.cnf.xml", told_to_use(URLS[0], CERTIFICATES[1]))
+    other = File(f"{DEVICES[1]}.cnf.xml", told_to_use(URLS[0], CERTIFICATES[0], "sha512"))
+    lines = [one.line(), other.line(), met(1).line()]
+    assert judged(lua, tmp_path, lines) == [f"none {DEVICES[0]},{DEVICES[1]}"]
+    assert judged(lua, tmp_path, lines[::2]) == [f"mismatch {DEVICES[0]}"]
