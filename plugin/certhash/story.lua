@@ -123,7 +123,7 @@ function M.verdict(found, server)
     elseif found.verdict == "mismatch" then
         return ("mismatch: told to use %s, %s"):format(server, expect(found.told))
     elseif not found.verdict then
-        return "cannot tell: the configurations list SHA-512 only, which is not computed here"
+        return "cannot tell: a configuration lists SHA-512, which is not computed here"
     end
     for position, list in ipairs(found.listed) do
         for _, entry in ipairs(list) do
@@ -140,12 +140,14 @@ function M.verdict(found, server)
     return found.verdict
 end
 
---- What the phone at the other end itself expects, where that differs from what was sent; nil otherwise.
+--- What the phone at the other end itself expects, where that differs from what was sent; nil otherwise.  Behind an address
+-- that several phones share it may be another one.
 ---@param found certhash.Found
 ---@return string|nil
 function M.own(found)
     if found.own and found.own_differs then
-        return ("this phone is %s, and expects %s"):format(device(found.own), M.hashes(found.own))
+        return ("%s was the last to fetch its configuration at this address, and expects %s"):format(
+            device(found.own), M.hashes(found.own))
     end
     return nil
 end

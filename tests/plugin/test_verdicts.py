@@ -376,10 +376,13 @@ def test_phone_that_differs_from_the_others(place: Machine) -> None:
     desk = Desk(place, {f"{OTHER_DEVICE}.cnf.xml": told(value(LEAF))}, frames)
     assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
     words = desk.words()
-    assert f"this phone is {DEVICE}, and expects {value(OTHER)}" in words
+    assert (
+        f"{DEVICE} was the last to fetch its configuration at this address, and expects {value(OTHER)}"
+        in words
+    )
     assert f"bad_certificate (42); {DEVICE} expects {value(OTHER)}" in words
     elsewhere = transfer(f"{DEVICE}.cnf.xml", told(value(OTHER)), client=OTHER_PHONE)
-    assert "this phone is" not in Desk(place, {}, elsewhere + conversation(talk(LEAF))).words()
+    assert "at this address" not in Desk(place, {}, elsewhere + conversation(talk(LEAF))).words()
 
 
 def test_other_digests(place: Machine) -> None:
