@@ -22,7 +22,7 @@ local ORDERS = {
     function(a, b) return a.server < b.server end,
 }
 
--- One row for each head-end and chain: { server, name, chain, verdict, found, first, count, refused, devices }.
+-- One row for each head-end, name and chain: { server, shown, chain, verdict, found, first, count, refused, devices }.
 local function rows(gui, order)
     local by_key, list = {}, {}
     for _, handshake in ipairs(gui.handshakes()) do
@@ -35,7 +35,9 @@ local function rows(gui, order)
         local key = table.concat({ where, handshake.server_name or "", table.concat(hashes, " ") }, "\0")
         local row = by_key[key]
         if not row then
-            row = { server = where, name = handshake.server_name, chain = sent.chain, first = sent.frame }
+            -- The name that was asked for is all that tells some rows apart.
+            local name = handshake.server_name and " " .. visible.text(handshake.server_name, 100) or ""
+            row = { server = where, shown = where .. name, chain = sent.chain, first = sent.frame }
             row.count, row.refused = 0, 0
             by_key[key], list[#list + 1] = row, row
         end
@@ -104,11 +106,11 @@ function M.overview(gui, order)
     for _, row in ipairs(list) do
         lines[#lines + 1] = {
             row.verdict, ("%d"):format(row.first), ("%d"):format(row.count), ("%d"):format(row.refused),
-            row.server,
+            row.shown,
         }
         lines[#lines + 1] = { "", "", "", "", row.chain[1].sha1 }
         if row.found and (row.verdict ~= "unlisted" or row.refused > 0) then
-            local reason = { ("%s, first in frame %d"):format(row.server, row.first) }
+            local reason = { ("%s, first in frame %d"):format(row.shown, row.first) }
             reason[2] = folded(story.verdict(row.found, row.server), "  ")
             reason[3] = folded("devices: " .. row.devices, "  ")
             for position, certificate in ipairs(row.chain) do

@@ -39,7 +39,7 @@ def test_overview(lua: str, tmp_path: Path) -> None:
         [TWO],
         ["match", "20", "1", "0", "203.0.113.1:443"],
         [ONE],
-        ["unlisted", "10", "1", "0", "203.0.113.3:443"],
+        ["unlisted", "10", "1", "0", "203.0.113.3:443", "vpn.example"],
         [THREE],
     ]
     assert max(map(len, shown["TEXT"])) <= 70  # Wireshark 4.0's window folds lines of 76, within a hash too
