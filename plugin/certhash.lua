@@ -98,6 +98,7 @@ end
 local read = {
     ip = reader("ip"),
     ipv6 = reader("ipv6"),
+    protocols = reader("frame.protocols"),
     icmp = reader("icmp"),
     icmpv6 = reader("icmpv6"),
     udp = reader("udp"),
@@ -123,6 +124,7 @@ local read = {
 local function tls_readers(protocol)
     return {
         type = reader(protocol .. ".handshake.type"),
+        random = reader(protocol .. ".handshake.random"),
         certificate = reader(protocol .. ".handshake.certificate"),
         entry_length = reader(protocol .. ".handshake.certificate_length"),
         length = reader(protocol .. ".handshake.certificates_length"),
@@ -145,8 +147,9 @@ local MOST_DEVICES = 20
 -- What is remembered
 
 -- Frames come once in their order, and then again whenever one is looked at.  What depends on the order (who is the client,
--- what a transfer brought) is found the first time and kept here under the frame's number.  The first time is told by the
--- number: Wireshark's own mark, pinfo.visited, is set in the second pass of "tshark -2", whose first shows us no fields.
+-- what a transfer brought) is found the first time and kept here under the frame's number.  The first time is told by
+-- Wireshark's own mark, pinfo.visited, and by the number: the mark is set in the second pass of "tshark -2", whose first
+-- shows us no fields, and a frame that a read filter leaves out has the number of the next one.
 local capture
 
 local KEPT_FILES_BYTES = 64 * 1024 * 1024
@@ -154,7 +157,7 @@ local KEPT_FILES_BYTES = 64 * 1024 * 1024
 local function forget()
     capture = {
         reached = 0,  -- the last frame that was observed
-        tracker = handshakes.new(),
+        trackers = { [false] = handshakes.new(), [true] = handshakes.new() },  -- [over UDP]: its ports are not those of TCP
         transfers = tftp.new(function(name) return cnf.device(name) ~= nil end),
         book = verdict.new(),
         book_has_folder = false,
@@ -266,12 +269,22 @@ local function last(...)
     end
 end
 
--- Source and target of a frame, as handshakes.endpoint writes them.  Of tunnelled packets it is the innermost addresses,
--- which stand last; a frame without IP (EAP over a LAN) has its hardware addresses' text.
-local function endpoints(pinfo)
+-- The innermost header of IP, as one of version 4 or one of version 6.  Which of two is within the other is told by the
+-- frame's protocols in their order: what a tunnel's fragments were put together to has places of its own.
+local function innermost_ip()
     local four, six = last(read.ip()), last(read.ipv6())
+    if four and six and (":" .. tostring(read.protocols()) .. ":"):match(".*:(ip[v6]*):") == "ipv6" then
+        four = nil
+    end
+    return four, six
+end
+
+-- Source and target of a frame, as handshakes.endpoint writes them.  Of tunnelled packets it is the innermost addresses;
+-- a frame without IP (EAP over a LAN) has its hardware addresses' text.
+local function endpoints(pinfo)
+    local four, six = innermost_ip()
     local source, target
-    if four and not (six and six.offset > four.offset) then
+    if four then
         local header = four.range
         source, target = header:raw(12, 4), header:raw(16, 4)
     elseif six then
@@ -493,17 +506,29 @@ local function refused(readers)
     return nil
 end
 
+local function same(chain, other)
+    for i = 1, math.max(#chain, #other) do
+        if chain[i] ~= other[i] then
+            return false
+        end
+    end
+    return true
+end
+
 local function observe_handshake(pinfo, types, found)
-    -- What a ClientHello adds is the name it asks for, which matters to nobody while no URL is known.  The rest of a
+    -- What a ClientHello adds is the name it asks for: a URL that becomes known later may be of that name.  The rest of a
     -- handshake says nothing that is needed here.
-    local hello = has(types, CLIENT_HELLO) and book().files > 0
+    local hello = has(types, CLIENT_HELLO)
     if not (hello or #found > 0 or has(types, SERVER_HELLO)) then
         return
     end
     local source, target = endpoints(pinfo)
     local name = hello and (TLS.server_name() or DTLS.server_name())
     name = name and name.value:lower():gsub("%.$", "") or nil
-    local handshake, role = capture.tracker:observe(source, target, types, name)
+    local random = TLS.random() or DTLS.random()
+    random = random and random.range:raw() or nil
+    local over_udp = pinfo.port_type == UDP
+    local handshake, role = capture.trackers[over_udp]:observe(source, target, types, name, random)
     if name and role == "client" then
         capture.book:answer(name, (handshakes.split(target)), pinfo.number)
     end
@@ -514,24 +539,27 @@ local function observe_handshake(pinfo, types, found)
                 chain[#chain + 1] = certificate.known
             end
         end
-        local sent = {
-            frame = pinfo.number,
-            time = pinfo.rel_ts,
-            chain = chain,
-            over_udp = pinfo.port_type == UDP,
-            handshake = handshake,
-            role = role,
-        }
-        if role == "client" then
-            handshake.client_sent = sent
-        else
+        local whose = role == "client" and "client_sent" or "server_sent"
+        local sent = handshake[whose]
+        -- What DTLS sends again, since it was lost, was sent once.
+        if not (sent and over_udp and same(sent.chain, chain)) then
+            sent = {
+                frame = pinfo.number,
+                time = pinfo.abs_ts,  -- the relative time begins anew at every packet that is marked as a reference
+                chain = chain,
+                over_udp = over_udp,
+                handshake = handshake,
+                role = role,
+            }
+        end
+        if role ~= "client" then
             if not handshake.server_sent then
                 capture.handshakes[#capture.handshakes + 1] = handshake
             end
-            handshake.server_sent = sent
             handshake.server = handshake.server or source
             handshake.client = handshake.client or target
         end
+        handshake[whose] = sent
         capture.sent[pinfo.number] = sent
     end
 end
@@ -539,7 +567,7 @@ end
 -- An alert answers the other side's certificates; the first one counts.
 local function observe_alert(pinfo)
     local code = refused(TLS) or refused(DTLS)
-    local handshake, role = capture.tracker:find(endpoints(pinfo))
+    local handshake, role = capture.trackers[pinfo.port_type == UDP]:find(endpoints(pinfo))
     if not code or not handshake then
         return
     end
@@ -552,7 +580,7 @@ local function observe_alert(pinfo)
     if not sent then
         return
     end
-    local alert = { frame = pinfo.number, code = code, after = pinfo.rel_ts - sent.time, sent = sent }
+    local alert = { frame = pinfo.number, code = code, after = pinfo.abs_ts - sent.time, sent = sent }
     sent.refusal = sent.refusal or alert
     capture.alerts[pinfo.number] = alert
 end
@@ -762,7 +790,7 @@ local function show_file(tree, file)
         item:append_text(" (" .. summary .. ")")
         for _, copy in ipairs(book():stale_copies(what)) do
             local text = ("the copy %s says something else: it expects %s"):format(
-                visible.text(copy.path), copy.urls and story.hashes(copy) or "no VPN")
+                visible.text(copy.path), copy.urls and story.expectation(copy) or "no VPN")
             item:add(show.story, text):set_generated():add_proto_expert_info(warn.stale, text)
         end
     end
@@ -806,8 +834,9 @@ function certhash.dissector(tvb, pinfo, tree)
     if dtls and has(dtls, CERTIFICATE) then
         messages(DTLS, found)
     end
-    if number > capture.reached then
+    if number > capture.reached or not pinfo.visited then
         capture.reached = number
+        capture.sent[number], capture.alerts[number], capture.files[number] = nil, nil, nil
         if types then
             observe_handshake(pinfo, types, found)
         end
@@ -856,6 +885,7 @@ if BATCH then
         version = version,
         reader = reader,
         last = last,
+        innermost_ip = innermost_ip,
         messages = messages,
         tls = TLS,
         dtls = DTLS,
@@ -884,9 +914,29 @@ register_postdissector(certhash)
 -- ---------------------------------------------------------------------------------------------------------------------
 -- TLS where Wireshark does not look for it
 
+-- The hosts at the ends of such connections, by their numbers.  Here nothing but Wireshark's own Address tells one, whose
+-- text becomes a name as soon as one is found for it: equal addresses are the same host, equal texts may be two.
+local hosts, host_by_text = {}, {}
+
+local function host_number(host)
+    local text = tostring(host)
+    local number = host_by_text[text]
+    if not number or hosts[number] ~= host then
+        number = #hosts + 1
+        for other, known in ipairs(hosts) do
+            if known == host then
+                number = other
+                break
+            end
+        end
+        hosts[number], host_by_text[text] = host, number
+    end
+    return number
+end
+
 --- What tells a connection from all others, the same for both directions; and its sender.
 local function connection_of(pinfo)
-    local from, to = tostring(pinfo.src) .. " " .. pinfo.src_port, tostring(pinfo.dst) .. " " .. pinfo.dst_port
+    local from, to = host_number(pinfo.src) .. " " .. pinfo.src_port, host_number(pinfo.dst) .. " " .. pinfo.dst_port
     return from < to and from .. " " .. to or to .. " " .. from, from
 end
 

@@ -65,6 +65,12 @@ def test_a_copy_that_differs_from_what_was_fetched_is_warned_of_with_what_it_lis
     assert base64.b64encode(sha1(OLD)).decode() in warning
 
 
+def test_nobody_can_tell_whether_an_encrypted_file_says_otherwise() -> None:
+    encrypted = CnfFile(FIRST, f"{FIRST}.cnf.xml.enc.sgn", "encrypted", None)
+    assert only(judged([], encrypted, told(LEAF, fetch=fetched(1)))).warnings == ()
+    assert only(judged([], told(LEAF), replace(encrypted, fetch=fetched(1)))).warnings == ()
+
+
 def test_a_copy_that_writes_the_same_hash_otherwise_is_the_same() -> None:
     copy = told(LEAF)
     assert copy.group is not None

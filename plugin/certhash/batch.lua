@@ -70,15 +70,14 @@ local function has(cell, wanted)
 end
 
 --- What writes the lines: a function of a frame (its tvb, its packet information).
--- @param plugin what it needs of the plugin: version; reader(field name); last(values); messages(readers, list), which adds
---   the certificate messages of a frame to a list; readers of TLS and DTLS; file(tvb, pinfo), which gives the phone
---   configuration that a frame completes; write(text)
+-- @param plugin what it needs of the plugin: version; reader(field name); last(values); innermost_ip(), which gives the
+--   header with a frame's addresses; messages(readers, list), which adds the certificate messages of a frame to a list;
+--   readers of TLS and DTLS; file(tvb, pinfo), which gives the phone configuration that a frame completes; write(text)
 function M.using(plugin)
     local reader, write, last = plugin.reader, plugin.write, plugin.last
     local read = {
         tls = reader("tls"), dtls = reader("dtls"), tcp = reader("tcp"), udp = reader("udp"),
-        ip = reader("ip"), ipv6 = reader("ipv6"), eth_src = reader("eth.src"), eth_dst = reader("eth.dst"),
-        protocols = reader("frame.protocols"), time = reader("frame.time_epoch"),
+        eth_src = reader("eth.src"), eth_dst = reader("eth.dst"), time = reader("frame.time_epoch"),
         tcp_stream = reader("tcp.stream"), udp_stream = reader("udp.stream"),
         analysis = reader("tcp.analysis.flags"), lost = reader("tcp.analysis.lost_segment"),
         ack_lost = reader("tcp.analysis.ack_lost_segment"),
@@ -143,13 +142,7 @@ function M.using(plugin)
     end
 
     local function ends()
-        local four, six = last(read.ip()), last(read.ipv6())
-        if four and six then
-            local protocols = read.protocols()
-            if (":" .. tostring(protocols) .. ":"):match(".*:(ip[v6]*):") == "ipv6" then
-                four = nil
-            end
-        end
+        local four, six = plugin.innermost_ip()
         local header = four or six
         if not header then
             local source, target = last(read.eth_src()), last(read.eth_dst())

@@ -452,7 +452,7 @@ end
 ---@return string|nil problem
 function M.read(name, content)
     if #content > M.LARGEST then
-        return nil, ("it has %d MB, and a phone's configuration has some kilobytes"):format(#content / 1048576)
+        return nil, ("it has %.0f MB, and a phone's configuration has some kilobytes"):format(#content / 1048576)
     elseif not content:find("[^\0%s]") then
         return nil, "it is empty"
     end

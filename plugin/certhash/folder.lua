@@ -44,7 +44,7 @@ local function content_of(path, files)
     elseif size == 0 then
         problem = "it is empty"
     elseif size > cnf.LARGEST then
-        problem = ("it has %d MB, and a phone's configuration has some kilobytes"):format(size / 1048576)
+        problem = ("it has %.0f MB, and a phone's configuration has some kilobytes"):format(size / 1048576)
     else
         handle:seek("set")
         content = handle:read(size)

@@ -2,12 +2,12 @@
 -- asked for.  Whatever else belongs to a handshake is kept in it by whoever finds it.
 --
 --   local tracker = handshakes.new()
---   local handshake, role = tracker:observe(source, target, types, server_name)
+--   local handshake, role = tracker:observe(source, target, types, server_name, random)
 --
 -- Source and target are a frame's endpoints, as strings (handshakes.endpoint makes them); types are the handshake types in
--- the frame (1 ClientHello, 2 ServerHello, 11 Certificate, ...), and frames come in the order of the capture.  A handshake
--- is { client =, server =, server_name = }, the ends being nil where nothing tells.  The role is the sender's: "client",
--- "server", or nil.
+-- the frame (1 ClientHello, 2 ServerHello, 11 Certificate, ...), random is the random value of a hello in it, and frames
+-- come in the order of the capture.  A handshake is { client =, server =, server_name = }, the ends being nil where nothing
+-- tells.  The role is the sender's: "client", "server", or nil.
 --
 -- There may be tens of thousands of handshakes in a capture, so that each is kept in few and small objects.
 
@@ -74,7 +74,7 @@ local function role_of(endpoint, handshake)
 end
 
 --- The handshake that a frame belongs to, and its sender's role in it.
-function Tracker:observe(source, target, types, server_name)
+function Tracker:observe(source, target, types, server_name, random)
     local conversation = key(source, target)
     local handshake = self.current[conversation]
     local hello, answer, server_only, client_only = false, false, false, false
@@ -85,9 +85,11 @@ function Tracker:observe(source, target, types, server_name)
         client_only = client_only or type == CLIENT_HELLO or type == CLIENT_KEY_EXCHANGE
     end
     -- A ClientHello opens a handshake, unless it only repeats the one before: DTLS sends it again with a cookie, and
-    -- TLS 1.3 after a HelloRetryRequest.  So does a second ServerHello, for those who leave out the ClientHellos.
-    local opens = hello and (handshake and (handshake.answered or handshake.client ~= source))
-    local again = answer and handshake and handshake.answered
+    -- TLS 1.3 after a HelloRetryRequest.  So does a second ServerHello, where the ClientHello is missing.  DTLS repeats
+    -- either where packets were lost, and the random value with it (RFC 6347, section 4.2.4).
+    local opens = hello and handshake
+        and (handshake.client ~= source or handshake.answered and (not random or handshake.asked ~= random))
+    local again = answer and handshake and handshake.answered and (not random or handshake.answered ~= random)
     if not handshake or opens or again then
         handshake = { server_name = again and handshake.server_name or nil }
         self.current[conversation] = handshake
@@ -99,10 +101,11 @@ function Tracker:observe(source, target, types, server_name)
         end
     end
     if answer then
-        handshake.answered = true
+        handshake.answered = random or true
     end
-    if server_name then
-        handshake.server_name = server_name
+    if hello then
+        handshake.asked = random
+        handshake.server_name = server_name  -- a ClientHello that only repeats another asks for the same
     end
     return handshake, role_of(source, handshake)
 end

@@ -22,7 +22,7 @@ local ORDERS = {
     function(a, b) return a.server < b.server end,
 }
 
--- One row for each head-end and chain: { server, name, chain, verdict, found, first, count, refused, devices }.
+-- One row for each head-end, name and chain: { server, shown, chain, verdict, found, first, count, refused, devices }.
 local function rows(gui, order)
     local by_key, list = {}, {}
     for _, handshake in ipairs(gui.handshakes()) do
@@ -35,7 +35,9 @@ local function rows(gui, order)
         local key = table.concat({ where, handshake.server_name or "", table.concat(hashes, " ") }, "\0")
         local row = by_key[key]
         if not row then
-            row = { server = where, name = handshake.server_name, chain = sent.chain, first = sent.frame }
+            -- The name that was asked for is all that tells some rows apart.
+            local name = handshake.server_name and " " .. visible.text(handshake.server_name, 100) or ""
+            row = { server = where, shown = where .. name, chain = sent.chain, first = sent.frame }
             row.count, row.refused = 0, 0
             by_key[key], list[#list + 1] = row, row
         end
@@ -77,23 +79,40 @@ local function set(lines)
     return table.concat(out, "\n")
 end
 
+-- A line folded between words, where Wireshark 4.0's window does not yet fold it: that tears hashes at a / or a +.
+local WIDEST = 70
+
+local function folded(line, indent)
+    local out, length = {}, math.huge
+    for word in line:gmatch("%S+") do
+        if length + 1 + #word > WIDEST then
+            out[#out + 1] = indent .. (#out > 0 and "  " or "") .. word
+            length = #out[#out]
+        else
+            out[#out] = out[#out] .. " " .. word
+            length = length + 1 + #word
+        end
+    end
+    return table.concat(out, "\n")
+end
+
 --- The text of the window: a line for each head-end and chain, then the reasons where somebody expects or refused one.
 -- `order` is 1 (what is wrong first), 2 (by frame) or 3 (by head-end).
 function M.overview(gui, order)
     local list = rows(gui, order)
-    -- Two lines each: on one, Wireshark 4.0's window with its wider font folds them.
+    -- Two lines each: one would be too wide.
     local lines = { { "VERDICT", "FRAME", "SEEN", "REFUSED", "HEAD-END" }, { "", "", "", "", "CERTHASH" } }
     local reasons = {}
     for _, row in ipairs(list) do
         lines[#lines + 1] = {
             row.verdict, ("%d"):format(row.first), ("%d"):format(row.count), ("%d"):format(row.refused),
-            row.server,
+            row.shown,
         }
         lines[#lines + 1] = { "", "", "", "", row.chain[1].sha1 }
         if row.found and (row.verdict ~= "unlisted" or row.refused > 0) then
-            local reason = { ("%s, first in frame %d"):format(row.server, row.first) }
-            reason[2] = "  " .. story.verdict(row.found, row.server)
-            reason[3] = "  devices: " .. row.devices
+            local reason = { ("%s, first in frame %d"):format(row.shown, row.first) }
+            reason[2] = folded(story.verdict(row.found, row.server), "  ")
+            reason[3] = folded("devices: " .. row.devices, "  ")
             for position, certificate in ipairs(row.chain) do
                 reason[#reason + 1] = ("  certificate %d: %s"):format(position - 1, certificate.sha1)
                 reason[#reason + 1] = "    " .. certificate.subject

@@ -79,6 +79,17 @@ function M.hashes(file)
     return #texts > 0 and table.concat(texts, ", ") or "no certificate at all (no certHash)"
 end
 
+--- All that a file says of the VPN: the hashes that it lists, and for which head-ends.
+---@param file certhash.File
+---@return string
+function M.expectation(file)
+    local urls = {}
+    for i, url in ipairs(file.urls) do
+        urls[i] = visible.text(url.text, 255)
+    end
+    return ("%s of %s"):format(M.hashes(file), #urls > 0 and table.concat(urls, ", ") or "no head-end at all (no url)")
+end
+
 --- Whose hash a certificate has: "certHash1 of SEP001F6C81110E, its CA".
 function M.listed(list, position)
     local first = list[1]
@@ -112,7 +123,7 @@ function M.verdict(found, server)
     elseif found.verdict == "mismatch" then
         return ("mismatch: told to use %s, %s"):format(server, expect(found.told))
     elseif not found.verdict then
-        return "cannot tell: the configurations list SHA-512 only, which is not computed here"
+        return "cannot tell: a configuration lists SHA-512, which is not computed here"
     end
     for position, list in ipairs(found.listed) do
         for _, entry in ipairs(list) do
@@ -129,12 +140,14 @@ function M.verdict(found, server)
     return found.verdict
 end
 
---- What the phone at the other end itself expects, where that differs from what was sent; nil otherwise.
+--- What the phone at the other end itself expects, where that differs from what was sent; nil otherwise.  Behind an address
+-- that several phones share it may be another one.
 ---@param found certhash.Found
 ---@return string|nil
 function M.own(found)
     if found.own and found.own_differs then
-        return ("this phone is %s, and expects %s"):format(device(found.own), M.hashes(found.own))
+        return ("%s was the last to fetch its configuration at this address, and expects %s"):format(
+            device(found.own), M.hashes(found.own))
     end
     return nil
 end
@@ -142,8 +155,9 @@ end
 --- A refusal: who refused which certificate, how long after it was sent, and what is expected instead.
 -- refusal is { by = address text, code, after = seconds }, hash the Base64 of the refused chain's first certificate.
 function M.refusal(refusal, hash, found)
-    local text = ("%s rejected %s %s later: %s (%d)"):format(
-        refusal.by, hash, M.span(refusal.after), M.REFUSALS[refusal.code], refusal.code)
+    -- A clock that was set back in between tells no span.
+    local when = refusal.after >= 0 and (" %s later"):format(M.span(refusal.after)) or ""
+    local text = ("%s rejected %s%s: %s (%d)"):format(refusal.by, hash, when, M.REFUSALS[refusal.code], refusal.code)
     if found and found.own_differs then
         return text .. ("; %s expects %s"):format(device(found.own), M.hashes(found.own))
     elseif found and found.verdict == "mismatch" then

@@ -30,7 +30,7 @@
 local M = {}
 
 local DTLS_PORT = 443  -- whatever port the URL names for HTTPS, a phone uses this one for DTLS (ocserv, README-cisco-svc)
-local MOST_NAMES = 20000
+local MOST_NAMES = 20000  -- beside those that URLs name: a capture may hold any number of lookups that concern no phone
 
 local Book = {}
 Book.__index = Book
@@ -44,9 +44,10 @@ function M.new()
         by_name = {},     -- host name -> { { file, url } }
         copies = {},      -- device -> files of the folder
         fetched = {},     -- device -> files seen on the wire, in their order
-        clients = {},     -- address -> files that it fetched, in their order
+        clients = {},     -- address -> files by which it shows whose it is from then on, in their order
         names = {},       -- address -> { name -> first frame }
         names_count = 0,
+        has_sha512 = false,
     }, Book)
 end
 
@@ -76,11 +77,20 @@ local function says(file)
         .. "\1" .. file.hash_algorithm
 end
 
---- Take a file in.  Of several copies in the folder that say the same, the first one stands for all.
+--- Take a file in.  Of several copies in the folder that say the same, the first one stands for all; so does what a phone
+-- fetched for what it fetches again: one that cannot connect starts anew, and fetches its file, for days.
 ---@param file certhash.File
 function Book:add(file)
-    for _, copy in ipairs(not file.frame and self.copies[file.device] or {}) do
-        if says(copy) == says(file) then
+    local known = self.copies[file.device] or {}
+    if file.frame then
+        local fetched, here = self.fetched[file.device] or {}, self.clients[file.client] or {}
+        known = { fetched[#fetched] }
+        if #here == 0 or here[#here].device ~= file.device then
+            append(self.clients, file.client, file)
+        end
+    end
+    for _, other in ipairs(known) do
+        if says(other) == says(file) then
             return
         end
     end
@@ -93,13 +103,13 @@ function Book:add(file)
         end
     end
     for _, item in ipairs(file.hashes or {}) do
+        self.has_sha512 = self.has_sha512 or item.algorithm == "SHA-512"
         if item.digest then
             append(self.by_digest, item.digest, { file = file, item = item })
         end
     end
     if file.frame then
         append(self.fetched, file.device, file)
-        append(self.clients, file.client, file)
     else
         append(self.copies, file.device, file)
     end
@@ -112,7 +122,7 @@ end
 function Book:answer(name, host, frame)
     name = name:lower():gsub("%.$", "")
     local names = self.names[host]
-    if names and names[name] or self.names_count >= MOST_NAMES then
+    if names and names[name] or self.names_count >= MOST_NAMES and not self.by_name[name] then
         return
     end
     self.names[host] = names or {}
@@ -142,25 +152,27 @@ function Book:in_force(file, frame)
     return not file.frame
 end
 
---- The copies in the folder that say something else than a file that their phone fetched.
+--- The copies in the folder that say something else than a file that their phone fetched.  What an encrypted file says
+-- nobody can tell.
 ---@param file certhash.File
 ---@return certhash.File[]
 function Book:stale_copies(file)
     local out = {}
     for _, copy in ipairs(self.copies[file.device] or {}) do
-        if says(copy) ~= says(file) then
+        if copy.kind ~= "encrypted" and file.kind ~= "encrypted" and says(copy) ~= says(file) then
             out[#out + 1] = copy
         end
     end
     return out
 end
 
---- The file that whoever is at an address fetched last before a frame; nil where none was seen.
+--- What the device at an address has when a frame is sent, wherever it fetched that; nil where the device is not known.
 ---@param client string address, bytes
 ---@param frame integer
 ---@return certhash.File|nil
 function Book:file_of(client, frame)
-    return before(self.clients[client], frame)
+    local last = before(self.clients[client], frame)
+    return last and before(self.fetched[last.device], frame)
 end
 
 local function port_fits(case, head_end)
@@ -290,7 +302,7 @@ end
 -- where most says how many devices are listed at most.
 --
 -- The answer is { verdict =, listed =, told =, own =, own_differs = }: the verdict is "match", "mismatch", "rejected" or
--- "unlisted" (nil where only SHA-512 is expected, which nobody here computes); listed has, for each certificate of the
+-- "unlisted" (nil where a SHA-512 may match, which nobody here computes); listed has, for each certificate of the
 -- chain, { { file, item, url or nil } }; told has { { file, url } }; both say more = true where they stopped at `most`.
 -- own is the file that this client fetched, and own_differs is true where that one names this head-end and no certificate
 -- has one of its hashes, whatever other phones expect.
@@ -302,7 +314,7 @@ function Book:judge(case)
     if own_url then
         found.own_differs = not beyond_us(found.own) and carried(found.own, case.chain) == nil
     end
-    local matched, knowable = false, false
+    local matched = false
     for position, certificate in ipairs(case.chain) do
         local list, take = listing(case.most)
         local function visit(entry)
@@ -310,33 +322,29 @@ function Book:judge(case)
             matched = matched or url ~= nil
             return take({ file = entry.file, item = entry.item, url = url })
         end
-        -- The phone at the other end comes first: its line must not be among those that are left out.
+        -- The phone at the other end comes first, then those that are told to use this head-end: none of their lines must
+        -- be left out for those of phones that have nothing to do with it.
         local _, own_item = carried(found.own or {}, { certificate })
-        if own_item and self:in_force(found.own, case.frame) then
+        if own_item then
             visit({ file = found.own, item = own_item })
         end
+        self:each_listing(certificate, case.frame, function(entry)
+            return self:url_for(entry.file, case) ~= nil and visit(entry)
+        end)
         self:each_listing(certificate, case.frame, visit)
-        if list.more and not matched then
-            matched = self:each_listing(certificate, case.frame, function(entry)
-                return self:url_for(entry.file, case) ~= nil
-            end)
-        end
         found.listed[position] = list
     end
     local told, take = listing(case.most)
     if own_url then
         take({ file = found.own, url = own_url })
     end
-    self:each_told(case, function(entry)
-        knowable = knowable or not beyond_us(entry.file)
-        return take(entry)
-    end)
+    self:each_told(case, take)
     found.told = told
     if #told == 0 then
         found.verdict = "unlisted"
     elseif matched then
         found.verdict = case.rejected and "rejected" or "match"
-    elseif knowable then
+    elseif not (self.has_sha512 and self:each_told(case, function(entry) return beyond_us(entry.file) end)) then
         found.verdict = "mismatch"
     end
     return found

@@ -125,9 +125,14 @@ def _place(cnf: CnfFile) -> tuple[str, int]:
 
 
 def _with_copies(newest: CnfFile, copies: list[CnfFile]) -> CnfFile:
-    """Let a copy that says the same stand for what was fetched, and warn of those that say otherwise."""
+    """Let a copy that says the same stand for what was fetched, and warn of those that say otherwise.
+
+    What an encrypted file says nobody can tell, nor whether another says otherwise.
+    """
     same = next((c for c in copies if c.says == newest.says), None)
-    differing = tuple(_differs(c, newest) for c in copies if c is not same)
+    differing = tuple(
+        _differs(c, newest) for c in copies if c is not same and "encrypted" not in {c.kind, newest.kind}
+    )
     if same is None:
         return replace(newest, warnings=(*newest.warnings, *differing))
     return replace(same, fetch=newest.fetch, warnings=(*same.warnings, *differing))

@@ -177,6 +177,23 @@ def test_out_of_order_segments(place: Machine) -> None:
     check(row, [LEAF.der, MIDDLE.der, ROOT.der], "server")
 
 
+def test_name_that_is_found_for_a_host_during_its_connection(place: Machine) -> None:
+    """TLS after an X.224 request ([MS-RDPBCGR] 2.2.1.1), where Wireshark shows names for addresses."""
+    asked = bytes.fromhex("0300001c 17e00000000000 436f6f6b69653a0d0a 0100080003000000")
+    answered = bytes.fromhex("03000013 0ed00000123400 0200080001000000")
+    said = [Said(from_client=True, payload=asked), Said(from_client=False, payload=answered), *talk(LEAF)]
+    question = b"\3rdp\7example\0\0\1\0\1"
+    address = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + bytes(map(int, packets.HEAD_END.split(".")))
+    lookup = b"\0\1\x81\x80\0\1\0\1\0\0\0\0" + question + address
+    frames = conversation(said, server_port=3389)
+    frames.insert(5, packets.udp("192.0.2.53", 53, packets.PHONE, 5353, lookup))
+    capture = place.put("names.pcap", pcap(frames))
+    for passes in ([], ["-2"]):
+        options = ("-N", "dn", "-o", "tcp.try_heuristic_first:TRUE", *passes)
+        (row,) = place.fields(capture, *NAMES, options=options)
+        check(row, [LEAF.der, MIDDLE.der, ROOT.der], "server")
+
+
 def test_nothing_in_other_traffic(place: Machine) -> None:
     frames = [packets.udp(packets.PHONE, 5000, packets.HEAD_END, 5001, bytes(100))] * 5
     assert (

@@ -175,10 +175,13 @@ def world(choose: random.Random) -> World:
         File(f"{choose.choice(['', 'old/', 'vrf1_'])}{device}.cnf.xml", content())
         for device in choose.choices(DEVICES, k=3)
     ]
-    for device, client in zip(DEVICES[:2], choose.sample(PHONES, 2), strict=True):
-        frames = choose.choice([(), (), (1,), (2, 20), (3, 4, 30)])
-        at = DEVICES.index(device)
-        files += [File(f"{device}.cnf.xml", content(), 2 * frame + at, client) for frame in frames]
+    for at, device in enumerate(DEVICES[:2]):
+        # A phone may fetch the same again, and at another address what it fetched at the first.
+        said, homes = [content() for _ in range(2)], choose.sample(PHONES, choose.choice([1, 1, 2]))
+        files += [
+            File(f"{device}.cnf.xml", choose.choice(said), 2 * frame + at, choose.choice(homes))
+            for frame in choose.choice([(), (), (1,), (2, 20), (3, 4, 30)])
+        ]
     answers = [(name, choose.choice(SERVERS)) for name in NAMES if choose.random() < 0.7]
     handshakes = []
     for frame in range(11, 80, 12):
@@ -221,3 +224,54 @@ def test_the_plugin_judges_as_the_audit_does(lua: str, tmp_path: Path) -> None:
         if said != wanted
     ]
     assert not different, f"{len(different)}, the first: {different[0]}"
+
+
+def judged(lua: str, tmp_path: Path, lines: list[str]) -> list[str]:
+    """Return what the plugin says of each handshake of one world."""
+    told = tmp_path / "worlds"
+    told.write_text("".join(f"{line}\n" for line in ["world", *lines]))
+    done = subprocess.run(
+        [lua, SCRIPT, PLUGIN / "certhash", told], capture_output=True, text=True, check=True, timeout=20
+    )
+    return done.stdout.splitlines()
+
+
+def told_to_use(url: str, der: bytes, algorithm: str = "sha1") -> bytes:
+    value = base64.b64encode(digest(algorithm, der)).decode()
+    return (
+        f"<device><vpnGroup><addresses><url1>{url}</url1></addresses><credentials>"
+        f"<hashAlg>{int(algorithm != 'sha1')}</hashAlg><certHash1>{value}</certHash1>"
+        "</credentials></vpnGroup></device>"
+    ).encode()
+
+
+def met(frame: int, name: str | None = None) -> Met:
+    """Return a handshake of the first phone with the first server."""
+    server = Endpoint(SERVERS[0], 443)
+    return Met(frame, server, PHONES[0], "tcp", name, rejected=False, chain=(CERTIFICATES[0],))
+
+
+def test_phone_that_starts_anew_for_days(lua: str, tmp_path: Path) -> None:
+    """It fetches the same file before each try; how often must not decide how long a frame takes to judge."""
+    content = told_to_use(URLS[0], CERTIFICATES[1])
+    restarts = 5000
+    files = [File(f"{DEVICES[0]}.cnf.xml", content, 2 * n + 1, PHONES[0]) for n in range(restarts)]
+    lines = [file.line() for file in files] + [met(2 * n + 2).line() for n in range(100)]
+    assert judged(lua, tmp_path, lines) == [f"mismatch {DEVICES[0]}"] * 100
+
+
+def test_name_of_a_url_among_tens_of_thousands_of_others(lua: str, tmp_path: Path) -> None:
+    file = File(f"{DEVICES[0]}.cnf.xml", told_to_use("https://vpn.example/x", CERTIFICATES[0]))
+    names = [*(f"host{n}.example" for n in range(20_001)), "vpn.example"]
+    answers = [cells("answer", name, packed(SERVERS[0])) for name in names]
+    lines = [file.line(), *answers, met(1).line()]
+    assert judged(lua, tmp_path, lines) == [f"match {DEVICES[0]}"]
+
+
+def test_nothing_is_a_mismatch_that_may_be_a_match(lua: str, tmp_path: Path) -> None:
+    """One phone expects another certificate, and whether the other one does cannot be told: SHA-512."""
+    one = File(f"{DEVICES[0]}.cnf.xml", told_to_use(URLS[0], CERTIFICATES[1]))
+    other = File(f"{DEVICES[1]}.cnf.xml", told_to_use(URLS[0], CERTIFICATES[0], "sha512"))
+    lines = [one.line(), other.line(), met(1).line()]
+    assert judged(lua, tmp_path, lines) == [f"none {DEVICES[0]},{DEVICES[1]}"]
+    assert judged(lua, tmp_path, lines[::2]) == [f"mismatch {DEVICES[0]}"]

@@ -44,6 +44,7 @@ NAMES = (
     "certhash.certificate_in",
     "certhash.rejected_in",
 )
+LEARNED = "certhash.cnf_downloaded"
 URL = f"https://{HEAD_END}/SSLVPNphone"
 DEVICE, OTHER_DEVICE = "SEP001F6C81110E", "SEP001122334455"
 
@@ -134,6 +135,29 @@ def test_mismatch_with_its_alert(place: Machine) -> None:
     assert desk.frames("certhash.expert.rejected") == alert["frame.number"]
 
 
+def test_alert_before_its_certificate_by_the_clock(place: Machine) -> None:
+    """No span is told where the clock was set back between the two."""
+    *before, alert = conversation(rejected(LEAF))
+    desk = Desk(place, {}, before)
+    record = bytearray(pcap([alert])[24:])
+    record[:4] = (1_600_000_000).to_bytes(4, "little")
+    desk.capture = place.put("desk.pcap", pcap(before) + record)
+    assert f"{PHONE} rejected {value(LEAF)}: bad_certificate (42)" in desk.words()
+
+
+def test_read_filter(place: Machine) -> None:
+    """The frames that it leaves out are seen once, and those that it keeps take over their numbers."""
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(rejected(LEAF)))
+    kept = ("-2", "-R", "tls.handshake.certificate || tls.alert_message")
+    certificate, alert = desk.rows(*kept)
+    assert certificate["certhash.verdict"] == alert["certhash.verdict"] == ["rejected"]
+    assert certificate["certhash.rejected_in"] == alert["frame.number"]
+    assert alert["certhash.certificate_in"] == certificate["frame.number"]
+    fetched = transfer(f"{DEVICE}.cnf.xml", told(value(LEAF)))
+    desk = Desk(place, {}, fetched + conversation(rejected(LEAF)))
+    assert not any(row[LEARNED] for row in desk.rows(*kept, names=(*NAMES, LEARNED)))
+
+
 def test_rejected_though_it_matches(place: Machine) -> None:
     desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(rejected(LEAF)))
     assert desk.verdicts() == ["match", "rejected"]  # the alert comes after the certificate's frame
@@ -214,6 +238,27 @@ def test_which_head_end_a_url_names(  # noqa: PLR0913, PLR0917 - a table of case
     assert Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF), url=url)}, frames).verdicts() == [verdict]
 
 
+def in_ipv6_fragments(frame: bytes, number: int, size: int = 600) -> list[bytes]:
+    """Return the frames of a tunnel (RFC 2473) with a frame's IPv4 packet in fragments (RFC 8200, 4.5)."""
+    packet = frame[14:]
+    pieces = [packet[at : at + size] for at in range(0, len(packet), size)]
+    frames = []
+    for at, piece in enumerate(pieces):
+        offset = at * size | (at < len(pieces) - 1)
+        header = bytes([4, 0]) + offset.to_bytes(2, "big") + number.to_bytes(4, "big")
+        frames.append(packets.ip("2001:db8::a", "2001:db8::b", 44, header + piece))
+    return frames
+
+
+def test_tunnel_whose_packets_come_in_fragments(place: Machine) -> None:
+    """The addresses are those within, where the packet that was put together has a place of its own."""
+    frames = conversation(rejected(LEAF))
+    carried = [part for number, frame in enumerate(frames) for part in in_ipv6_fragments(frame, number)]
+    assert len(carried) > len(frames)
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, carried)
+    assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
+
+
 def dns_name(name: str) -> bytes:
     return b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
 
@@ -244,6 +289,27 @@ def test_name_found_by_dns(place: Machine) -> None:
     assert Desk(place, files, [dns_answer("other.example", HEAD_END), *handshake]).verdicts() == ["unlisted"]
     alias = dns_answer("VPN.example", HEAD_END, alias="asa.example")
     assert Desk(place, files, [alias, *handshake]).verdicts() == ["match"]
+
+
+def test_name_asked_for_before_any_url_is_known(place: Machine) -> None:
+    """Somebody else's ClientHello shows where the name is, and a phone goes there later."""
+    asked = conversation(talk(OTHER, server_name="vpn.example"), client=OTHER_PHONE)
+    fetched = transfer(f"{DEVICE}.cnf.xml", told(value(LEAF), url="https://vpn.example/x"))
+    desk = Desk(place, {}, asked + fetched + conversation(talk(LEAF)))
+    assert desk.verdicts() == desk.verdicts(*TWICE) == ["unlisted", "match"]
+
+
+def test_name_asked_for_is_not_the_next_connections(place: Machine) -> None:
+    """A ClientHello that nobody answers, and the same port again: the second one asks for no name."""
+    files = {f"{DEVICE}.cnf.xml": told(value(LEAF), url="https://vpn.example/x")}
+    first = packets.Stream(PHONE, 49200, HEAD_END, 443)
+    again = packets.Stream(PHONE, 49200, HEAD_END, 443, sent={True: 900_000, False: 800_000})
+    frames = [dns_answer("vpn.example", HEAD_END), *first.open()]
+    frames += first.send(talk(LEAF, server_name="www.example")[0].payload, from_client=True)
+    frames += again.open()
+    for said in talk(LEAF):
+        frames += again.send(said.payload, from_client=said.from_client)
+    assert Desk(place, files, frames).verdicts() == ["match"]
 
 
 def test_addresses_of_others_in_an_answer_are_not_those_of_the_name(place: Machine) -> None:
@@ -288,16 +354,35 @@ def test_stale_copy_in_the_folder(place: Machine) -> None:
     assert same.frames("certhash.expert.stale") == []
 
 
+def test_copy_for_another_head_end(place: Machine) -> None:
+    """What differs is said, also where it is not the hash."""
+    name, elsewhere = f"{DEVICE}.cnf.xml", "https://198.51.100.99/x"
+    desk = Desk(place, {name: told(value(LEAF), url=elsewhere)}, transfer(name, told(value(LEAF))))
+    assert f"says something else: it expects {value(LEAF)} of {elsewhere}]" in desk.words()
+
+
+@pytest.mark.parametrize("fetched", [False, True])
+def test_nobody_can_tell_whether_an_encrypted_file_says_otherwise(place: Machine, fetched: bool) -> None:
+    encrypted = b"\1\0\2\2\0\2\0\2\0\x0a" + bytes(range(100))
+    files = [(f"{DEVICE}.cnf.xml", told(value(LEAF))), (f"{DEVICE}.cnf.xml.enc.sgn", encrypted)]
+    desk = Desk(place, dict([files[not fetched]]), transfer(*files[fetched]))
+    assert desk.frames("certhash.cnf_downloaded") != []
+    assert desk.frames("certhash.expert.stale") == []
+
+
 def test_phone_that_differs_from_the_others(place: Machine) -> None:
     """Some phone's hash matches, and this phone, which fetched its file here, expects another."""
     frames = transfer(f"{DEVICE}.cnf.xml", told(value(OTHER))) + conversation(rejected(LEAF))
     desk = Desk(place, {f"{OTHER_DEVICE}.cnf.xml": told(value(LEAF))}, frames)
     assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
     words = desk.words()
-    assert f"this phone is {DEVICE}, and expects {value(OTHER)}" in words
+    assert (
+        f"{DEVICE} was the last to fetch its configuration at this address, and expects {value(OTHER)}"
+        in words
+    )
     assert f"bad_certificate (42); {DEVICE} expects {value(OTHER)}" in words
     elsewhere = transfer(f"{DEVICE}.cnf.xml", told(value(OTHER)), client=OTHER_PHONE)
-    assert "this phone is" not in Desk(place, {}, elsewhere + conversation(talk(LEAF))).words()
+    assert "at this address" not in Desk(place, {}, elsewhere + conversation(talk(LEAF))).words()
 
 
 def test_other_digests(place: Machine) -> None:
@@ -340,6 +425,56 @@ def test_encrypted_alerts_say_nothing(place: Machine, name: str, rejected_in: li
     assert [row["certhash.rejected_in"] for row in rows if row["certhash.sha1"]] == [rejected_in]
 
 
+def message(kind: int, body: bytes) -> bytes:
+    """Return a DTLS handshake message in one fragment (RFC 6347, section 4.2.2)."""
+    sequence = {1: 0, 2: 1, 11: 2, 14: 3}[kind].to_bytes(2, "big")
+    size = len(body).to_bytes(3, "big")
+    return bytes([kind]) + size + sequence + bytes(3) + size + body
+
+
+CLIENT_HELLO = message(1, b"\xfe\xfd" + b"\1" * 32 + b"\0\0" + b"\0\2\0\x2f" + b"\1\0")
+SERVER_HELLO = message(2, b"\xfe\xfd" + b"\2" * 32 + b"\0" + b"\0\x2f\0")
+SERVER_HELLO_DONE = message(14, b"")
+
+
+def certificate_message(der: bytes) -> bytes:
+    listed = len(der).to_bytes(3, "big") + der
+    return message(11, len(listed).to_bytes(3, "big") + listed)
+
+
+def dtls(*contents: bytes, number: int, kind: int = 22, from_client: bool = True) -> bytes:
+    """Return a datagram of records, whose sequence numbers start with `number`."""
+    payload = b"".join(
+        bytes([kind, 0xFE, 0xFD]) + at.to_bytes(8, "big") + len(content).to_bytes(2, "big") + content
+        for at, content in enumerate(contents, number)
+    )
+    ends = (PHONE, 49200, HEAD_END, 443)
+    return packets.udp(*(ends if from_client else ends[2:] + ends[:2]), payload)
+
+
+@pytest.mark.parametrize("hello_again", [False, True])
+def test_dtls_flight_that_is_sent_again(place: Machine, hello_again: bool) -> None:
+    """The phone rejects the certificate that it was sent, however often it was."""
+    flight = (SERVER_HELLO, certificate_message(LEAF.der), SERVER_HELLO_DONE)
+    frames = [dtls(CLIENT_HELLO, number=0), dtls(*flight, number=0, from_client=False)]
+    frames += [dtls(CLIENT_HELLO, number=1)] * hello_again
+    frames += [dtls(*flight, number=3, from_client=False), dtls(b"\2\x2a", number=2, kind=21)]
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, frames)
+    first, again, alert = desk.rows(*TWICE)
+    assert first["certhash.verdict"] == again["certhash.verdict"] == alert["certhash.verdict"] == ["rejected"]
+    assert first["certhash.rejected_in"] == again["certhash.rejected_in"] == alert["frame.number"]
+    assert alert["certhash.certificate_in"] == first["frame.number"]
+
+
+def test_dtls_from_the_same_port_number(place: Machine) -> None:
+    """A phone's data channel may have the port numbers of its TCP connection, and is another conversation."""
+    *before, alert = conversation(rejected(LEAF))
+    frames = [*before, dtls(CLIENT_HELLO, number=0), alert]
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, frames)
+    assert desk.frames("dtls.handshake.type == 1") == [str(len(frames) - 1)]
+    assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
+
+
 def test_dtls_uses_443_whatever_the_url_says(place: Machine) -> None:
     """The recorded DTLS handshake, judged by a file whose URL names another port."""
     import json
@@ -361,6 +496,20 @@ def test_hundreds_of_devices(place: Machine) -> None:
     assert row["certhash.verdict"] == ["match"]
     assert len(row["certhash.device"]) == 20
     assert "and more devices" in desk.words()
+
+
+def test_phones_of_this_head_end_among_hundreds_of_another(place: Machine) -> None:
+    """Two head-ends present one certificate: those who are told to use this one are named."""
+    files = {
+        f"SEP{number:012X}.cnf.xml": told(value(LEAF), url="https://198.51.100.99/x") for number in range(300)
+    }
+    desk = Desk(place, files | {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(talk(LEAF)))
+    (row,) = desk.rows()
+    assert row["certhash.verdict"] == ["match"]
+    assert row["certhash.device"][0] == DEVICE
+    words = desk.words()
+    assert f"Verdict: match: certHash1 of {DEVICE} is that of certificate 0" in words
+    assert "told to use another head-end" not in words
 
 
 def test_bad_folders(place: Machine) -> None:
@@ -389,7 +538,7 @@ def test_bad_files_are_named_and_the_rest_is_read(place: Machine) -> None:
     desk = Desk(place, good | bad, conversation(talk(LEAF)))
     large = desk.folder / "SEP000000000005.cnf.xml"
     with large.open("wb") as file:
-        file.truncate(100 * 1024 * 1024)
+        file.truncate(100_000_000)
     large.chmod(0o644)
     secret = desk.folder / "SEP000000000006.cnf.xml"
     secret.write_bytes(told(value(LEAF)))

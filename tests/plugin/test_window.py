@@ -135,7 +135,7 @@ def test_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
         assert re.search(
             rf"^mismatch +8 +1 +1 +203\.0\.113\.20:443\n +{re.escape(HASH)}$", text, re.MULTILINE
         ), text
-        assert f"{DEVICE} expects {EXPECTED}" in text
+        assert f"{DEVICE} expects\n    {EXPECTED}\n" in text
         assert "phone configurations are known, with those in" in text
 
 

@@ -43,6 +43,9 @@ local handshakes = given == "nothing" and {} or {
     handshake(30, "203.0.113.2", TWO, true),
     handshake(40, "203.0.113.2", TWO, true),
 }
+if handshakes[1] then
+    handshakes[1].server_name = "vpn.example"
+end
 
 local actions, asked, buttons = {}, {}, {}
 local gui = {
