@@ -304,6 +304,46 @@ CME#"""
     assert_phone(only(read_text(tmp_path, typed)), pki.leaf)
 
 
+def test_what_a_log_takes_back_does_not_count(pki: Pki, tmp_path: Path) -> None:
+    """A configuration, and below it the commands by which somebody changed it."""
+
+    def typed(*commands: str, text: str = "") -> Sources:
+        lines = "".join(f"CME(config)#{command}\n" for command in commands)
+        return read_text(tmp_path, (text or cme(pki)) + "CME#configure terminal\n" + lines)
+
+    group = "voice service voip", "vpn-group 1"
+    cnf = only(typed(*group, "no vpn-trustpoint 1", "vpn-trustpoint 2 trustpoint cme_cert root"))
+    assert cnf.group is not None
+    assert [(item.number, item.value) for item in cnf.group.hashes] == [(2, pki.root.cert_hash)]
+    cnf = only(typed(*group, "no vpn-gateway 1", "vpn-gateway 2 https://10.1.1.1/x", "no vpn-hash-algorithm"))
+    assert cnf.group is not None
+    assert [url.value for url in cnf.group.urls] == ["https://10.1.1.1/x"]
+    assert "vpn-hash-algorithm" in cnf.warnings[0]
+    cnf = only(
+        typed("voice service voip", "no vpn-group 1", "vpn-group 1", "vpn-gateway 1 https://10.1.1.1/x")
+    )
+    assert cnf.group is not None
+    assert cnf.group.hashes == ()
+    cnf = only(typed("voice service voip", "vpn-profile 1", "no host-id-check disable"))
+    assert cnf.group is not None
+    assert cnf.group.host_id_check is None
+    assert only(typed("ephone 1", "no vpn-group 1")).device == "vpn-group 1"
+    assert only(typed("no ephone 1")).device == "vpn-group 1"
+    (cnf,) = typed("no crypto pki trustpoint cme_cert").cnf_files
+    assert cnf.group is not None
+    assert cnf.group.hashes == ()
+    for commands in (
+        ("webvpn gateway sslvpn_gw", "no inservice"),
+        ("webvpn gateway sslvpn_gw", "no ssl trustpoint cme_cert"),
+        ("no webvpn gateway sslvpn_gw",),
+    ):
+        assert [item.served_at for item in typed(*commands).known] == [(), ()]
+    asa = ASA.format(chain=chain("cme_cert", ("02", pki.leaf), word="ca"), trustpoint="cme_cert outside")
+    assert [len(item.served_at) for item in typed(text=asa).known] == [1]
+    for commands in (("no ssl trust-point cme_cert outside",), ("webvpn", "no enable outside")):
+        assert [item.served_at for item in typed(*commands, text=asa).known] == [()]
+
+
 # ---------------------------------------------------------------- half of it
 
 
