@@ -209,6 +209,14 @@ def test_gateway_on_an_interface(pki: Pki, tmp_path: Path, said: str, port: int)
     assert [(end.address, end.port) for end in served] == [("10.201.160.201", port)]
 
 
+def test_a_gateway_on_an_interface_with_secondary_addresses(pki: Pki, tmp_path: Path) -> None:
+    """IOS writes the secondary addresses first."""
+    text = cme(pki).replace("ip address 10.201.160.201 port 443", "ip interface GigabitEthernet0/0")
+    text = text.replace(" ip address 10", " ip address 10.9.9.9 255.255.255.0 secondary\n ip address 10")
+    served = [end for item in read_text(tmp_path, text).known for end in item.served_at]
+    assert [(end.address, end.port) for end in served] == [("10.201.160.201", 443)]
+
+
 def test_a_gateway_out_of_service_serves_nothing(pki: Pki, tmp_path: Path) -> None:
     text = cme(pki).replace(" inservice\n", "", 1)
     assert [end for item in read_text(tmp_path, text).known for end in item.served_at] == []
@@ -562,6 +570,27 @@ def test_the_command_names_the_trustpoint_where_its_output_does_not(pki: Pki, tm
     assert found == [("first", pki.root.fingerprint), ("second", pki.alone.fingerprint)]
 
 
+@pytest.mark.parametrize(
+    ("heading", "role"),
+    [
+        ("CA Certificate (Rollover)", None),
+        ("Certificate (Rollover)", None),
+        ("Certificate (subordinate CA certificate, Rollover)", None),
+        ("Certificate (subordinate CA certificate)", "leaf"),
+        ("Certificate (RA mode CS certificate)", "leaf"),
+    ],
+)
+def test_show_certificates_that_are_not_in_use_yet(
+    pki: Pki, tmp_path: Path, heading: str, role: str | None
+) -> None:
+    """The headings that genieparser knows; a rollover certificate is no trustpoint's leaf or root yet."""
+    text = "\n" + shown(pki)
+    for usual, kept in (("\nCA Certificate\n", "leaf"), ("\nCertificate\n", "ca")):
+        sources = read_text(tmp_path, text.replace(usual, f"\n{heading}\n"))
+        assert sources.problems == ()
+        assert {item.role for item in sources.known} == {kept, role}
+
+
 def test_fingerprints_answer_for_a_saved_configuration(pki: Pki, tmp_path: Path) -> None:
     chains = (
         "crypto pki certificate chain cme_cert\n"
@@ -673,6 +702,17 @@ def test_ios_export_of_a_self_signed_certificate(pki: Pki, tmp_path: Path) -> No
     )
     (known,) = read_text(tmp_path, text).known
     assert (known.trustpoint, known.role, known.der) == ("own", "self-signed", pki.alone.der)
+
+
+def test_ios_export_on_one_line(pki: Pki, tmp_path: Path) -> None:
+    """As pages print it: all of it joined by blanks."""
+    text = f"% CA certificate:\n{pki.root.pem}\n% General Purpose Certificate:\n{pki.leaf.pem}"
+    for joined in (text.replace("\n", " "), text.replace("certificate:\n", "certificate: ")):
+        sources = read_text(tmp_path, f"r1(config)#crypto pki export own pem terminal\n{joined}\nr1(config)#")
+        assert [(item.trustpoint, item.role, item.der) for item in sources.known] == [
+            ("own", "ca", pki.root.der),
+            ("own", "leaf", pki.leaf.der),
+        ]
 
 
 def test_asa_export(pki: Pki, tmp_path: Path) -> None:

@@ -280,7 +280,8 @@ class _Reader:
             interface.name = found[1]
         elif found := re.fullmatch(r"ip(?:v6)? address ([0-9A-Fa-f.:]+)(?:/\d+)?(?: .*)?", line.text):
             address = read_address(found[1])
-            if address:
+            # IOS lists the secondary addresses first, and a gateway takes the primary one.
+            if address and not line.text.endswith(" secondary"):
                 interface.addresses.append(address)
         return True
 
