@@ -256,6 +256,9 @@ def paged(text: str, pager: str) -> str:
     return "".join(line if number % 7 else pager + line for number, line in enumerate(lines, 1))
 
 
+LOGGED = "*Mar  1 00:00:01.000: %SYS-5-CONFIG_I: Configured from console by vty0 (10.1.1.1)"
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -270,6 +273,7 @@ def paged(text: str, pager: str) -> str:
         lambda text: text.replace("  \tquit", "quit").encode(),
         lambda text: text.replace("\n ", "\n\t").encode(),
         lambda text: text.replace("\n", "\n\n").encode(),
+        lambda text: text.replace("\n", f"\n{LOGGED}\n").encode(),
     ],
 )
 def test_pastes_read_like_the_configuration(pki: Pki, tmp_path: Path, damage: object) -> None:
@@ -383,6 +387,12 @@ def test_trustpoints_that_cannot_be_told(pki: Pki, tmp_path: Path) -> None:
         ("root", two_roots, "2 certificates"),
         ("leaf", chain("cme_cert", ("ca 01", pki.root)), "no leaf certificate"),
         ("", chain("cme_cert", ("02", pki.leaf), ("ca 01", pki.root)), "2 certificates"),
+        ("leaf", chain("cme_cert", ("02", pki.leaf), ("03", pki.alone)), "2 certificates"),
+        (
+            "leaf",
+            chain("cme_cert", ("02", pki.leaf)) + "\n" + chain("cme_cert", ("03", pki.alone)),
+            "2 certificates",
+        ),
         ("leaf", chain("another", ("02", pki.leaf)), "not in the configuration"),
     ):
         sources = read_text(tmp_path, cme(pki, end=end, chains=chains))
@@ -677,6 +687,19 @@ def test_show_voice_vpn_answers_for_the_configuration(pki: Pki, tmp_path: Path) 
     assert cnf.device == "SEP001F6C81110E"
     assert cnf.group is not None
     assert [item.value for item in cnf.group.hashes] == ["fbUqFIbtWtaYSGSlTP/Umshcgyk="]
+
+
+def test_show_voice_vpn_that_contradicts_the_configuration(pki: Pki, tmp_path: Path) -> None:
+    """A log from before and after a renewal: which of the two hashes a phone is given nobody can tell."""
+    (cnf,) = read_text(tmp_path, cme(pki, end="root") + VOICE_VPN).cnf_files
+    assert cnf.group is not None
+    assert cnf.group.hashes == ()
+    assert "show voice vpn" in cnf.group.unresolved[0]
+    agreeing = VOICE_VPN.replace("fbUqFIbtWtaYSGSlTP/Umshcgyk=", pki.root.cert_hash)
+    assert_phone(only(read_text(tmp_path, cme(pki, end="root") + agreeing)), pki.root)
+    several = cme(pki, chains=chain("cme_cert", ("02", pki.leaf), ("03", pki.alone)))
+    agreeing = agreeing.replace("root", "leaf").replace(pki.root.cert_hash, pki.leaf.cert_hash)
+    assert_phone(only(read_text(tmp_path, several + agreeing)), pki.leaf)
 
 
 # ---------------------------------------------------------------- certificates
