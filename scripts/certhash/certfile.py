@@ -28,7 +28,7 @@ _TEXT_BYTES = bytes(range(0x20, 0x7F)) + b"\t\n\r\f"
 
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
 _PEM_HEADER = re.compile(r"^[A-Za-z0-9-]+:[^\n]*\n", re.MULTILINE)
-_HEX_DER = re.compile(r"\s*30\s?8[0-4][0-9A-Fa-f\s:]+")
+_HEX_DER = re.compile(r"\s*30[\s:]?8[0-4][0-9A-Fa-f\s:]+")
 _BASE64_DER = re.compile(r"\s*MI[A-Za-z0-9+/\s]+={0,2}\s*")
 
 
