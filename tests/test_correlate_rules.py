@@ -232,20 +232,23 @@ def test_an_address_is_that_of_the_phone_that_fetched_its_file_there_last_before
 # ------------------------------------------------------------------------- configurations and the document
 
 
+def paper(source: str, der: bytes, trustpoint: str = "cme", line: int = 7) -> KnownCertificate:
+    """A certificate that a configuration makes the head-end present; of all of them ROOT alone is a CA's."""
+    return KnownCertificate(
+        source, line, trustpoint, "ca" if der is ROOT else "leaf", sha1(der), der, (HEAD_END,)
+    )
+
+
 @pytest.mark.parametrize(("served", "verdict"), [(LEAF, "match"), (OTHER, "mismatch")])
 def test_where_nobody_connects_a_configuration_says_what_is_served(served: bytes, verdict: str) -> None:
-    known = KnownCertificate("running.txt", 7, "cme", "leaf", sha1(served), served, (HEAD_END,))
-    row = only(correlate([], Sources((told(LEAF),), known=(known,)), TOOL))
+    row = only(correlate([], Sources((told(LEAF),), known=(paper("running.txt", served),)), TOOL))
     assert row.verdict == verdict
     assert row.decided_by is None
 
 
 def test_two_configurations_that_say_otherwise_make_no_match() -> None:
     """A folder of backups has one from before a renewal and one from after it."""
-    then, now, root = (
-        KnownCertificate(source, 7, "cme", "leaf", sha1(der), der, (HEAD_END,))
-        for source, der in (("then.txt", OLD), ("now.txt", LEAF), ("now.txt", ROOT))
-    )
+    then, now, root = paper("then.txt", OLD), paper("now.txt", LEAF), paper("now.txt", ROOT)
     for known in ((then, now, root), (root, now, then)):
         row = only(correlate([], Sources((told(OLD),), known=known), TOOL))
         assert row.verdict == "unverifiable"
@@ -261,6 +264,32 @@ def test_two_configurations_that_say_otherwise_make_no_match() -> None:
 def test_what_a_configuration_serves_elsewhere_says_nothing_of_this_head_end(elsewhere: Endpoint) -> None:
     known = KnownCertificate("running.txt", 7, "cme", "leaf", sha1(LEAF), LEAF, (elsewhere,))
     assert only(correlate([], Sources((told(LEAF),), known=(known,)), TOOL)).verdict == "unseen"
+
+
+@pytest.mark.parametrize("trustpoints", [("cme", "cme"), ("old", "new")])
+def test_two_certificates_of_one_head_end_in_one_configuration_make_no_match(
+    trustpoints: tuple[str, str],
+) -> None:
+    """A log has the configuration from before a renewal and from after it; an interface has two."""
+    then, now = (
+        paper("asa.txt", der, name, line)
+        for der, name, line in zip((OLD, LEAF), trustpoints, (7, 9), strict=True)
+    )
+    roots = [paper("asa.txt", ROOT, trustpoint, 11) for trustpoint in dict.fromkeys(trustpoints)]
+    for known in ((then, now, *roots), (*roots, now, then)):
+        row = only(correlate([], Sources((told(OLD),), known=known), TOOL))
+        assert row.verdict == "unverifiable"
+        assert (
+            f"line 9 makes it present another certificate of trustpoint {trustpoints[1]}" in row.explanation
+        )
+        assert only(correlate([], Sources((told(ROOT),), known=known), TOOL)).verdict == "match"
+        assert only(correlate([], Sources((told(OTHER),), known=known), TOOL)).verdict == "mismatch"
+
+
+def test_a_trustpoint_whose_own_certificate_is_missing_makes_no_mismatch() -> None:
+    known = (paper("asa.txt", ROOT),)
+    assert only(correlate([], Sources((told(LEAF),), known=known), TOOL)).verdict == "unseen"
+    assert only(correlate([], Sources((told(ROOT),), known=known), TOOL)).verdict == "match"
 
 
 def test_the_document_says_who_sent_a_certificate_and_how_many_head_ends_nobody_names() -> None:

@@ -77,6 +77,7 @@ ASA_EXPORT = (
         (base64.b64encode(LEAF), [LEAF]),
         (LEAF.hex().encode(), [LEAF]),
         (LEAF.hex(" ", -4).upper().encode(), [LEAF]),
+        (LEAF.hex(":").encode(), [LEAF]),
     ],
 )
 def test_forms(data: bytes, expected: list[bytes]) -> None:

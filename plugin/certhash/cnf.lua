@@ -386,7 +386,7 @@ local function numbered(group, parent, prefix, highest)
     for _, element in ipairs(group.within) do
         holders[element.parent] = true
     end
-    local by_number, list = {}, {}
+    local by_number, list, first_holder = {}, {}, nil
     for _, element in ipairs(group.within) do
         local digits = element.name:match("^" .. prefix .. "([1-9]%d?%d?%d?)$")
         local number, holder = tonumber(digits), element.parent
@@ -394,11 +394,13 @@ local function numbered(group, parent, prefix, highest)
             local text = trim(element.text)
             if holders[element] then
                 return nil, ("<%s> has other elements in it, and what it says is not known"):format(element.name)
+            elseif first_holder and first_holder ~= holder then
+                return nil, ("<%s> stands in a second <%s>, and which one counts is not known"):format(element.name, parent)
             elseif by_number[number] and by_number[number] ~= text then
                 return nil, ("<%s> stands a second time with another value, and which one counts is not known")
                     :format(element.name)
             end
-            by_number[number] = text
+            by_number[number], first_holder = text, holder
         end
     end
     for number = 1, highest do

@@ -28,7 +28,7 @@ _TEXT_BYTES = bytes(range(0x20, 0x7F)) + b"\t\n\r\f"
 
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
 _PEM_HEADER = re.compile(r"^[A-Za-z0-9-]+:[^\n]*\n", re.MULTILINE)
-_HEX_DER = re.compile(r"\s*30\s?8[0-4][0-9A-Fa-f\s:]+")
+_HEX_DER = re.compile(r"\s*30[\s:]?8[0-4][0-9A-Fa-f\s:]+")
 _BASE64_DER = re.compile(r"\s*MI[A-Za-z0-9+/\s]+={0,2}\s*")
 
 
@@ -48,7 +48,7 @@ def certificates_in(data: bytes) -> list[bytes]:
     if is_der(data):
         return _from_der(data)
     text = decode_text(data)
-    blocks = list(pem_blocks(text))
+    blocks = [block[:3] for block in pem_blocks(text)]
     if blocks:
         return _from_pem(blocks)
     if _HEX_DER.fullmatch(text):
@@ -63,8 +63,10 @@ def is_der(data: bytes) -> bool:
     return data[:1] == b"0" and data[1:_LOOKED_AT].translate(None, _TEXT_BYTES) != b""
 
 
-def pem_blocks(text: str) -> Iterator[tuple[str, str, int]]:
-    """Find PEM blocks in text: label, body and line number of each; lines may be wrapped, joined or indented.
+def pem_blocks(text: str) -> Iterator[tuple[str, str, int, str]]:
+    """Find PEM blocks in text; lines may be wrapped, joined or indented.
+
+    Of each: label, body, number of its line, and what stands before it on that line.
 
     Raises:
         ValueError: a block has no end.
@@ -77,7 +79,8 @@ def pem_blocks(text: str) -> Iterator[tuple[str, str, int]]:
         following = _PEM.search(text, found.end())
         if end < 0 or (following and following.start() < end):
             raise ValueError(f"the PEM block that begins at line {line} has no end")
-        yield found[1], text[found.end() : end], line
+        before = text[position : found.start()].rpartition("\n")[2].rpartition("-----")[2].strip()
+        yield found[1], text[found.end() : end], line, before
         position = end
 
 

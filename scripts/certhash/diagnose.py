@@ -163,12 +163,11 @@ def _other_head_end(case: Case, expected: ExpectedHash | None) -> Diagnosis | No
             CAUSES["other-head-end"].advice,
         )
     for known in case.evidence.known.get(expected.digest, ()):
-        where = f"{known.source}{f', line {known.line}' if known.line else ''}"
         served = f", which it makes {known.served_at[0].address} present" if known.served_at else ""
         return Diagnosis(
             "other-head-end",
-            f"{_name(expected)} is of a certificate{_trustpoint(known)} in {where}{served}, and not of one "
-            "that this head-end presents.",
+            f"{_name(expected)} is of a certificate{_trustpoint(known)} in {_line(known)}{served}, and not "
+            "of one that this head-end presents.",
             CAUSES["other-head-end"].advice,
         )
     return None
@@ -298,11 +297,12 @@ def _unverifiable(case: Case) -> Diagnosis:
             ),
         )
     if case.decision.contradicted_on_paper is not None:
+        paper = case.decision.contradicted_on_paper
         return Diagnosis(
             None,
-            f"{_carried(case)}, but {case.decision.contradicted_on_paper} makes it present other "
-            f"certificates: nobody can tell which of the two is in use. {ON_PAPER}",
-            ("Leave out the configuration that is out of date, or give a capture of a handshake.",),
+            f"{_carried(case)}, but {_line(paper)} makes it present another certificate{_trustpoint(paper)}: "
+            f"nobody can tell which of the two is in use. {ON_PAPER}",
+            ("Leave out what is out of date of the configuration, or give a capture of a handshake.",),
         )
     if case.decision.certificate is not None:
         other = case.evidence.device_of(case.seen) if case.seen.rejection else None
@@ -505,6 +505,10 @@ def _place(seen: Seen) -> str:
 
 def _when(seen: Seen) -> str:
     return iso(seen.handshake.time)[:19].replace("T", " ") + " UTC"
+
+
+def _line(known: KnownCertificate) -> str:
+    return f"{known.source}, line {known.line}" if known.line else known.source
 
 
 def _trustpoint(known: KnownCertificate) -> str:

@@ -70,7 +70,7 @@ def ask(head_end: HeadEnd, highest: str | None = None, patience: float = PATIENC
                 return _handshake(connection, head_end, VERSIONS[version], end)
         except _NoCertificateError as error:
             failure = failure or str(error)
-    raise ValueError(failure)
+    raise ValueError(failure or f"{head_end} gives no answer in time")
 
 
 class _NoCertificateError(Exception):

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from certhash.headend import HeadEnd
     from certhash.model import CnfFile, ExpectedHash, HeadEndUrl, KnownCertificate, VpnGroup
 
+    Configured = tuple[KnownCertificate, Presented]
+    """A certificate that a configuration makes a head-end present."""
+
 SHA1_ONLY = (None, "", "0")
 """The values of hashAlg beside which a phone compares SHA-1; no other value was ever seen."""
 
@@ -44,12 +47,12 @@ class Decision(NamedTuple):
     certificate: Presented | None = None
     """The presented certificate that carries one of the hashes, and which of them."""
     expected: ExpectedHash | None = None
-    configured: tuple[tuple[KnownCertificate, Presented], ...] = ()
+    configured: tuple[Configured, ...] = ()
     """Where no handshake was seen: what a configuration makes the head-end present."""
     contradicted_by: Seen | None = None
     """A handshake that stands later in its capture than one that matches, though its time is earlier."""
-    contradicted_on_paper: str | None = None
-    """A configuration that makes the head-end present other certificates than the one that matches."""
+    contradicted_on_paper: KnownCertificate | None = None
+    """What a configuration makes the head-end present instead of the one that matches."""
 
 
 def carries(chain: Sequence[Presented], group: VpnGroup) -> tuple[Presented, ExpectedHash] | None:
@@ -125,24 +128,34 @@ def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decis
 
 def _by_configuration(told: Told, evidence: Evidence) -> Decision:
     """Where nobody was seen to connect, hold the hashes against what a configuration makes it present."""
-    configured = evidence.configured(told.head_end)
-    if not configured:
-        return Decision("unseen")
-    # Of several configurations nobody can tell which is in use: a match is one only if it is in each.
-    by_source: dict[str, list[tuple[KnownCertificate, Presented]]] = defaultdict(list)
+    matching: Decision | None = None
+    differing: list[Configured] = []
+    for chain in _chains(evidence.configured(told.head_end)):
+        found = carries([presented for _, presented in chain], told.group)
+        if found is not None:
+            matching = matching or Decision("match", None, *found, configured=chain)
+        elif chain[0][0].role != "ca":  # of a chain whose first certificate is not there nothing can be told
+            differing += chain
+    if matching and differing:
+        # Which of several is in use nobody can tell: a match is one only if it is in each.
+        return matching._replace(verdict="unverifiable", contradicted_on_paper=differing[0][0])
+    return matching or Decision("mismatch" if differing else "unseen", configured=tuple(differing))
+
+
+def _chains(configured: Iterable[Configured]) -> list[tuple[Configured, ...]]:
+    """Part what configurations make a head-end present into chains, its own certificate first in each.
+
+    One text may hold a trustpoint from before a renewal and after it, or two trustpoints of one interface.
+    """
+    trustpoints: dict[tuple[str, str | None], list[Configured]] = defaultdict(list)
     for known, presented in configured:
-        by_source[known.source].append((known, presented))
-    found = {
-        source: carries([presented for _, presented in chain], told.group)
-        for source, chain in by_source.items()
-    }
-    other = next((source for source in found if found[source] is None), None)
-    for source, carried in found.items():
-        if carried is not None:
-            chain = tuple(by_source[source])
-            verdict: Verdict = "match" if other is None else "unverifiable"
-            return Decision(verdict, None, *carried, configured=chain, contradicted_on_paper=other)
-    return Decision("mismatch", configured=configured)
+        trustpoints[known.source, known.trustpoint].append((known, presented))
+    chains: list[tuple[Configured, ...]] = []
+    for certificates in trustpoints.values():
+        issuers = [each for each in certificates if each[0].role == "ca"]
+        own = [each for each in certificates if each[0].role != "ca"]
+        chains += [(each, *issuers) for each in own] or [tuple(issuers)]
+    return chains
 
 
 def _concerns(seen: Seen, told: Told, evidence: Evidence) -> bool:

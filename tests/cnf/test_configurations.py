@@ -209,6 +209,14 @@ def test_gateway_on_an_interface(pki: Pki, tmp_path: Path, said: str, port: int)
     assert [(end.address, end.port) for end in served] == [("10.201.160.201", port)]
 
 
+def test_a_gateway_on_an_interface_with_secondary_addresses(pki: Pki, tmp_path: Path) -> None:
+    """IOS writes the secondary addresses first."""
+    text = cme(pki).replace("ip address 10.201.160.201 port 443", "ip interface GigabitEthernet0/0")
+    text = text.replace(" ip address 10", " ip address 10.9.9.9 255.255.255.0 secondary\n ip address 10")
+    served = [end for item in read_text(tmp_path, text).known for end in item.served_at]
+    assert [(end.address, end.port) for end in served] == [("10.201.160.201", 443)]
+
+
 def test_a_gateway_out_of_service_serves_nothing(pki: Pki, tmp_path: Path) -> None:
     text = cme(pki).replace(" inservice\n", "", 1)
     assert [end for item in read_text(tmp_path, text).known for end in item.served_at] == []
@@ -248,6 +256,9 @@ def paged(text: str, pager: str) -> str:
     return "".join(line if number % 7 else pager + line for number, line in enumerate(lines, 1))
 
 
+LOGGED = "*Mar  1 00:00:01.000: %SYS-5-CONFIG_I: Configured from console by vty0 (10.1.1.1)"
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -262,6 +273,7 @@ def paged(text: str, pager: str) -> str:
         lambda text: text.replace("  \tquit", "quit").encode(),
         lambda text: text.replace("\n ", "\n\t").encode(),
         lambda text: text.replace("\n", "\n\n").encode(),
+        lambda text: text.replace("\n", f"\n{LOGGED}\n").encode(),
     ],
 )
 def test_pastes_read_like_the_configuration(pki: Pki, tmp_path: Path, damage: object) -> None:
@@ -304,6 +316,46 @@ CME#"""
     assert_phone(only(read_text(tmp_path, typed)), pki.leaf)
 
 
+def test_what_a_log_takes_back_does_not_count(pki: Pki, tmp_path: Path) -> None:
+    """A configuration, and below it the commands by which somebody changed it."""
+
+    def typed(*commands: str, text: str = "") -> Sources:
+        lines = "".join(f"CME(config)#{command}\n" for command in commands)
+        return read_text(tmp_path, (text or cme(pki)) + "CME#configure terminal\n" + lines)
+
+    group = "voice service voip", "vpn-group 1"
+    cnf = only(typed(*group, "no vpn-trustpoint 1", "vpn-trustpoint 2 trustpoint cme_cert root"))
+    assert cnf.group is not None
+    assert [(item.number, item.value) for item in cnf.group.hashes] == [(2, pki.root.cert_hash)]
+    cnf = only(typed(*group, "no vpn-gateway 1", "vpn-gateway 2 https://10.1.1.1/x", "no vpn-hash-algorithm"))
+    assert cnf.group is not None
+    assert [url.value for url in cnf.group.urls] == ["https://10.1.1.1/x"]
+    assert "vpn-hash-algorithm" in cnf.warnings[0]
+    cnf = only(
+        typed("voice service voip", "no vpn-group 1", "vpn-group 1", "vpn-gateway 1 https://10.1.1.1/x")
+    )
+    assert cnf.group is not None
+    assert cnf.group.hashes == ()
+    cnf = only(typed("voice service voip", "vpn-profile 1", "no host-id-check disable"))
+    assert cnf.group is not None
+    assert cnf.group.host_id_check is None
+    assert only(typed("ephone 1", "no vpn-group 1")).device == "vpn-group 1"
+    assert only(typed("no ephone 1")).device == "vpn-group 1"
+    (cnf,) = typed("no crypto pki trustpoint cme_cert").cnf_files
+    assert cnf.group is not None
+    assert cnf.group.hashes == ()
+    for commands in (
+        ("webvpn gateway sslvpn_gw", "no inservice"),
+        ("webvpn gateway sslvpn_gw", "no ssl trustpoint cme_cert"),
+        ("no webvpn gateway sslvpn_gw",),
+    ):
+        assert [item.served_at for item in typed(*commands).known] == [(), ()]
+    asa = ASA.format(chain=chain("cme_cert", ("02", pki.leaf), word="ca"), trustpoint="cme_cert outside")
+    assert [len(item.served_at) for item in typed(text=asa).known] == [1]
+    for commands in (("no ssl trust-point cme_cert outside",), ("webvpn", "no enable outside")):
+        assert [item.served_at for item in typed(*commands, text=asa).known] == [()]
+
+
 # ---------------------------------------------------------------- half of it
 
 
@@ -335,6 +387,12 @@ def test_trustpoints_that_cannot_be_told(pki: Pki, tmp_path: Path) -> None:
         ("root", two_roots, "2 certificates"),
         ("leaf", chain("cme_cert", ("ca 01", pki.root)), "no leaf certificate"),
         ("", chain("cme_cert", ("02", pki.leaf), ("ca 01", pki.root)), "2 certificates"),
+        ("leaf", chain("cme_cert", ("02", pki.leaf), ("03", pki.alone)), "2 certificates"),
+        (
+            "leaf",
+            chain("cme_cert", ("02", pki.leaf)) + "\n" + chain("cme_cert", ("03", pki.alone)),
+            "2 certificates",
+        ),
         ("leaf", chain("another", ("02", pki.leaf)), "not in the configuration"),
     ):
         sources = read_text(tmp_path, cme(pki, end=end, chains=chains))
@@ -522,6 +580,27 @@ def test_the_command_names_the_trustpoint_where_its_output_does_not(pki: Pki, tm
     assert found == [("first", pki.root.fingerprint), ("second", pki.alone.fingerprint)]
 
 
+@pytest.mark.parametrize(
+    ("heading", "role"),
+    [
+        ("CA Certificate (Rollover)", None),
+        ("Certificate (Rollover)", None),
+        ("Certificate (subordinate CA certificate, Rollover)", None),
+        ("Certificate (subordinate CA certificate)", "leaf"),
+        ("Certificate (RA mode CS certificate)", "leaf"),
+    ],
+)
+def test_show_certificates_that_are_not_in_use_yet(
+    pki: Pki, tmp_path: Path, heading: str, role: str | None
+) -> None:
+    """The headings that genieparser knows; a rollover certificate is no trustpoint's leaf or root yet."""
+    text = "\n" + shown(pki)
+    for usual, kept in (("\nCA Certificate\n", "leaf"), ("\nCertificate\n", "ca")):
+        sources = read_text(tmp_path, text.replace(usual, f"\n{heading}\n"))
+        assert sources.problems == ()
+        assert {item.role for item in sources.known} == {kept, role}
+
+
 def test_fingerprints_answer_for_a_saved_configuration(pki: Pki, tmp_path: Path) -> None:
     chains = (
         "crypto pki certificate chain cme_cert\n"
@@ -610,6 +689,19 @@ def test_show_voice_vpn_answers_for_the_configuration(pki: Pki, tmp_path: Path) 
     assert [item.value for item in cnf.group.hashes] == ["fbUqFIbtWtaYSGSlTP/Umshcgyk="]
 
 
+def test_show_voice_vpn_that_contradicts_the_configuration(pki: Pki, tmp_path: Path) -> None:
+    """A log from before and after a renewal: which of the two hashes a phone is given nobody can tell."""
+    (cnf,) = read_text(tmp_path, cme(pki, end="root") + VOICE_VPN).cnf_files
+    assert cnf.group is not None
+    assert cnf.group.hashes == ()
+    assert "show voice vpn" in cnf.group.unresolved[0]
+    agreeing = VOICE_VPN.replace("fbUqFIbtWtaYSGSlTP/Umshcgyk=", pki.root.cert_hash)
+    assert_phone(only(read_text(tmp_path, cme(pki, end="root") + agreeing)), pki.root)
+    several = cme(pki, chains=chain("cme_cert", ("02", pki.leaf), ("03", pki.alone)))
+    agreeing = agreeing.replace("root", "leaf").replace(pki.root.cert_hash, pki.leaf.cert_hash)
+    assert_phone(only(read_text(tmp_path, several + agreeing)), pki.leaf)
+
+
 # ---------------------------------------------------------------- certificates
 
 
@@ -633,6 +725,17 @@ def test_ios_export_of_a_self_signed_certificate(pki: Pki, tmp_path: Path) -> No
     )
     (known,) = read_text(tmp_path, text).known
     assert (known.trustpoint, known.role, known.der) == ("own", "self-signed", pki.alone.der)
+
+
+def test_ios_export_on_one_line(pki: Pki, tmp_path: Path) -> None:
+    """As pages print it: all of it joined by blanks."""
+    text = f"% CA certificate:\n{pki.root.pem}\n% General Purpose Certificate:\n{pki.leaf.pem}"
+    for joined in (text.replace("\n", " "), text.replace("certificate:\n", "certificate: ")):
+        sources = read_text(tmp_path, f"r1(config)#crypto pki export own pem terminal\n{joined}\nr1(config)#")
+        assert [(item.trustpoint, item.role, item.der) for item in sources.known] == [
+            ("own", "ca", pki.root.der),
+            ("own", "leaf", pki.leaf.der),
+        ]
 
 
 def test_asa_export(pki: Pki, tmp_path: Path) -> None:

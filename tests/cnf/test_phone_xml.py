@@ -298,6 +298,14 @@ def test_host_id_check(text: str, value: bool | None) -> None:
             device(GROUP.replace("</addresses>", "<url1>https://b/x</url1></addresses>")).encode(),
             "second time",
         ),
+        (
+            device(
+                GROUP.replace(
+                    "</vpnGroup>", f"<credentials><certHash2>{TAC}</certHash2></credentials></vpnGroup>"
+                )
+            ).encode(),
+            "second <credentials>",
+        ),
         (device(head="<!DOCTYPE device [<!ENTITY a 'b'>]>\n<device>").encode(), "document type"),
         (b"<" + b"a" * (3 * 1024 * 1024), "3 MB"),
         (b"<device>" + b"<a>" * 5000, "cut short"),

@@ -146,6 +146,14 @@ def test_command_json(folder: Path) -> None:
     assert by_device["SEP000000000001"]["digest"] == TAC
 
 
+def test_command_json_of_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"SEP000000000001-\xff.cnf.xml")).write_text(phone())
+    done = run("--json", str(tmp_path))
+    assert done.returncode == 0
+    (cnf,) = json.loads(done.stdout)["cnf_files"]
+    assert cnf["source"].endswith("/SEP000000000001-\\xff.cnf.xml")
+
+
 def test_command_with_standard_input() -> None:
     done = run("-", given=phone().encode())
     assert done.returncode == 0

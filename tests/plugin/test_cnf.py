@@ -92,6 +92,11 @@ FILES: dict[str, bytes] = {
     "twice with another value": device(
         GROUP.replace("</credentials>", f"<certHash1>{TWO}</certHash1></credentials>")
     ),
+    "two lists of hashes": device(
+        GROUP.replace("</vpnGroup>", f"<credentials><certHash2>{TWO}</certHash2></credentials></vpnGroup>")
+    ),
+    "two lists of URLs": device(GROUP.replace("<addresses>", "<addresses><url2/></addresses><addresses>")),
+    "a second list with nothing in it": device(GROUP.replace("</vpnGroup>", "<credentials/></vpnGroup>")),
     "twice the same": device(GROUP.replace("</credentials>", f"<certHash1>{ONE}</certHash1></credentials>")),
     "cut in the group": device(GROUP)[:150],
     "cut before the group": device("<a>1</a>" * 20, GROUP)[:100],

@@ -152,6 +152,11 @@ def test_a_head_end_that_wants_the_phones_certificate(pki: Pki, option: str) -> 
     assert answer.version == {"-tls1": "TLS 1.0", "-tls1_2": "TLS 1.2"}[option]
 
 
+def test_no_patience_at_all() -> None:
+    with pytest.raises(ValueError, match="no answer in time"):
+        ask(at(443), patience=0.1)
+
+
 def test_a_certificate_that_libraries_refuse() -> None:
     """The bytes are shown whatever they are: here a server whose certificate is no DER at all."""
     certificate = b"\x30\x03junk, not a certificate"

@@ -1,9 +1,10 @@
 """Running-configurations of IOS (CME) and ASA: the lines that matter, gathered section by section.
 
 Sections are told by their first line, not by indentation alone, since pasted configurations have often lost
-it. What the lines mean is in :mod:`certhash.cnf.ios` and :mod:`certhash.cnf.asa`. Syntax: Cisco's CME
-administrator guide and command reference (``voice service voip``), IOS SSL VPN configuration guide (``webvpn
-gateway``) and ASA command reference (``ssl trust-point``).
+it. A log of commands takes things back with ``no``: what holds at its end counts. What the lines mean is in
+:mod:`certhash.cnf.ios` and :mod:`certhash.cnf.asa`. Syntax: Cisco's CME administrator guide and command
+reference (``voice service voip``), IOS SSL VPN configuration guide (``webvpn gateway``) and ASA command
+reference (``ssl trust-point``).
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ class _Reader:
     def take(self, line: Line) -> None:
         if self._certificate and self._take_hex(line):
             return
-        if self._open(line):
+        if self._open(line) or self._take_back(line.text):
             self._indented = False
             return
         # In a text that has its indentation, a line without it ends the section.
@@ -180,6 +181,24 @@ class _Reader:
             return False
         return True
 
+    def _take_back(self, text: str) -> bool:
+        """Forget what a ``no`` line names; one that stands within a section is left to that."""
+        configuration = self.configuration
+        if found := re.fullmatch(r"no ephone +" + _NUMBER, text):
+            configuration.ephones.pop(int(found[1]), None)
+        elif found := re.fullmatch(r"no webvpn gateway (\S+)", text):
+            configuration.gateways.pop(found[1], None)
+        elif found := re.fullmatch(r"no ssl trust-point (\S+)(?: (\S+))?", text):
+            configuration.ssl_trustpoints = [
+                item for item in configuration.ssl_trustpoints if item[:2] != (found[1], found[2])
+            ]
+        elif found := re.fullmatch(r"no crypto (?:pki|ca) (?:trustpoint|certificate chain) (\S+)", text):
+            configuration.stored = [item for item in configuration.stored if item.trustpoint != found[1]]
+        else:
+            return False
+        self._section = None
+        return True
+
     def _voice(self, line: Line) -> bool:
         if found := re.fullmatch(r"vpn-group " + _NUMBER, line.text):
             group = self.configuration.groups.setdefault(int(found[1]), Group(line.number))
@@ -188,6 +207,9 @@ class _Reader:
             tag = int(found[1])
             self.configuration.profiles.setdefault(tag, None)
             self._section = lambda line: self._profile(tag, line) or self._voice(line)
+        elif found := re.fullmatch(r"no vpn-(group|profile) " + _NUMBER, line.text):
+            tags = self.configuration.groups if found[1] == "group" else self.configuration.profiles
+            tags.pop(int(found[2]), None)
         elif re.match(r"vpn-(?:gateway|trustpoint) \d", line.text):
             self._complain(line, "stands outside a vpn-group: the configuration is not whole")
         else:
@@ -204,8 +226,11 @@ class _Reader:
             group.trustpoints[number] = Trustpoint(
                 number, found[2] or "trustpoint", found[3], found[4], line.number, line.text
             )
-        elif line.text == "vpn-hash-algorithm sha-1":
-            group.hash_algorithm = True
+        elif found := re.fullmatch(rf"no vpn-(gateway|trustpoint) {_NUMBER}(?: .*)?", line.text):
+            numbers = group.gateways if found[1] == "gateway" else group.trustpoints
+            numbers.pop(int(found[2]), None)
+        elif found := re.fullmatch(r"(no )?vpn-hash-algorithm(?: sha-1)?", line.text):
+            group.hash_algorithm = not found[1]
         elif re.match(r"vpn-(?:gateway|trustpoint|hash-algorithm)\b", line.text):
             self._complain(line, "cannot be read")
         else:
@@ -213,9 +238,9 @@ class _Reader:
         return True
 
     def _profile(self, tag: int, line: Line) -> bool:
-        found = re.fullmatch(r"host-id-check (enable|disable)", line.text)
+        found = re.fullmatch(r"(no )?host-id-check(?: (enable|disable))?", line.text)
         if found:
-            self.configuration.profiles[tag] = found[1] == "enable"
+            self.configuration.profiles[tag] = None if found[1] else found[2] != "disable"
         return bool(found)
 
     def _ephone(self, ephone: Ephone, line: Line) -> bool:
@@ -229,6 +254,10 @@ class _Reader:
             ephone.group = int(found[1])
         elif found := re.fullmatch(r"vpn-profile " + _NUMBER, line.text):
             ephone.profile = int(found[1])
+        elif re.match(r"no vpn-group\b", line.text):
+            ephone.group = None
+        elif re.match(r"no vpn-profile\b", line.text):
+            ephone.profile = None
         return True
 
     def _gateway(self, gateway: Gateway, line: Line) -> bool:
@@ -240,8 +269,10 @@ class _Reader:
             gateway.interface, gateway.port = _plain(found[1]), int(found[2] or 443)
         elif found := re.fullmatch(r"ssl trustpoint (\S+)", line.text):
             gateway.trustpoint = (found[1], line.number)
-        elif line.text == "inservice":
-            gateway.in_service = True
+        elif re.match(r"no ssl trustpoint\b", line.text):
+            gateway.trustpoint = None
+        elif line.text in {"inservice", "no inservice"}:
+            gateway.in_service = line.text == "inservice"
         return True
 
     def _interface(self, interface: Interface, line: Line) -> bool:
@@ -249,13 +280,16 @@ class _Reader:
             interface.name = found[1]
         elif found := re.fullmatch(r"ip(?:v6)? address ([0-9A-Fa-f.:]+)(?:/\d+)?(?: .*)?", line.text):
             address = read_address(found[1])
-            if address:
+            # IOS lists the secondary addresses first, and a gateway takes the primary one.
+            if address and not line.text.endswith(" secondary"):
                 interface.addresses.append(address)
         return True
 
     def _webvpn(self, line: Line) -> bool:
         if found := re.fullmatch(r"enable (\S+)", line.text):
             self.configuration.webvpn_interfaces.add(found[1])
+        elif found := re.fullmatch(r"no enable (\S+)", line.text):
+            self.configuration.webvpn_interfaces.discard(found[1])
         elif found := re.fullmatch(r"port " + _NUMBER, line.text):
             self.configuration.webvpn_port = int(found[1])
         return True

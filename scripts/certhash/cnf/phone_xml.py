@@ -110,6 +110,7 @@ def _numbered(
 ) -> list[tuple[int, str, int | None]]:
     """List ``prefixN`` under `parent`: number, text, line; warn of what looks like one and does not count."""
     found: dict[int, tuple[str, int | None]] = {}
+    first_holder = None
     for element in group.iter(etree.Element):
         name = local_name(element)
         if not re.fullmatch(prefix + r"[0-9]*", name, re.IGNORECASE):
@@ -126,6 +127,9 @@ def _numbered(
             continue
         if next(element.iterchildren(etree.Element), None) is not None:
             raise ValueError(f"{shown} has other elements in it, and what it says is not known")
+        first_holder = holder if first_holder is None else first_holder
+        if holder is not first_holder:
+            raise ValueError(f"{shown} stands in a second <{parent}>, and which one counts is not known")
         text = text_of(element)
         line = element.sourceline
         earlier = found.setdefault(int(number[1]), (text, line if isinstance(line, int) else None))

@@ -38,7 +38,11 @@ _HEADINGS: dict[str, Role | None] = {
     "Router Self-Signed Certificate": "self-signed",
     "Certificate has the following attributes:": "ca",
 }
-_ANY_HEADING = re.compile(r"(?:[A-Z][\w-]* )*Certificate|Certificate has the following attributes:")
+_ANY_HEADING = re.compile(
+    r"((?:[A-Z][\w-]* )*Certificate)(?: \(([\w ,-]+)\))?|(Certificate has the following attributes:)"
+)
+"""``Certificate (subordinate CA certificate)`` is the router's own all the same; one with ``Rollover`` in the
+brackets is not in use yet (genieparser has the list of them)."""
 
 
 def read_voice_vpn(lines: list[Line], configuration: Configuration) -> dict[tuple[int, int], bytes]:
@@ -84,10 +88,11 @@ def read_certificates(lines: list[Line], configuration: Configuration) -> None:
     at = 0
     typed: str | None = None
     for index, line in enumerate(lines):
-        if line.typed or _ANY_HEADING.fullmatch(line.text):
+        heading = _ANY_HEADING.fullmatch(line.text)
+        if line.typed or heading:
             if fingerprint:
                 configuration.stored.append(Stored(at, typed, role, fingerprint, None))
-            fingerprint, role = b"", _HEADINGS.get(line.text)
+            fingerprint, role = b"", _role_under(heading)
             typed = _trustpoint_of(line) if line.typed else typed
         elif line.text.startswith("Fingerprint SHA1:"):
             digits = _hex_after(lines, index)
@@ -108,7 +113,7 @@ def read_pem(lines: list[Line], configuration: Configuration) -> None:
     text = "\n".join(line.text for line in lines)
     exported = list(accumulate(lines, _last_typed, initial=None))
     try:
-        for label, body, position in pem_blocks(text):
+        for label, body, position, before in pem_blocks(text):
             line = lines[position - 1]
             if "CERTIFICATE" not in label.split() or "REQUEST" in label:
                 continue
@@ -119,10 +124,16 @@ def read_pem(lines: list[Line], configuration: Configuration) -> None:
                 continue
             command = exported[position - 1]
             name = _trustpoint_of(command) if command else None
-            role = _announced(lines[position - 2].text if position > 1 else "")
+            role = _announced(before or (lines[position - 2].text if position > 1 else ""))
             configuration.stored += [Stored(line.number, name, role, sha1(der), der) for der in certificates]
     except ValueError as error:
         configuration.problems.append(str(error))
+
+
+def _role_under(heading: re.Match[str] | None) -> Role | None:
+    if heading is None or "Rollover" in (heading[2] or ""):
+        return None
+    return _HEADINGS.get(heading[1] or heading[3])
 
 
 def _hex_after(lines: list[Line], index: int) -> str:

@@ -11,6 +11,9 @@ _MORE = re.compile(r" ?(?:--More--|<--- More --->)(?:[\b]+ *[\b]*)?")
 
 _PROMPT = re.compile(r"[A-Za-z][\w.-]*(?:/[\w.-]+)*(?:\(conf[\w-]*\)| )?[#>][ ]?")
 
+_LOGGED = re.compile(r"(?:[^%]*: )?%[A-Z][A-Z0-9_-]*-[0-7]-[A-Z0-9_]+: ")
+"""What IOS and ASA log to the terminal in the middle of everything else (``%SYS-5-CONFIG_I: ...``)."""
+
 _WINDOW = 79
 """Characters. A terminal of 80 columns breaks a line after 79 or 80."""
 
@@ -40,6 +43,8 @@ def read_lines(text: str) -> list[Line]:
         shown = _MORE.sub("", raw).replace("\b", "").replace("\t", "    ").rstrip()
         prompt = _PROMPT.match(shown)
         content = shown[prompt.end() :].strip() if prompt else shown.strip()
+        if _LOGGED.match(content):
+            continue
         if broken and content and not prompt and _continues(shown):
             last = lines.pop()
             lines.append(Line(last.number, last.text + content, last.indented, last.typed))

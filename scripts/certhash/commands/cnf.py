@@ -16,6 +16,7 @@ import msgspec
 
 from certhash.cnf import read
 from certhash.digest import ios_fingerprint, thumbprint, to_base64
+from certhash.report.jsonform import encode
 from certhash.visible import visible
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print every file's expectations; 2 where something could not be read."""
     sources = read(arguments.paths)
     if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(sources), indent=2).decode())
+        print(msgspec.json.format(encode(sources), indent=2).decode())
     else:
         blocks = [_describe(cnf) for cnf in sources.cnf_files]
         blocks += [_describe_certificate(certificate) for certificate in sources.known]

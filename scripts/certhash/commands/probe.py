@@ -18,6 +18,7 @@ from certhash.cnf import read
 from certhash.evidence import Presented
 from certhash.headend import HeadEnd, parse_url
 from certhash.probe import PATIENCE, VERSIONS, Answer, ask
+from certhash.report.jsonform import encode
 from certhash.verdict import carries
 from certhash.visible import visible
 
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         tuple(comparisons),
     )
     if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(result), indent=2).decode())
+        print(msgspec.json.format(encode(result), indent=2).decode())
     else:
         print(_describe(result))
     status = 1 if any(comparison.verdict == "mismatch" for comparison in comparisons) else 0
