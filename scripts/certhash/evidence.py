@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from certhash.headend import HeadEnd, plain_name, read_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from certhash.model import CnfFile, Endpoint, Fetch, Handshake, KnownCertificate, Observation
 
@@ -150,10 +150,7 @@ class Evidence:
         """Return the handshakes with a head-end, oldest first.
 
         A name is found by SNI, by DNS answers in the captures and by what the user stated; never by a live
-        query. A handshake that asks for another name at the same address is with somebody else. So is one
-        that asks for any name where a URL has an address (which is no name to ask for, RFC 6066, section 3),
-        if the head-end was seen to choose its certificate by the name: an ASA does with ``ssl trust-point
-        NAME domain``.
+        query. A handshake that asks for another name at the same address is with somebody else.
         """
         found = self._of_head_end.get(head_end)
         if found is None:
@@ -169,10 +166,7 @@ class Evidence:
             if (head_end.is_address or _name(seen) in (None, head_end.host))
             and _port_fits(seen.handshake, head_end)
         ]
-        found.sort(key=lambda s: s.order)
-        if head_end.is_address and _chooses_by_name(found):
-            return [seen for seen in found if _name(seen) is None]
-        return found
+        return sorted(found, key=lambda s: s.order)
 
     def addresses_of(self, head_end: HeadEnd) -> frozenset[str]:
         """Return the addresses that a head-end is known to have."""
@@ -207,10 +201,13 @@ class Evidence:
         return found
 
 
-def _chooses_by_name(handshakes: Iterable[Seen]) -> bool:
-    """Tell whether who asked for a name was given a certificate that the others were not, at the same time.
+def as_without_a_name(handshakes: Sequence[Seen]) -> Sequence[Seen]:
+    """Leave out what says nothing of a phone that asks for no name, of handshakes with one head-end.
 
-    A certificate that was only renewed is never older than one that came after it.
+    Where a URL has an address, there is none to ask for (RFC 6066, section 3). An ASA with ``ssl trust-point
+    NAME domain`` then shows another certificate than to who asks for that domain. That a head-end chooses is
+    known where it showed by name what it did not show without one, at the same time: a certificate that was
+    only renewed is never older than one that came after it.
     """
     spans: dict[bool, dict[Presented, tuple[int, int]]] = {False: {}, True: {}}
     for seen in handshakes:
@@ -218,12 +215,13 @@ def _chooses_by_name(handshakes: Iterable[Seen]) -> bool:
             time, of_kind = seen.handshake.time, spans[_name(seen) is not None]
             first, _ = of_kind.get(seen.chain[0], (time, time))
             of_kind[seen.chain[0]] = first, time
-    return any(
+    chooses = any(
         named[0] < nameless[1] and nameless[0] < named[1]
         for certificate, named in spans[True].items()
         if certificate not in spans[False]
         for nameless in spans[False].values()
     )
+    return [seen for seen in handshakes if _name(seen) is None] if chooses else handshakes
 
 
 def is_before(fetch: Fetch | None, seen: Seen) -> bool:

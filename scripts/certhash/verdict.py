@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from certhash.evidence import is_before
+from certhash.evidence import as_without_a_name, is_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,6 +79,8 @@ def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decisi
     capture was recorded (or a file was appended to one that is newer), a match is one only if it is in both
     orders.
     """
+    if told.head_end.is_address:
+        handshakes = as_without_a_name(handshakes)
     decision = _of_all(told, handshakes, evidence)
     if decision.verdict == "match" and any(s.not_before > s.handshake.time for s in handshakes):
         other = _of_all(told, sorted(handshakes, key=lambda s: s.order_of_packets), evidence)
