@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from certhash.model import (
     Sources,
     VpnGroup,
 )
+from tests.openssl import make
 from tests.test_correlate import (
     DAY,
     HEAD_END,
@@ -36,6 +38,9 @@ from tests.test_correlate import (
     sha1,
     told,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FIRST, SECOND = "SEP000000000001", "SEP000000000002"
 ELSEWHERE = Endpoint("198.51.100.2", 50000)
@@ -227,6 +232,20 @@ def test_an_address_is_that_of_the_phone_that_fetched_its_file_there_last_before
     for order in (files, files[::-1]):
         rows = judged([observation(handshake(day, [LEAF], alert=42))], *order).expectations
         assert {e.device: e.verdict for e in rows} == {refused: "rejected", other: "unverifiable"}
+
+
+def test_a_certificate_of_another_server_of_the_same_ca_is_none_of_the_chain(tmp_path: Path) -> None:
+    """CME behind an ASA, both enrolled with one CA, which the ASA sends: CME pushes the hash of its own."""
+    root = make(tmp_path, "CA", bits=1024)
+    asa, cme = (
+        make(tmp_path, name, "-CA", "CA.pem", "-CAkey", "CA.key", bits=1024).der for name in ("asa", "cme")
+    )
+    other = handshake(1, [cme], server=Endpoint("203.0.113.9", 443))
+    seen = observation(handshake(3, [asa, root.der]), other)
+    assert only(judged([seen], told(cme))).cause == "other-head-end"
+    assert only(judged([observation(handshake(3, [root.der]), other)], told(cme))).cause == "issuer-hash"
+    alone = observation(handshake(3, [asa]), handshake(1, [root.der], server=Endpoint("203.0.113.9", 443)))
+    assert only(judged([alone], told(root.der))).cause == "issuer-hash"
 
 
 # ------------------------------------------------------------------------- configurations and the document

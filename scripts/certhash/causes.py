@@ -123,7 +123,7 @@ CAUSES: dict[str, Topic] = {
     ),
     "issuer-hash": Topic(
         "the hash of another certificate of the chain",
-        "The hash is of a certificate that issued the one served, or of one it was issued by, and that"
+        "The hash is of a certificate that issued the one served, or of one issued by it, and that"
         " certificate is not in what the head-end sends. A phone compares with what it receives.",
         "The hash is of a known certificate whose name or key makes it part of the same chain, and no"
         " certificate of the handshake has it.",
