@@ -92,6 +92,29 @@ def test_pkcs7_as_openssl_writes_it(tmp_path: Path, form: str) -> None:
     assert sorted(certificates_in(done.stdout)) == sorted([LEAF, ROOT])
 
 
+def test_pkcs7_of_indefinite_length(tmp_path: Path) -> None:
+    """As Bouncy Castle writes it, and with it many a CA's web page; openssl does so for what it streams."""
+    key = private(serialization.PrivateFormat.PKCS8)
+    (tmp_path / "all.pem").write_text(pem(LEAF) + pem(key, "PRIVATE KEY"))
+    command = ["openssl", "cms", "-sign", "-signer", "all.pem", "-nodetach", "-stream", "-outform", "DER"]
+    streamed = subprocess.run(command, cwd=tmp_path, input=b"x", capture_output=True, check=True).stdout
+    assert streamed[:2] == b"\x30\x80"
+    assert certificates_in(streamed) == [LEAF]
+    chain = b"\x31\0\x30\x80\x06\x09" + bytes.fromhex("2a864886f70d010701") + b"\0\0\xa0\x80" + LEAF + ROOT
+    bare = b"\x30\x80\x02\x01\x01" + chain + b"\0\0\x31\0\0\0"
+    bare = b"\x30\x80\x06\x09" + bytes.fromhex("2a864886f70d010702") + b"\xa0\x80" + bare + bytes(4)
+    assert certificates_in(base64.b64encode(bare)) == [LEAF, ROOT]
+    for refused in (
+        bare[:-1],
+        bare + b"x",
+        b"\x30\x80" + LEAF[4:] + b"\0\0",
+        b"\x30\x80" * 100_000,
+        b"\x30\x80",
+    ):
+        with pytest.raises(ValueError, match=r"^[^\n]+$"):
+            certificates_in(refused)
+
+
 def test_trusted_certificate_of_openssl_hashes_without_its_appendix(tmp_path: Path) -> None:
     (tmp_path / "leaf.pem").write_text(pem(LEAF))
     command = ["openssl", "x509", "-in", "leaf.pem", "-trustout", "-addtrust", "serverAuth"]

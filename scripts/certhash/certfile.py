@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 INTEGER, BIT_STRING, OCTET_STRING, OID, SEQUENCE = 0x02, 0x03, 0x04, 0x06, 0x30
 CONTEXT_0 = 0xA0
+INDEFINITE = 0x80
+"""The length of what goes on until two zero octets (X.690, 8.1.3.6)."""
 
 PKCS7 = "a PKCS#7 file"
 SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 """1.2.840.113549.1.7.2, PKCS#7 signedData (RFC 2315, section 14)."""
 
 _LOOKED_AT = 64
+_DEEPEST = 16
+"""Layers of indefinite length; SignedData without a signer has five."""
 _TEXT_BYTES = bytes(range(0x20, 0x7F)) + b"\t\n\r\f"
 
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
@@ -170,7 +174,10 @@ def _from_der(der: bytes) -> list[bytes]:
 
 
 def _from_pkcs7(der: bytes) -> list[bytes]:
-    """Take the certificates out of SignedData, where [0] holds them in fourth place (RFC 2315, 9.1)."""
+    """Take the certificates out of SignedData, where [0] holds them in fourth place (RFC 2315, 9.1).
+
+    They are DER, and what is around them may be BER of indefinite length, as Java's libraries write it.
+    """
     (_, explicit, _) = _elements(der, 0)[1]
     (_, signed_data, _) = _elements(der, explicit)[0]
     for tag, start, _ in _elements(der, signed_data):
@@ -192,13 +199,15 @@ _OUTER_KINDS: dict[tuple[int, ...], str] = {
 def _kind_of(der: bytes) -> str:
     """Say what a DER file is, by the tags of its outer layers."""
     try:
-        end = _content(der, 0)[1]
+        end = _end(der, 0)
         if der[0] != SEQUENCE:
             return "not a DER sequence"
         if end < len(der):
             return f"a DER sequence with {len(der) - end} bytes after its end"
         elements = _elements(der, 0)
         tags = tuple(tag for tag, _, _ in elements)
+        if der[1] == INDEFINITE and tags[:1] != (OID,):
+            return "BER of indefinite length"
         if tags == (SEQUENCE, SEQUENCE, BIT_STRING):
             return _signed_kind([tag for tag, _, _ in _elements(der, elements[0][1])])
         return _OUTER_KINDS.get(tags) or _kind_by_first(der, elements)
@@ -231,14 +240,19 @@ def _signed_kind(tags: list[int]) -> str:
     return "a signed DER sequence of another kind"
 
 
-def _content(der: bytes, start: int) -> tuple[int, int]:
+def _content(der: bytes, start: int, depth: int = 0) -> tuple[int, int]:
     """Return where the content of the element at `start` begins and ends."""
     if start + 2 > len(der):
         raise ValueError("DER that is cut short")
     length = der[start + 1]
     first = start + 2
-    if length == 0x80:  # noqa: PLR2004 - X.690, 8.1.3.6
-        raise ValueError("BER of indefinite length")
+    if length == INDEFINITE:
+        if depth > _DEEPEST:
+            raise ValueError("BER of indefinite length, nested too deeply")
+        end = first
+        while der[end : end + 2] != b"\0\0":
+            end = _end(der, end, depth + 1)
+        return first, end
     if length > 0x80:  # noqa: PLR2004 - X.690, 8.1.3.5
         count = length - 0x80
         length = int.from_bytes(der[first : first + count], "big")
@@ -248,12 +262,18 @@ def _content(der: bytes, start: int) -> tuple[int, int]:
     return first, first + length
 
 
+def _end(der: bytes, start: int, depth: int = 0) -> int:
+    """Return where the element at `start` ends, the two octets that close an indefinite length included."""
+    last = _content(der, start, depth)[1]
+    return last + 2 if der[start + 1] == INDEFINITE else last
+
+
 def _elements(der: bytes, outer: int) -> list[tuple[int, int, int]]:
     """List the elements inside the one that starts at `outer`: tag, start and end of each."""
     start, end = _content(der, outer)
     elements = []
     while start < end:
-        stop = _content(der, start)[1]
+        stop = _end(der, start)
         if stop > end:
             raise ValueError("DER whose parts overlap")
         elements.append((der[start], start, stop))
