@@ -154,6 +154,13 @@ def test_command_json_of_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
     assert cnf["source"].endswith("/SEP000000000001-\\xff.cnf.xml")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le"])
+def test_a_phones_config_under_another_name(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "phone.txt").write_bytes(phone().encode(encoding))
+    (cnf,) = read([str(tmp_path)]).cnf_files
+    assert cnf.device == "phone.txt"
+
+
 def test_command_with_standard_input() -> None:
     done = run("-", given=phone().encode())
     assert done.returncode == 0

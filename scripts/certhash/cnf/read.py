@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _CERTIFICATE_SUFFIXES = (".cer", ".crt", ".der", ".p7b", ".p7c")
 """Names that claim a certificate; ``.pem`` may as well be a key."""
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
+"""A byte order mark, or a tag without one."""
 NOTHING_THERE = "no cnf file is there, nor anything else that says what phones expect or head-ends serve"
 _SNIFFED = 4096
 """Bytes looked at before a file of a folder is read."""
@@ -64,7 +65,8 @@ def read_source(path: str, data: bytes) -> Sources:
     Raises:
         ValueError: it is nothing that is read here, or something that is and is damaged.
     """
-    if is_cnf_name(path) or b"<device" in data[:_SNIFFED] or _is_signed_cnf(data):
+    start = data[:_SNIFFED].replace(b"\0", b"")  # UTF-16 has one between letters
+    if is_cnf_name(path) or b"<device" in start or _is_signed_cnf(data):
         cnf = read_phone_xml("standard input" if path == STANDARD_INPUT else path, data, path)
         return Sources((cnf,), (), tuple(problems_of(cnf)))
     from certhash.cnf.pasted import read_pasted
@@ -110,7 +112,7 @@ def _claims(path: str) -> bool:
 def _may_be_read_here(path: str) -> bool:
     """Look at the start of a file: captures and other binary files, which may be large, are passed over."""
     start = read_start(path, _SNIFFED)
-    return is_der(start) or signed.is_signed(start) or start[:2] in _UTF16_MARKS or b"\0" not in start
+    return is_der(start) or signed.is_signed(start) or start[:2] in _UTF16_STARTS or b"\0" not in start
 
 
 def _walk(given: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, bool, str]]:
