@@ -265,6 +265,12 @@ class TestSarif:
         assert {(each["kind"], each["level"]) for each in unsure} == {("open", "none")}
         assert len(unsure) == everything.summary.unverifiable + everything.summary.unseen
 
+    def test_the_address_of_a_file_that_was_fetched_stays_one(self) -> None:
+        address = "tftp://192.0.2.1/SEP00AABBCC0001.cnf.xml"
+        expectation = msgspec.structs.replace(documents.expectation("SEP1", "unseen"), source=address)
+        (result,) = json.loads(render(documents.document((expectation,)), "sarif"))["runs"][0]["results"]
+        assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == address
+
     def test_fingerprints_tell_results_apart_and_last(self, estate: Document) -> None:
         def prints(document: Document) -> list[str]:
             results = json.loads(render(document, "sarif"))["runs"][0]["results"]

@@ -130,7 +130,12 @@ def _notification(problem: Problem) -> Object:
 
 
 def _uri(path: str) -> str:
-    """Return a path as a URI (relative where the path is); undecodable bytes survive as ``%NN``."""
+    """Return a path as a URI (relative where the path is); undecodable bytes survive as ``%NN``.
+
+    The address from which a cnf file was fetched is one already.
+    """
+    if path.lower().startswith(("tftp://", "http://")):
+        return quote(path, safe=":/?#[]@!$&'()*+,;=%", errors="backslashreplace")
     uri = quote(path.encode("utf-8", "surrogateescape" if _from_bytes(path) else "backslashreplace"))
     return f"file://{uri}" if os.path.isabs(path) else uri or "."  # noqa: PTH117
 
