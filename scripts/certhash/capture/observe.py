@@ -269,10 +269,10 @@ class _Run:
 
     def _traces(self) -> tuple[Trace, ...]:
         """Return where certificates seem to stand: what the first pass found, or would have."""
-        if self.fed.carved is not None:
-            return self.fed.carved.traces
         if self.outcome.failed or self.outcome.status == "unreadable":
             return ()  # it is known that not everything was read
+        if self.fed.carved is not None:
+            return self.fed.carved.traces
         try:
             self._source.seek(0)
             return carve(Source(self._source), keys=self._keys).traces
