@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certhash.capture import tshark
-from certhash.capture.observe import Settings, observe
 from certhash.capture.overlooked import Trace, overlooked
 from certhash.model import Endpoint
 from tests.benchmarks.captures import (
@@ -23,6 +21,7 @@ from tests.benchmarks.captures import (
     tls_transcript,
     udp_frame,
 )
+from tests.fidelity.compare import both
 from tests.fidelity.kinds import pcap
 from tests.fidelity.readers import stock
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from certhash.model import Observation
 
 ENDS = Endpoints(b"\xc6\x33\x64\x07", b"\xcb\x00\x71\x0a", 40001, 45678)
 DATA, SCTP = 0, 132
@@ -60,14 +58,6 @@ def _in_chunks(turns: list[Turn]) -> list[bytes]:
     return frames
 
 
-def _both(path: Path) -> Observation:
-    """Read a capture carved and whole, which must be the same."""
-    found = tshark.find()
-    carved, whole = (observe(str(path), Settings(found, carve=carve)) for carve in (True, False))
-    assert carved == whole
-    return carved
-
-
 @pytest.mark.parametrize(
     ("wrap", "says"),
     [
@@ -84,7 +74,7 @@ def test_what_tshark_does_not_take_for_tls_is_named(
     path = tmp_path / "hidden.pcap"
     path.write_bytes(pcap(frames))
     assert stock(path) == [], "this tshark opens it after all: choose another wrapping"
-    seen = _both(path)
+    seen = both(path)
     assert not any(handshake.certificates for handshake in seen.handshakes)
     (problem,) = seen.problems
     number = next(n for n, frame in enumerate(frames, 1) if b"\x30\x82" in frame)
@@ -98,9 +88,9 @@ def test_one_certificate_is_named_once_and_not_where_tshark_shows_it_elsewhere(t
     other = Endpoints(b"\xc6\x33\x64\x08", b"\xcb\x00\x71\x0a", 40002, 443)
     shown = [tcp_frame(other, segment) for segment in tcp_segments(turns)]
     path.write_bytes(pcap(hidden + _in_chunks(turns)))
-    assert len(_both(path).problems) == 1
+    assert len(both(path).problems) == 1
     path.write_bytes(pcap(hidden + shown))
-    assert _both(path).problems == ()
+    assert both(path).problems == ()
 
 
 def test_a_handshake_that_says_why_nothing_is_seen_of_it_is_enough(tmp_path: Path) -> None:
@@ -110,7 +100,7 @@ def test_a_handshake_that_says_why_nothing_is_seen_of_it_is_enough(tmp_path: Pat
     certificate = next(n for n, frame in enumerate(frames) if b"\x30\x82" in frame)
     path = tmp_path / "lost.pcap"
     path.write_bytes(pcap(frames[: certificate + 1] + frames[certificate + 2 :]))
-    seen = _both(path)
+    seen = both(path)
     assert [handshake.hidden for handshake in seen.handshakes] == ["packets-missing"]
     assert seen.problems == ()
 

@@ -12,11 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from certhash.capture import tshark
+from certhash.capture.observe import Settings, observe
 from tests.conftest import TOP
 from tests.fidelity.readers import Finding, ndpi, repeats, separate, stock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from certhash.model import Observation
 
 
 class Capture(NamedTuple):
@@ -109,6 +113,14 @@ def by_capture(document: dict[str, Any]) -> list[Capture]:
         Capture(path, tuple(handshakes[path]), tuple(problems[path]))
         for path in (capture["path"] for capture in document["captures"])
     ]
+
+
+def both(path: Path) -> Observation:
+    """Read a capture carved and whole, which must be the same."""
+    found = tshark.find()
+    carved, whole = (observe(str(path), Settings(found, carve=carve)) for carve in (True, False))
+    assert carved == whole
+    return carved
 
 
 def compare(captures: Sequence[Path]) -> Comparison:

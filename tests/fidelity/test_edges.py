@@ -21,6 +21,7 @@ from tests.benchmarks.captures import (
     udp_frame,
 )
 from tests.conftest import need
+from tests.fidelity.compare import both
 from tests.fidelity.dtls import shake_hands
 from tests.fidelity.generate import Kitchen
 from tests.fidelity.kinds import ENDS, pcap
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from certhash.model import Observation
     from tests.fidelity.generate import Script
 
 
@@ -39,14 +39,6 @@ if TYPE_CHECKING:
 def _script(tmp_path_factory: pytest.TempPathFactory) -> Script:
     kitchen = Kitchen(tmp_path_factory.mktemp("keys"))
     return next(s for s in kitchen.scripts if s.of_client > 1 and len(s.clear) > s.of_client)
-
-
-def both(path: Path) -> Observation:
-    """Read a capture carved and whole, which must be the same."""
-    found = tshark.find()
-    carved, whole = (observe(str(path), Settings(found, carve=carve)) for carve in (True, False))
-    assert carved == whole
-    return carved
 
 
 def test_very_many_connections_are_told_apart(tmp_path: Path, script: Script) -> None:
