@@ -14,6 +14,7 @@ from certhash.capture.pcap import recognise
 from tests.conftest import TOP
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
@@ -47,6 +48,23 @@ def test_it_ends_when_nobody_reads(tmp_path: Path) -> None:
     with large.open("rb", buffering=0) as source:
         under_way = Feed(source, 2, keys=False)
         assert under_way.end() == Fed()
+
+
+def test_a_packet_that_tshark_alone_counts_makes_nobody_wait_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While the pass still has more to write than a pipe holds, which is read when that packet is told of."""
+
+    def endless(_source: object, sink: Callable[[bytes], object], **_: object) -> None:
+        while True:
+            sink(bytes(1 << 16))
+
+    monkeypatch.setattr(feed, "carve", endless)
+    monkeypatch.setattr(feed, "_PATIENCE", 0.2)
+    with CAPTURE.open("rb", buffering=0) as source:
+        under_way = Feed(source, 1, keys=False)
+        assert under_way.frame(0, 7) == 7
+        assert "more packets" in under_way.end().failed
 
 
 def test_a_pass_that_is_killed_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PATIENCE = 10.0
-"""Seconds in which the pass notices that nobody reads any more; only a read that hangs takes longer."""
+"""Seconds in which a number comes that was sent, and in which the pass notices that nobody reads any more;
+only a read that hangs takes longer."""
 
 
 class Fed(NamedTuple):
@@ -53,6 +54,7 @@ class Feed:
         self.numbers = tuple(Numbers() for _ in range(shares))
         self._fed: Fed | None = None
         self._ended = False
+        self._miscounted = False
         self._news = threading.Condition()
         pipes = [os.pipe() for _ in range(shares)]
         self.outlets = [cast("BinaryIO", os.fdopen(outlet, "rb", buffering=0)) for outlet, _ in pipes]
@@ -74,9 +76,11 @@ class Feed:
         It is 0 where the packet is another's to tell of.
         """
         numbers = self.numbers[share]
-        if passed > len(numbers):
+        if passed > len(numbers) and not self._miscounted:
             with self._news:  # tshark was given the packet before its number has come here
-                self._news.wait_for(lambda: self._ended or passed <= len(numbers))
+                known = self._news.wait_for(lambda: self._ended or passed <= len(numbers), _PATIENCE)
+            # To wait for what never comes would keep tshark, and with it the pass, waiting for us.
+            self._miscounted = not known
         return numbers.frame(passed)
 
     def end(self) -> Fed:
@@ -89,6 +93,8 @@ class Feed:
             os.kill(self._process, signal.SIGKILL)
             self._listener.join()
         status = _reap(self._process)
+        if self._miscounted:
+            return Fed(failed="tshark counts more packets than it does")
         if self._fed is not None:
             carved = self._fed.carved
             return self._fed._replace(carved=carved and carved._replace(shares=self.numbers))
