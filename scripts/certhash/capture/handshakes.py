@@ -30,6 +30,7 @@ from certhash.capture.tls import (
     is_tls13,
     version_text,
 )
+from certhash.digest import sha256
 from certhash.model import (
     Alert,
     Endpoint,
@@ -103,8 +104,6 @@ class _Building:
         self.ciphered: set[Sender] = set()
         """Who has said that its next records are encrypted."""
         self.chains: dict[Sender, tuple[PresentedCertificate, ...]] = {}
-        self.ders: dict[Sender, list[bytes]] = {}
-        """The bytes of the same certificates."""
         self.alerts: list[Alert] = []
 
 
@@ -186,7 +185,6 @@ class Handshakes:
                 for record in row.certificates
             )
             now.chains.setdefault(sender, chain)
-            now.ders.setdefault(sender, _ders(row))
         refusal = sender == "server" and row.alerts and not types
         if now.version is None and CLIENT_HELLO not in types and row.record_versions and not refusal:
             now.version = row.record_versions[0]  # the ServerHello is not in the capture
@@ -264,12 +262,10 @@ def _begins_another(row: Row, now: _Building, sender: Sender) -> bool:
     if SERVER_HELLO in row.types and random != HELLO_RETRY_RANDOM:
         return now.server_random is not None and random != now.server_random
     # A handshake that is seen only from its Certificate message on; DTLS repeats what was lost.
-    again = bool(row.certificates) and sender in now.chains
-    return again and (row.transport == "tcp" or _ders(row) != now.ders[sender])
-
-
-def _ders(row: Row) -> list[bytes]:
-    return [record.der for record in row.certificates]
+    if not row.certificates or sender not in now.chains:
+        return False
+    sent = [certificate.sha256 for certificate in now.chains[sender]]
+    return row.transport == "tcp" or [sha256(record.der) for record in row.certificates] != sent
 
 
 def _finished(now: _Building) -> Handshake:

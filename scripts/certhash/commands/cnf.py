@@ -16,7 +16,6 @@ import msgspec
 
 from certhash.cnf import read
 from certhash.digest import ios_fingerprint, thumbprint, to_base64
-from certhash.report.jsonform import encode
 from certhash.visible import visible
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print every file's expectations; 2 where something could not be read."""
     sources = read(arguments.paths)
     if arguments.json:
+        from certhash.report.jsonform import encode
+
         print(msgspec.json.format(encode(sources), indent=2).decode())
     else:
         blocks = [_describe(cnf) for cnf in sources.cnf_files]

@@ -18,7 +18,6 @@ from certhash.cnf import read
 from certhash.evidence import Presented
 from certhash.headend import HeadEnd, parse_url
 from certhash.probe import PATIENCE, VERSIONS, Answer, ask
-from certhash.report.jsonform import encode
 from certhash.verdict import carries
 from certhash.visible import visible
 
@@ -95,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
         tuple(comparisons),
     )
     if arguments.json:
+        from certhash.report.jsonform import encode
+
         print(msgspec.json.format(encode(result), indent=2).decode())
     else:
         print(_describe(result))
