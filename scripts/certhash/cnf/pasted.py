@@ -26,7 +26,10 @@ _MARKERS = re.compile(
 
 
 def read_pasted(text: str, source: str) -> Sources | None:
-    """Read what a pasted text says; None where it says nothing of phones' VPN or of certificates."""
+    """Read what a cleaned text says; None where it says nothing of phones' VPN or of certificates.
+
+    `text` is what :func:`certhash.cnf.cleaning.clean` returned.
+    """
     if not _MARKERS.search(text):
         return None
     lines = read_lines(text)

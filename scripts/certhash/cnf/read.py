@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from certhash.certfile import NoCertificateError, certificates_in, decode_text, is_der
 from certhash.cnf import signed
+from certhash.cnf.cleaning import clean
 from certhash.cnf.names import base_name, is_cnf_name
 from certhash.cnf.phone_xml import read_phone_xml
 from certhash.cnf.rules import problems_of
@@ -71,7 +72,7 @@ def read_source(path: str, data: bytes) -> Sources:
         return Sources((cnf,), (), tuple(problems_of(cnf)))
     from certhash.cnf.pasted import read_pasted
 
-    pasted = None if is_der(data) else read_pasted(decode_text(data), path)
+    pasted = None if is_der(data) else read_pasted(clean(decode_text(data)), path)
     if pasted:
         return pasted
     try:

@@ -1,4 +1,4 @@
-"""What was copied out of a terminal, as lines: prompts, ``--More--`` and the window's line breaks gone."""
+"""A cleaned text (:mod:`certhash.cnf.cleaning`) as lines: prompts and the window's line breaks gone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import re
 
 from msgspec import Struct
 
-_MORE = re.compile(r" ?(?:--More--|<--- More --->)(?:[\b]+ *[\b]*)?")
-"""The pager of IOS and of ASA, with the backspaces that rub it out on the screen."""
-
-_PROMPT = re.compile(r"[A-Za-z][\w.-]*(?:/[\w.-]+)*(?:\(conf[\w-]*\)| )?[#>][ ]?")
+_PROMPT = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[\w.-]+)*(?: ?\([a-z][\w-]*\)| )?[#>] ?")
+"""IOS: ``R1#``, ``2811-CME(config)#``, ``R1(ca-trustpoint)#``; ASA: ``asa/pri/act(config-webvpn)#``. Cisco's
+guides set a blank before the bracket. Host names may begin with a digit (RFC 1123)."""
 
 _LOGGED = re.compile(r"(?:[^%]*: )?%[A-Z][A-Z0-9_-]*-[0-7]-[A-Z0-9_]+: ")
 """What IOS and ASA log to the terminal in the middle of everything else (``%SYS-5-CONFIG_I: ...``)."""
@@ -36,11 +35,11 @@ class Line(Struct, frozen=True):
 
 
 def read_lines(text: str) -> list[Line]:
-    """Return the lines of a pasted text; empty ones are left out, numbers are those of the file."""
+    """Return the lines of a cleaned text; empty ones are left out, numbers are those of the file."""
     lines: list[Line] = []
     broken = False
     for number, raw in enumerate(text.split("\n"), 1):
-        shown = _MORE.sub("", raw).replace("\b", "").replace("\t", "    ").rstrip()
+        shown = raw.replace("\t", "    ").rstrip()
         prompt = _PROMPT.match(shown)
         content = shown[prompt.end() :].strip() if prompt else shown.strip()
         if _LOGGED.match(content):

@@ -1,0 +1,218 @@
+"""What pages, mails, chats and terminal programs add to a text, taken off before anything is read in it.
+
+:func:`clean` is the one stage that all readers of text share: ``clean(decode_text(data))``, then the reader.
+It never changes a letter or a digit of what a device wrote, and never joins lines: a window's line breaks are
+for the reader to mend, who knows what a line may look like. A phone's own file, which is read as the phone
+gets it, does not go through here unless it cannot be read as it is.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+from certhash.cnf.stamps import stamped, without_stamps
+
+_BLANKS = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_NOTHING = (
+    "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
+    "\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufe0e\ufe0f\ufeff"
+)
+_CHARACTERS = str.maketrans(
+    dict.fromkeys(_BLANKS, " ")
+    | dict.fromkeys(_NOTHING, "")
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u0096\u0097", "-")
+    | dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u0093\u0094", '"')
+    | dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u0091\u0092", "'")
+    | dict.fromkeys("\u2028\u2029\v\f", "\n")
+    | {"\u0085": "\u2026"}
+)
+"""U+0085 and U+0091 to U+0097 are the punctuation of Windows-1252, read as Latin-1."""
+
+_DASH = "[-\u2010-\u2015\u2212\u0096\u0097]"
+_FRAMES = re.compile(rf"(?<!{_DASH}){_DASH}{{2,}}[ ]?((?:BEGIN|END) [A-Z0-9 ]+?)[ ]?{_DASH}{{2,}}")
+"""Around PEM. Programs that "correct" typing turn two dashes into one long one."""
+_COMMENTS = re.compile(rf"<!{_DASH}+|(?<!{_DASH}){_DASH}+>")
+_LONG_DASH = re.compile("[\u2013\u2014\u2015]")
+
+_MORE = re.compile(r" ?(?:-{1,2}More-{1,2}|<-{1,3} More -{1,3}>)( *)")
+"""The pager of IOS and of ASA. IOS rubs it out with nine backspaces, nine blanks and nine backspaces."""
+_ERASED = 9
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b|\^\[\[)[0-?]*[ -/]*[@-~]"  # colours and the like; ^[ is how some programs show ESC
+    r"|(?:\x1b\]|\x9d)[^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # the window's title
+    r"|\x1b[ -/]*[0-~]"
+    r"|\[(?:\d{1,2}(?:;\d{1,2})*)?m"  # a colour that lost its ESC
+)
+_CONTROLS = re.compile(r"[\x00-\x07\x0e-\x1f\x7f-\x9f]")
+
+_ENTITY = re.compile(
+    r"&(?:nbsp|lt|gt|quot|apos|amp|ensp|emsp|thinsp|shy|zwj|zwnj|ndash|mdash|[lr][sd]quo|#\d{1,7}|#x[0-9A-Fa-f]{1,6});"
+)
+_NO_XML_ENTITY = re.compile(r"&(?!(?:lt|gt|quot|apos|amp|#\d+|#x[0-9A-Fa-f]+);)[a-z]{2,6};")
+_ESCAPED_TAG = re.compile(
+    r"&(?:amp;)*lt;/?(?:vpnGroup|device|Default|addresses|credentials|certHash\d|url\d)"
+)
+_TELLING_ENTITY = re.compile(r"&(?:amp;)*(?:nbsp|lt|gt|quot|#160|#xa0|#39);", re.IGNORECASE)
+_UNSEEN_TAG = re.compile(r"<(?P<name>script|style|head)(?:\s[^<>]*)?>", re.IGNORECASE)
+_BREAKS = re.compile(r"(?:<br\s*/?>|</(?:p|div|tr|li|pre|h[1-6])\s*>)(?:[ \t]*\n)?", re.IGNORECASE)
+_MARKUP = re.compile(
+    r"</?(?:html|body|meta|link|hr|p|div|span|pre|code|font|b|i|u|strong|em|blockquote|ul|ol|li|table|tbody"
+    r"|thead|tr|td|th|a|img|h[1-6]|tt|samp|kbd|small|section|article|wbr|main)(?:\s[^<>]*)?/?>",
+    re.IGNORECASE,
+)
+"""Tags of pages that no phone's file has (``<address>`` and ``<label>`` are in both)."""
+
+_QUOTED = re.compile(r" ?>")
+_FENCE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*[\w+-]*[ \t]*$|`{3,}", re.MULTILINE)
+_LOGGED = re.compile(r"[^%]{0,80}%[A-Z0-9_]+-")
+"""What IOS and ASA log (``%PARSER-5-CFGLOG_LOGGEDCMD``) has a stamp of its own."""
+_LOOKED_AT = 80
+_MOST_LAYERS = 5
+"""Quotes of quotes of stamped lines."""
+_TELLING = re.compile(
+    r"vpn-(?:gateway|trustpoint|group)|VPN (?:Gateway|Trustpoint)|vpnGroup|certHash\d|<url\d|Fingerprint"
+    r"|ssl trust-?point|certificate |BEGIN CERTIFICATE|mac-address",
+    re.IGNORECASE,
+)
+"""A line with one of these decides what is expected or served."""
+
+
+def clean(text: str) -> str:
+    """Return a pasted or logged text as the device wrote it, line for line.
+
+    Call it with the text as decoded, line ends LF, before anything is recognised in it. It takes away:
+
+    - escape sequences, control characters, ``--More--`` and what rubs it out;
+    - blanks, dashes and quotation marks that a page or a mail put in the place of ASCII's;
+    - HTML's tags and entities, and Markdown's fences;
+    - quote marks (``> ``), time stamps, syslog headers and line numbers before (nearly) every line;
+    - indentation that all lines have.
+
+    The lines keep their numbers, except after a ``<br>`` or a line separator in the middle of a line.
+
+    Raises:
+        ValueError: lines with and without such a mark both decide something, so that it is not known which
+        of them count; one line that says what to do.
+    """
+    text = text.replace("\u00c2\u00a0", " ")  # a no-break space of UTF-8, read as Latin-1
+    text = _CONTROLS.sub(_kept, _ESCAPES.sub("", text))
+    text = _FRAMES.sub(r"-----\1-----", text)
+    text = _COMMENTS.sub(lambda found: _LONG_DASH.sub("--", found[0]), text)
+    text = _without_html(text.translate(_CHARACTERS))
+    text = _FENCE.sub("", text)
+    for _ in range(_MOST_LAYERS):
+        before = text
+        text = _without_indentation(without_stamps(_without_quote_marks(text)))
+        if text == before:
+            break
+    _refuse_half_stamped(text)
+    text = _MORE.sub(_without_pager, text)
+    if "\b" in text:
+        text = "\n".join(_rubbed_out(line) if "\b" in line else line for line in text.split("\n"))
+    return text
+
+
+def _kept(found: re.Match[str]) -> str:
+    # Of the range of C1, the punctuation of Windows-1252 is dealt with later.
+    return found[0] if found[0] in "\u0085\u0091\u0092\u0093\u0094\u0096\u0097" else ""
+
+
+def _without_pager(found: re.Match[str]) -> str:
+    """Take the pager out; with backspaces after it, what it covered is worked out from them."""
+    if found.string[found.end() : found.end() + 1] == "\b":
+        return found[0]
+    blanks = len(found[1])
+    return " " * (blanks - _ERASED) if blanks >= _ERASED else " " * (blanks - 1)
+
+
+def _rubbed_out(line: str) -> str:
+    """Return what a screen shows of a line with backspaces: each goes one place back, and text overwrites."""
+    cells: list[str] = []
+    at = 0
+    for character in line:
+        if character == "\b":
+            at = max(at - 1, 0)
+            continue
+        cells[at : at + 1] = [character]
+        at += 1
+    return "".join(cells).rstrip(" ")
+
+
+# ---------------------------------------------------------------- pages
+
+
+def _without_html(text: str) -> str:
+    if "<" in text:
+        text = _MARKUP.sub("", _BREAKS.sub("\n", _without_unseen(text)))
+    if "&" not in text:
+        return text
+    if "<vpnGroup" in text and not _ESCAPED_TAG.search(text):
+        # It is XML, whose own entities are for its reader.
+        return _NO_XML_ENTITY.sub(lambda found: _character(found[0]), text)
+    for _ in range(_MOST_LAYERS):
+        if not (_ESCAPED_TAG.search(text) or _TELLING_ENTITY.search(text)):
+            break
+        text = _ENTITY.sub(lambda found: _character(found[0]), text)
+    return text
+
+
+def _without_unseen(text: str) -> str:
+    """Take out what a browser does not show, and leave its line ends."""
+    kept: list[str] = []
+    at = 0
+    while found := _UNSEEN_TAG.search(text, at):
+        closing = re.compile(rf"</{found['name']}\s*>", re.IGNORECASE).search(text, found.end())
+        if closing is None:
+            break
+        kept += [text[at : found.start()], "\n" * text.count("\n", found.start(), closing.end())]
+        at = closing.end()
+    return "".join([*kept, text[at:]])
+
+
+def _character(entity: str) -> str:
+    return html.unescape(entity).translate(_CHARACTERS)
+
+
+# ---------------------------------------------------------------- before every line
+
+
+def _without_quote_marks(text: str) -> str:
+    """Take one layer of ``>`` off; lines with and without it may not both decide something."""
+    lines = text.split("\n")
+    marked = [line for line in lines if _QUOTED.match(line)]
+    if len(marked) < 2 or _is_xml_of_its_own(lines):  # noqa: PLR2004 - one such line is no quote
+        return text
+    others = [line for line in lines if line.strip() and not _QUOTED.match(line)]
+    if any(map(_TELLING.search, marked)) and any(map(_TELLING.search, others)):
+        raise ValueError(
+            "lines quoted with > and lines without it both say what is expected or served, and which of them "
+            "count is not known: save the one or the other alone"
+        )
+    blank = all(re.match(r" ?>(?: |>|$)", line) for line in marked)
+    mark = re.compile(r" ?> ?" if blank else r" ?>")
+    return "\n".join(mark.sub("", line, count=1) if _QUOTED.match(line) else line for line in lines)
+
+
+def _is_xml_of_its_own(lines: list[str]) -> bool:
+    """Tell XML with a ``>`` at the start of some lines, which ends a tag there, from a quote."""
+    return any(line.lstrip().startswith("<") for line in lines) and not any(
+        _QUOTED.match(line) and line.strip(" >").startswith("<") for line in lines
+    )
+
+
+def _without_indentation(text: str) -> str:
+    lines = text.split("\n")
+    depth = min((len(line) - len(line.lstrip(" ")) for line in lines if line.strip()), default=0)
+    return "\n".join(line[depth:] for line in lines) if depth else text
+
+
+def _refuse_half_stamped(text: str) -> None:
+    """Raise ValueError where some lines still have a stamp, and one of these decides something."""
+    telling = [line for line in text.split("\n") if _TELLING.search(line[: 2 * _LOOKED_AT])]
+    for name, rest in stamped(telling):
+        if _TELLING.search(rest[:_LOOKED_AT]) and not _LOGGED.match(rest):
+            raise ValueError(
+                f'a {name} stands before some lines and not before others (before "{rest.strip()[:60]}"): '
+                "save the text without it"
+            )

@@ -1,0 +1,117 @@
+"""What a program wrote in front of every line: time stamps, syslog headers, line numbers.
+
+A prefix is taken off only where it stands before (nearly) all lines of a text in one form. No form takes
+digits that could be hex: each has a clock time with colons, or brackets, or numbers that count the lines.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? "
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_DATE = (
+    rf"(?:\d{{4}}([-/.])\d{{1,2}}\1\d{{1,2}}|\d{{1,2}}([-/.])\d{{1,2}}\2\d{{2,4}}|\d{{8}}"
+    rf"|(?:{_DAY})?{_MONTH} {{1,2}}\d{{1,2}}(?:,? \d{{4}})?|(?:{_DAY})?\d{{1,2}}[ -]{_MONTH}[ -]\d{{2,4}})"
+)
+_ZONE = r"(?:Z|UTC|GMT|[A-Z]{1,3}[SD]T|CET|CEST|WET|EET|EEST|[+-]\d{2}:?\d{2})"
+"""A word that could be hex, such as ``FEED``, is none."""
+_TIME = rf"\d{{1,2}}:\d{{2}}:\d{{2}}(?:[.,]\d{{1,9}})?(?: ?[AP]M)?(?: ?{_ZONE}\b)?"
+_STAMP = rf"[*.]?(?:{_DATE}(?:T|,? |_|-))?{_TIME}"
+_HOST = r"[A-Za-z0-9][\w.-]*"
+_SYSLOG = rf"(?:<\d{{1,3}}>(?:1 )?)?(?:\d+: )?{_STAMP}[ \t]+"
+_TAG = r"(?:\d+|[A-Za-z][\w./-]*(?:\[\d+\])?)"
+
+_BRACKETS = (
+    rf"(?:\[{_STAMP}\]|\({_STAMP}\)|<{_STAMP}>|\{{{_STAMP}\}}"
+    rf"|\[(?:{_DATE},? )?\d{{1,2}}:\d{{2}}(?::\d{{2}}:\d{{1,3}})?(?: ?[AP]M)?\]"
+    rf"|\[{_DAY}{_MONTH} {{1,2}}\d{{1,2}} {_TIME} \d{{4}}\]|\[ *\d+\.\d{{3,9}}\])"
+)
+_YEAR_LAST = rf"{_DAY}{_MONTH} {{1,2}}\d{{1,2}} {_TIME} (?:19|20)\d\d"
+_MARKS = (":", ",", ";", ">", r" \|", r" ?-+>", " :", " >", "")
+"""What may stand between a stamp and the blank that ends it; the same on every line."""
+_BLANK = r"(?: |\t|$)"
+
+FORMS = [
+    (name, re.compile(pattern))
+    for name, pattern in (
+        ("syslog header", rf"{_SYSLOG}(?:\w+\.\w+[ \t]+)?{_HOST}[ \t]+{_TAG}:(?: |$)"),
+        ("syslog header", rf"<\d{{1,3}}>1 {_STAMP} (?:\S+ ){{4}}(?:-|(?:\[[^]]*\])+)(?: |$)"),  # RFC 5424
+        *(
+            (name, stamp + mark + _BLANK)
+            for mark in _MARKS
+            for name, stamp in (
+                ("time stamp in brackets", _BRACKETS),
+                ("time stamp", _YEAR_LAST),
+                ("time stamp", rf"(?:{_STAMP}|\d{{10}}\.\d{{3,9}})"),
+            )
+        ),
+        ("time stamp in brackets", _BRACKETS),
+    )
+]
+"""What may stand before every line, by what it is called, the most telling first; one blank belongs to it."""
+
+_NUMBERS = [
+    re.compile(rf" *(\d{{1,7}})(?:{mark}|{mark.rstrip() if mark.strip() else mark}$)")
+    for mark in (r"\t", ": ", r"\. ", r"\) ", r" ?\| ", " ", ":", r"\|")
+]
+"""Numbers before the lines, as ``cat -n``, ``nl``, ``grep -n`` and editors set them."""
+_BANNER = re.compile(r"=~|-+ ?(?:Log|Logging) |(?:Script|Log) (?:started|done)", re.IGNORECASE)
+"""The line with which a terminal program begins or ends a log, which has no stamp of its own."""
+_FEW = 10
+"""One line in so many may lack the prefix."""
+_SAMPLE = 50
+"""Lines looked at first."""
+_LEAST_NUMBERED = 3
+
+
+def without_stamps(text: str) -> str:
+    """Return the text without the time stamp, syslog header or line number before each of its lines.
+
+    Lines stay lines: their count and their indentation are kept.
+    """
+    lines = text.split("\n")
+    for _, form in FORMS:
+        if _on_nearly_all(form, lines):
+            return "\n".join(form.sub("", line, count=1) if form.match(line) else line for line in lines)
+    return _without_numbers(lines) or text
+
+
+def stamped(lines: Iterable[str]) -> list[tuple[str, str]]:
+    """List the lines that begin with a stamp or a number: the name of its form, and the line after it."""
+    return [found for line in lines if (found := _stamp_of(line))]
+
+
+def _stamp_of(line: str) -> tuple[str, str] | None:
+    for name, form in (*FORMS, *(("number", form) for form in _NUMBERS)):
+        if found := form.match(line):
+            return name, line[found.end() :]
+    return None
+
+
+def _on_nearly_all(form: re.Pattern[str], lines: list[str]) -> bool:
+    counted = [line for line in lines if line.strip() and not _BANNER.match(line)]
+    if sum(1 for line in counted[:_SAMPLE] if form.match(line)) * 2 < len(counted[:_SAMPLE]):
+        return False
+    hits = sum(1 for line in counted if form.match(line))
+    return hits > 0 and len(counted) - hits <= (max(1, len(counted) // _FEW) if hits > _FEW // 3 else 0)
+
+
+def _without_numbers(lines: list[str]) -> str | None:
+    """Take off numbers that count the lines, with empty lines counted or not; None where they do not."""
+    for form in _NUMBERS:
+        if not all(form.match(line) for line in lines[:_SAMPLE] if line.strip()):
+            continue
+        found = [(place, form.match(line)) for place, line in enumerate(lines) if line.strip()]
+        if len(found) < _LEAST_NUMBERED or not all(match for _, match in found):
+            continue
+        numbers = [(place, int(match[1])) for place, match in found if match]
+        steps = [(after - number, gap - place) for (place, number), (gap, after) in pairwise(numbers)]
+        if all(step == 1 for step, _ in steps) or all(step == gap for step, gap in steps):
+            return "\n".join(form.sub("", line, count=1) if line.strip() else line for line in lines)
+    return None
