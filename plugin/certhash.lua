@@ -24,7 +24,6 @@ local cnf = module("cnf").using({ base64 = base64, address = address, xml = modu
 local folder = module("folder").using({ cnf = cnf, visible = visible })
 local story = module("story").using({ visible = visible })
 local handshakes, tftp, verdict = module("handshakes"), module("tftp"), module("verdict")
-local openvpn, upgrade = module("openvpn"), module("upgrade")
 local menu = module("menu").using({ story = story, visible = visible })
 
 set_plugin_info({
@@ -85,6 +84,9 @@ certhash.prefs.cnf_directory = Pref.string("Folder of phone configurations", "",
     .. "It is read once, when the first certificate is looked at; Tools > certhash > Reload cnf folder reads it again.")
 certhash.prefs.learn_from_capture = Pref.bool("Learn configurations from the capture", true,
     "Read the configuration files that phones fetch in the capture, over TFTP or HTTP, and use them for what follows.")
+certhash.prefs.follow_tls = Pref.bool("Follow TLS inside RDP, upgraded HTTP and OpenVPN", false,
+    "Dissect TLS where Wireshark does not look for it. This changes how such connections are dissected. On a registered "
+    .. "port it also takes TCP's preference to try heuristic sub-dissectors first. certhash audit always does it.")
 certhash.prefs.info_column = Pref.bool("Show the verdict in the Info column", true,
     "Add match, mismatch or rejected to the Info column of packets with certificates.")
 
@@ -911,131 +913,13 @@ end
 
 register_postdissector(certhash)
 
--- ---------------------------------------------------------------------------------------------------------------------
--- TLS where Wireshark does not look for it
-
--- The hosts at the ends of such connections, by their numbers.  Here nothing but Wireshark's own Address tells one, whose
--- text becomes a name as soon as one is found for it: equal addresses are the same host, equal texts may be two.
-local hosts, host_by_text = {}, {}
-
-local function host_number(host)
-    local text = tostring(host)
-    local number = host_by_text[text]
-    if not number or hosts[number] ~= host then
-        number = #hosts + 1
-        for other, known in ipairs(hosts) do
-            if known == host then
-                number = other
-                break
-            end
-        end
-        hosts[number], host_by_text[text] = host, number
-    end
-    return number
-end
-
---- What tells a connection from all others, the same for both directions; and its sender.
-local function connection_of(pinfo)
-    local from, to = host_number(pinfo.src) .. " " .. pinfo.src_port, host_number(pinfo.dst) .. " " .. pinfo.dst_port
-    return from < to and from .. " " .. to or to .. " " .. from, from
-end
-
--- Connections that begin with something else.  The first segment tells, and the ClientHello where TLS begins.
-local upgraded = Proto("certhash_upgrade", "TLS that something else goes before")
-local upgrades -- by connection: what goes before, and the frame in which TLS begins
-
-local function forget_upgrades()
-    upgrades = {}
-end
-forget_upgrades()
-upgraded.init = forget_upgrades
-
-function upgraded.dissector(tvb, pinfo, tree)
-    local now = upgrades[(connection_of(pinfo))]
-    if not now.begins and upgrade.is_hello(tvb:raw()) then
-        now.begins = pinfo.number
-    end
-    local tls = now.begins and pinfo.number >= now.begins
-    pinfo.can_desegment = 2 -- TCP grants it to the first dissector only, and this one passes it on
-    return Dissector.get(tls and "tls" or now.before):call(tvb, pinfo, tree)
-end
-
-upgraded:register_heuristic("tcp", function(tvb, pinfo, tree)
-    local before = upgrade.before_tls(tvb:raw())
-    if not before then
-        return false
-    end
-    local connection = connection_of(pinfo)
-    upgrades[connection] = upgrades[connection] or { before = before }
-    pinfo.conversation = upgraded
-    upgraded.dissector(tvb, pinfo, tree)
-    return true
-end)
-
--- OpenVPN on any port: its first packet decides whose the connection is.  The TLS of its control packets is put
--- together here; all else is for Wireshark's own dissector.
-local REGISTERED_PORT = 1194
-local tunnels -- of the capture: what tls-auth adds, by connection; the streams; the records that a packet completes
-
-local function forget_tunnels()
-    tunnels = { added = {}, streams = {}, records = {} }
-end
-forget_tunnels()
-
-local function control_packet(tvb, pinfo, tree)
-    local tunnel, sender = connection_of(pinfo)
-    local bytes = tvb:raw()
-    local session, id, piece = openvpn.control(bytes, tunnels.added[tunnel] or 0)
-    if not session then
-        return false
-    end
-    local place = pinfo.number .. " " .. tvb:offset()
-    if not pinfo.visited then
-        local name = tunnel .. sender .. session
-        tunnels.streams[name] = tunnels.streams[name] or openvpn.stream()
-        tunnels.records[place] = tunnels.streams[name].take(id, piece)
-    end
-    local records = tunnels.records[place] or ""
-    if records ~= "" then
-        Dissector.get("tls"):call(ByteArray.new(records, true):tvb("TLS in OpenVPN"), pinfo, tree)
-    end
-    return true
-end
-
-for carrier, opens in pairs({ udp = openvpn.opens_datagram, tcp = openvpn.opens_stream }) do
-    local tunnel = Proto("certhash_openvpn_" .. carrier, "OpenVPN over " .. carrier:upper() .. ", by its first packet")
-    local others = DissectorTable.get(carrier .. ".port"):get_dissector(REGISTERED_PORT)
-
-    tunnel.init = forget_tunnels
-
-    local function packet(tvb, pinfo, tree)
-        return control_packet(tvb, pinfo, tree) and tvb:len() or others:call(tvb, pinfo, tree)
-    end
-
-    function tunnel.dissector(tvb, pinfo, tree)
-        pinfo.cols.protocol = "OpenVPN"
-        if carrier == "udp" then
-            return packet(tvb, pinfo, tree)
-        end
-        return dissect_tcp_pdus(tvb, tree, 2, function(pdu, _, at) return 2 + pdu(at, 2):uint() end, function(pdu)
-            if not control_packet(pdu(2):tvb(), pinfo, tree) then
-                others:call(pdu, pinfo, tree)
-            end
-            return pdu:len()
-        end)
-    end
-
-    tunnel:register_heuristic(carrier, function(tvb, pinfo, tree)
-        local added = others and opens(tvb:raw())
-        if not added then
-            return false
-        end
-        tunnels.added[connection_of(pinfo)] = added
-        pinfo.conversation = tunnel
-        tunnel.dissector(tvb, pinfo, tree)
-        return true
-    end)
-end
+-- Wireshark follows TLS neither after X.224, nor after an upgrade of HTTP, nor in OpenVPN on another port.  To follow it
+-- changes what Wireshark dissects, which an annotation must not do unasked: in the window, the user switches it on.
+module("carriers").using({
+    openvpn = module("openvpn"),
+    upgrade = module("upgrade"),
+    wanted = function() return BATCH or certhash.prefs.follow_tls end,
+})
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The menus

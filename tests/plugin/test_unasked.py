@@ -1,0 +1,84 @@
+"""The plugin annotates: Wireshark dissects every packet as it does without it, until the user asks."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.conftest import need
+from tests.fidelity.generate import Kitchen
+from tests.fidelity.kinds import all_kinds
+from tests.plugin.machines import TOP
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.fidelity.kinds import Kind
+    from tests.plugin.machines import Machine
+
+SAMPLES = sorted(
+    path
+    for folder in ("captures", "tests/captures")
+    for path in (TOP / folder).iterdir()
+    if path.name.endswith((".pcap", ".pcapng", ".pcap.gz")) and path.name != "cut-short.pcap"
+)
+"""All but one that mergecap refuses."""
+FOLLOWED = ("after-rdp", "after-rdp-elsewhere", "after-http-upgrade", "after-http-upgrade-elsewhere")
+LEFT_ALONE = ("after-smtp", "after-connect-elsewhere")
+HEURISTICS_FIRST = ("-o", "tcp.try_heuristic_first:TRUE", "-o", "udp.try_heuristic_first:TRUE")
+"""Otherwise the dissector of a registered port comes before every heuristic."""
+FOLLOW = ("-o", "certhash.follow_tls:TRUE")
+
+
+def protocols(place: Machine, capture: Path, *options: str) -> list[str]:
+    """Return the number and the protocols of every frame."""
+    done = place.run(
+        "tshark", "-n", "-r", capture, *options, "-T", "fields", "-e", "frame.number", "-e", "frame.protocols"
+    )
+    assert done.stdout, done.stderr
+    assert "Lua" not in done.stderr, done.stderr
+    return done.stdout.splitlines()
+
+
+def plugin(place: Machine) -> tuple[str, str]:
+    """Return the options that load the plugin."""
+    return "-X", f"lua_script:{place.plugin}"
+
+
+def joined(captures: list[Path], target: Path) -> bytes:
+    """Return one capture with the packets of all, in this order."""
+    subprocess.run([need("mergecap"), "-a", "-F", "pcapng", "-w", target, *captures], check=True)
+    return target.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> list[Kind]:
+    """Return captures in which TLS begins after another protocol."""
+    folder = tmp_path_factory.mktemp("kinds")
+    kitchen = Kitchen(folder)
+    script = next(s for s in kitchen.scripts if s.of_client > 1 and len(s.clear) > s.of_client)
+    datagrams = next(s for s in kitchen.datagrams if s.of_client)
+    made = folder / "made"
+    made.mkdir()
+    return [kind for kind in all_kinds(made, script, datagrams) if kind.name in (*FOLLOWED, *LEFT_ALONE)]
+
+
+@pytest.mark.parametrize("first", [(), HEURISTICS_FIRST], ids=["ports-first", "heuristics-first"])
+def test_packets_are_dissected_as_without_the_plugin(
+    place: Machine, kinds: list[Kind], tmp_path: Path, first: tuple[str, ...]
+) -> None:
+    contents = [joined(SAMPLES, tmp_path / "all.pcapng"), *(kind.path.read_bytes() for kind in kinds)]
+    for content in contents:
+        capture = place.put("unasked/capture", content)
+        assert protocols(place, capture, *plugin(place), *first) == protocols(place, capture, *first)
+
+
+def test_the_preference_follows_tls_into_other_protocols(place: Machine, kinds: list[Kind]) -> None:
+    for kind in kinds:
+        capture = place.put("unasked/capture", kind.path.read_bytes())
+        options = (*HEURISTICS_FIRST, *FOLLOW)
+        alone = protocols(place, capture, *HEURISTICS_FIRST)
+        assert (protocols(place, capture, *plugin(place), *options) == alone) == (kind.name in LEFT_ALONE)
+        rows = place.fields(capture, "certhash.thumbprint", options=options)
+        assert {sha1 for row in rows for sha1 in row["certhash.thumbprint"]} == set(kind.expected), kind.name
