@@ -177,7 +177,7 @@ certhash.init = forget
 
 -- The folder of configurations outlives a capture.  It is read when it is first needed, since preferences have their
 -- defaults while this script is loaded, and since reading thousands of files takes its time.
-local directory  -- { path =, files =, problems = }, or nil
+local directory  -- { path =, files =, problems =, copies = }, or nil
 
 local function list_folder(path)
     local ok, names = pcall(Dir.open, path)
@@ -190,7 +190,7 @@ end
 local function read_directory()
     local path = certhash.prefs.cnf_directory
     if not directory or directory.path ~= path then
-        directory = { files = {}, problems = {} }
+        directory = { files = {}, problems = {}, copies = {} }
         if path ~= "" then
             directory = folder.read(path, {
                 list = list_folder,
@@ -930,6 +930,7 @@ if gui_enabled() then
         endpoint = endpoint_text,
         judge = function(handshake) return judge(handshake.server_sent, 100) end,
         problems = function() return read_directory().problems end,
+        copies = function() return read_directory().copies end,
         files = function() return book().files end,
         reload = function()
             directory = nil

@@ -62,22 +62,57 @@ end
 
 local SEP = "sep%x%x%x%x%x%x%x%x%x%x%x%x"
 
---- The device that a configuration file is for, by its name; nil where the name is not that of such a file.
+-- What stands before .cnf.xml in a name that phones ask for, in lower case; nil in any other.
+local function stem_of(name)
+    local lower = name:lower()
+    local stem = lower:match("^(.+)%.cnf%.xml$") or lower:match("^(.+)%.cnf%.xml%.sgn$")
+        or lower:match("^(.+)%.cnf%.xml%.enc%.sgn$")
+    if not stem or not stem:find("^[%w_.-]+$") or stem:find(SEP) and not stem:find("^" .. SEP .. "$") then
+        return nil
+    end
+    return stem
+end
+
+--- The device that a configuration file is for, by its name; nil where no phone asks for such a name.
 -- The name is the only place that says it: SEP and the MAC address, or XMLDefault and a type of phone for a file that
 -- several phones share.  Names come plain (.cnf.xml), signed (.sgn) and encrypted (.enc.sgn), in any case, and with the
 -- "vrf1_" that CME puts before the files of a VRF.
 ---@param path string
 ---@return string|nil
 function M.device(path)
-    local name = M.base_name(path):gsub("^[vV][rR][fF]%d+_", "")
-    local lower = name:lower()
-    local stem = lower:match("^(.+)%.cnf%.xml$") or lower:match("^(.+)%.cnf%.xml%.sgn$")
-        or lower:match("^(.+)%.cnf%.xml%.enc%.sgn$")
-    local phone, rest = lower:match("^(" .. SEP .. ")(.*)$")
-    if phone and not rest:match("^%w") and (stem or rest:match("%.xml$") or rest:match("%.sgn$")) then
-        return phone:upper()
+    local base = M.base_name(path)
+    local name = base:gsub("^[vV][rR][fF]%d+_", "")
+    local stem = stem_of(name)
+    if not stem then
+        name, stem = base, stem_of(base)
     end
-    return stem and not stem:find("%c") and name:sub(1, #stem) or nil
+    if not stem then
+        return nil
+    elseif stem:find("^" .. SEP .. "$") then
+        return stem:upper()
+    end
+    return name:sub(1, #stem)
+end
+
+--- Whether a file's name is like that of a phone's configuration, and one that no phone asks for: SEP....cnf.xml.bak,
+-- BAK_SEP....cnf.xml, a browser's "SEP....cnf (1).xml", Wireshark's SEP....cnf(1).xml.
+---@param path string
+---@return boolean
+function M.is_copy(path)
+    local lower = M.base_name(path):lower()
+    if M.device(path) then
+        return false
+    end
+    local from = lower:find(".cnf", 1, true)
+    while from do
+        local at = lower:find(".xml", from + 4, true)
+        if at and at <= from + 12 then
+            return true
+        end
+        from = lower:find(".cnf", from + 1, true)
+    end
+    local phone = select(2, lower:find(SEP))
+    return phone ~= nil and (lower:find(".xml", phone + 1, true) or lower:find(".sgn", phone + 1, true)) ~= nil
 end
 
 -- ---------------------------------------------------------------------------------------------------------------------

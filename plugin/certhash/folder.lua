@@ -2,7 +2,8 @@
 --
 --   local found = folder.read(path, files)
 --
--- found is { files = { file as cnf.read returns it, with path = }, problems = { text } }; `files` gives access to the file
+-- found is { files = { file as cnf.read returns it, with path = }, problems = { text }, copies = { path } };
+-- `files` gives access to the file
 -- system: list(path) returns an iterator over names, or nil and what is wrong; is_folder(path); open(path, "rb").
 
 local M = { DEEPEST = 5, MOST = 200000 }
@@ -55,9 +56,10 @@ local function content_of(path, files)
 end
 
 --- Read all configuration files in a folder and in the folders in it.
--- Only names of such files are opened.  A file that cannot be read is named among the problems.
+-- Only names that phones ask for are opened; copies under other names (SEP....cnf.xml.bak) are listed.  A file that cannot
+-- be read is named among the problems.
 function M.read(path, files)
-    local found = { files = {}, problems = {} }
+    local found = { files = {}, problems = {}, copies = {} }
     local looked_at = 0
     -- A folder that lists the same names as one above it is that one, reached by a link: Lua cannot ask about links.
     local function visit(folder, depth, above)
@@ -102,6 +104,8 @@ function M.read(path, files)
                 end
             elseif depth < M.DEEPEST and files.is_folder(whole) then
                 visit(whole, depth + 1, above)
+            elseif cnf.is_copy(name) then
+                found.copies[#found.copies + 1] = whole
             end
         end
         above[listing] = nil

@@ -137,6 +137,11 @@ function M.overview(gui, order)
     if #problems > 0 then
         out[#out + 1] = "Could not be read:\n  " .. table.concat(problems, "\n  ", 1, math.min(#problems, 100))
     end
+    local copies = gui.copies()
+    if #copies > 0 then
+        out[#out + 1] = ("%d copies are passed over, since no phone asks for such a name, for example %s.")
+            :format(#copies, visible.text(copies[1]))
+    end
     return table.concat(out, "\n\n") .. "\n"
 end
 

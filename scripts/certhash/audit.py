@@ -67,6 +67,8 @@ def audit(
         InputError: the scheduler cannot be used, or the key log not read.
     """
     sources = cnf.read(cnf_paths)
+    if sources.copies:
+        audience.note(cnf.describe_copies(sources.copies))
     observations, problems = read_captures(request, audience)
     learned = learn(observations)
     tool = _tool(request.settings.tshark, observations)

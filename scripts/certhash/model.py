@@ -239,3 +239,5 @@ class Sources(Struct, frozen=True):
     cnf_files: tuple[CnfFile, ...] = ()
     known: tuple[KnownCertificate, ...] = ()
     problems: tuple[Problem, ...] = ()
+    copies: tuple[str, ...] = ()
+    """Paths passed over in folders: copies of phones' files, under names that no phone asks for."""

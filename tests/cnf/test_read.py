@@ -86,6 +86,32 @@ def test_what_claims_to_be_a_cnf_file_must_be_readable(folder: Path) -> None:
     assert len(sources.cnf_files) == 3
 
 
+def test_copies_are_passed_over_in_folders_and_read_where_they_are_named(folder: Path) -> None:
+    """The copy has an old hash: a phone that never fetches it must not be said to expect that."""
+    old = phone("1eD9l3VEI9DGWQGKlNBGE1bRhUg=")
+    names = ("SEP000000000001.cnf.xml.bak", "BAK_SEP000000000001.cnf.xml", "SEP000000000001.cnf (1).xml")
+    for name in names:
+        (folder / "its" / name).write_text(old)
+    sources = read([str(folder)])
+    assert [cnf.warnings for cnf in sources.cnf_files] == [(), ()]
+    assert sources.problems == ()
+    assert sorted(os.path.basename(path) for path in sources.copies) == sorted(names)  # noqa: PTH119
+    named = read([str(folder / "its" / name) for name in names])
+    assert {cnf.device for cnf in named.cnf_files} == {"SEP000000000001"}
+    assert named.copies == ()
+
+
+def test_a_folder_of_nothing_but_copies_says_so(tmp_path: Path) -> None:
+    (tmp_path / "SEP000000000001.cnf.xml.bak").write_text(phone())
+    (problem,) = read([str(tmp_path)]).problems
+    assert "passed over 1 copy of phones' files (SEP000000000001.cnf.xml.bak)" in problem.message
+    done = run(str(tmp_path))
+    assert done.returncode == 2
+    (tmp_path / "SEP000000000002.cnf.xml").write_text(phone())
+    done = run(str(tmp_path))
+    assert (done.returncode, done.stderr.count(b"passed over 1 copy")) == (0, 1)
+
+
 def test_unreadable_folder_is_a_problem() -> None:
     user = os.geteuid()
     with tempfile.TemporaryDirectory() as folder:

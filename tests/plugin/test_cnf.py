@@ -128,8 +128,7 @@ NAMES = [
     "SEP001F6C81110E.cnf.xml.enc.sgn",
     "XMLDefault.cnf.xml",
     "XMLDefault7960.cnf.xml",
-    "SEP001F6C81110E-old.cnf.xml",
-    "SEP001F6C81110E.xml",
+    "ATA001122334455.cnf.xml",
 ]
 
 

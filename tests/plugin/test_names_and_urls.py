@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tests.plugin.machines import PLUGIN
 
 from certhash.cnf import is_cnf_name
-from certhash.cnf.names import device_of
+from certhash.cnf.names import device_of, is_copy
 from certhash.headend import parse_url
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ NAME_PIECES = (
         ".cnf.xml.enc.sgn",
         ".CNF.XML",
         ".txt",
+        ".bak",
+        "(1)",
+        " (1)",
+        "BAK_",
     ),
 )
 URL_PIECES = (
@@ -151,6 +155,15 @@ def test_devices(lua: str, tmp_path: Path) -> None:
         return device_of(name) if is_cnf_name(name) else None
 
     assert not differences(lua, tmp_path, "device", mixed(NAME_PIECES, 5), says)
+
+
+def test_copies(lua: str, tmp_path: Path) -> None:
+    """A folder's copies are passed over by both, and counted."""
+
+    def says(name: str) -> str | None:
+        return "copy" if is_copy(name) else None
+
+    assert not differences(lua, tmp_path, "copy", mixed(NAME_PIECES, 5), says)
 
 
 def test_urls(lua: str, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from certhash.cnf.names import is_cnf_name
 from certhash.cnf.phone_xml import from_download, read_phone_xml
-from certhash.cnf.read import read
+from certhash.cnf.read import describe_copies, read
 from certhash.cnf.rules import problems_of
 
-__all__ = ["from_download", "is_cnf_name", "problems_of", "read", "read_phone_xml"]
+__all__ = ["describe_copies", "from_download", "is_cnf_name", "problems_of", "read", "read_phone_xml"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from certhash.certfile import NoCertificateError, certificates_in, decode_text, is_der
 from certhash.cnf import signed
 from certhash.cnf.cleaning import clean
-from certhash.cnf.names import base_name, is_cnf_name
+from certhash.cnf.names import base_name, is_cnf_name, is_copy
 from certhash.cnf.phone_xml import read_phone_xml
 from certhash.cnf.rules import problems_of
 from certhash.digest import sha1
@@ -18,13 +18,14 @@ from certhash.model import CnfFile, KnownCertificate, Problem, Sources
 from certhash.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _CERTIFICATE_SUFFIXES = (".cer", ".crt", ".der", ".p7b", ".p7c")
 """Names that claim a certificate; ``.pem`` may as well be a key."""
 _UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
 """A byte order mark, or a tag without one."""
 NOTHING_THERE = "no cnf file is there, nor anything else that says what phones expect or head-ends serve"
+_SHOWN = 3
 _SNIFFED = 4096
 """Bytes looked at before a file of a folder is read."""
 
@@ -33,14 +34,19 @@ def read(paths: Iterable[str]) -> Sources:
     """Read the cnf files, configurations and certificates of files, folders and addresses; never raises.
 
     A path that was named must be usable; in a folder, a file that is nothing of the kind is passed over
-    unless its name claims that it is a phone's config or a certificate. Where nothing is found at all, that
-    is a problem: with no expectation nothing could ever be wrong.
+    unless its name claims that it is a phone's config or a certificate. Copies of phones' files, under names
+    that no phone asks for, are passed over in folders and listed. Where nothing is found at all, that is a
+    problem: with no expectation nothing could ever be wrong.
     """
     paths = list(paths)
     found: list[Sources] = []
+    copies: list[str] = []
     seen: set[tuple[int, int]] = set()
     for given in paths:
         for path, named, unusable in _walk(given, seen):
+            if not named and is_copy(path):
+                copies.append(path)
+                continue
             try:
                 if unusable:
                     raise ValueError(unusable)  # noqa: TRY301 - all reasons are reported in one place
@@ -52,11 +58,24 @@ def read(paths: Iterable[str]) -> Sources:
                 if named or _claims(path) or not passed_over or unusable == NOT_PERMITTED:
                     found.append(Sources(problems=(Problem(path, visible(str(error))),)))
     if paths and not found:
-        found.append(Sources(problems=(Problem(" ".join(paths), NOTHING_THERE),)))
+        more = f"; {describe_copies(copies)}" if copies else ""
+        found.append(Sources(problems=(Problem(" ".join(paths), NOTHING_THERE + more),)))
     return Sources(
         tuple(_with_doubles_marked([cnf for source in found for cnf in source.cnf_files])),
         tuple(certificate for source in found for certificate in source.known),
         tuple(problem for source in found for problem in source.problems),
+        tuple(copies),
+    )
+
+
+def describe_copies(copies: Sequence[str]) -> str:
+    """Say in one line which files of folders were passed over, and how to have one read."""
+    shown = ", ".join(visible(base_name(path)) for path in copies[:_SHOWN])
+    more = f" and {len(copies) - _SHOWN} more" if len(copies) > _SHOWN else ""
+    several = "copies" if len(copies) > 1 else "copy"
+    return (
+        f"passed over {len(copies)} {several} of phones' files ({shown}{more}), since no phone asks for such "
+        "a name: name a file itself to have it read"
     )
 
 

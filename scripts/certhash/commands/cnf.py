@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from certhash.cnf import read
+from certhash.cnf import describe_copies, read
 from certhash.digest import ios_fingerprint, thumbprint, to_base64
 from certhash.visible import visible
 
@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
             print("\n\n".join(blocks))
     for problem in sources.problems:
         print(f"certhash: {visible(problem.path)}: {problem.message}", file=sys.stderr)
+    if sources.copies:
+        print(f"certhash: {describe_copies(sources.copies)}", file=sys.stderr)
     return 2 if sources.problems else 0
 
 

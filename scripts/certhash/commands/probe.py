@@ -14,7 +14,7 @@ import msgspec
 
 from certhash import digest
 from certhash.certificate import CertificateDetails, details
-from certhash.cnf import read
+from certhash.cnf import describe_copies, read
 from certhash.evidence import Presented
 from certhash.headend import HeadEnd, parse_url
 from certhash.probe import PATIENCE, VERSIONS, Answer, ask
@@ -102,6 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
     status = 1 if any(comparison.verdict == "mismatch" for comparison in comparisons) else 0
     if any(comparison.verdict == "unverifiable" for comparison in comparisons):
         status = 2
+    if sources.copies:
+        print(f"certhash: {describe_copies(sources.copies)}", file=sys.stderr)
     for problem in sources.problems:
         status = _fail(problem.path, problem.message)
     if arguments.cnf and not comparisons:

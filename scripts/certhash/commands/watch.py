@@ -72,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         options.note(NO_PLUGIN)
     sources = cnf.read(arguments.cnf)
     options.complain(sources.problems)
+    if sources.copies:
+        options.note(cnf.describe_copies(sources.copies))
     from certhash import __version__
 
     tool = Tool(__version__, settings.tshark.version, settings.tshark.lua, "plugin" if plugin else "python")

@@ -56,6 +56,7 @@ local gui = {
         return book:judge({ frame = sent.frame, server = one.server, client = one.client, transport = "tcp",
             chain = sent.chain, rejected = sent.refusal, most = 10 })
     end,
+    copies = function() return given == "broken" and { "cnf/SEP0.cnf.xml.bak" } or {} end,
     problems = function() return given == "broken" and { "cnf/SEP0.cnf.xml: it is empty" } or {} end,
     files = function() return book.files end,
     reload = function() say("RELOAD", "") end,

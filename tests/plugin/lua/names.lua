@@ -7,7 +7,7 @@ end
 local address = module("address")
 local cnf = module("cnf").using({ base64 = module("base64"), address = address, xml = module("xml") })
 
-local kinds = { device = cnf.device }
+local kinds = { device = cnf.device, copy = function(name) return cnf.is_copy(name) and "copy" end }
 
 function kinds.url(text)
     local head_end = cnf.head_end(text)
