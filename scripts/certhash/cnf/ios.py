@@ -54,7 +54,9 @@ def expectations(
         for tag, group in sorted(configuration.groups.items())
         if tag not in used
     ]
-    problems += dict.fromkeys(text for cnf in files if cnf.group for text in cnf.group.unresolved)
+    unresolved = dict.fromkeys(text for cnf in files if cnf.group for text in cnf.group.unresolved)
+    # What is wrong with the hex itself is said where it stands.
+    problems += [t for t in unresolved if not t.endswith(tuple(configuration.damaged.values()))]
     return files, problems
 
 
@@ -87,6 +89,8 @@ def missing(configuration: Configuration, trustpoint: str) -> str:
     )
     if file:
         return f"the certificate is in {file}: add the output of `show running-config` to the same file"
+    if trustpoint in configuration.damaged:
+        return configuration.damaged[trustpoint]
     return (
         "its certificate is not in the configuration: "
         "add the output of `show crypto pki certificates verbose` to the same file"

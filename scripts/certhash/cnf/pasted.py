@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
-from certhash.cnf import asa, ios, show
+from certhash.cnf import asa, ios, serving, show
 from certhash.cnf.configuration import Configuration, Stored, parse
 from certhash.cnf.rules import problems_of
 from certhash.cnf.terminal import read_lines
+from certhash.cnf.unread import unread
 from certhash.model import Endpoint, KnownCertificate, Problem, Sources
 from certhash.visible import visible
 
@@ -19,8 +20,10 @@ _MOST_PROBLEMS = 20
 """A file with more is something else altogether."""
 
 _MARKERS = re.compile(
-    r"vpn-(?:group|gateway|trustpoint)|Voice\s+Service\s+VPN|certificate chain|ssl trust-?point"
-    r"|Fingerprint SHA1|-----BEGIN"
+    r"vpn-(?:g|t)|(?:Service|Group|Profile)\s+VPN|VPN\s+Trustpoint|trust-?points?\b|Fingerprint|-----BEGIN"
+    r"|certificate (?:chain|ca|self-signed|configured)|Certificate\s+Status:|pkcs12 follows|host.?id.?check"
+    r"|\b30 ?8[0-4][0-9A-Fa-f ]{12}",
+    re.IGNORECASE,
 )
 """A text without any of these says nothing here; large logs need not be taken apart to find that out."""
 
@@ -36,12 +39,15 @@ def read_pasted(text: str, source: str) -> Sources | None:
     configuration = parse(lines)
     show.read_certificates(lines, configuration)
     show.read_pem(lines, configuration)
+    show.read_pkcs12(lines, configuration)
+    serving.read_ssl(lines, configuration)
+    serving.read_gateways(lines, configuration)
     shown = show.read_voice_vpn(lines, configuration)
     files, problems = ios.expectations(configuration, shown, source)
     on_ios, ios_problems = ios.served(configuration)
     on_asa, asa_problems = asa.served(configuration)
     known = _known(configuration, source, {**on_ios, **on_asa})
-    problems += configuration.problems + ios_problems + asa_problems
+    problems += configuration.problems + ios_problems + asa_problems + unread(lines, configuration)
     if not (files or known or problems):
         return None
     reported = [Problem(source, visible(text)) for text in problems[:_MOST_PROBLEMS]]

@@ -1,19 +1,20 @@
 """Output of show and export commands.
 
-``show voice vpn``, ``show crypto pki certificates verbose``, and PEM in a log. Formats as Cisco's CME VPN
-guide (``show voice vpn`` prints the hash in Base64 already), the genieparser project's samples (``Fingerprint
-SHA1:`` in groups of eight, ``Associated Trustpoints:``) and Cisco's export pages print them. MD5 fingerprints
-are passed over: no phone compares them.
+``show voice vpn``, ``show crypto pki certificates verbose``, ``show crypto pki trustpoints status``, and PEM
+in a log. Formats as Cisco's CME VPN guide (``show voice vpn`` prints the hash in Base64 already), the
+genieparser project's samples (``Fingerprint SHA1:`` in groups of eight, ``Associated Trustpoints:``) and
+Cisco's export pages print them. MD5 and SHA-256 fingerprints are passed over: a phone compares the SHA-1.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from certhash.certfile import pem_blocks, pem_certificates
+from certhash.cnf.abbreviations import expand
 from certhash.cnf.configuration import Configuration, Group, Role, Stored, Trustpoint
 from certhash.digest import decode_cert_hash, sha1
 
@@ -22,14 +23,18 @@ if TYPE_CHECKING:
 
 SHA1_DIGITS = 40
 
-_GROUP = re.compile(r"Voice\s+Service\s+VPN\s+Group\s+(\d{1,5})\s+setting")
+_GROUP = re.compile(r"Voice\s+Service\s+VPN\s+Group\s+(\d{1,5})\s+setting", re.IGNORECASE)
 _SETTING = re.compile(
     r"VPN\s+Gateway\s+(?P<gateway>\d{1,5})\s+URL\s+(?P<url>\S+)"
     r"|VPN\s+Trustpoint\s+(?P<number>\d{1,5})\s+(?P<form>raw|trustpoint)\s+(?P<name>\S+)(?:\s+(?P<end>leaf|root))?"
     r"\s+(?P<hash>(?:[A-Za-z0-9+/]\s*){27}=)"
     r"|VPN\s+Trustpoint\s+(?P<unread>\d{1,5})\b"
+    r"|VPN\s+Trustpoint\s+hash\s+in\s+(?P<algorithm>\S+)",
+    re.IGNORECASE,
 )
-_PROFILE = re.compile(r"VPN\s+Profile\s+(\d{1,5})\s+setting:\s+The\s+host_id_check\s+setting:\s+([01])\b")
+_PROFILE = re.compile(
+    r"VPN\s+Profile\s+(\d{1,5})\s+setting:\s+The\s+host_id_check\s+setting:\s+([01])\b", re.IGNORECASE
+)
 
 _HEADINGS: dict[str, Role | None] = {
     "Certificate": "leaf",
@@ -38,6 +43,14 @@ _HEADINGS: dict[str, Role | None] = {
     "Router Self-Signed Certificate": "self-signed",
     "Certificate has the following attributes:": "ca",
 }
+_FINGERPRINT = re.compile(r"Fingerprint[ (]*SHA-?1\)?\s*:", re.IGNORECASE)
+_TRUSTPOINT = re.compile(r"Trustpoint (\S+):", re.IGNORECASE)
+"""The heading of ``show crypto pki trustpoints status``, above what is configured of each kind."""
+_CONFIGURED = re.compile(
+    r"(?:(?P<ca>Issuing CA)|(?P<own>Router [\w ]+)|[\w ]+) certificate configured:", re.IGNORECASE
+)
+_STATE = re.compile(r"(?:State|Last enrollment status):.*", re.IGNORECASE)
+"""What ends the certificates of a trustpoint in that output."""
 _ANY_HEADING = re.compile(
     r"((?:[A-Z][\w-]* )*Certificate)(?: \(([\w ,-]+)\))?|(Certificate has the following attributes:)"
 )
@@ -56,56 +69,141 @@ def read_voice_vpn(lines: list[Line], configuration: Configuration) -> dict[tupl
     def line_at(offset: int) -> Line:
         return lines[bisect_right(starts, offset) - 1]
 
+    def take(found: re.Match[str]) -> None:
+        first, last = (bisect_right(starts, offset) - 1 for offset in (found.start(), found.end() - 1))
+        configuration.taken.update(line.number for line in lines[first : last + 1])
+
     digests: dict[tuple[int, int], bytes] = {}
     headings = list(_GROUP.finditer(text))
     bounds = [heading.start() for heading in headings] + [len(text)]
     for heading, end in zip(headings, bounds[1:], strict=True):
         tag = int(heading[1])
         number = line_at(heading.start()).number
+        take(heading)
         group = Group(number, hash_algorithm=True)
         for found in _SETTING.finditer(text, heading.end(), end):
             line = line_at(found.start())
+            take(found)
+            if found["algorithm"]:
+                continue
             if found["gateway"]:
                 group.gateways[int(found["gateway"])] = (found["url"], line.number)
                 continue
             place = int(found["number"] or found["unread"])
             group.trustpoints[place] = Trustpoint(
-                place, found["form"] or "", found["name"] or "", found["end"], line.number, line.text
+                place,
+                (found["form"] or "").lower(),
+                found["name"] or "",
+                found["end"].lower() if found["end"] else None,
+                line.number,
+                line.text,
             )
             digest, _ = decode_cert_hash(found["hash"] or "")
             if digest:
                 digests[tag, place] = digest
         configuration.groups.setdefault(tag, group)
     for found in _PROFILE.finditer(text):
+        take(found)
         configuration.profiles.setdefault(int(found[1]), found[2] == "1")
     return digests
 
 
 def read_certificates(lines: list[Line], configuration: Configuration) -> None:
-    """Read ``show crypto pki certificates verbose`` into `configuration`: fingerprints, without the bytes."""
-    role: Role | None = None
-    fingerprint = b""
-    at = 0
-    typed: str | None = None
+    """Read the fingerprints that show commands print into `configuration`: without the certificates' bytes.
+
+    ``show crypto pki certificates verbose`` names the trustpoints below a fingerprint, ``show crypto pki
+    trustpoints status`` above it, ``crypto pki authenticate NAME`` in the command itself.
+    """
+    reader = _Certificates(configuration)
     for index, line in enumerate(lines):
-        heading = _ANY_HEADING.fullmatch(line.text)
-        if line.typed or heading:
-            if fingerprint:
-                configuration.stored.append(Stored(at, typed, role, fingerprint, None))
-            fingerprint, role = b"", _role_under(heading)
-            typed = _trustpoint_of(line) if line.typed else typed
-        elif line.text.startswith("Fingerprint SHA1:"):
-            digits = _hex_after(lines, index)
-            if len(digits) == SHA1_DIGITS:
-                fingerprint, at = bytes.fromhex(digits), line.number
-            else:
-                configuration.problems.append(f'line {line.number} "{line.text}" has not 40 hex digits')
-        elif fingerprint and line.text.startswith("Associated Trustpoints:"):
-            for name in line.text.partition(":")[2].split():
-                configuration.stored.append(Stored(at, name, role, fingerprint, None))
-            fingerprint = b""
-    if fingerprint:
-        configuration.stored.append(Stored(at, typed, role, fingerprint, None))
+        reader.take(line, lines, index)
+    reader.flush()
+
+
+class _Certificates:
+    """The state between lines: the heading above them, and a fingerprint that awaits its trustpoint."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._role: Role | None = None
+        self._typed: str | None = None
+        self._listed: str | None = None
+        """The trustpoint under whose heading the lines stand (``show crypto pki trustpoints status``)."""
+        self._issuer_seen = False
+        self._fingerprint = b""
+        self._at = 0
+        self._described: Line | None = None
+        """The heading of a certificate that has had no fingerprint yet."""
+        self._has_status = False
+        self._names: tuple[str, ...] = ()
+
+    def take(self, line: Line, lines: list[Line], index: int) -> None:
+        text = line.text
+        if line.typed:
+            self._begin(None)
+            self._typed, self._listed = _trustpoint_of(line), None
+        elif found := _TRUSTPOINT.fullmatch(text):
+            self._begin(None)
+            self._listed, self._issuer_seen = found[1], False
+        elif _STATE.fullmatch(text):
+            self._begin(None)
+            self._listed = None
+        elif found := _CONFIGURED.fullmatch(text):
+            self._begin(None)
+            self._role = "ca" if found["ca"] else "leaf" if found["own"] else None
+            if self._role == "ca" and self._issuer_seen:
+                self._listed = (
+                    None  # each trustpoint has one issuer: the heading of the next one is not there
+                )
+            self._issuer_seen = self._issuer_seen or self._role == "ca"
+        elif heading := _ANY_HEADING.fullmatch(text):
+            self._begin(line if heading[1] in _HEADINGS else None)
+            self._role, self._listed = _role_under(heading), None
+        elif _FINGERPRINT.match(text):
+            self._take_fingerprint(line, lines, index)
+        elif text.startswith("Status:"):
+            self._has_status = True
+        elif text.startswith("Associated Trustpoint"):
+            self._take_trustpoints(line)
+
+    def flush(self) -> None:
+        """Store the fingerprint whose trustpoints did not follow."""
+        if self._fingerprint:
+            self._store(self._listed or self._typed)
+        self._fingerprint = b""
+        if self._described and self._has_status:
+            self._configuration.without_fingerprint.append((self._described, self._names))
+        self._described = None
+
+    def _begin(self, described: Line | None) -> None:
+        self.flush()
+        self._role, self._described, self._has_status, self._names = None, described, False, ()
+
+    def _take_fingerprint(self, line: Line, lines: list[Line], index: int) -> None:
+        role = self._role if not self._fingerprint else None  # a heading stands above one certificate
+        self._described = None
+        self.flush()
+        self._role = role
+        digits = _hex_after(lines, index)
+        self._configuration.taken.add(line.number)
+        if len(digits) == SHA1_DIGITS:
+            self._fingerprint, self._at = bytes.fromhex(digits), line.number
+        else:
+            self._configuration.problems.append(f'line {line.number} "{line.text}" has not 40 hex digits')
+        if self._listed:
+            self.flush()
+            self._role = None
+
+    def _take_trustpoints(self, line: Line) -> None:
+        names = tuple(line.text.partition(":")[2].split())
+        self._names = names
+        if self._fingerprint and names:
+            for name in names:
+                self._store(name)
+            self._fingerprint, self._role = b"", None
+
+    def _store(self, trustpoint: str | None) -> None:
+        self._configuration.stored.append(Stored(self._at, trustpoint, self._role, self._fingerprint, None))
 
 
 def read_pem(lines: list[Line], configuration: Configuration) -> None:
@@ -115,6 +213,9 @@ def read_pem(lines: list[Line], configuration: Configuration) -> None:
     try:
         for label, body, position, before in pem_blocks(text):
             line = lines[position - 1]
+            configuration.taken.add(line.number)
+            if label == "PKCS12":
+                configuration.problems.append(f"line {line.number}: {PKCS12}")
             if "CERTIFICATE" not in label.split() or "REQUEST" in label:
                 continue
             try:
@@ -128,6 +229,19 @@ def read_pem(lines: list[Line], configuration: Configuration) -> None:
             configuration.stored += [Stored(line.number, name, role, sha1(der), der) for der in certificates]
     except ValueError as error:
         configuration.problems.append(str(error))
+
+
+def read_pkcs12(lines: list[Line], configuration: Configuration) -> None:
+    """Name what ``crypto pki export NAME pkcs12 terminal`` prints on IOS, which is no PEM."""
+    for line, following in pairwise(lines):
+        if re.match(r"% Exported pkcs12 follows", line.text, re.IGNORECASE):
+            configuration.problems.append(f"line {following.number}: {PKCS12}")
+
+
+PKCS12 = (
+    "a PKCS#12 export cannot be opened without its passphrase: type `crypto pki export NAME pem terminal` "
+    "(IOS) or `crypto ca export NAME identity-certificate` (ASA), which print the certificate itself"
+)
 
 
 def _role_under(heading: re.Match[str] | None) -> Role | None:
@@ -153,7 +267,7 @@ def _last_typed(command: Line | None, line: Line) -> Line | None:
 
 def _trustpoint_of(command: Line) -> str | None:
     """Return the trustpoint that a typed command names."""
-    found = re.match(r"crypto (?:pki|ca) (?:export|authenticate) (\S+)", command.text)
+    found = re.match(r"crypto (?:pki|ca) (?:export|authenticate) (\S+)", expand(command.text), re.IGNORECASE)
     return found[1] if found else None
 
 

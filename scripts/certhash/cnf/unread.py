@@ -1,0 +1,77 @@
+"""What a text says and no reader took: named, so that nothing is lost without a word.
+
+A line of a kind that is read here is either used or stands in a problem. Readers note the lines that they
+used in ``Configuration.taken``; this module knows the kinds by a looser form than the readers do.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from certhash.cnf.configuration import Configuration
+    from certhash.cnf.terminal import Line
+
+_KINDS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(
+            r"finger ?print.*sha-? ?1\b(?!.*\.\w)|(?:finger|thumb) ?print\b.*?(?:[0-9a-f]{2}[ :]?){20}",
+            re.IGNORECASE,
+        ),
+        "is a fingerprint that cannot be read",
+    ),
+    (
+        re.compile(
+            r"vpn-(?:ga|gr|trust|hash|prof)\S* +\S|VPN +(?:Trustpoint|Gateway) +\d|host.?id.?check\b.*\S",
+            re.IGNORECASE,
+        ),
+        "cannot be read here: the lines above it that it belongs to are not in the text",
+    ),
+    (re.compile(r"ssl +trust-?point", re.IGNORECASE), "cannot be read here"),
+    (
+        re.compile(r"certificate (?:rollover |self-signed |ca )*[0-9A-F]{2,}", re.IGNORECASE),
+        "has no certificate below it",
+    ),
+    (re.compile(r".*-----BEGIN [A-Z0-9 ]*CERTIFICATE"), "begins a certificate that cannot be read"),
+    (
+        re.compile(r".*certHash\d", re.IGNORECASE),
+        "cannot be read here: a phone's config is read as a file of its own",
+    ),
+    (re.compile(r"30 ?8[0-4](?: ?[0-9A-Fa-f]{2}){12,}"), "begins a certificate in hex that cannot be read"),
+)
+_LONGEST_SHOWN = 80
+
+
+def unread(lines: list[Line], configuration: Configuration) -> list[str]:
+    """Return what was left over, a line each."""
+    found = []
+    for line in lines:
+        if line.number in configuration.taken:
+            continue
+        what = next((what for kind, what in _KINDS if kind.match(line.text)), None)
+        if what:
+            shown = line.text if len(line.text) <= _LONGEST_SHOWN else line.text[:_LONGEST_SHOWN] + "..."
+            found.append(f'line {line.number} "{shown}" {what}')
+    return found + _without_fingerprint(lines, configuration)
+
+
+def _without_fingerprint(lines: list[Line], configuration: Configuration) -> list[str]:
+    """Say once what to type instead of a show command that prints no fingerprint."""
+    known = {item.trustpoint for item in configuration.stored if item.sha1}
+    missing = [
+        (line, names)
+        for line, names in configuration.without_fingerprint
+        if not known.issuperset(names or "?")
+    ]
+    if not missing:
+        return []
+    line, names = missing[0]
+    on_asa = any(re.match(r"Public Key Type:|(?:sh\w* )?cry\w* ca cert", each.text) for each in lines)
+    if on_asa:
+        name = next(iter(names), "NAME")
+        what = "`show crypto ca certificates`", f"`crypto ca export {name} identity-certificate`"
+    else:
+        verbose = "`show crypto pki certificates verbose`"
+        what = "`show crypto pki certificates` without `verbose`", verbose
+    return [f"line {line.number}: this is {what[0]}, which prints no fingerprint: type {what[1]}"]
