@@ -155,6 +155,11 @@ _LONGEST_SHOWN = 80
 """Characters of a line that is repeated in a message."""
 _BARE_HEX = re.compile(r"30 ?8[0-4][0-9A-Fa-f ]{28,}")
 """The first line of a certificate's hex whose ``certificate ...`` line is not there: 16 bytes or more."""
+_ONCE = re.compile(
+    r"(?:vpn-gateway \d+|vpn-trustpoint (?P<trustpoint>\d{1,5})|host-id-check|mac-address|nameif|ssl trustpoint"
+    r"|ip address(?!.* secondary$)) ",
+    re.IGNORECASE,
+)
 _NUMBER = r"(\d{1,5})"
 
 
@@ -168,6 +173,9 @@ class _Reader:
         self._chain: str | None = None
         self._certificate: tuple[Line, Role | None] | None = None
         self._hex: list[str] = []
+        self._group_open: Group | None = None
+        self._once: dict[str, Line] = {}
+        """Of the open section, the lines that it can have once, by what they set."""
 
     def take(self, line: Line) -> None:
         taken = self.configuration.taken
@@ -183,16 +191,39 @@ class _Reader:
             return
         if self._open(line) or self._take_back(line.text):
             taken.add(line.number)
+            self._once.clear()
             self._indented = False
             return
         if self._section is None:
             self._section = self._voice
-        if self._section(line):
+        if self._is_second(line) or self._section(line):
             taken.add(line.number)
         self._indented = self._indented or (line.indented and self._section != self._voice)
 
     def finish(self) -> None:
         self._close_certificate()
+
+    def _is_second(self, line: Line) -> bool:
+        """Tell whether a section sets something twice: the line that ends it and begins another is lost.
+
+        The first of the two belongs to the section that is open, and nothing that follows does. What somebody
+        typed may well change what was set before.
+        """
+        found = _ONCE.match(line.text)
+        if not found or line.typed or self._section in (self._voice, _pass_over):
+            return False
+        first = self._once.setdefault(found[0].lower(), line)
+        if first.text == line.text:
+            return False
+        self._complain(
+            line, f"sets again what line {first.number} sets: a line that stands between them is missing"
+        )
+        self._section = _pass_over
+        if found["trustpoint"] and self._group_open:
+            # Which of the two the group has nobody can tell.
+            number = int(found["trustpoint"])
+            self._group_open.trustpoints[number] = Trustpoint(number, "", "", None, first.number, first.text)
+        return True
 
     # -------------------------------------------------- sections, by their first line
 
@@ -250,10 +281,13 @@ class _Reader:
     def _voice(self, line: Line) -> bool:
         if found := _match(r"vpn-group " + _NUMBER, line.text):
             group = self.configuration.groups.setdefault(int(found[1]), Group(line.number))
+            self._once.clear()
+            self._group_open = group
             self._section = lambda line: self._group(group, line) or self._voice(line)
         elif found := _match(r"vpn-profile " + _NUMBER, line.text):
             tag = int(found[1])
             self.configuration.profiles.setdefault(tag, None)
+            self._once.clear()
             self._section = lambda line: self._profile(tag, line) or self._voice(line)
         elif found := _match(r"no vpn-(group|profile) " + _NUMBER, line.text):
             tags = self.configuration.groups if found[1].lower() == "group" else self.configuration.profiles

@@ -13,6 +13,7 @@ from certhash.cnf.configuration import Configuration, Stored, parse
 from certhash.cnf.rules import problems_of
 from certhash.cnf.terminal import read_lines
 from certhash.cnf.unread import unread
+from certhash.cnf.voice_vpn import read_voice_vpn
 from certhash.model import Endpoint, KnownCertificate, Problem, Sources
 from certhash.visible import visible
 
@@ -42,7 +43,7 @@ def read_pasted(text: str, source: str) -> Sources | None:
     show.read_pkcs12(lines, configuration)
     serving.read_ssl(lines, configuration)
     serving.read_gateways(lines, configuration)
-    shown = show.read_voice_vpn(lines, configuration)
+    shown = read_voice_vpn(lines, configuration)
     files, problems = ios.expectations(configuration, shown, source)
     on_ios, ios_problems = ios.served(configuration)
     on_asa, asa_problems = asa.served(configuration)

@@ -1,40 +1,25 @@
-"""Output of show and export commands.
+"""Certificates in the output of show and export commands.
 
-``show voice vpn``, ``show crypto pki certificates verbose``, ``show crypto pki trustpoints status``, and PEM
-in a log. Formats as Cisco's CME VPN guide (``show voice vpn`` prints the hash in Base64 already), the
-genieparser project's samples (``Fingerprint SHA1:`` in groups of eight, ``Associated Trustpoints:``) and
+``show crypto pki certificates verbose``, ``show crypto pki trustpoints status``, and PEM in a log. Formats as
+the genieparser project's samples (``Fingerprint SHA1:`` in groups of eight, ``Associated Trustpoints:``) and
 Cisco's export pages print them. MD5 and SHA-256 fingerprints are passed over: a phone compares the SHA-1.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from certhash.certfile import pem_blocks, pem_certificates
 from certhash.cnf.abbreviations import expand
-from certhash.cnf.configuration import Configuration, Group, Role, Stored, Trustpoint
-from certhash.digest import decode_cert_hash, sha1
+from certhash.cnf.configuration import Configuration, Role, Stored
+from certhash.digest import sha1
 
 if TYPE_CHECKING:
     from certhash.cnf.terminal import Line
 
 SHA1_DIGITS = 40
-
-_GROUP = re.compile(r"Voice\s+Service\s+VPN\s+Group\s+(\d{1,5})\s+setting", re.IGNORECASE)
-_SETTING = re.compile(
-    r"VPN\s+Gateway\s+(?P<gateway>\d{1,5})\s+URL\s+(?P<url>\S+)"
-    r"|VPN\s+Trustpoint\s+(?P<number>\d{1,5})\s+(?P<form>raw|trustpoint)\s+(?P<name>\S+)(?:\s+(?P<end>leaf|root))?"
-    r"\s+(?P<hash>(?:[A-Za-z0-9+/]\s*){27}=)"
-    r"|VPN\s+Trustpoint\s+(?P<unread>\d{1,5})\b"
-    r"|VPN\s+Trustpoint\s+hash\s+in\s+(?P<algorithm>\S+)",
-    re.IGNORECASE,
-)
-_PROFILE = re.compile(
-    r"VPN\s+Profile\s+(\d{1,5})\s+setting:\s+The\s+host_id_check\s+setting:\s+([01])\b", re.IGNORECASE
-)
 
 _HEADINGS: dict[str, Role | None] = {
     "Certificate": "leaf",
@@ -56,56 +41,6 @@ _ANY_HEADING = re.compile(
 )
 """``Certificate (subordinate CA certificate)`` is the router's own all the same; one with ``Rollover`` in the
 brackets is not in use yet (genieparser has the list of them)."""
-
-
-def read_voice_vpn(lines: list[Line], configuration: Configuration) -> dict[tuple[int, int], bytes]:
-    """Read ``show voice vpn`` into `configuration`; return the digests by group and number of the trustpoint.
-
-    A group that the text configures as well stays as configured.
-    """
-    text = "\n".join(line.text for line in lines)
-    starts = list(accumulate((len(line.text) + 1 for line in lines), initial=0))
-
-    def line_at(offset: int) -> Line:
-        return lines[bisect_right(starts, offset) - 1]
-
-    def take(found: re.Match[str]) -> None:
-        first, last = (bisect_right(starts, offset) - 1 for offset in (found.start(), found.end() - 1))
-        configuration.taken.update(line.number for line in lines[first : last + 1])
-
-    digests: dict[tuple[int, int], bytes] = {}
-    headings = list(_GROUP.finditer(text))
-    bounds = [heading.start() for heading in headings] + [len(text)]
-    for heading, end in zip(headings, bounds[1:], strict=True):
-        tag = int(heading[1])
-        number = line_at(heading.start()).number
-        take(heading)
-        group = Group(number, hash_algorithm=True)
-        for found in _SETTING.finditer(text, heading.end(), end):
-            line = line_at(found.start())
-            take(found)
-            if found["algorithm"]:
-                continue
-            if found["gateway"]:
-                group.gateways[int(found["gateway"])] = (found["url"], line.number)
-                continue
-            place = int(found["number"] or found["unread"])
-            group.trustpoints[place] = Trustpoint(
-                place,
-                (found["form"] or "").lower(),
-                found["name"] or "",
-                found["end"].lower() if found["end"] else None,
-                line.number,
-                line.text,
-            )
-            digest, _ = decode_cert_hash(found["hash"] or "")
-            if digest:
-                digests[tag, place] = digest
-        configuration.groups.setdefault(tag, group)
-    for found in _PROFILE.finditer(text):
-        take(found)
-        configuration.profiles.setdefault(int(found[1]), found[2] == "1")
-    return digests
 
 
 def read_certificates(lines: list[Line], configuration: Configuration) -> None:

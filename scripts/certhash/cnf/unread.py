@@ -13,32 +13,24 @@ if TYPE_CHECKING:
     from certhash.cnf.configuration import Configuration
     from certhash.cnf.terminal import Line
 
-_KINDS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (
-        re.compile(
-            r"finger ?print.*sha-? ?1\b(?!.*\.\w)|(?:finger|thumb) ?print\b.*?(?:[0-9a-f]{2}[ :]?){20}",
-            re.IGNORECASE,
-        ),
-        "is a fingerprint that cannot be read",
-    ),
-    (
-        re.compile(
-            r"vpn-(?:ga|gr|trust|hash|prof)\S* +\S|VPN +(?:Trustpoint|Gateway) +\d|host.?id.?check\b.*\S",
-            re.IGNORECASE,
-        ),
-        "cannot be read here: the lines above it that it belongs to are not in the text",
-    ),
-    (re.compile(r"ssl +trust-?point", re.IGNORECASE), "cannot be read here"),
-    (
-        re.compile(r"certificate (?:rollover |self-signed |ca )*[0-9A-F]{2,}", re.IGNORECASE),
-        "has no certificate below it",
-    ),
-    (re.compile(r".*-----BEGIN [A-Z0-9 ]*CERTIFICATE"), "begins a certificate that cannot be read"),
-    (
-        re.compile(r".*certHash\d", re.IGNORECASE),
-        "cannot be read here: a phone's config is read as a file of its own",
-    ),
-    (re.compile(r"30 ?8[0-4](?: ?[0-9A-Fa-f]{2}){12,}"), "begins a certificate in hex that cannot be read"),
+_SHA1 = r"(?<![0-9a-f])(?:[0-9a-f]{2}[ :]?){20}(?![ :]?[0-9a-f])"
+_HERE = "cannot be read here: the lines above it that it belongs to are not in the text"
+
+_KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), what)
+    for pattern, what in (
+        # The fingerprint of a request for a certificate is none of a certificate.
+        (r"(?!.*request).*\bfinger ?print\W*sha-? ?1\b", "is a fingerprint that cannot be read"),
+        (rf"(?!.*request).*\b(?:finger|thumb) ?print\b.*?{_SHA1}", "is a fingerprint that cannot be read"),
+        (r"\W*vpn-(?:ga|gr|trust|hash|prof)\S* +\S", _HERE),
+        (r"\W*VPN +(?:Trustpoint|Gateway) +\d", _HERE),
+        (r"\W*(?:the )?host.?id.?check\b.*\S", _HERE),
+        (r"\W*ssl +trust-?point\b", "cannot be read here"),
+        (r"certificate (?:rollover |self-signed |ca )*[0-9A-F]{2,}$", "has no certificate below it"),
+        (r".*-----BEGIN [A-Z0-9 ]*CERTIFICATE", "begins a certificate that cannot be read"),
+        (r".*<certHash\d", "cannot be read here: a phone's config is read as a file of its own"),
+        (r"30 ?8[0-4](?: ?[0-9A-Fa-f]{2}){12,}", "begins a certificate in hex that cannot be read"),
+    )
 )
 _LONGEST_SHOWN = 80
 

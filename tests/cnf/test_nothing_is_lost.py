@@ -1,0 +1,126 @@
+"""Protects the rule that nothing is lost without a word, over every reader of configurations and show output.
+
+Every fingerprint, certificate, ``vpn-trustpoint``, ``ssl trust(-)point`` and ``certHash`` in a text is either
+used or named in a problem. What a text holds is found here by looking for it alone, without the readers;
+every line of every sample is then lost, misspelt, cut and disfigured in turn.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.show_outputs import SAMPLES
+
+from certhash.certfile import NoCertificateError, decode_text
+from certhash.cnf.read import read_source
+from certhash.model import Sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONFIGURATIONS = Path(__file__).parent.parent / "captures" / "config"
+TEXTS = {path.name: decode_text(path.read_bytes()) for path in sorted(CONFIGURATIONS.iterdir())} | SAMPLES
+
+HEX_LINE = re.compile(r"(?:[0-9A-Fa-f]{8} ?){5,}[0-9A-Fa-f]*")
+
+DAMAGES: dict[str, Callable[[str], list[str]]] = {
+    "lost": lambda _: [],
+    "misspelt": lambda line: [re.sub(r"[a-z]{3,}", lambda word: word[0][:-2] + word[0][-1], line, count=1)],
+    "last word lost": lambda line: [line.rstrip().rpartition(" ")[0]],
+    "cut": lambda line: [line[: len(line) * 2 // 3]],
+    "other case": lambda line: [line.swapcase()],
+    "a blank within": lambda line: [line[: len(line) // 2] + " " + line[len(line) // 2 :]],
+    "a word before": lambda line: ["x " + line.lstrip()],
+    "digits lost": lambda line: [re.sub(r"[0-9A-F]{4}", "", line, count=1)],
+    "twice": lambda line: [line, line],
+}
+
+
+def whole_certificates(lines: list[str]) -> Iterator[tuple[int, bytes]]:
+    """Find DER certificates in runs of hex lines, by their own length; yields the line and the SHA-1."""
+    at = 0
+    while at < len(lines):
+        run = at
+        while run < len(lines) and re.fullmatch(r"[0-9A-Fa-f ]+", lines[run].strip()):
+            run += 1
+        digits = "".join("".join(lines[at:run]).split())
+        if run > at + 5 and digits.startswith("3082") and len(digits) % 2 == 0:
+            data = binascii.unhexlify(digits)
+            if len(data) == 4 + int.from_bytes(data[2:4], "big"):
+                yield at + 1, hashlib.sha1(data, usedforsecurity=False).digest()
+        at = max(run, at + 1)
+
+
+def is_told(number: int, sources: Sources) -> bool:
+    """Whether a problem names a line, or the list of problems is too long to."""
+    said = [problem.message for problem in sources.problems]
+    return any(re.search(rf"line {number}\b", text) or "more lines" in text for text in said)
+
+
+def lost(text: str, sources: Sources) -> list[str]:
+    """What stands in a text, and is neither used nor named."""
+    lines = text.split("\n")
+    groups = [cnf.group for cnf in sources.cnf_files if cnf.group]
+    known = {item.sha1 for item in sources.known}
+    used = {lines[item.line - 1].strip() for group in groups for item in group.hashes if item.line}
+    hashes = {item.value for group in groups for item in group.hashes}
+    missing = [
+        f"line {number}: a certificate"
+        for number, sha1 in whole_certificates(lines)
+        if sha1 not in known and not any(is_told(near, sources) for near in (number, number - 1))
+    ]
+    for number, line in enumerate(lines, 1):
+        if not is_told(number, sources):
+            gone = [fact for fact in facts(line.strip()) if fact not in known | used | hashes]
+            missing += [f"line {number}: {fact!r}" for fact in gone]
+    return missing
+
+
+def facts(line: str) -> Iterator[bytes | str]:
+    """What a line says that must not be lost: a SHA-1, a hash in Base64, or the line itself."""
+    found = re.search(r"fingerprint.*?sha1.*?((?:[0-9a-f]{8} ?){5})", line, re.IGNORECASE)
+    if found and "request" not in line.lower():
+        yield bytes.fromhex(found[1])
+    if re.match(r"\W*vpn-trustpoint \d+ \S", line, re.IGNORECASE):
+        yield line
+    if found := re.search(r"VPN Trustpoint \d .* (\S{27}=)(?: |$)|certHash\d>([^<]+)<", line):
+        yield found[1] or found[2]
+
+
+def damaged(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the text with one line damaged: of the hex of certificates, only the first and last lines."""
+    lines = text.split("\n")
+    for at, line in enumerate(lines):
+        near = (lines[at - 1] if at else "", lines[at + 1] if at + 1 < len(lines) else "")
+        if not line.strip() or (HEX_LINE.search(line) and all(map(HEX_LINE.search, near))):
+            continue
+        for name, damage in DAMAGES.items():
+            yield (
+                f"line {at + 1} {name}: {line.strip()}",
+                "\n".join(lines[:at] + damage(line) + lines[at + 1 :]),
+            )
+
+
+def read(text: str) -> Sources:
+    try:
+        return read_source("log.txt", text.encode())
+    except NoCertificateError:  # in a folder, such a file is passed over
+        return Sources()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_whole_samples_lose_nothing(name: str) -> None:
+    assert lost(TEXTS[name], read(TEXTS[name])) == []
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_damaged_samples_lose_nothing(name: str) -> None:
+    failed = []
+    for what, text in damaged(TEXTS[name].replace(" --More--         ", "")):
+        failed += [f"{what}\n    {each}" for each in lost(text, read(text))]
+    assert not failed, "\n".join(failed[:40])
