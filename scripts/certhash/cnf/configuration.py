@@ -156,8 +156,8 @@ _LONGEST_SHOWN = 80
 _BARE_HEX = re.compile(r"30 ?8[0-4][0-9A-Fa-f ]{28,}")
 """The first line of a certificate's hex whose ``certificate ...`` line is not there: 16 bytes or more."""
 _ONCE = re.compile(
-    r"(?:vpn-gateway \d+|vpn-trustpoint (?P<trustpoint>\d{1,5})|host-id-check|mac-address|nameif|ssl trustpoint"
-    r"|ip address(?!.* secondary$)) ",
+    r"(?:vpn-gateway \d+|vpn-trustpoint (?P<trustpoint>\d{1,5})|host-id-check|mac-address|nameif"
+    r"|ssl trustpoint|ip address(?!.* secondary$)) ",
     re.IGNORECASE,
 )
 _NUMBER = r"(\d{1,5})"
