@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from certhash.cnf import asa, ios, serving, show
+from certhash.cnf import asa, ios, show, show_served
 from certhash.cnf.configuration import Configuration, Stored, parse
 from certhash.cnf.rules import problems_of
 from certhash.cnf.terminal import read_lines
@@ -41,8 +41,8 @@ def read_pasted(text: str, source: str) -> Sources | None:
     show.read_certificates(lines, configuration)
     show.read_pem(lines, configuration)
     show.read_pkcs12(lines, configuration)
-    serving.read_ssl(lines, configuration)
-    serving.read_gateways(lines, configuration)
+    show_served.read_ssl(lines, configuration)
+    show_served.read_gateways(lines, configuration)
     shown = read_voice_vpn(lines, configuration)
     files, problems = ios.expectations(configuration, shown, source)
     on_ios, ios_problems = ios.served(configuration)
