@@ -206,7 +206,7 @@ def test_a_refusal_of_the_right_certificate_is_a_rejection(code: int) -> None:
 def test_a_certificate_that_nobody_answered_is_no_match() -> None:
     row = only(judged([observation(handshake(1, [LEAF], proceeded=False))], told(LEAF)))
     assert row.verdict == "unverifiable"
-    assert "does not show that the client went on" in row.explanation
+    assert "does not show whether the client accepted it" in row.explanation
 
 
 def test_an_older_mismatch_says_nothing_against_a_newer_certificate_without_answer() -> None:

@@ -298,9 +298,7 @@ def test_two_certificates_of_one_head_end_in_one_configuration_make_no_match(
     for known in ((then, now, *roots), (*roots, now, then)):
         row = only(correlate([], Sources((told(OLD),), known=known), TOOL))
         assert row.verdict == "unverifiable"
-        assert (
-            f"line 9 makes it present another certificate of trustpoint {trustpoints[1]}" in row.explanation
-        )
+        assert f"line 9 configures another certificate of trustpoint {trustpoints[1]}" in row.explanation
         assert only(correlate([], Sources((told(ROOT),), known=known), TOOL)).verdict == "match"
         assert only(correlate([], Sources((told(OTHER),), known=known), TOOL)).verdict == "mismatch"
 

@@ -89,7 +89,7 @@ def test_two_configurations_are_enough_for_a_verdict(name: str) -> None:
     found = {(e["device"], e["url"]): e["verdict"] for e in ended.json["expectations"]}
     assert found == {(v["device"], v["url"]): v["verdict"] for v in book["verdicts"]}
     assert ended.status == 1
-    assert all("rests on configuration alone" in e["explanation"] for e in ended.json["expectations"])
+    assert all("rests on the configuration alone" in e["explanation"] for e in ended.json["expectations"])
 
 
 def test_a_handshake_is_believed_before_a_configuration() -> None:
@@ -99,4 +99,4 @@ def test_a_handshake_is_believed_before_a_configuration() -> None:
     (book,) = [c for c in EXPECTED["config"] if c["path"] == "config/cme.cfg"]
     found = {(e["device"], e["url"]): e["verdict"] for e in ended.json["expectations"]}
     assert found == {(v["device"], v["url"]): v["verdict"] for v in book["verdicts"]}
-    assert not any("configuration alone" in e["explanation"] for e in ended.json["expectations"])
+    assert not any("the configuration alone" in e["explanation"] for e in ended.json["expectations"])

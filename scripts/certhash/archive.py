@@ -1,4 +1,4 @@
-"""Which files of an archive are captures: the walk through folders."""
+"""Find the captures among files and folders."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
 _CLAIMS = re.compile(
     r"\.(?:pcap|pcapng|ntar|cap|dmp|snoop|trc|trace\d*|erf)\d*(?:\.(?:gz|zst|lz4))?$", re.IGNORECASE
 )
-"""Names that say they are a capture: in a folder, such a file is read or complained about."""
+"""File names of captures. In a folder, such a file is read, or reported as a problem."""
 
 
 class Found(NamedTuple):
-    """What a walk found."""
+    """The result of :func:`find_captures`."""
 
     captures: tuple[str, ...]
-    """In a stable order; each file once, by whatever name it was met first."""
+    """Sorted by name within each folder. A file with several names is listed once, by the first."""
     problems: tuple[Problem, ...]
-    passed_over: int
-    """How many files in folders are no captures, and do not claim to be."""
+    skipped: int
+    """Number of files in folders that are not captures, neither by content nor by name."""
 
 
 def find_captures(paths: Iterable[str]) -> Found:
-    """List the captures in files and folders.
+    """Return the captures in files and folders.
 
-    A file that was named is listed whatever it is: whoever named it is told what is wrong with it. In a
-    folder a file counts by its first bytes, or by a name that claims to be a capture.
+    A path that is a file is always listed, so that a file that is not a capture is reported later. A file in
+    a folder is listed for its first bytes or for its name.
     """
     walk = _Walk()
     for path in paths:
-        walk.take(path)
-    return Found(tuple(walk.captures), tuple(walk.problems), walk.passed_over)
+        walk.add(path)
+    return Found(tuple(walk.captures), tuple(walk.problems), walk.skipped)
 
 
 class _Walk:
     def __init__(self) -> None:
         self.captures: list[str] = []
         self.problems: list[Problem] = []
-        self.passed_over = 0
+        self.skipped = 0
         self._files: set[tuple[int, int]] = set()
 
-    def take(self, path: str) -> None:
+    def add(self, path: str) -> None:
         try:
-            status = os.stat(path)  # noqa: PTH116 - a path may be bytes that are no UTF-8
+            status = os.stat(path)  # noqa: PTH116 - a path may hold bytes that are not UTF-8
         except OSError as error:
             self._complain(path, explain(error))
             return
@@ -69,7 +69,7 @@ class _Walk:
             return
         here = (status.st_dev, status.st_ino)
         if here in above:
-            self._complain(folder, "a symbolic link that leads back to a folder above it: remove it")
+            self._complain(folder, "a symbolic link to a folder above it: remove the link")
             return
         if not self._is_new(status):
             return
@@ -83,17 +83,17 @@ class _Walk:
             if _CLAIMS.search(entry.name) or not isinstance(error, FileNotFoundError):
                 self._complain(entry.path, explain(error))
             else:
-                self.passed_over += 1
+                self.skipped += 1
             return
         if stat.S_ISDIR(status.st_mode):
             self._folder(entry.path, above)
         elif not stat.S_ISREG(status.st_mode):
-            self._complain(entry.path, "a pipe, a socket or a device, not a capture file: move it elsewhere")
+            self._complain(entry.path, "a pipe, a socket or a device, not a capture: move it elsewhere")
         elif _CLAIMS.search(entry.name) or _starts_like_capture(entry.path):
             if self._is_new(status):
                 self.captures.append(entry.path)
         else:
-            self.passed_over += 1
+            self.skipped += 1
 
     def _is_new(self, status: os.stat_result) -> bool:
         key = (status.st_dev, status.st_ino)
@@ -110,4 +110,4 @@ def _starts_like_capture(path: str) -> bool:
         with open(path, "rb") as file:  # noqa: PTH123
             return looks_like_capture(file.read(4096))
     except OSError:
-        return False  # without a name that claims anything, there is nothing to miss
+        return False  # neither its name nor its content says that it is a capture

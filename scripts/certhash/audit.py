@@ -1,4 +1,4 @@
-"""The main job: captures and cnf files in, a document with a verdict per phone out."""
+"""Audit captures against cnf files: the main job."""
 
 from __future__ import annotations
 
@@ -21,50 +21,50 @@ if TYPE_CHECKING:
 
     from certhash.capture.tshark import Tshark
 
-NOTHING_THERE = "no capture file is there; give a capture or a folder of them"
+NOTHING_THERE = "contains no capture: name a capture, or a folder with captures"
 NO_PLUGIN = (
-    "the plugin could not be loaded, so Python alone computed the hashes, and no cnf file was learned from "
-    "the captures; `certhash doctor` says why"
+    "The Wireshark plugin did not load. Python computed the hashes, and no cnf file was read from the "
+    "captures. Run `certhash doctor` to see why."
 )
 
 
 class Request(Struct, frozen=True):
-    """Which captures to read, and how."""
+    """The captures to read, and how to read them."""
 
     captures: tuple[str, ...]
-    """Capture files, and folders that are searched for them."""
+    """Capture files, and folders to search for captures."""
     settings: Settings
     workers: int = 0
-    """How many captures are read at once; 0 is one a processor."""
+    """Number of captures to read at once; 0: one per processor."""
     scheduler: str | None = None
-    """The address of a Dask scheduler whose workers read the captures."""
+    """Address of a Dask scheduler whose workers read the captures."""
     cache: str | None = None
-    """The database of what captures showed in earlier runs."""
+    """Path of the database with the observations of earlier runs."""
 
 
 class Audience(workers.Listener):
-    """Whoever is told how an audit goes on; this one does nothing with it."""
+    """Receives progress events; the default ignores them."""
 
     def observed(self, observation: Observation) -> None:
-        """Take what one capture shows, as soon as it is known."""
+        """Receive the observation of one capture, as soon as it is read."""
 
     def begin(self, captures: Sequence[str]) -> None:
-        """Take the captures that are going to be read; what was observed before needed no reading."""
+        """Receive the captures to read. Those observed before came from the cache."""
 
 
 def audit(
     request: Request, cnf_paths: Iterable[str], resolve: Mapping[str, tuple[str, ...]], audience: Audience
 ) -> Document:
-    """Read everything, hold it together, and return the result.
+    """Read captures and cnf files, and return the document with all verdicts.
 
     Args:
-        request: the captures, and how they are read.
-        cnf_paths: what phones expect: files, folders, URLs.
-        resolve: names in URLs to addresses, as the user states them.
-        audience: is told how it goes on.
+        request: the captures, and how to read them.
+        cnf_paths: files, folders and URLs with what phones expect.
+        resolve: host names in URLs, with the addresses that the user gives.
+        audience: receives progress events.
 
     Raises:
-        InputError: the scheduler cannot be used, or the key log not read.
+        InputError: the scheduler does not answer, or the key log cannot be read.
     """
     sources = cnf.read(cnf_paths)
     if sources.copies:
@@ -83,27 +83,29 @@ def audit(
 
 
 def read_captures(request: Request, audience: Audience) -> tuple[list[Observation], list[Problem]]:
-    """Read all captures; return an observation for each, in order, and what could not be done beside them.
+    """Read all captures; return their observations, in order, and all other problems.
 
-    Ctrl-C ends the reading; what was read until then is returned, and a problem says that it is not all.
+    Ctrl-C stops the reading. The captures that were read are returned, with a problem that says so.
     """
     found = find_captures(request.captures)
-    if found.passed_over:
-        audience.note(f"passed over {found.passed_over} files in folders that are no captures")
+    if found.skipped:
+        one = found.skipped == 1
+        files = "1 file that is not a capture" if one else f"{found.skipped:,} files that are not captures"
+        audience.note(f"Skipped {files}.")
     problems = list(found.problems)
     if request.captures and not found.captures and not problems:
         problems.append(Problem(" ".join(request.captures), NOTHING_THERE))
     observations, interrupted = _observe_all(request, found.captures, audience)
     if interrupted:
-        read = f"{len(observations)} of {len(found.captures)} captures were read"
-        problems.append(Problem("", f"interrupted: {read}, the result is partial"))
+        read = f"{len(observations)} of {len(found.captures)} captures"
+        problems.append(Problem("", f"interrupted after {read}: the result is partial"))
     return observations, problems
 
 
 def _observe_all(
     request: Request, captures: tuple[str, ...], audience: Audience
 ) -> tuple[list[Observation], bool]:
-    """Read captures, or take from the cache what they showed; also tell whether it was interrupted."""
+    """Read captures, or their observations from the cache; also return whether Ctrl-C interrupted it."""
     seen: dict[str, Observation] = {}
 
     def take(observation: Observation) -> None:
@@ -142,7 +144,7 @@ def _tool(used: Tshark, observations: Iterable[Observation]) -> Tool:
 
 
 def learn(observations: Iterable[Observation]) -> Sources:
-    """Return the cnf files that crossed the wire, with what is wrong with any of them."""
+    """Return the cnf files that phones download in the captures, and the problems with them."""
     files: list[CnfFile] = []
     problems: list[Problem] = []
     for observation in observations:

@@ -1,11 +1,12 @@
-"""What every verdict, cause and hidden certificate means: the words that the reports and `explain` share.
+"""Meaning, evidence and advice for every verdict, cause and hidden certificate.
 
-Advice is a sequence of lines. A line that begins with :data:`TYPED` is to be typed, any other is a sentence.
-Words in capitals stand for what the operator fills in; whoever has the evidence may put names in their place.
+The reports and `certhash explain` share them.
 
-The rules rest on Cisco TAC 116638, on the CME administration guide's chapters about SSL VPN for SCCP phones
-and about cnf files, on the CUCM VPN chapter, on TAC 115785 (ASA and AnyConnect VPN Phone) and on field notice
-70489.
+Advice is a sequence of lines. A line that begins with :data:`TYPED` is typed as it is; any other line is a
+sentence. Words in capitals are placeholders. Callers that know the value may fill it in.
+
+Sources: Cisco TAC 116638, the CME administration guide (SSL VPN for SCCP phones, cnf files), the CUCM VPN
+chapter, TAC 115785 (ASA and AnyConnect VPN Phone) and field notice 70489.
 """
 
 from __future__ import annotations
@@ -13,28 +14,28 @@ from __future__ import annotations
 from msgspec import Struct
 
 TYPED = "  "
-"""What a line of advice begins with that is to be typed."""
+"""The prefix of an advice line that is typed as it is."""
 
 
 class Topic(Struct, frozen=True):
-    """One thing that `certhash explain` explains."""
+    """One entry of `certhash explain`."""
 
     title: str
     meaning: str
     evidence: str
-    """How it is found out."""
+    """How certhash decides that it applies."""
     advice: tuple[str, ...] = ()
 
 
 def is_typed(line: str) -> bool:
-    """Tell whether a line of advice is to be typed."""
+    """Return whether an advice line is a command to type."""
     return line.startswith(TYPED)
 
 
-# ---------------------------------------------------------------- commands, for advice made elsewhere
+# ---------------------------------------------------------------- commands that several topics share
 
 CME_REBUILD = (
-    "The file on the router is a snapshot: make it again and let the phones fetch it.",
+    "Regenerate the phone's cnf file, then reset the phone so that it downloads it:",
     "  telephony-service",
     "   cnf-file location flash:",
     "   cnf-file perphone",
@@ -43,13 +44,13 @@ CME_REBUILD = (
     "  ephone TAG",
     "   reset",
 )
-"""Cisco's order: first clear the files, then create them, then reset the phone."""
+"""Cisco's order: clear the files, create them, then reset the phone."""
 
 CME_SHOW = ("  show voice vpn",)
-"""Prints the hashes that CME will push, in Base64."""
+"""Prints the hashes that CME writes into cnf files, in Base64."""
 
 CME_LEAF = (
-    "Where IOS itself is the head-end, CME is to push the hash of the leaf:",
+    "If IOS is the head-end, let CME use the hash of its leaf certificate:",
     "  voice service voip",
     "   vpn-group TAG",
     "    vpn-trustpoint NUMBER trustpoint NAME leaf",
@@ -57,7 +58,7 @@ CME_LEAF = (
 )
 
 CME_ROOT = (
-    "Where an ASA is the head-end, CME is to push the hash of the CA certificate that the ASA sends:",
+    "If an ASA is the head-end, let CME use the hash of the CA certificate that the ASA sends:",
     "  voice service voip",
     "   vpn-group TAG",
     "    vpn-trustpoint NUMBER trustpoint NAME root",
@@ -65,18 +66,18 @@ CME_ROOT = (
 )
 
 IOS_SERVE = (
-    "What an IOS head-end presents is set here:",
+    "An IOS head-end presents the certificate of this trustpoint:",
     "  webvpn gateway NAME",
     "   ssl trustpoint TRUSTPOINT",
 )
 
 ASA_SERVE = (
-    "What an ASA presents is set here:",
+    "An ASA presents the certificate of this trustpoint:",
     "  ssl trust-point TRUSTPOINT outside",
 )
 
 CME_HOST_ID = (
-    "Or switch the check off for these phones; the hash is compared all the same:",
+    "Or disable the host-ID check for these phones. They still compare the hash:",
     "  voice service voip",
     "   vpn-profile TAG",
     "    host-id-check disable",
@@ -84,13 +85,13 @@ CME_HOST_ID = (
 
 CUCM_REBUILD = (
     (
-        "On CUCM: put the head-end's certificate into Phone-VPN-trust, choose it for the VPN gateway, and"
+        "On CUCM: upload the head-end's certificate to Phone-VPN-trust, select it for the VPN gateway, and"
         " reset the phones."
     ),
 )
 
 CHECK_INPUT = (
-    "Turn the certificate that the head-end presents into the hash, and compare:",
+    "Compute the hash of the certificate that the head-end presents, and compare:",
     "  certhash hash FILE.cer",
 )
 
@@ -99,22 +100,21 @@ CHECK_INPUT = (
 CAUSES: dict[str, Topic] = {
     "stale-hash": Topic(
         "the hash of an earlier certificate",
-        "The phone holds the hash of a certificate that this head-end presented before. The certificate was"
-        " renewed or replaced, and the phone's file was not made again: cnf files are snapshots.",
-        "A certificate with this hash was presented by this head-end in an older handshake, or stands in a"
-        " configuration that was given.",
+        "The phone expects a certificate that this head-end presented earlier. The certificate was renewed or"
+        " replaced, but the phone's cnf file was not regenerated.",
+        "This head-end presented a certificate with this hash in an older handshake.",
         (*CME_REBUILD, *CUCM_REBUILD),
     ),
     "other-head-end": Topic(
         "the hash of another server's certificate",
-        "The hash is right for another server. Typical where CME stands behind an ASA: CME pushes the hash"
-        " of its own certificate, and the phone meets the ASA's.",
-        "A certificate with this hash was presented by another server, or stands in a configuration that"
-        " was given, and never by this head-end.",
+        "The hash belongs to another server. This is typical of a CME behind an ASA: CME writes the hash of"
+        " its own certificate, but the phone connects to the ASA.",
+        "Another server presents a certificate with this hash, or a given configuration contains one. This"
+        " head-end never presented it.",
         (
             (
-                "Let CME push the hash of what the head-end presents: import the head-end's CA certificate"
-                " into a trustpoint and name that one."
+                "Let CME use the hash of the certificate that the head-end presents: import the head-end's CA"
+                " certificate into a trustpoint, and name this trustpoint."
             ),
             *CME_ROOT,
             *ASA_SERVE,
@@ -123,12 +123,12 @@ CAUSES: dict[str, Topic] = {
     ),
     "issuer-hash": Topic(
         "the hash of another certificate of the chain",
-        "The hash is of a certificate that issued the one served, or of one issued by it, and that"
-        " certificate is not in what the head-end sends. A phone compares with what it receives.",
-        "The hash is of a known certificate whose name or key makes it part of the same chain, and no"
-        " certificate of the handshake has it.",
+        "The hash belongs to the issuer of the presented certificate, or to a certificate that it issued. The"
+        " head-end does not send that certificate, so the phone cannot match it.",
+        "A known certificate has this hash, and its name and key make it part of the same chain. No"
+        " certificate of the handshake has the hash.",
         (
-            "Choose leaf or root to suit the head-end, or make the head-end send the whole chain.",
+            "Choose leaf or root to fit the head-end, or let the head-end send the whole chain.",
             *CME_LEAF,
             *CME_ROOT,
             *CME_REBUILD,
@@ -136,187 +136,189 @@ CAUSES: dict[str, Topic] = {
     ),
     "wrong-input": Topic(
         "a digest of something else",
-        "The value was computed from the right certificate and in the wrong way: from the PEM text instead"
-        " of the DER bytes, from the public key alone, from the hexadecimal text, or with MD5 or another"
-        " algorithm than SHA-1.",
-        "The value equals one of these digests of a certificate that was presented.",
-        (*CHECK_INPUT, "Put that value into the file, or let CME make the file.", *CME_REBUILD),
+        "The value was computed from the right certificate in the wrong way: from the PEM text instead of the"
+        " DER bytes, from the public key alone, from the hexadecimal text, or with another algorithm than"
+        " SHA-1.",
+        "The value equals one of these digests of a presented certificate.",
+        (*CHECK_INPUT, "Put that value into the cnf file, or let CME generate the file.", *CME_REBUILD),
     ),
     "malformed-hash": Topic(
-        "no hash at all",
-        "The value is no Base64, or decodes to a length that no digest has (SHA-1 has 20 bytes: 28"
-        " characters that end with =). No certificate can match it.",
-        "The value was decoded, and its length counted.",
+        "not a hash",
+        "The value is not Base64, or it decodes to a length that no digest has. A SHA-1 has 20 bytes: 28"
+        " Base64 characters, the last of them =. No certificate can match the value.",
+        "The value was decoded, and its length checked.",
         (*CHECK_INPUT, *CME_REBUILD),
     ),
     "unknown-certificate": Topic(
-        "the hash of a certificate that nobody has seen",
-        "The hash is well-formed, and nothing that was given has it: no handshake, no configuration, no"
-        " certificate file. It may be of a certificate from before these captures.",
-        "Every certificate that was presented or given was hashed, and compared with it.",
+        "the hash of an unknown certificate",
+        "The hash is well-formed, but no handshake, configuration or certificate file has a certificate with"
+        " this hash. It may belong to a certificate from before the captures.",
+        "Every certificate in the captures and in the given files was hashed and compared.",
         (
-            "See what CME will push, and what the head-end presents:",
+            "Compare the hash in CME with the certificate that the head-end presents:",
             *CME_SHOW,
             "  certhash probe URL --cnf FOLDER",
-            "Give older captures or the routers' configurations to the audit, and the cause may be told.",
+            "Older captures or the routers' configurations may reveal the cause: add them to the audit.",
             *CME_LEAF,
             *CME_REBUILD,
         ),
     ),
     "host-id": Topic(
         "the certificate does not name the host of the URL",
-        "The hash matches. The host ID check is on (which is the default of CME and CUCM), and the host of"
-        " the URL is neither among the certificate's subject alternative names nor its common name; a"
-        " wildcard does not count. The phone then refuses.",
-        "The host of the URL was compared with the names in the certificate that matched.",
+        "The hash matches. The host-ID check is on (the default of CME and CUCM), but the host of the URL is"
+        " neither a subject alternative name nor the common name of the certificate. A wildcard does not"
+        " count. The phone then rejects the certificate.",
+        "The host of the URL was compared with the names in the matching certificate.",
         (
             (
-                "Issue the head-end's certificate with the host of the URL as a subject alternative name,"
-                " or write a URL with a host that the certificate names."
+                "Issue the head-end's certificate with the host of the URL as a subject alternative name, or"
+                " use a URL with a host that the certificate names."
             ),
             *CME_HOST_ID,
             *CME_REBUILD,
         ),
     ),
     "validity": Topic(
-        "not valid at the time",
-        "The certificate had expired, or was not yet valid, when the handshake took place. No source says"
-        " that these phones check this when the hash matches, so it is a hint and no proof. Self-signed"
+        "not valid at the time of the handshake",
+        "The certificate had expired or was not yet valid at the time of the handshake. Cisco does not"
+        " document whether phones check this when the hash matches, so it is a hint, not a proof. Self-signed"
         " certificates of older IOS releases all expire on 2020-01-01 (field notice 70489).",
-        "The times in the certificate were compared with the time of the handshake.",
+        "The validity of the certificate was compared with the time of the handshake.",
         (
             (
-                "Check the clocks of the router and of the capturing host, and renew the certificate if it"
-                " is due:"
+                "Check the clock of the router and of the capturing host. Renew the certificate if it has"
+                " expired:"
             ),
             "  show clock detail",
             "  show crypto pki certificates verbose NAME",
-            "A new certificate has a new hash:",
+            "A new certificate has a new hash.",
             *CME_REBUILD,
         ),
     ),
     "alert-only": Topic(
         "rejected, though the hash matches",
-        "The phone sent a fatal certificate alert after a certificate whose hash its file lists, and"
-        " nothing that was seen says why. The phone may hold an older file than the one that was given.",
-        "An alert 42 to 46 or 48 of the client follows the certificate in the handshake.",
+        "The phone sent a fatal certificate alert although the hash matches, and nothing shows why. The phone"
+        " may still use an older cnf file than the one that was given.",
+        "After the certificate, the client sent an alert 42 to 46 or 48.",
         (
             (
-                "Reset the phone, so that it fetches its file anew, and capture the fetch (TFTP, UDP 69) as"
-                " well as the VPN."
+                "Reset the phone so that it downloads its cnf file again. Capture the download (TFTP, UDP 69)"
+                " and the VPN handshake."
             ),
             (
-                "See that the URL is the group-url of the tunnel group, and that the head-end and the phone"
-                " share a cipher for TLS and DTLS."
+                "Check that the URL is the group-url of the tunnel group, and that the head-end and the phone"
+                " share a cipher suite for TLS and DTLS."
             ),
-            "An 88xx with firmware 12.5(1) that says unknown_ca: see CSCvn76864.",
+            "For an 88xx with firmware 12.5(1) that sends unknown_ca, see CSCvn76864.",
         ),
     ),
 }
 
 # ---------------------------------------------------------------- verdicts
 
+_COMPARED = (
+    "Every certificate of the presented chain was hashed (SHA-1 of the DER) and compared with every hash of"
+    " the cnf file, byte by byte."
+)
+_SEE_CAUSE = ("See what to do about the cause:", "  certhash explain CAUSE")
+
 VERDICTS: dict[str, Topic] = {
     "match": Topic(
         "the phone trusts the head-end",
-        "The newest handshake with this head-end that can be verified carries a certificate with one of the"
-        " phone's hashes, and the client went on.",
-        "Every certificate of the chain as presented was hashed (SHA-1 over the DER) and compared with"
-        " every hash of the file, as bytes.",
+        "In the newest verifiable handshake, the head-end presents a certificate with one of the phone's"
+        " hashes, and the client continues.",
+        _COMPARED,
     ),
     "mismatch": Topic(
-        "the phone holds the hash of another certificate",
-        "The newest handshake with this head-end that can be verified carries no certificate with one of"
-        " the phone's hashes. The phone answers with a fatal bad_certificate alert and builds no tunnel.",
-        "Every certificate of the chain as presented was hashed (SHA-1 over the DER) and compared with"
-        " every hash of the file, as bytes.",
-        ("The cause says what to do.",),
+        "the phone expects another certificate",
+        "In the newest verifiable handshake, the head-end presents no certificate with one of the phone's"
+        " hashes. The phone answers with a fatal bad_certificate alert and builds no tunnel.",
+        _COMPARED,
+        _SEE_CAUSE,
     ),
     "rejected": Topic(
-        "the hash matches, and the phone refused all the same",
-        "The certificate has one of the phone's hashes, and still the client sent a fatal certificate alert.",
-        "An alert 42 to 46 or 48 of the client follows the certificate in the handshake.",
-        ("The cause says what to do.",),
+        "the hash matches, but the client rejected the certificate",
+        "The certificate has one of the phone's hashes, but the client sent a fatal certificate alert.",
+        "After the certificate, the client sent an alert 42 to 46 or 48.",
+        _SEE_CAUSE,
     ),
     "unverifiable": Topic(
-        "nobody can tell",
-        "There are handshakes with this head-end, and in none of them the server's certificate can be seen;"
-        " or the right one is seen, and nothing shows that the client took it; or a clock was set back, and"
-        " which handshake is the newest cannot be told; or the phone's file is encrypted. That is neither a"
-        " match nor a mismatch.",
-        "Each handshake says why its certificate is hidden, whether the client went on, and when it was.",
+        "cannot be verified",
+        "The input does not decide between match and mismatch: no handshake with this head-end shows the"
+        " server's certificate; or the right certificate is there, but not the client's reaction; or a clock"
+        " was set back, so that the newest handshake is not known; or the phone's cnf file is encrypted.",
+        "Each handshake states why its certificate is hidden, whether the client continued, and its time.",
         (
             (
-                "Capture a full handshake: from before the phone connects, with whole packets, after the"
-                " phone was reset (so that it does not resume a session)."
+                "Capture a full handshake: start before the phone connects, capture whole packets, and reset"
+                " the phone so that it does not resume a session."
             ),
             "  tshark -i INTERFACE -s 0 -w FILE.pcapng host ADDRESS",
         ),
     ),
     "unseen": Topic(
-        "no handshake was seen",
-        "No handshake with this head-end is in the captures.",
-        "Head-ends are told by address and port, by server name, and by DNS answers in the captures.",
+        "no handshake in the captures",
+        "The captures contain no handshake with this head-end.",
+        "Head-ends are identified by address and port, by server name, and by DNS answers in the captures.",
         (
             "Capture where the phone's packets pass, or ask the head-end directly:",
             "  certhash probe URL --cnf FOLDER",
-            "A name that the captures do not resolve can be given: --resolve NAME=ADDRESS.",
+            "If the captures do not resolve the name, add --resolve NAME=ADDRESS.",
         ),
     ),
     "unlisted": Topic(
-        "no phone is told to use this server",
-        "A handshake with a server that no URL of any file names. It is counted, and is no finding.",
+        "no cnf file names this server",
+        "No URL of any cnf file names the server of this handshake. It is counted, but it is not a finding.",
         "The server's address, port and name were compared with every URL.",
     ),
 }
 
-# ---------------------------------------------------------------- why a certificate cannot be seen
+# ---------------------------------------------------------------- why a certificate is hidden
 
 HIDDEN: dict[str, Topic] = {
     "resumed": Topic(
         "the session was resumed",
-        "An abbreviated handshake carries no Certificate message: the phone had checked the certificate"
-        " before.",
+        "A resumed session has no Certificate message: the phone checked the certificate in an earlier"
+        " handshake.",
         "The server accepted the session ID or the ticket that the client offered.",
-        ("Reset the phone while capturing: then it makes a full handshake.",),
+        ("Reset the phone during the capture, so that it makes a full handshake.",),
     ),
     "tls-1.3": Topic(
         "TLS 1.3 without keys",
-        "From TLS 1.3 on the Certificate message is encrypted.",
-        "The server chose TLS 1.3, and no keys were given that decrypt it.",
+        "TLS 1.3 encrypts the Certificate message.",
+        "The server chose TLS 1.3, and no given key decrypts the handshake.",
         ("Give the keys that the client or the server logged:", "  certhash audit CAPTURE --keylog FILE"),
     ),
     "packets-missing": Topic(
         "packets are missing or out of order",
-        "Parts of the handshake are not in the capture, or in an order in which tshark does not put its"
-        " messages together.",
-        "TCP sequence numbers or DTLS fragments leave a gap.",
-        ("Capture closer to the phone or the head-end, and see whether the capture program reports drops.",),
+        "The capture lacks parts of the handshake, or has them in an order that tshark does not reassemble.",
+        "TCP sequence numbers or DTLS fragments have a gap.",
+        ("Capture closer to the phone or the head-end. Check whether the capture program drops packets.",),
     ),
     "snaplen": Topic(
-        "packets were cut when they were recorded",
-        "The capture keeps less of a packet than was on the wire.",
+        "the capture cut the packets",
+        "The capture holds only the first bytes of each packet.",
         "The captured length is less than the length on the wire.",
         ("Capture whole packets:", "  tshark -i INTERFACE -s 0 -w FILE.pcapng"),
     ),
     "too-long": Topic(
         "a Certificate message of 64 KB or more",
-        "tshark does not dissect a handshake message this long.",
-        "The length that the message states.",
-        ("No phone needs such a chain: see what the head-end is configured to send.",),
+        "tshark does not dissect a handshake message of this length.",
+        "The length field of the message.",
+        ("No phone needs such a long chain: check which certificates the head-end is configured to send.",),
     ),
     "no-certificate": Topic(
-        "the cipher suite needs no certificate",
-        "With an anonymous or pre-shared-key cipher suite the server sends none.",
+        "the cipher suite uses no certificate",
+        "With an anonymous or pre-shared-key cipher suite, the server sends no certificate.",
         "The cipher suite that the server chose.",
     ),
     "incomplete": Topic(
         "the handshake ends early",
-        "The capture or the connection ends before the server has sent its certificate.",
-        "There is a ClientHello, and no server's certificate after it.",
-        ("Capture longer, or see why the head-end does not answer.",),
+        "The capture or the connection ends before the server sends its certificate.",
+        "A ClientHello, but no certificate from the server after it.",
+        ("Capture longer, or check why the head-end does not answer.",),
     ),
 }
 
 TOPICS: dict[str, Topic] = {**CAUSES, **VERDICTS, **HIDDEN}
-"""Everything that has an explanation, by its name in the result."""
+"""Every topic by its name in the result."""

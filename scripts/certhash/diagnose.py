@@ -1,7 +1,9 @@
-"""From a verdict to its cause: why the hash and the certificate differ, with the evidence, and what to type.
+"""Find the cause of a verdict: why hash and certificate differ, the evidence for it, and what to type.
 
-Every rule looks at evidence that is named in the explanation; where none applies, the cause is that nobody
-knows. The meanings and the commands, with their sources, are in :mod:`certhash.causes`.
+Each rule names its evidence in the explanation. If no rule applies, the cause is `unknown-certificate` or
+`alert-only`. An explanation does not repeat what the document has in its own fields: the expected
+hashes, the presented certificates, the alert. Meanings, commands and their sources are in
+:mod:`certhash.causes`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from certhash.headend import plain_name, read_address
 from certhash.times import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from certhash.document import Cause, Verdict
     from certhash.evidence import Evidence, Presented, Seen
@@ -31,11 +33,11 @@ if TYPE_CHECKING:
     from certhash.verdict import Decision
 
 
-ON_PAPER = "This rests on configuration alone: no handshake with the head-end was seen."
+ON_PAPER = "The captures show no handshake with this head-end, so this rests on the configuration alone."
 
 
 class Diagnosis(NamedTuple):
-    """Why, and what to do."""
+    """The cause of a verdict, and what to do about it."""
 
     cause: Cause | None
     explanation: str
@@ -44,46 +46,46 @@ class Diagnosis(NamedTuple):
 
 
 class Case(NamedTuple):
-    """All that an explanation may look at."""
+    """Everything that a rule may use."""
 
     decision: Decision
     cnf: CnfFile
-    """The file of the device, and what it says."""
+    """The device's cnf file."""
     group: VpnGroup
     head_end: HeadEnd
-    """Where its URL points."""
+    """The head-end that the URL names."""
     handshakes: Sequence[Seen]
-    """All with that head-end, oldest first."""
+    """All handshakes with that head-end, oldest first."""
     evidence: Evidence
-    """Everything else that was seen."""
+    """Everything else in the captures and configurations."""
 
     @property
     def seen(self) -> Seen:
-        """The handshake that decides; asked only where there is one."""
+        """The handshake that decides; call it only where there is one."""
         assert self.decision.seen is not None  # noqa: S101
         return self.decision.seen
 
     @property
     def chain(self) -> tuple[Presented, ...]:
-        """The server's certificates: as they were presented, or as a configuration has them."""
+        """The server's certificates: from the handshake, or else from a configuration."""
         seen = self.decision.seen
         return seen.chain if seen else tuple(presented for _, presented in self.decision.configured)
 
     @property
     def certificate(self) -> Presented:
-        """The presented certificate that carries a hash; asked only where there is one."""
+        """The presented certificate that has an expected hash; call it only where there is one."""
         assert self.decision.certificate is not None  # noqa: S101
         return self.decision.certificate
 
     @property
     def expected(self) -> ExpectedHash:
-        """The hash that it carries; asked only where there is one."""
+        """The expected hash that it has; call it only where there is one."""
         assert self.decision.expected is not None  # noqa: S101
         return self.decision.expected
 
 
 def diagnose(case: Case) -> Diagnosis:
-    """Explain a decision, and say what to do about it."""
+    """Return the cause, the explanation and the advice for a decision."""
     return _EXPLAIN[case.decision.verdict](case)
 
 
@@ -91,21 +93,21 @@ def diagnose(case: Case) -> Diagnosis:
 
 
 def _match(case: Case) -> Diagnosis:
-    end = f". {ON_PAPER}" if case.decision.configured else ", and the client went on."
-    return Diagnosis(None, _carried(case) + end, (), tuple(_doubts(case).values()))
+    end = ON_PAPER if case.decision.configured else "The client continued the handshake."
+    return Diagnosis(None, f"{_carried(case)}. {end}", (), tuple(_doubts(case).values()))
 
 
 def _doubts(case: Case) -> dict[Cause | None, str]:
-    """Return what would be a cause if the phone had refused: warnings where it is none."""
+    """Return what would be the cause if the phone had rejected the certificate: here only warnings."""
     doubts: dict[Cause | None, str] = {}
     if case.decision.seen and (error := _validity(case.seen, case.certificate)):
-        doubts["validity"] = f"the certificate {error}; whether these phones mind is not documented"
+        doubts["validity"] = f"the certificate {error}; Cisco does not document whether phones check this"
     if case.group.host_id_check and not _names_host(case.chain[0], case.head_end):
         doubts["host-id"] = f"the host-ID check is on, and the certificate does not name {case.head_end.host}"
     if case.expected.algorithm != "SHA-1":
         doubts[None] = (
-            f"the hash is a {case.expected.algorithm} beside hashAlg {case.group.hash_algorithm}: "
-            "no source says which phones compare that"
+            f"the hash is a {case.expected.algorithm} (hashAlg {case.group.hash_algorithm}); Cisco does not "
+            "document which phones compare it"
         )
     return doubts
 
@@ -114,21 +116,18 @@ def _doubts(case: Case) -> dict[Cause | None, str]:
 
 
 def _mismatch(case: Case) -> Diagnosis:
-    fact = (
-        f"{_presented(case)} {_chain_text(case.chain)}{_in_place(case)}, and {case.cnf.device} expects "
-        f"{_hashes_text(case.group.hashes)}.{_refusal(case)}"
-    )
+    on_paper = f"{_on_paper(case)} " if case.decision.configured else ""
     for rule in _MISMATCH_RULES:
         for expected in case.group.hashes or (None,):
             if finding := rule(case, expected):
-                return finding._replace(explanation=f"{fact} {finding.explanation}")
+                return finding._replace(explanation=f"{on_paper}{finding.explanation}")
     which = "this hash" if len(case.group.hashes) == 1 else "one of these hashes"
-    explanation = f"{fact} No certificate that was seen or given has {which}."
+    explanation = f"{on_paper}No certificate in the captures or the given files has {which}."
     return Diagnosis("unknown-certificate", explanation, CAUSES["unknown-certificate"].advice)
 
 
 def _stale_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
-    """The certificate is one that this head-end itself presented, at another time."""
+    """Check whether this head-end presented a certificate with the hash at another time."""
     if expected is None or not expected.digest:
         return None
     if case.decision.seen is None:
@@ -142,39 +141,38 @@ def _stale_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
     first_other = next((s for s in here if s.order > last.order), case.seen)
     return Diagnosis(
         "stale-hash",
-        f"{_name(expected)} is of the certificate that this head-end presented until {_when(last)} "
-        f"({_place(last)}); since {_when(first_other)} it presents another, and the phone's file was not "
-        "made again.",
+        f"This head-end presented the certificate with {_name(expected)} until {_when(last)} "
+        f"({_place(last)}). Since {_when(first_other)} it presents another one.",
         CAUSES["stale-hash"].advice,
     )
 
 
 def _other_head_end(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
-    """The certificate is one that another server presents, or is configured to."""
+    """Check whether another server presents a certificate with the hash, or is configured to."""
     if expected is None or not expected.digest:
         return None
-    # This address never presented it, or the hash would be called stale.
+    # This address never presented it, or the rule for stale hashes would have applied.
     other = case.evidence.presenters.get(expected.digest)
     if other:
         return Diagnosis(
             "other-head-end",
-            f"{_name(expected)} is of the certificate that another server, {other[-1].handshake.server}, "
-            f"presents ({_place(other[-1])}).",
+            f"{_name(expected)} is the hash of a certificate that another server presents: "
+            f"{other[-1].handshake.server} ({_place(other[-1])}).",
             CAUSES["other-head-end"].advice,
         )
     for known in case.evidence.known.get(expected.digest, ()):
-        served = f", which it makes {known.served_at[0].address} present" if known.served_at else ""
+        served = f", presented at {known.served_at[0].address}" if known.served_at else ""
         return Diagnosis(
             "other-head-end",
-            f"{_name(expected)} is of a certificate{_trustpoint(known)} in {_line(known)}{served}, and not "
-            "of one that this head-end presents.",
+            f"{_name(expected)} is the hash of a certificate{_trustpoint(known)} in {_line(known)}{served}. "
+            "This head-end does not present it.",
             CAUSES["other-head-end"].advice,
         )
     return None
 
 
 def _issuer_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
-    """The certificate belongs to the same chain, and the head-end does not send it."""
+    """Check whether the hash is of a certificate of the same chain that the head-end does not send."""
     if expected is None or not expected.digest:
         return None
     for der, where in _known_certificates(case.evidence, expected.digest):
@@ -182,46 +180,45 @@ def _issuer_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
             if was_issued_by(link.der, der):
                 return Diagnosis(
                     "issuer-hash",
-                    f"{_name(expected)} is of the certificate that issued {_position(case.chain, link)} "
-                    f"({_subject(der)}, known from {where}), and the head-end does not send that one: "
-                    "a phone can compare only what it receives.",
+                    f"{_name(expected)} is the hash of {_subject(der)} (found in {where}), which issued "
+                    f"{_position(case.chain, link)}. The head-end does not send the issuer's certificate.",
                     CAUSES["issuer-hash"].advice,
                 )
-            # What an issuer further up signed need not belong here: another server may have the same CA.
+            # A certificate from an issuer further up may belong to another server with the same CA.
             if link is case.chain[0] and was_issued_by(der, link.der):
                 return Diagnosis(
                     "issuer-hash",
-                    f"{_name(expected)} is of {_subject(der)} (known from {where}), a certificate that "
-                    f"{_position(case.chain, link)} issued, and not of one that the head-end sends.",
+                    f"{_name(expected)} is the hash of {_subject(der)} (found in {where}). "
+                    f"It was issued by {_position(case.chain, link)}. The head-end does not send it.",
                     CAUSES["issuer-hash"].advice,
                 )
     return None
 
 
 def _wrong_input(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
-    """The value was made from the right certificate in the wrong way."""
+    """Check whether the value was computed from a presented certificate in a wrong way."""
     if expected is None:
         return None
     raw = _raw(expected.value)
     for link in case.chain:
         what = _digests_of_something_else(link.der).get(raw)
         if what is None and expected.algorithm is None and _as_hex(expected.value) == link.sha1:
-            what = "its SHA-1 in hex, where Base64 belongs"
+            what = "the SHA-1 in hex"
         if what:
             return Diagnosis(
                 "wrong-input",
-                f"{_name(expected)} was made from {_position(case.chain, link)}, but is {what}; "
-                f"the phone compares the SHA-1 of the DER bytes, in Base64: {to_base64(link.sha1)}.",
+                f"{_name(expected)} is {what} of {_position(case.chain, link)}. "
+                f"The phone compares the SHA-1 of the DER bytes, in Base64: {to_base64(link.sha1)}",
                 CAUSES["wrong-input"].advice,
             )
     return None
 
 
 def _malformed_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
-    """Nothing in the file could ever match."""
+    """Check whether the file has no value that could ever match."""
     if any(h.digest for h in case.group.hashes):
         return None
-    what = "The file lists no hash" if expected is None else f"{_name(expected)} is no digest in Base64"
+    what = "The file lists no hash" if expected is None else f"{_name(expected)} is not a digest in Base64"
     return Diagnosis(
         "malformed-hash", f"{what}, so no certificate can match.", CAUSES["malformed-hash"].advice
     )
@@ -236,26 +233,14 @@ _MISMATCH_RULES: tuple[Callable[[Case, ExpectedHash | None], Diagnosis | None], 
 )
 
 
-def _refusal(case: Case) -> str:
-    alert = case.decision.seen.rejection if case.decision.seen else None
-    if alert is None:
-        return f" {ON_PAPER}" if case.decision.configured else ""
-    return f" It was refused by {_client(case)}: {alert.name} ({alert.code}), frame {alert.frame}."
-
-
 # ---------------------------------------------------------------- rejected
 
 
 def _rejected(case: Case) -> Diagnosis:
-    alert = case.seen.rejection
-    assert alert is not None  # noqa: S101 - that is what rejected means
-    fact = (
-        f"{_carried(case)}, and still {_client(case)} sent a fatal {alert.name} ({alert.code}) in frame "
-        f"{alert.frame}."
-    )
+    fact = f"{_name(case.expected)} matches {_position(case.chain, case.certificate)}."
     if case.evidence.device_of(case.seen) is None:
         fact += (
-            " Since the client's device is not known, this counts for every device told to use the head-end."
+            " The client's device is not known, so its alert counts for every device that uses this head-end."
         )
     cause, why = _why_rejected(case)
     warnings = tuple(text for doubt, text in _doubts(case).items() if doubt != cause)
@@ -265,15 +250,16 @@ def _rejected(case: Case) -> Diagnosis:
 def _why_rejected(case: Case) -> tuple[Cause, str]:
     leaf = case.seen.chain[0]
     if case.group.host_id_check is not False and not _names_host(leaf, case.head_end):
-        names = ", ".join(details(leaf.der).names) or "no host at all"
-        check = "is on" if case.group.host_id_check else "is not switched off in the file"
+        names = ", ".join(details(leaf.der).names) or "no host"
+        check = "is on" if case.group.host_id_check else "is not disabled in the file"
+        wildcard = " (a wildcard does not count)" if "*" in names else ""
         return "host-id", (
-            f"The host-ID check {check}, and the certificate names {names}, not {case.head_end.host} "
-            "(a wildcard does not count)."
+            f"The host-ID check {check}, and the certificate names {names}, not {case.head_end.host}"
+            f"{wildcard}."
         )
     if error := _validity(case.seen, case.certificate):
-        return "validity", f"The certificate {error}; whether these phones check that is not documented."
-    return "alert-only", "Nothing that was seen says why."
+        return "validity", f"The certificate {error}. Cisco does not document whether phones check this."
+    return "alert-only", "Nothing in the captures or the given files shows why the client rejected it."
 
 
 # ---------------------------------------------------------------- unverifiable, unseen
@@ -281,19 +267,14 @@ def _why_rejected(case: Case) -> tuple[Cause, str]:
 
 def _unverifiable(case: Case) -> Diagnosis:
     if case.chain and case.decision.certificate is None:
-        return Diagnosis(
-            None,
-            f"{_presented(case)} {_chain_text(case.chain)}{_in_place(case)}, and which certificate "
-            f"{case.cnf.source} means by {', '.join(case.group.unresolved)} is not in it.",
-            ("Give the configuration with its certificates, or the output of:", *CME_SHOW),
-        )
+        return _unresolved(case)
     if case.decision.contradicted_by is not None:
         return Diagnosis(
             None,
-            f"{_carried(case)}, but {_place(case.decision.contradicted_by)} stands behind it and says "
-            "otherwise, though its time is earlier: nobody can tell which of the two is newer.",
+            f"{_carried(case)}. {_place(case.decision.contradicted_by)} follows it in the capture with an "
+            "earlier time, and contradicts it. Which of the two is newer is unknown.",
             (
-                "Record again if a clock was set back. If only the order of the packets is wrong, sort them:",
+                "If a clock was set back, capture again. If only the packet order is wrong, sort them:",
                 "  reordercap FILE.pcapng SORTED.pcapng",
             ),
         )
@@ -301,31 +282,59 @@ def _unverifiable(case: Case) -> Diagnosis:
         paper = case.decision.contradicted_on_paper
         return Diagnosis(
             None,
-            f"{_carried(case)}, but {_line(paper)} makes it present another certificate{_trustpoint(paper)}: "
-            f"nobody can tell which of the two is in use. {ON_PAPER}",
-            ("Leave out what is out of date of the configuration, or give a capture of a handshake.",),
+            f"{_carried(case)}. But {_line(paper)} configures another certificate{_trustpoint(paper)}. "
+            f"Which of the two is in use is unknown. {ON_PAPER}",
+            ("Remove outdated parts of the configuration, or add a capture of a handshake.",),
         )
     if case.decision.certificate is not None:
         other = case.evidence.device_of(case.seen) if case.seen.rejection else None
         why = (
-            f"but that client was {other}, and its refusal says nothing about {case.cnf.device}"
+            f"The client that rejected it was {other}, which says nothing about {case.cnf.device}."
             if other
-            else "but the capture does not show that the client went on"
+            else "But the capture does not show whether the client accepted it."
         )
-        return Diagnosis(None, f"{_carried(case)}, {why}.", VERDICTS["unverifiable"].advice)
+        return Diagnosis(None, f"{_carried(case)}. {why}", VERDICTS["unverifiable"].advice)
+    return _hidden(case)
+
+
+def _unresolved(case: Case) -> Diagnosis:
+    """Explain that the file names a certificate whose hash is not known."""
+    chain = f"{_subject(case.chain[0].der)} ({', '.join(to_base64(c.sha1) for c in case.chain)})"
+    shown = (
+        f"{case.seen.handshake.server} presented {chain} in {_place(case.seen)}."
+        if case.decision.seen
+        else _on_paper(case)
+    )
+    return Diagnosis(
+        None,
+        f"{case.cnf.source} does not contain the certificate that it names by "
+        f"{', '.join(case.group.unresolved)}. {shown}",
+        ("Give the configuration with its certificates, or the output of:", *CME_SHOW),
+    )
+
+
+def _hidden(case: Case) -> Diagnosis:
+    """Explain that no handshake shows the server's certificate."""
     reasons = Counter(s.handshake.hidden for s in case.handshakes if s.handshake.hidden)
-    listed = "; ".join(f"{count} x {HIDDEN[reason].title}" for reason, count in sorted(reasons.items()))
     advice = next((HIDDEN[r].advice for r in reasons if HIDDEN[r].advice), VERDICTS["unverifiable"].advice)
-    handshakes = f"{len(case.handshakes)} handshake{'s' if len(case.handshakes) > 1 else ''}"
-    if case.seen.rejection is not None:
+    alert = case.seen.rejection
+    if alert is not None:
+        reason = HIDDEN[case.seen.handshake.hidden or "incomplete"].title
         explanation = (
-            f"A certificate that cannot be seen ({HIDDEN[case.seen.handshake.hidden or 'incomplete'].title}) "
-            f"was refused in {_place(case.seen)}.{_refusal(case)}"
+            f"{_client(case)} rejected a certificate that the capture does not show: "
+            f"{alert.name} ({alert.code}), {case.seen.capture}, frame {alert.frame}. Reason: {reason}."
         )
         return Diagnosis(None, explanation, advice)
+    if len(case.handshakes) == 1:
+        reason = HIDDEN[case.seen.handshake.hidden or "incomplete"].title
+        explanation = (
+            f"The handshake in {_place(case.seen)} does not show the server's certificate: {reason}."
+        )
+        return Diagnosis(None, explanation, advice)
+    listed = "; ".join(f"{HIDDEN[reason].title} ({count})" for reason, count in sorted(reasons.items()))
     explanation = (
-        f"{handshakes} with this head-end, the newest in {_place(case.seen)}, and the server's certificate "
-        f"is seen in none: {listed}."
+        f"None of the {len(case.handshakes)} handshakes shows the server's certificate: {listed}. "
+        f"The newest is in {_place(case.seen)}."
     )
     return Diagnosis(None, explanation, advice)
 
@@ -333,12 +342,16 @@ def _unverifiable(case: Case) -> Diagnosis:
 def _unseen(case: Case) -> Diagnosis:
     head_end = case.head_end
     if head_end.is_address or case.evidence.addresses_of(head_end):
-        explanation = f"No handshake with {head_end} is in the captures."
+        explanation = f"The captures contain no handshake with {head_end}."
         return Diagnosis(None, explanation, VERDICTS["unseen"].advice)
     return Diagnosis(
         None,
-        f"No handshake names {head_end}, and no DNS answer in the captures says what its address is.",
-        (f"certhash audit ... --resolve {head_end.host}=ADDRESS", *VERDICTS["unseen"].advice),
+        f"No handshake names {head_end}, and no DNS answer in the captures gives its address.",
+        (
+            "Give the address of the head-end:",
+            f"  certhash audit ... --resolve {head_end.host}=ADDRESS",
+            *VERDICTS["unseen"].advice[:-1],
+        ),
     )
 
 
@@ -355,9 +368,9 @@ _EXPLAIN: dict[Verdict, Callable[[Case], Diagnosis]] = {
 
 
 def _names_host(leaf: Presented, head_end: HeadEnd) -> bool:
-    """Tell whether the certificate names the host of the URL, in its SAN or, without one, in its CN.
+    """Return whether the certificate names the host of the URL, in its SAN or, without one, in its CN.
 
-    A wildcard counts as no: "the client fails to connect if they do not match or if a wildcard certificate
+    A wildcard does not count: "the client fails to connect if they do not match or if a wildcard certificate
     with an asterisk (*) is used" (TAC 115785).
     """
     names = (plain_name(name) for name in details(leaf.der).names)
@@ -370,13 +383,13 @@ def _validity(seen: Seen, certificate: Presented) -> str | None:
     if read.not_after is not None and read.not_after < now:
         return f"expired on {read.not_after[:10]}, before the handshake"
     if read.not_before is not None and read.not_before > now:
-        return f"is valid only from {read.not_before[:10]} on, after the handshake"
+        return f"is valid only from {read.not_before[:10]}, after the handshake"
     return None
 
 
 @lru_cache(maxsize=4096)
 def _digests_of_something_else(der: bytes) -> dict[bytes, str]:
-    """Return raw digests that people make by mistake from a certificate, and what each is."""
+    """Return digests (raw bytes) that people compute from a certificate by mistake, and a name for each."""
     base64_text = base64.b64encode(der).decode("ascii")
     pem = (
         "-----BEGIN CERTIFICATE-----\n"
@@ -388,11 +401,11 @@ def _digests_of_something_else(der: bytes) -> dict[bytes, str]:
     for text in (pem, pem + "\n"):
         inputs += [(text.encode(), "the PEM text"), (text.replace("\n", "\r\n").encode(), "the PEM text")]
     inputs += [(base64_text.encode(), "the Base64 text"), (base64_text.encode() + b"\n", "the Base64 text")]
-    inputs += [(key, "the public key alone") for key in public_key(der)]
+    inputs += [(key, "the public key") for key in public_key(der)]
     for text in (hex_text, hex_text.upper()):
         spaced = ":".join(textwrap.wrap(text, 2))
-        inputs += [(t.encode() + end, "the hex text") for t in (text, spaced) for end in (b"", b"\n")]
-    inputs += [(text.encode(), "the certificate's hex text") for text in (der.hex(), der.hex().upper())]
+        inputs += [(t.encode() + end, "the hex thumbprint") for t in (text, spaced) for end in (b"", b"\n")]
+    inputs += [(text.encode(), "the hex text") for text in (der.hex(), der.hex().upper())]
     found: dict[bytes, str] = {}
     for data, what in inputs:
         for name in ("sha1", "md5", "sha256", "sha512"):
@@ -401,7 +414,7 @@ def _digests_of_something_else(der: bytes) -> dict[bytes, str]:
             )
     for name in ("md5", "sha256", "sha512", "sha384", "sha224"):
         digest = hashlib.new(name, der, usedforsecurity=False).digest()
-        found.setdefault(digest, f"its {_ALGORITHM[name]} instead of its SHA-1")
+        found.setdefault(digest, f"the {_ALGORITHM[name]}")
     return found
 
 
@@ -416,13 +429,13 @@ _ALGORITHM = {
 
 
 def _known_certificates(evidence: Evidence, sha1: bytes) -> Iterator[tuple[bytes, str]]:
-    """Yield the certificates (DER) with this digest, and where each is known from."""
+    """Yield the certificates (DER) with this digest, and where each was found."""
     for known in evidence.known.get(sha1, ()):
         if known.der is not None:
             yield known.der, known.source
     for seen in evidence.presenters.get(sha1, ())[:1]:
         certificate = next(c for c in seen.chain if c.sha1 == sha1)
-        yield certificate.der, f"{seen.capture}, where {seen.handshake.server} presents it"
+        yield certificate.der, f"{seen.capture}, presented by {seen.handshake.server}"
 
 
 def _has(seen: Seen, expected: ExpectedHash) -> bool:
@@ -430,7 +443,7 @@ def _has(seen: Seen, expected: ExpectedHash) -> bool:
 
 
 def _raw(value: str) -> bytes:
-    """Decode a value as Base64 whatever its length: an MD5 has 16 bytes, and is no certHash."""
+    """Decode a value as Base64 of any length: an MD5 has 16 bytes, which no certHash has."""
     try:
         return base64.b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError):
@@ -446,57 +459,40 @@ def _as_hex(value: str) -> bytes:
 
 
 def _carried(case: Case) -> str:
+    matched = f"{_name(case.expected)} matches {_position(case.chain, case.certificate)}"
+    if case.decision.seen:
+        return f"{matched}, presented by {case.seen.handshake.server} in {_place(case.seen)}"
+    return f"{matched}, configured in {_line(case.decision.configured[0][0])}"
+
+
+def _on_paper(case: Case) -> str:
+    """Say which certificate a configuration makes the head-end present."""
+    known = case.decision.configured[0][0]
+    hashes = ", ".join(to_base64(c.sha1) for c in case.chain)
     return (
-        f"{_name(case.expected)} is of {_position(case.chain, case.certificate)}, which "
-        f"{_presented(case)}{_in_place(case)}"
+        f"{_line(known)} configures {case.head_end} to present {_subject(case.chain[0].der)}"
+        f"{_trustpoint(known)} ({hashes}). {ON_PAPER}"
     )
 
 
 def _client(case: Case) -> str:
     device = case.evidence.device_of(case.seen)
     address = case.seen.handshake.client.address
-    return f"{device} at {address}" if device else f"the client {address}"
+    return f"{device} at {address}" if device else f"The client {address}"
 
 
 def _name(expected: ExpectedHash) -> str:
     return f"certHash{expected.number}"
 
 
-def _presented(case: Case) -> str:
-    if case.decision.seen:
-        return f"{case.seen.handshake.server} presented"
-    known = case.decision.configured[0][0]
-    return f"{known.source} makes {case.head_end} present"
-
-
-def _in_place(case: Case) -> str:
-    if case.decision.seen:
-        return f" in {_place(case.seen)}"
-    known = case.decision.configured[0][0]
-    return _trustpoint(known) + (f", line {known.line}" if known.line else "")
-
-
 def _position(chain: tuple[Presented, ...], certificate: Presented) -> str:
     position = chain.index(certificate)
-    what = (
-        "the head-end's own certificate"
-        if position == 0
-        else f"certificate {position} of the chain, an issuer's"
-    )
+    what = "the head-end's own certificate" if position == 0 else f"certificate {position} of the chain"
     return f"{what} ({_subject(certificate.der)})"
 
 
 def _subject(der: bytes) -> str:
     return details(der).subject or "a certificate that cannot be parsed"
-
-
-def _chain_text(chain: tuple[Presented, ...]) -> str:
-    hashes = ", ".join(to_base64(c.sha1) for c in chain)
-    return f"{_subject(chain[0].der)} ({hashes})"
-
-
-def _hashes_text(hashes: Iterable[ExpectedHash]) -> str:
-    return ", ".join(h.value or "an empty hash" for h in hashes) or "no hash at all"
 
 
 def _place(seen: Seen) -> str:

@@ -232,14 +232,14 @@ def test_an_interrupted_audit_tells_what_is_known_and_leaves_nothing(
     document = json.loads(out)
     assert len(document["captures"]) == 1
     assert document["summary"]["match"] == 1
-    message = "interrupted: 1 of 6 captures were read, the result is partial"
+    message = "interrupted after 1 of 6 captures: the result is partial"
     assert document["problems"] == [{"path": "", "message": message}]
     assert message in err
     assert not audit.left
 
 
 def test_impatience_changes_nothing(tmp_path: Path) -> None:
-    """Whoever presses Ctrl-C several times still leaves nothing behind."""
+    """Ctrl-C, pressed several times, leaves nothing behind."""
     stub = Counted(SLOW)
     audit = Audit(stub, _archive(tmp_path), "-j", "2")
     _until(lambda: len(stub.pids) == 2, "two captures are being read")

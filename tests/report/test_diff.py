@@ -175,7 +175,10 @@ class TestCommand:
     def test_has_no_other_form(self, certhash: Certhash, saved: Path) -> None:
         done = certhash("diff", saved, saved, "-o", "changes.html")
         assert done.returncode == 2
-        assert done.stderr == b"certhash: changes.html: say with -f which form it is to have: table, json\n"
+        assert (
+            done.stderr
+            == b"certhash: changes.html: the suffix tells no output format; add -f (table, json)\n"
+        )
 
     def test_a_result_that_cannot_be_read(self, certhash: Certhash, saved: Path) -> None:
         done = certhash("diff", saved, "missing.json")

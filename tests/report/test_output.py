@@ -249,7 +249,7 @@ class TestLoad:
         [
             (b"", "empty"),
             (b"  \n", "empty"),
-            (b'{"schema_version": 1, "tool"', "cut short"),
+            (b'{"schema_version": 1, "tool"', "truncated"),
             (b'{"schema_version": 99}', "update certhash"),
             (b'{"schema_version": 99, "captures": 7}', "update certhash"),
             (b"{}", "not a result"),
@@ -259,7 +259,7 @@ class TestLoad:
             (b'{"schema_version": 0}', "not a result"),
             (b"verdict,cause\r\n", "not JSON"),
             (b"\xff\xfe{\0", "not JSON"),
-            (b'{"schema_version": 1}\n{"a": 1}', "more than one"),
+            (b'{"schema_version": 1}\n{"a": 1}', "several JSON values"),
             (b"[" * 1_000_000, "not a result"),
             (b'{"a":' * 100_000, "not JSON"),
         ],

@@ -1,7 +1,7 @@
-"""The writers of a result: one module a form, each a function of the document alone.
+"""Write results in all output formats, one module per format.
 
-A writer is a module with ``render(document) -> str``; the table's takes a :class:`Look` besides. It is
-imported when it is used, and counts on nothing but the document: a saved one makes the same report later.
+A writer is a module with ``render(document) -> str``; the table's also takes a :class:`Look`. It is imported
+when it is used. It depends on the document alone, so that a saved document gives the same report later.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FORMATS = {
     "junit": "certhash.report.junit",
     "sarif": "certhash.report.sarif",
 }
-"""Every form, and the module that writes it."""
+"""Every format, and the module that writes it."""
 
 SUFFIXES = {
     "": "table",
@@ -48,43 +48,43 @@ SUFFIXES = {
     ".xml": "junit",
     ".sarif": "sarif",
 }
-"""The form that the name of an `-o` file tells."""
+"""The format for each suffix of an `-o` file."""
 
 Color = Literal["auto", "always", "never"]
 PLAIN_WIDTH = 100
 
 
 class Look(Struct, frozen=True):
-    """How text for people is set."""
+    """Layout of the text formats."""
 
     width: int = PLAIN_WIDTH
     """In columns."""
     color: bool = False
     verbosity: int = 0
-    """-1 findings alone, 0 as usual, 1 everything there is."""
+    """-1: findings only, 0: normal, 1: everything."""
 
 
 class Output(Struct, frozen=True):
-    """One result that is asked for: its form, and where it goes (None is standard output)."""
+    """One requested output: its format, and its path (None: standard output)."""
 
     form: str
     path: str | None
 
 
 def render(document: Document, form: str, look: Look | None = None) -> str:
-    """Return the document in one of :data:`FORMATS`; encode it as UTF-8, it holds nothing that cannot be."""
+    """Return the document in one of :data:`FORMATS`, as text that can be encoded as UTF-8."""
     writer = import_module(FORMATS[form])
     text: str = writer.render(document, look or Look()) if form == "table" else writer.render(document)
     return text
 
 
 def write(document: Document, arguments: argparse.Namespace, *, streamed: bool = False) -> None:
-    """Write the document in every form that the options of :func:`add_output_arguments` ask for.
+    """Write the document in every format that the options of :func:`add_output_arguments` ask for.
 
     Args:
         document: the result.
-        arguments: what was asked for.
-        streamed: standard output has had its lines already, while they became known.
+        arguments: the parsed options.
+        streamed: the lines for standard output were already written during the audit.
 
     Raises:
         InputError, BrokenPipeError: see :func:`write_each`.
@@ -95,11 +95,11 @@ def write(document: Document, arguments: argparse.Namespace, *, streamed: bool =
 def write_each(
     arguments: argparse.Namespace, renderer: Callable[[str, Look], str], *, streamed: bool = False
 ) -> None:
-    """Write what `renderer` returns for every form that is asked for; files first.
+    """Write what `renderer` returns for every requested format; files first.
 
     Raises:
-        InputError: one cannot be written (the others are, all the same).
-        BrokenPipeError: the reader of standard output went away.
+        InputError: an output cannot be written (all others are written).
+        BrokenPipeError: the reader of standard output closed it.
     """
     failures = []
     for wanted in sorted(outputs(arguments), key=lambda each: each.path is None):
@@ -115,7 +115,7 @@ def write_each(
 
 
 def put(wanted: Output, content: bytes) -> None:
-    """Write one finished result where it is wanted."""
+    """Write one finished output to its file, or to standard output."""
     if wanted.path is None:
         output.to_standard_output(content)
     else:
@@ -132,7 +132,7 @@ def add_output_arguments(parser: argparse.ArgumentParser, forms: Sequence[str] =
         dest="outputs",
         action=_Ordered,
         choices=tuple(forms),
-        help="form of the result (table, or what FILE's name tells); may be repeated, each with its own -o",
+        help="output format (default: by the suffix of FILE, else table); repeat it with one -o each",
     )
     group.add_argument(
         "-o",
@@ -140,32 +140,32 @@ def add_output_arguments(parser: argparse.ArgumentParser, forms: Sequence[str] =
         dest="outputs",
         action=_Ordered,
         metavar="FILE",
-        help="write there instead of to standard output (-); the file appears whole or not at all",
+        help="write to FILE; - is standard output. The file is replaced only when it is complete",
     )
     group.add_argument(
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
-        help="colour in the table (%(default)s)",
+        help="use colours in the table (default: %(default)s)",
     )
-    group.add_argument("-q", "--quiet", action="store_true", help="findings and counts alone")
+    group.add_argument("-q", "--quiet", action="store_true", help="print only findings and counts")
     group.add_argument(
-        "-v", "--verbose", action="store_true", help="every finding and every head-end in full"
+        "-v", "--verbose", action="store_true", help="print every finding and every head-end in full"
     )
 
 
 def outputs(arguments: argparse.Namespace) -> tuple[Output, ...]:
-    """Return what is asked for: an `-f` belongs to the `-o` after it; one of each may change places.
+    """Return the requested outputs. An `-f` belongs to the `-o` after it; a single pair may be in any order.
 
     Raises:
-        InputError: two results would go to one place, or a form cannot be told.
+        InputError: two outputs have the same path, or a format is unknown.
     """
     pairs: list[tuple[str | None, str | None]] = []
     form = None
     for option, value in arguments.outputs or ():
         if option == "path":
             if form and pairs and pairs[-1][0] is None:
-                raise InputError(f"-f {form} stands between two -o: put each -f before its -o")
+                raise InputError(f"-f {form}: between two -o; put each -f before its -o")
             pairs.append((form, value))
             form = None
         else:
@@ -180,12 +180,12 @@ def outputs(arguments: argparse.Namespace) -> tuple[Output, ...]:
     for place in places:
         if places.count(place) > 1:
             name = "standard output" if place is None else visible(place)
-            raise InputError(f"{name}: only one result fits there: give each -f an -o of its own")
+            raise InputError(f"{name}: several results for one output; give each -f its own -o")
     return tuple(wanted)
 
 
 def look(arguments: argparse.Namespace, *, to_terminal: bool = True) -> Look:
-    """Return how text is set: by the options, the terminal, and ``NO_COLOR`` and ``COLUMNS``."""
+    """Return the layout, from the options, the terminal, ``NO_COLOR`` and ``COLUMNS``."""
     terminal = to_terminal and sys.stdout.isatty()
     verbosity = -1 if arguments.quiet else int(arguments.verbose)
     if terminal:
@@ -199,7 +199,7 @@ def look(arguments: argparse.Namespace, *, to_terminal: bool = True) -> Look:
 
 
 class _Ordered(argparse.Action):
-    """Keeps -f and -o in the order in which they were given: what stands together belongs together."""
+    """Keep -f and -o in the order of the command line, because neighbours belong together."""
 
     def __call__(
         self,
@@ -214,8 +214,10 @@ class _Ordered(argparse.Action):
 
 def _output(form: str | None, path: str | None, forms: Sequence[str]) -> Output:
     if path == "":
-        raise InputError("-o needs the name of a file")
+        raise InputError("-o: the file name is empty; give a name")
     form = form or SUFFIXES.get(PurePath(path or "").suffix.lower())
     if form is None or form not in forms:
-        raise InputError(f"{visible(path or '')}: say with -f which form it is to have: {', '.join(forms)}")
+        raise InputError(
+            f"{visible(path or '')}: the suffix tells no output format; add -f ({', '.join(forms)})"
+        )
     return Output(form, None if path == "-" else path)

@@ -1,4 +1,4 @@
-"""CSV: a row for every expectation, safe to open in a spreadsheet."""
+"""Write a result as CSV: one row per expectation, safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ COLUMNS = (
     "warnings",
 )
 
-# At the start of a cell; after a semicolon too, which separates cells where the comma is the decimal sign.
+# At the start of a cell, or after a semicolon, which separates cells where the comma is the decimal sign.
 _FORMULA = re.compile(r"(^\s*|;\s*)(?=[-=+@＝＋－＠])")  # noqa: RUF001 - the full-width signs count as well
 _CELL = 32_000  # characters; spreadsheets take 32,767 in a cell
 
 
 def render(document: Document) -> str:
-    """Return the rows (RFC 4180); an apostrophe precedes what a spreadsheet would take for a formula."""
+    """Return the rows (RFC 4180); an apostrophe precedes text that a spreadsheet would take for a formula."""
     handshakes = {handshake.id: handshake for handshake in document.handshakes}
     stream = io.StringIO()
     writer = csv.writer(stream)

@@ -1,4 +1,4 @@
-"""What changed between two results: a pure function, and its forms."""
+"""Compare two results, and write what changed as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class State(Struct, frozen=True):
-    """What a result said of a device and a URL."""
+    """What one result says about a device and a URL."""
 
     verdict: Verdict
     cause: Cause | None
@@ -27,7 +27,7 @@ class State(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """A device and a URL of which two results say different things; None where one says nothing."""
+    """A device and a URL that changed; a state is None if that result does not have them."""
 
     device: str
     url: str | None
@@ -44,50 +44,50 @@ class Presented(Struct, frozen=True):
 
 
 class Renewal(Struct, frozen=True):
-    """A head-end that presents another chain than before."""
+    """A head-end that presents another chain than in the old result."""
 
     server: str
     server_name: str | None
     old: tuple[Presented, ...]
     new: tuple[Presented, ...]
     time: str
-    """Of the first handshake of the new result that shows the new chain."""
+    """Time of the first handshake in the new result with the new chain."""
 
 
 class Difference(Struct, frozen=True):
-    """All that changed, in the order of the new result."""
+    """All changes, in the order of the new result."""
 
     worse: tuple[Change, ...]
-    """A finding where there was none: this makes the exit status 1."""
+    """New findings: they set the exit status to 1."""
     mended: tuple[Change, ...]
-    """A finding before, a match now."""
+    """A finding before, a match now: fixed."""
     changed: tuple[Change, ...]
-    """A finding before and now, of another kind or with other hashes."""
+    """A finding before and now, with another verdict, cause or hash."""
     unclear: tuple[Change, ...]
-    """Decided before, and cannot be told now."""
+    """Verified before, not verifiable now."""
     cleared: tuple[Change, ...]
-    """Could not be told before, and matches now."""
+    """Not verifiable before, a match now."""
     appeared: tuple[Change, ...]
-    """Not in the old result, and no finding."""
+    """Only in the new result, and not a finding."""
     gone: tuple[Change, ...]
-    """Not in the new result."""
+    """Only in the old result."""
     certificates: tuple[Renewal, ...]
 
 
 _TITLES = {
-    "worse": "got worse",
-    "mended": "mended",
-    "changed": "still wrong, in another way",
-    "unclear": "can no longer be told",
-    "cleared": "now known to match",
-    "appeared": "new",
-    "gone": "no longer there",
+    "worse": "new findings",
+    "mended": "fixed",
+    "changed": "changed findings",
+    "unclear": "no longer verifiable",
+    "cleared": "now verified",
+    "appeared": "added",
+    "gone": "removed",
 }
 _LONG = 300
 
 
 def compare(old: Document, new: Document) -> Difference:
-    """Return what changed from `old` to `new`; where both say it twice, the worse counts."""
+    """Return what changed from `old` to `new`. If a result has a device and URL twice, the worse counts."""
     before, after = _states(old), _states(new)
     groups: dict[str, list[Change]] = {name: [] for name in _TITLES}
     for key in [*after, *(key for key in before if key not in after)]:
@@ -108,19 +108,19 @@ def render_json(difference: Difference) -> str:
 
 
 def render_table(difference: Difference, look: Look) -> str:
-    """Return the difference as text for people."""
+    """Return the difference as text."""
     from certhash.report.table import COLORS, Page
 
     page = Page(look)
     groups: dict[str, tuple[Change, ...]] = {name: getattr(difference, name) for name in _TITLES}
     numbers = [f"{len(changes):,} {_TITLES[name]}" for name, changes in groups.items() if changes]
     if difference.certificates:
-        numbers.append(f"{count(len(difference.certificates), 'head-end')} with another certificate")
+        numbers.append(f"{count(len(difference.certificates), 'head-end')} with a new certificate")
     page.line(("; ".join(numbers) or "Nothing changed.", "bold"))
     shown = ("worse", "changed") if look.verbosity < 0 else tuple(_TITLES)
     for name in shown:
         if groups[name]:
-            page.heading(f"{_TITLES[name].capitalize()}: {count(len(groups[name]), 'expectation')}")
+            page.heading(f"{_TITLES[name].capitalize()} ({len(groups[name]):,})")
         for change in groups[name]:
             state = change.new or change.old
             style = COLORS[state.verdict] if state else ""
@@ -130,13 +130,14 @@ def render_table(difference: Difference, look: Look) -> str:
             )
             page.line(f"  {_word(change.old)} -> ", (_word(change.new), style))
             if name == "worse" and change.new:
+                page.field("expected", ", ".join(change.new.hashes) or "no hash")
                 page.field("why", change.new.explanation)
     if difference.certificates and look.verbosity >= 0:
-        page.heading(f"Another certificate: {count(len(difference.certificates), 'head-end')}")
+        page.heading(f"New certificates ({len(difference.certificates):,})")
         for renewal in difference.certificates:
-            name = f" as {visible(renewal.server_name, _LONG)}" if renewal.server_name else ""
+            name = f" ({visible(renewal.server_name, _LONG)})" if renewal.server_name else ""
             page.line((f"{renewal.server}{name}", "bold"), f"  since {renewal.time}")
-            for label, chain in (("before", renewal.old), ("now", renewal.new)):
+            for label, chain in (("old", renewal.old), ("new", renewal.new)):
                 for each in chain:
                     page.value(label, f"{each.position}", each.sha1, each.subject or "")
     return page.text()
@@ -144,7 +145,7 @@ def render_table(difference: Difference, look: Look) -> str:
 
 def _word(state: State | None) -> str:
     if state is None:
-        return "not there"
+        return "none"
     return f"{state.verdict} ({state.cause})" if state.cause else state.verdict
 
 

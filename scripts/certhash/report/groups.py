@@ -1,20 +1,27 @@
-"""What reports for people put together: findings that one step mends, and what was presented where."""
+"""Group equal findings, and pick out what was presented: shared by the reports for people."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from certhash.document import FINDINGS
+from certhash.report.text import count
 
 if TYPE_CHECKING:
     from certhash.document import Certificate, Document, Expectation, Handshake, Verdict
 
+NO_DEVICE = "-"
+"""The device of an expectation that `--expect` states."""
+
 ORDER: tuple[Verdict, ...] = ("mismatch", "rejected", "unverifiable", "unseen", "match")
-"""The worst first."""
+"""The verdicts, the worst first."""
 
 
 def findings(document: Document) -> list[list[Expectation]]:
-    """Return the findings, the worst first; those alike in verdict, cause, URL, hashes and chain together."""
+    """Return the findings in groups of equal ones, the worst first.
+
+    Findings are equal if they have the same verdict, cause, URL, hashes and chain: one fix settles them all.
+    """
     handshakes = {handshake.id: handshake for handshake in document.handshakes}
     groups: dict[object, list[Expectation]] = {}
     found = [each for each in document.expectations if each.verdict in FINDINGS]
@@ -26,6 +33,25 @@ def findings(document: Document) -> list[list[Expectation]]:
 
 
 def presented(handshake: Handshake | None) -> tuple[Certificate, ...]:
-    """Return the server's certificates."""
+    """Return the certificates that the server sent."""
     certificates = handshake.certificates if handshake else ()
     return tuple(each for each in certificates if each.sender == "server")
+
+
+def checked(document: Document) -> str:
+    """Return how much was checked, as in ``11 phones checked``.
+
+    Each pair of a phone and a URL is a check. A hash that `--expect` states belongs to no phone.
+    """
+    total = len(document.expectations)
+    phones = {each.device for each in document.expectations} - {NO_DEVICE}
+    if total == len(phones):
+        return f"{count(total, 'phone')} checked"
+    return f"{count(total, 'check')} ({count(len(phones), 'phone')})" if phones else count(total, "check")
+
+
+def in_short(expectation: Expectation, handshake: Handshake | None) -> str:
+    """Return the two sides of a finding on one line, as in ``Expected 51HY…=, presented cOXg…=.``."""
+    expected = ", ".join(each.value for each in expectation.hashes) or "no hash"
+    shown = ", ".join(each.sha1 for each in presented(handshake))
+    return f"Expected {expected}, presented {shown}." if shown else f"Expected {expected}."

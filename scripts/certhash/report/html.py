@@ -1,4 +1,4 @@
-"""HTML: one file that needs nothing else, and reads without its script."""
+"""Write a result as one HTML file that needs no network and no script."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from msgspec import Struct
 from certhash.causes import CAUSES, HIDDEN, VERDICTS, is_typed
 from certhash.digest import decode_cert_hash
 from certhash.document import FINDINGS, Certificate, Expectation, Handshake, Verdict
-from certhash.report.groups import ORDER, findings, presented
+from certhash.report.groups import NO_DEVICE, ORDER, checked, findings, presented
 from certhash.report.jsonform import encode
 from certhash.report.ladder import WIDTH, Ladder, draw
 from certhash.report.text import count, visible
@@ -26,52 +26,54 @@ if TYPE_CHECKING:
     from certhash.document import Document
 
 _FOLDER = Path(__file__).parent
-_LONG = 2000  # characters of a stranger's text; the JSON in the page has it all
-_DRAWN = 200  # findings that get a section of their own; the tables have all of them
+_LONG = 2000  # characters to show of a text from outside; the JSON in the page has all of it
+_DRAWN = 200  # findings with a section of their own; the tables list all
 _SIGNS = {"match": "✓", "mismatch": "✕", "rejected": "⊘", "unverifiable": "?", "unseen": "–"}  # noqa: RUF001
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Finding(Struct, frozen=True):
-    """A section of the page: findings that one step mends."""
+    """A section of the page: a group of equal findings."""
 
     first: Expectation
     devices: tuple[str, ...]
     handshake: Handshake | None
     chain: tuple[Certificate, ...]
     ladder: Ladder | None
+    differ: bool
+    """Whether the explanations of the devices differ."""
     steps: tuple[tuple[bool, tuple[str, ...]], ...]
-    """Sentences, and blocks of lines to type, as they follow each other."""
+    """Sentences (False) and blocks of commands (True), in order."""
 
 
 class Span(Struct, frozen=True):
-    """A chain that a head-end presented, from when to when."""
+    """A chain that a head-end presented, and when."""
 
     chain: tuple[Certificate, ...]
     first: Handshake
     last: Handshake
     count: int
     left: float
-    """Where its bar begins and how long it is, in hundredths of the time that all captures span."""
+    """Start and length of its bar, in percent of the time that all captures span."""
     width: float
     holders: tuple[str, ...]
-    """Devices of this head-end whose file has the hash of one of these certificates."""
+    """Devices of this head-end whose cnf file has a hash of this chain."""
 
 
 class HeadEnd(Struct, frozen=True):
-    """A server, and all that it presented, the oldest first."""
+    """A server, and the chains that it presented, oldest first."""
 
     place: str
     names: tuple[str, ...]
     listed: bool
-    """Some device is told to use it."""
+    """Whether a cnf file names it."""
     spans: tuple[Span, ...]
     changes: tuple[tuple[Handshake, Certificate, Certificate], ...]
-    """Where another chain was presented than the time before: the handshake, old leaf, new leaf."""
+    """Each change of the chain: the first handshake with the new one, the old leaf, the new leaf."""
 
 
 class Row(Struct, frozen=True):
-    """A device in the matrix, with its expectation at every URL."""
+    """A device in the matrix, and its expectation for each URL."""
 
     device: str
     worst: Verdict
@@ -98,8 +100,12 @@ def render(document: Document) -> str:
         data=Markup(_embedded(document)),  # noqa: S704 - no < is left in it
         numbers=numbers,
         total=sum(numbers.values()),
-        devices=len({each.device for each in document.expectations}),
-        affected=len({each.device for each in document.expectations if each.verdict in FINDINGS}),
+        checked=checked(document),
+        devices=len({each.device for each in document.expectations} - {NO_DEVICE}),
+        affected=len(
+            {each.device for each in document.expectations if each.verdict in FINDINGS} - {NO_DEVICE}
+        ),
+        wrong=any(each.verdict in FINDINGS for each in document.expectations),
         findings=[_finding(document, group) for group in groups[:_DRAWN]],
         left_out=max(len(groups) - _DRAWN, 0),
         head_ends=_head_ends(document),
@@ -119,18 +125,18 @@ def _asset(name: str) -> str:
 
 
 def _source_hash(text: str) -> str:
-    """Return what a Content-Security-Policy calls an inline style or script that may be obeyed."""
+    """Return the source expression that permits an inline style or script in a Content-Security-Policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _embedded(document: Document) -> str:
-    """Return the document as JSON that cannot end the script element it stands in."""
+    """Return the document as JSON that cannot end its script element."""
     return encode(document).decode().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 @cache
 def _environment() -> Environment:
-    """Return the templates' surroundings: everything is escaped, and first made visible."""
+    """Return the template environment: every value is made visible, then escaped."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -150,12 +156,12 @@ def _shown(value: object) -> object:
 
 
 def _time(text: str) -> str:
-    """Return a time as people read it: to the second, in UTC."""
+    """Return a time in UTC, to the second."""
     return f"{text[:10]} {text[11:19]} UTC"
 
 
 def _lines(lines: tuple[str, ...]) -> Markup:
-    """Return lines to type, each made visible first: no text of a stranger's can make a line of its own."""
+    """Return commands, one per line. Each is made visible first, so that no text can add a line."""
     return Markup("\n").join(visible(line, _LONG) for line in lines)
 
 
@@ -168,6 +174,7 @@ def _finding(document: Document, group: list[Expectation]) -> Finding:
         handshake=handshake,
         chain=presented(handshake),
         ladder=draw(first, handshake) if handshake else None,
+        differ=len({each.explanation for each in group}) > 1,
         steps=_steps(first.advice),
     )
 
@@ -187,7 +194,7 @@ def _steps(advice: tuple[str, ...]) -> tuple[tuple[bool, tuple[str, ...]], ...]:
 
 
 def _matrix(document: Document, urls: list[str | None]) -> list[Row]:
-    """Return a row for every device, the worst first; of two files that name one URL, the worse counts."""
+    """Return a row per device, the worst first. If two files name one URL, the worse verdict counts."""
     devices: dict[str, dict[str | None, Expectation]] = {}
     for each in document.expectations:
         cells = devices.setdefault(each.device, {})
@@ -205,7 +212,7 @@ def _matrix(document: Document, urls: list[str | None]) -> list[Row]:
 
 
 def _head_ends(document: Document) -> list[HeadEnd]:
-    """Return what every server presented over time, those first whose certificate changed."""
+    """Return what each server presented over time; servers with changed certificates come first."""
     servers: dict[str, list[Handshake]] = {}
     for handshake in sorted(document.handshakes, key=lambda each: each.time):
         if presented(handshake):
@@ -251,7 +258,7 @@ def _head_end(
 
 
 def _holders(document: Document) -> dict[bytes, set[str]]:
-    """Return the devices whose file has a hash, by its bytes."""
+    """Return the devices whose cnf file has a hash, by the bytes of the hash."""
     holders: dict[bytes, set[str]] = {}
     for each in document.expectations:
         for expected in each.hashes:
@@ -262,7 +269,7 @@ def _holders(document: Document) -> dict[bytes, set[str]]:
 
 
 def _seconds(time: str) -> float:
-    """Return a time as a number; what a foreign hand made of it in a saved result stands at the very left."""
+    """Return a time in seconds since 1970; 0 for a saved result with an invalid time."""
     try:
         return (datetime.fromisoformat(time) - _EPOCH).total_seconds()
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""JSON: the document itself, and the way back."""
+"""Write a result as JSON, and read it back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def render(document: Document) -> str:
 def encode(value: object) -> bytes:
     """Return `value` as JSON (UTF-8) on one line.
 
-    Undecodable bytes of file names are written out as text, and what does not print as itself is escaped.
+    Undecodable bytes of file names become text, and characters that do not print are escaped.
     """
     try:
         encoded = msgspec.json.encode(value)
@@ -43,7 +43,7 @@ def load(path: str) -> Document:
     """Read a saved result; ``-`` is standard input.
 
     Raises:
-        InputError: it cannot be read, is cut short, is no result of ours, or is one of a newer certhash.
+        InputError: it cannot be read, is truncated, is not a result, or is from a newer certhash.
     """
     name = "standard input" if path == "-" else visible(path)
     try:
@@ -70,7 +70,7 @@ def load(path: str) -> Document:
 
 
 def _escape(found: re.Match[str]) -> str:
-    """Escape what does not print as itself: it stands within a string, where JSON has escapes for it."""
+    """Escape characters that do not print; they occur only within JSON strings."""
     text = found[0]
     if text.isprintable():
         return text
@@ -79,9 +79,9 @@ def _escape(found: re.Match[str]) -> str:
 
 def _complaint(error: str) -> str:
     if "truncated" in error:
-        return "cut short: make the result again"
+        return "truncated: save the result again"
     if "trailing characters" in error:
-        return "more than one JSON value (NDJSON?): save the result with `-f json`"
+        return "contains several JSON values, like NDJSON: save the result with `-f json`"
     return f"not JSON: {visible(error, 300)}"
 
 

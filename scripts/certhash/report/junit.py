@@ -1,4 +1,4 @@
-"""JUnit XML: a case for every expectation, so that a pipeline shows it among its tests."""
+"""Write a result as JUnit XML: one test case per expectation, for pipelines."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from lxml import etree
 
 from certhash.causes import VERDICTS
 from certhash.document import FINDINGS
+from certhash.report.groups import presented
 from certhash.report.text import visible
 
 if TYPE_CHECKING:
-    from certhash.document import Document, Expectation
+    from certhash.document import Document, Expectation, Handshake
     from certhash.model import Problem
 
-_LONG = 2000  # characters of a stranger's text in an attribute
+_LONG = 2000  # characters to show of a text from outside, in an attribute
 
 
 def render(document: Document) -> str:
-    """Return the XML, as Jenkins and GitLab read it.
+    """Return the XML that Jenkins and GitLab read.
 
-    A finding is a failure, what cannot be told is skipped, and what could not be done is an error in a suite
-    of its own.
+    A finding is a failure, and an expectation that could not be verified is skipped. Problems are errors in a
+    suite of their own.
     """
     root = etree.Element("testsuites", name="certhash")
     findings = sum(each.verdict in FINDINGS for each in document.expectations)
     skipped = len(document.expectations) - findings - document.summary.match
     total = len(document.expectations)
     suite = _suite(root, "expectations", {"tests": total, "failures": findings, "skipped": skipped})
+    handshakes = {handshake.id: handshake for handshake in document.handshakes}
     for expectation in document.expectations:
-        _case(suite, expectation)
+        _case(suite, expectation, handshakes.get(expectation.decided_by or ""))
     if document.problems:
         total = len(document.problems)
         suite = _suite(root, "problems", {"tests": total, "errors": total})
@@ -44,9 +46,9 @@ def _suite(root: etree._Element, name: str, numbers: dict[str, int]) -> etree._E
     return etree.SubElement(root, "testsuite", {"name": name, **{key: str(n) for key, n in counts.items()}})
 
 
-def _case(suite: etree._Element, expectation: Expectation) -> None:
+def _case(suite: etree._Element, expectation: Expectation, decided: Handshake | None) -> None:
     url = visible(expectation.url or "(no URL can be read)", _LONG)
-    # A dot in the class name would make a package of what stands before it.
+    # The part of a class name before a dot would become a package.
     device = visible(expectation.device, _LONG).replace(".", "_")
     place = {} if expectation.frame is not None else {"file": visible(expectation.source, _LONG)}
     if place and expectation.line is not None:
@@ -56,17 +58,26 @@ def _case(suite: etree._Element, expectation: Expectation) -> None:
         return
     message = visible(expectation.explanation or VERDICTS[expectation.verdict].title, _LONG)
     if expectation.verdict in FINDINGS:
-        kind = f"{expectation.verdict}: {expectation.cause or 'cause not known'}"
+        kind = f"{expectation.verdict}: {expectation.cause or 'unknown cause'}"
         failure = etree.SubElement(case, "failure", type=kind, message=message)
-        failure.text = "\n".join(visible(line) for line in _details(expectation))
+        failure.text = "\n".join(visible(line) for line in _details(expectation, decided))
     else:
         etree.SubElement(case, "skipped", message=f"{expectation.verdict}: {message}")
 
 
-def _details(expectation: Expectation) -> list[str]:
-    hashes = [f"certHash{each.number} {each.value}" for each in expectation.hashes]
-    warnings = [f"besides: {each}" for each in expectation.warnings]
-    return [f"in {expectation.source}", *hashes, expectation.explanation, *warnings, *expectation.advice]
+def _details(expectation: Expectation, decided: Handshake | None) -> list[str]:
+    """Return expected, presented, why and what to type, a line each."""
+    expected = [f"expected: certHash{each.number} {each.value}" for each in expectation.hashes]
+    shown = [f"presented: {each.position} {each.sha1}" for each in presented(decided)]
+    warnings = [f"warning: {each}" for each in expectation.warnings]
+    return [
+        *expected,
+        f"from: {expectation.source}",
+        *shown,
+        f"why: {expectation.explanation}",
+        *warnings,
+        *expectation.advice,
+    ]
 
 
 def _problem(suite: etree._Element, problem: Problem) -> None:

@@ -1,4 +1,4 @@
-"""The ladder diagram of a finding: who sent what to whom, with time flowing down, as shapes to draw."""
+"""Draw the ladder diagram of a finding: the messages between phone, file server and head-end."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 Tone = Literal["plain", "good", "bad", "note"]
 
 WIDTH = 760
-_PHONE, _TFTP, _HEAD_END = 90, 380, 670  # where the lines stand
+_PHONE, _TFTP, _HEAD_END = 90, 380, 670  # x of the lifelines
 _EDGE = 2
-_LINE = 17  # from one line of text to the next
-_GAP = 16  # before the next step
+_LINE = 17  # height of a line of text
+_GAP = 16  # between two steps
 _TOP = 56  # below the names of the ends
-_SHORT = 60  # characters of a stranger's text
+_SHORT = 60  # characters to show of a text from outside
 _CHUNK = 44  # a SHA-512 is written in two lines
 
 
 class Text(Struct, frozen=True):
-    """A line of text, `y` its base line."""
+    """A line of text with its base line at `y`."""
 
     y: int
     text: str
@@ -37,7 +37,7 @@ class Text(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True):
-    """One event: lines of text around `x`, an arrow below them unless `start` and `end` are one."""
+    """One event: lines of text around `x`, and an arrow below them if `start` and `end` differ."""
 
     x: int
     start: int
@@ -48,31 +48,31 @@ class Step(Struct, frozen=True):
 
 
 class Lifeline(Struct, frozen=True):
-    """One of the ends: a line from top to bottom, and a name at its head."""
+    """One participant: a vertical line with a name on top."""
 
     x: int
     label: int
     side: Literal["start", "middle", "finish"]
-    """Where `label` is in the name: names may be long, and the outer ones have the edge to keep to."""
+    """The part of the name at `label`: long names of the outer lifelines must stay within the drawing."""
     name: str
     address: str
 
 
 class Ladder(Struct, frozen=True):
-    """The whole drawing, in units of CSS pixels."""
+    """The whole drawing, in CSS pixels."""
 
     height: int
     lines: tuple[Lifeline, ...]
     steps: tuple[Step, ...]
     description: str
-    """The same in words, for who cannot see it."""
+    """The same in words, for screen readers."""
 
 
 Words = tuple[str, Tone, bool]
 
 
 def draw(expectation: Expectation, handshake: Handshake) -> Ladder:
-    """Return the ladder of the handshake that decided on an expectation."""
+    """Return the ladder of the handshake that decided an expectation."""
     steps: list[Step] = []
     told: list[str] = []
     y = _TOP
@@ -93,7 +93,7 @@ def draw(expectation: Expectation, handshake: Handshake) -> Ladder:
         captions = f"{_short(expectation.device, 24)}'s file", f"frame {download.frame}, {download.time}"
         step(_TFTP, _PHONE, "plain", *map(_plain, captions), *_expected(expectation))
     else:
-        caption = f"told by {_short(expectation.source.rsplit('/', 1)[-1], 36)}"
+        caption = f"expects, by {_short(expectation.source.rsplit('/', 1)[-1], 36)}"
         step((_PHONE + _TFTP) // 2, (_PHONE + _TFTP) // 2, "note", _plain(caption), *_expected(expectation))
     name = f", asks for {_short(handshake.server_name)}" if handshake.server_name else ""
     hello = f"ClientHello{name}", f"frame {handshake.frame}, {handshake.time}"
@@ -108,15 +108,13 @@ def draw(expectation: Expectation, handshake: Handshake) -> Ladder:
             *_shown(expectation, handshake),
         )
     elif handshake.hidden is not None:
-        step(
-            _HEAD_END, _PHONE, "note", _plain(f"no certificate to be seen: {HIDDEN[handshake.hidden].title}")
-        )
+        step(_HEAD_END, _PHONE, "note", _plain(f"no visible certificate: {HIDDEN[handshake.hidden].title}"))
     for alert in handshake.alerts:
         client = alert.sender == "client"
         ends = (_PHONE, _HEAD_END) if client else (_HEAD_END, _PHONE)
         step(*ends, "bad" if client else "plain", _alert(alert))
     if handshake.client_proceeded:
-        step(_PHONE, _HEAD_END, "good", ("the client goes on", "good", False))
+        step(_PHONE, _HEAD_END, "good", ("the client continues", "good", False))
     lines = [
         Lifeline(
             _PHONE, _EDGE, "start", _short(expectation.device, 24), _short(handshake.client.address, 48)
@@ -145,7 +143,7 @@ def _shown(expectation: Expectation, handshake: Handshake) -> list[Words]:
             words.append((f"{text} not expected", "bad", True))
         elif each.sha1 == expectation.matched:
             words.append((f"{text} expected", "good", True))
-        else:  # one of the chain is enough
+        else:  # one matching certificate of the chain is enough
             words.append((text, "plain", True))
     return words
 
@@ -168,6 +166,6 @@ def _short(text: str, limit: int = _SHORT) -> str:
 
 
 def _chunks(value: str) -> Sequence[str]:
-    """Cut a hash into lines; what is too long to be one is shortened."""
+    """Split a hash into lines; a text that is too long for a hash is shortened."""
     shown = visible(value, LONGEST_HASH)
     return [shown[index : index + _CHUNK] for index in range(0, len(shown), _CHUNK)] or [""]

@@ -1,9 +1,9 @@
-"""NDJSON: an object a line, written while the audit runs.
+"""Write a result as NDJSON: one object per line, during the audit.
 
-Every line has a ``type``. First comes ``start`` (`schema_version`, `tool`); then, as captures finish, their
-``handshake`` lines, ``capture`` and ``problem``; at the end ``verdict`` (of each handshake, by its `id`),
-``expectation``, and last ``summary`` with `exit_status`. A run that was cut off has no ``summary``. What a
-handshake means is known only when everything was read: so `verdict` and `devices` come in lines of their own.
+Every line has a ``type``. The first is ``start`` (`schema_version`, `tool`). As each capture finishes, its
+``handshake``, ``capture`` and ``problem`` lines follow. At the end come ``verdict`` (per handshake, by `id`),
+``expectation``, and ``summary`` with `exit_status`. An interrupted run has no ``summary``. The verdict of a
+handshake is known only after all captures, so `verdict` and `devices` have their own lines.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _JUDGED = ("verdict", "devices")
 
 
 def event(kind: Kind, struct: msgspec.Struct) -> bytes:
-    """Return one line (UTF-8, with its line end). Of a handshake, its verdict and devices are left out."""
+    """Return one line (UTF-8, with line end). A handshake is written without verdict and devices."""
     fields = msgspec.structs.asdict(struct)
     if isinstance(struct, Handshake):
         for judged in _JUDGED:
@@ -38,7 +38,7 @@ def start(tool: Tool) -> bytes:
 
 
 def end(document: Document) -> Iterator[bytes]:
-    """Return the lines that can be written only when everything was read."""
+    """Yield the lines that are known only after all captures."""
     for handshake in document.handshakes:
         yield _line(
             "verdict", {"id": handshake.id, "verdict": handshake.verdict, "devices": handshake.devices}

@@ -1,4 +1,4 @@
-"""Where results go: files that appear whole or not at all, devices, standard output."""
+"""Write results to files (complete or not at all), devices and standard output."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from certhash.report.text import visible
 
 
 def save(path: str, content: bytes) -> None:
-    """Put `content` at `path`; whatever goes wrong, there is never half a file.
+    """Write `content` to `path`, completely or not at all.
 
-    The content goes to a temporary file in the same folder, which is synchronised and then takes the name; a
-    file that is replaced hands on its mode and owner, a symbolic link stays one. A device or a pipe
-    (``/dev/stdout``, a FIFO) is written as it is.
+    The content goes to a temporary file in the same folder, which is synchronised and then renamed. The new
+    file keeps the mode and owner of the old one, and a symbolic link is followed. A device or a pipe
+    (``/dev/stdout``, a FIFO) is written directly.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: `path` cannot be written.
     """
     try:
         if _is_special(path):
@@ -28,9 +28,7 @@ def save(path: str, content: bytes) -> None:
         else:
             _replace(os.path.realpath(path), content)
     except BrokenPipeError:
-        raise InputError(
-            f"{visible(path)}: the reader closed the pipe before everything was written"
-        ) from None
+        raise InputError(f"{visible(path)}: the reader closed the pipe too early") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{visible(path)}: cannot be written: {reason}") from None
@@ -40,13 +38,13 @@ def to_standard_output(content: bytes) -> None:
     """Write `content` to standard output.
 
     Raises:
-        InputError: the disk behind it is full, or the like.
-        BrokenPipeError: its reader went away.
+        InputError: it cannot be written: a full disk, for example.
+        BrokenPipeError: the reader closed it.
     """
     try:
         sys.stdout.flush()
         binary = getattr(sys.stdout, "buffer", None)
-        if binary is None:  # replaced by an object that takes text alone
+        if binary is None:  # replaced by an object that accepts only text
             sys.stdout.write(content.decode())
         else:
             binary.write(content)
@@ -54,17 +52,17 @@ def to_standard_output(content: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # What is left in the buffer would fail once more, and noisily, when the interpreter ends.
+        # The interpreter flushes the buffer at exit, which would fail again with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise InputError(f"standard output: cannot be written: {error.strerror}") from None
 
 
 def _is_special(path: str) -> bool:
-    """Tell whether `path` is no ordinary file (to be): a device, a pipe, another name of an open file."""
+    """Return whether `path` is a device, a pipe or an open file, rather than a file to create or replace."""
     if os.path.abspath(path).startswith(("/dev/std", "/dev/fd/", "/proc/")):  # noqa: PTH100 - follows no link
         return True
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - a path is text here, with undecodable bytes maybe
+        mode = os.stat(path).st_mode  # noqa: PTH116 - a path may hold undecodable bytes
     except FileNotFoundError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
@@ -92,7 +90,7 @@ def _write_all(descriptor: int, content: bytes, like: str | None = None) -> None
 
 
 def _take_after(descriptor: int, model: str) -> None:
-    """Give the new file the mode and, where that is allowed, the owner of the one it replaces."""
+    """Copy mode and, if permitted, owner from the file that is replaced."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
         old = os.stat(model)  # noqa: PTH116
         os.fchmod(descriptor, stat.S_IMODE(old.st_mode))

@@ -1,5 +1,5 @@
 "use strict";
-// Search, sorting, copying and saving; everything there is to read stands on the page without it.
+// Search, sort, copy and save. The page shows everything without this script.
 (() => {
   const said = document.getElementById("said");
   let saying;
@@ -28,10 +28,10 @@
     try {
       await navigator.clipboard.writeText(text);
     } catch {
-      done = copyByHand(text);  // an old browser, or a page that has no right to the clipboard
+      done = copyByHand(text);  // an old browser, or a page without access to the clipboard
       button.focus();
     }
-    say(done ? "Copied" : "The browser does not let this page copy");
+    say(done ? "Copied" : "The browser blocked copying");
   });
   for (const button of document.querySelectorAll(".copy")) button.hidden = false;
 
@@ -56,8 +56,8 @@
     return index < 0 ? worst.length : index;
   };
 
-  // A browser takes a second to lay out thousands of rows: so many stand on the page at once, and a button brings
-  // the others. Without this script, and on paper, all do.
+  // The layout of thousands of rows takes a browser a second. So this many are shown at first, and a button shows
+  // the rest. Without this script, and on paper, all rows are shown.
   const most = 300;
 
   for (const table of document.querySelectorAll("table.sortable")) {
@@ -78,7 +78,7 @@
       body.replaceChildren(...shown);
       const number = (count) => count.toLocaleString("en");
       output.textContent = `${number(found.length)} of ${number(rows.length)}`
-        + (shown.length < found.length ? `; the first ${number(shown.length)} are shown` : "");
+        + (shown.length < found.length ? `, first ${number(shown.length)} shown` : "");
       more.hidden = shown.length === found.length;
     };
     const filter = () => {

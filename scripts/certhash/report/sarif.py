@@ -1,7 +1,7 @@
-"""SARIF 2.1.0: what is wrong or cannot be told, with the cnf file and line as the place.
+"""Write a result as SARIF 2.1.0: findings and unverified expectations, located in the cnf file.
 
-A finding has the kind ``fail``, what cannot be told ``open`` (the specification's word, section 3.27.9).
-Matches are left out: viewers list every result as something to look at.
+A finding has the kind ``fail``, an unverified expectation the kind ``open`` (section 3.27.9). Matches are
+left out, because viewers show every result as something to look at.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from msgspec.json import format as indented
 
 from certhash.causes import CAUSES, VERDICTS
 from certhash.document import FINDINGS
+from certhash.report.groups import in_short
 from certhash.report.jsonform import encode
 from certhash.report.text import visible
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Object = dict[str, object]
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-_LONG = 2000  # characters of a stranger's text
+_LONG = 2000  # characters to show of a text from outside
 
 
 def render(document: Document) -> str:
@@ -71,14 +72,14 @@ def _rule(name: str, topic: Topic) -> Object:
 def _result(expectation: Expectation, decided: Handshake | None, order: dict[str, int]) -> Object:
     rule = _rule_id(expectation)
     finding = expectation.verdict in FINDINGS
-    # The device and its URL stay the same from run to run; the path of the file need not.
+    # Device and URL are stable from run to run; the path of the cnf file may change.
     identity = "\0".join((expectation.device, expectation.url or "", rule))
     result: Object = {
         "ruleId": rule,
         "ruleIndex": order[rule],
         "kind": "fail" if finding else "open",
         "level": "error" if finding else "none",
-        "message": {"text": _message(expectation)},
+        "message": {"text": _message(expectation, decided)},
         "locations": [_location(expectation)],
         "partialFingerprints": {
             "certhash/v1": hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
@@ -93,8 +94,10 @@ def _result(expectation: Expectation, decided: Handshake | None, order: dict[str
     return result
 
 
-def _message(expectation: Expectation) -> str:
+def _message(expectation: Expectation, decided: Handshake | None) -> str:
     explanation = expectation.explanation or f"{VERDICTS[expectation.verdict].title}."
+    if expectation.verdict in FINDINGS:
+        explanation = f"{in_short(expectation, decided)} {explanation}"
     text = visible(f"{expectation.device} at {expectation.url or 'an unknown URL'}: {explanation}", _LONG)
     # Section 3.11.5: {0} would be a placeholder; section 3.11.6: [x](1) would be a link.
     return text.replace("{", "{{").replace("}", "}}").replace("](", "] (")
@@ -130,9 +133,9 @@ def _notification(problem: Problem) -> Object:
 
 
 def _uri(path: str) -> str:
-    """Return a path as a URI (relative where the path is); undecodable bytes survive as ``%NN``.
+    """Return a path as a URI, relative if the path is; undecodable bytes become ``%NN``.
 
-    The address from which a cnf file was fetched is one already.
+    A cnf file that was downloaded has a URI already.
     """
     if path.lower().startswith(("tftp://", "http://")):
         return quote(path, safe=":/?#[]@!$&'()*+,;=%", errors="backslashreplace")

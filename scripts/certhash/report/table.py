@@ -1,4 +1,4 @@
-"""Text for people: findings first, then a line for every expectation, then how much was looked at."""
+"""Write a result as text: first the findings, then one line per phone and URL, then the coverage."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from certhash.causes import HIDDEN, VERDICTS, is_typed
+from certhash.causes import CAUSES, HIDDEN, VERDICTS, is_typed
 from certhash.document import FINDINGS
-from certhash.report.groups import ORDER, findings, presented
+from certhash.report.groups import ORDER, checked, findings, presented
 from certhash.report.text import LONGEST_HASH, count, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from certhash.document import Certificate, Document, Expectation, Handshake
     from certhash.model import CaptureStatus
@@ -33,20 +33,22 @@ COLORS = {
 }
 
 _INDENT = 13  # where the text of a finding starts
-_NAMES = 3  # so many devices of a group are named
-_LONG = 300  # characters of a stranger's text
-_SENTENCES = 2000  # characters of an explanation
+_NAMES = 3  # devices of a group to name
+_LONG = 300  # characters to show of a text from outside
+_SENTENCES = 2000  # characters to show of an explanation
+_ALWAYS = 3  # columns of the table that are printed at any width
+_NO_URL = "(no URL can be read)"
 
 
 def render(document: Document, look: Look) -> str:
-    """Return the report as text, as wide as `look` says; a hash is never cut nor wrapped."""
+    """Return the report as text of the width in `look`; hashes are neither cut nor wrapped."""
     report = _Report(document, look)
     report.set()
     return report.text()
 
 
 class Page:
-    """Text for people, set line by line."""
+    """Text that is printed line by line into memory."""
 
     def __init__(self, look: Look) -> None:
         self.look = look
@@ -60,30 +62,30 @@ class Page:
             markup=False,
             emoji=False,
             highlight=False,
-            _environ={},  # what the environment wishes is in `look` already
+            _environ={},  # `look` already respects the environment
         )
 
     def text(self) -> str:
-        """Return what was set, without blanks at the ends of lines."""
+        """Return the printed text without trailing blanks."""
         file = self.console.file
         assert isinstance(file, io.StringIO)  # noqa: S101 - for the type checker
         return "\n".join(line.rstrip() for line in file.getvalue().split("\n"))
 
     def line(self, *parts: str | Text | tuple[str, str]) -> None:
-        """Print a line that may be wrapped."""
+        """Print a line, wrapped if it is too long."""
         self.console.print(Text.assemble(*parts))
 
     def unbroken(self, *parts: str | Text) -> None:
-        """Print a line that is never wrapped, however narrow the terminal."""
+        """Print a line that is never wrapped."""
         self.console.print(Text.assemble(*parts), no_wrap=True, overflow="ignore", crop=False)
 
     def heading(self, text: str) -> None:
-        """Print a heading, after an empty line."""
+        """Print an empty line and a heading."""
         self.console.print()
         self.console.print(Text(text, "bold"))
 
     def field(self, label: str, text: str) -> None:
-        """Print words beside their label."""
+        """Print a label and its text."""
         grid = Table.grid(padding=0)
         grid.add_column(width=_INDENT)
         grid.add_column(overflow="fold")
@@ -91,7 +93,7 @@ class Page:
         self.console.print(grid)
 
     def value(self, label: str, prefix: str, value: str, remark: str) -> None:
-        """Print a hash beside its label: on one line, and the remark below it where it does not fit."""
+        """Print a label and a hash on one line; the remark goes below if it does not fit."""
         head = f"{prefix:11} {visible(value, LONGEST_HASH)}"
         note = visible(remark, _LONG)
         beside = _INDENT + cell_len(head) + 2 + cell_len(note) <= self.look.width
@@ -106,7 +108,7 @@ class _Report(Page):
         super().__init__(look)
         self.document = document
         self.handshakes = {handshake.id: handshake for handshake in document.handshakes}
-        self.said: dict[tuple[str, ...], str] = {}
+        self.advised: dict[tuple[str, ...], str] = {}
 
     def set(self) -> None:
         self.headline()
@@ -122,15 +124,13 @@ class _Report(Page):
     def headline(self) -> None:
         summary = self.document.summary
         numbers = {verdict: getattr(summary, verdict) for verdict in ORDER}
-        total = sum(numbers.values())
-        if not total:
-            self.line(Text("Nothing is expected of any head-end: no cnf file was given or seen.", "bold"))
+        if not self.document.expectations:
+            self.line(Text("Nothing to check: no cnf file was given, and the captures contain none.", "bold"))
             return
         parts = [
             Text(f"{number:,} {verdict}", COLORS[verdict]) for verdict, number in numbers.items() if number
         ]
-        listed = Text(", ").join(parts)
-        self.line(Text(f"{count(total, 'expectation')} (a device and a URL each): ", "bold"), listed)
+        self.line(Text(f"{checked(self.document)}: ", "bold"), Text(", ").join(parts))
 
     def findings(self) -> None:
         for group in findings(self.document):
@@ -141,6 +141,7 @@ class _Report(Page):
                 self.finding(group)
 
     def finding(self, group: list[Expectation]) -> None:
+        """Print who, expected, presented, why and what to type, in this order."""
         first = group[0]
         decided = self.handshakes.get(first.decided_by or "")
         self.console.print()
@@ -150,42 +151,34 @@ class _Report(Page):
             Text(visible(first.device, _LONG), "bold"),
             Text(_and_more(group), "bold"),
             "  at  ",
-            Text(visible(first.url or "(no URL can be read)", _LONG)),
+            Text(visible(first.url or _NO_URL, _LONG)),
         )
         if len(group) > 1:
             names = ", ".join(each.device for each in group[1 : _NAMES + 1])
             more = len(group) - 1 - _NAMES
-            self.field(
-                "likewise",
-                names + (f", and {count(more, 'device')} more (-v names them)" if more > 0 else ""),
-            )
-        for label, expected in zip(_once("expected"), first.hashes, strict=False):
+            self.field("also", names + (f" and {more:,} more (-v lists all)" if more > 0 else ""))
+        self.expected(first)
+        if decided is not None:
+            self.presented(decided)
+        self.field("cause", _cause(first))
+        self.field("why", first.explanation)
+        if len(group) > 1 and len({each.explanation for each in group}) > 1:
+            self.field("", f"(for {first.device}; -v shows the others)")
+        for warning in first.warnings:
+            self.field("warning", warning)
+        self.advice(first)
+
+    def expected(self, expectation: Expectation) -> None:
+        for label, expected in zip(_once("expected"), expectation.hashes, strict=False):
             line = f", line {expected.line}" if expected.line is not None else ""
             remark = f"{expected.algorithm or 'malformed'}{line}"
             self.value(label, f"certHash{expected.number}", expected.value, remark)
-        self.field("in", first.source + (f", frame {first.frame}" if first.frame is not None else ""))
-        if decided is not None:
-            self.evidence(decided)
-        self.field("cause", f"{first.cause or 'not known'}: {first.explanation}")
-        if len(group) > 1 and len({each.explanation for each in group}) > 1:
-            self.field("", f"(of {first.device}; -v explains each)")
-        for warning in first.warnings:
-            self.field("besides", warning)
-        self.advice(first)
+        if not expectation.hashes:
+            self.field("expected", "no hash")
+        frame = f", frame {expectation.frame}" if expectation.frame is not None else ""
+        self.field("from", f"{expectation.source}{frame}")
 
-    def advice(self, expectation: Expectation) -> None:
-        """Print what to do; what was said word for word is not said again."""
-        said = self.said.setdefault(expectation.advice, expectation.device)
-        if said != expectation.device and expectation.advice and self.look.verbosity <= 0:
-            self.field("do", f"as said of {said}")
-            return
-        for label, step in zip(_once("do"), expectation.advice, strict=False):
-            if is_typed(step):
-                self.unbroken(" " * _INDENT, Text(visible(step, _LONG), "cyan"))
-            else:
-                self.field(label, step)
-
-    def evidence(self, handshake: Handshake) -> None:
+    def presented(self, handshake: Handshake) -> None:
         for label, certificate in zip(_once("presented"), presented(handshake), strict=False):
             self.value(
                 label,
@@ -193,12 +186,27 @@ class _Report(Page):
                 certificate.sha1,
                 certificate.subject or "subject unreadable",
             )
-        self.field("by", f"{_where(handshake)}, {_when(handshake)}")
+        name = f" ({handshake.server_name})" if handshake.server_name else ""
+        self.field("by", f"{handshake.server}{name}, {handshake.version or 'TLS'}")
+        self.field("to", f"{handshake.client}, {handshake.time}")
+        self.field("in", f"{handshake.capture}, frame {_frame(handshake)}")
         for alert in handshake.alerts:
             self.field(
                 "alert",
-                f"{alert.level} {alert.name} ({alert.code}) of the {alert.sender}, frame {alert.frame}",
+                f"{alert.name} ({alert.code}), {alert.level}, sent by the {alert.sender} in frame"
+                f" {alert.frame}",
             )
+
+    def advice(self, expectation: Expectation) -> None:
+        """Print what to do; commands that were printed before are only referred to."""
+        for label, (sentence, *commands) in zip(_once("do"), _steps(expectation.advice), strict=False):
+            before = self.advised.setdefault((sentence, *commands), expectation.device)
+            if commands and before != expectation.device and self.look.verbosity <= 0:
+                self.field(label, f"{sentence.rstrip(':')}, as for {before}.")
+                continue
+            self.field(label, sentence)
+            for command in commands:
+                self.unbroken(" " * _INDENT, Text(visible(command, _LONG), "cyan"))
 
     def expectations(self) -> None:
         rows = sorted(
@@ -208,55 +216,54 @@ class _Report(Page):
         if not rows:
             return
         self.console.print()
-        wide = self.look.width >= 120  # noqa: PLR2004
+        columns = {
+            "verdict": [Text(each.verdict, COLORS[each.verdict]) for each in rows],
+            "device": [Text(visible(each.device, _LONG)) for each in rows],
+            "head-end": [Text(visible(each.url or "-", _LONG)) for each in rows],
+            "cause": [Text(each.cause or "") for each in rows],
+            "matched": [Text(visible(each.matched or "")) for each in rows],
+        }
+        # The findings above state the cause: on a narrow terminal, the whole URL is worth more.
+        while len(columns) > _ALWAYS and _width(columns) > self.look.width:
+            columns.popitem()
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        table.add_column("verdict", no_wrap=True)
-        table.add_column("device", overflow="fold")
-        table.add_column("head-end", overflow="fold")
-        table.add_column("cause", overflow="fold")
-        if wide:
-            table.add_column("matched", no_wrap=True)
-        for each in rows:
-            cells = [
-                Text(each.verdict, COLORS[each.verdict]),
-                Text(visible(each.device, _LONG)),
-                Text(visible(each.url or "-", _LONG)),
-                Text(each.cause or ""),
-            ]
-            table.add_row(*cells, *([Text(visible(each.matched or ""))] if wide else []))
+        for name in columns:
+            table.add_column(name, overflow="fold", no_wrap=name == "verdict")
+        for cells in zip(*columns.values(), strict=True):
+            table.add_row(*cells)
         self.console.print(table)
 
     def warnings(self) -> None:
-        """Print what is odd about expectations that are no findings."""
-        odd: dict[str, list[str]] = {}
+        """Print the warnings of expectations that are not findings."""
+        warnings: dict[str, list[str]] = {}
         for each in self.document.expectations:
             for warning in each.warnings if each.verdict not in FINDINGS else ():
-                odd.setdefault(warning, []).append(each.device)
-        if odd:
+                warnings.setdefault(warning, []).append(each.device)
+        if warnings:
             self.heading("Warnings")
-        for warning, devices in odd.items():
-            said = visible(warning, _LONG * 2)
-            self.line((visible(devices[0], _LONG), "bold"), f"{_and_more(devices)}: {said}")
+        for warning, devices in warnings.items():
+            text = visible(warning, _LONG * 2)
+            self.line((visible(devices[0], _LONG), "bold"), f"{_and_more(devices)}: {text}")
 
     def undecided(self) -> None:
-        """Print why a verdict could not be told: once for all devices of which the same holds."""
+        """Print why phones could not be verified, once for all phones with the same reason."""
         groups: dict[object, list[Expectation]] = {}
         for each in self.document.expectations:
             if each.verdict in {"unverifiable", "unseen"}:
                 alone = each.device if self.look.verbosity > 0 else ""
                 groups.setdefault((each.verdict, each.url, each.explanation, alone), []).append(each)
         if groups:
-            self.heading("Not decided")
+            self.heading("Not verified")
         for group in sorted(groups.values(), key=lambda group: ORDER.index(group[0].verdict)):
             first = group[0]
-            device, url = visible(first.device, _LONG), visible(first.url or "(no URL can be read)", _LONG)
+            device, url = visible(first.device, _LONG), visible(first.url or _NO_URL, _LONG)
             verdict = Text(first.verdict, COLORS[first.verdict])
             self.line(verdict, "  ", Text(device + _and_more(group), "bold"), f"  at  {url}")
             self.field("why", first.explanation)
             self.advice(first)
 
     def head_ends(self) -> None:
-        """Print who presented what: once for every server and chain."""
+        """Print the certificates of head-ends, once per server and chain."""
         seen: dict[tuple[str, str, tuple[str, ...]], list[Handshake]] = {}
         for handshake in self.document.handshakes:
             chain = tuple(each.sha256 for each in presented(handshake))
@@ -264,12 +271,12 @@ class _Report(Page):
                 key = (str(handshake.server), handshake.server_name or "", chain)
                 seen.setdefault(key, []).append(handshake)
         if seen:
-            self.heading("What head-ends presented")
+            self.heading("Certificates of head-ends")
         for (server, name, _), handshakes in seen.items():
             times = sorted(each.time for each in handshakes)
-            shown = f" as {visible(name, _LONG)}" if name else ""
+            named = f" ({visible(name, _LONG)})" if name else ""
             self.line(
-                Text(f"{visible(server)}{shown}", "bold"),
+                Text(f"{visible(server)}{named}", "bold"),
                 f"  {count(len(handshakes), 'handshake')}, first {times[0]}",
             )
             for certificate in presented(handshakes[0]):
@@ -277,69 +284,85 @@ class _Report(Page):
         self.clients()
 
     def clients(self) -> None:
-        """Print the certificates of clients (a phone's own), once each."""
+        """Print the certificates of clients (a phone's own), each once."""
         seen: dict[str, tuple[Certificate, Handshake]] = {}
         for handshake in self.document.handshakes:
             for certificate in handshake.certificates:
                 if certificate.sender == "client":
                     seen.setdefault(certificate.sha256, (certificate, handshake))
         if seen:
-            self.heading("What clients presented")
+            self.heading("Certificates of clients")
         for certificate, handshake in seen.values():
             self.line((f"{visible(str(handshake.client))}", "bold"), f"  first {handshake.time}")
             self.value("", f"{certificate.position}", certificate.sha1, certificate.subject or "")
 
     def coverage(self) -> None:
         document, summary = self.document, self.document.summary
-        self.heading("Looked at")
+        self.heading("Coverage")
         states = Counter(each.status for each in document.captures)
-        self.line(f"{count(summary.captures, 'capture')}{_among(states)}")
+        self.line(
+            f"{count(summary.captures, 'capture')}{_among(states)}, {count(summary.handshakes, 'handshake')},"
+            f" {count(summary.certificates, 'certificate')}"
+        )
         for capture in document.captures:
             if capture.status != "complete":
-                self.field(
-                    capture.status, f"{capture.path}: {capture.error or 'only the packets before the cut'}"
-                )
+                error = capture.error or "only the packets before the damage were read"
+                self.field(capture.status, f"{capture.path}: {error}")
         hidden = sum(summary.hidden.values())
-        self.line(
-            f"{count(summary.handshakes, 'handshake')}, {count(summary.certificates, 'certificate')};"
-            f" in {hidden:,} the server's certificate cannot be seen"
-        )
+        if hidden:
+            self.line(f"{count(hidden, 'handshake')} could not be checked:")
         for reason, number in summary.hidden.items():
             self.field(f"{number:,}", f"{reason}: {HIDDEN[reason].title}" if reason in HIDDEN else reason)
         if summary.unlisted:
             self.line(f"{count(summary.unlisted, 'handshake')} unlisted: {VERDICTS['unlisted'].title}")
         if document.tool.hash_source == "python":
-            self.line("The Wireshark plugin could not be used: the hashes are Python's alone.")
+            self.line("The Wireshark plugin did not load: Python computed the hashes.")
         if document.problems:
-            self.heading(f"{count(len(document.problems), 'problem')}: this could not be done")
+            self.heading(f"{count(len(document.problems), 'problem')}:")
             for problem in document.problems:
-                self.line(Text(visible(f"{problem.path}: {problem.message}", _LONG * 2), overflow="fold"))
+                text = ": ".join(filter(None, (problem.path, problem.message)))
+                self.line(Text(visible(text, _LONG * 2), overflow="fold"))
+
+
+def _width(columns: Mapping[str, Sequence[Text]]) -> int:
+    """Return the width that a table needs, two blanks after each column included."""
+    return sum(max(len(name), *(text.cell_len for text in texts)) + 2 for name, texts in columns.items())
 
 
 def _once(label: str) -> Iterable[str]:
-    """Yield the label for the first line, and nothing for those below it."""
+    """Yield the label for the first line, and an empty one for each line below."""
     yield label
     while True:
         yield ""
 
 
 def _and_more(devices: Sequence[object]) -> str:
-    """Count the devices behind the one that is named."""
-    return f" and {count(len(devices) - 1, 'device')} more" if len(devices) > 1 else ""
+    """Return how many devices there are besides the first."""
+    return f" and {len(devices) - 1:,} more" if len(devices) > 1 else ""
 
 
-def _where(handshake: Handshake) -> str:
-    name = f" ({handshake.server_name})" if handshake.server_name else ""
-    return f"{handshake.server}{name} to {handshake.client}, {handshake.version or 'TLS'}"
+def _steps(advice: Sequence[str]) -> list[list[str]]:
+    """Split advice into steps: a sentence, and the commands that follow it."""
+    steps: list[list[str]] = []
+    for line in advice:
+        if is_typed(line) and steps:
+            steps[-1].append(line)
+        else:
+            steps.append([line])
+    return steps
 
 
-def _when(handshake: Handshake) -> str:
+def _cause(expectation: Expectation) -> str:
+    cause = expectation.cause
+    return f"{cause}: {CAUSES[cause].title}" if cause else "unknown"
+
+
+def _frame(handshake: Handshake) -> int:
     certificates = presented(handshake)
-    frame = certificates[0].frame if certificates else handshake.frame
-    return f"{handshake.time}, {handshake.capture} frame {frame}"
+    return certificates[0].frame if certificates else handshake.frame
 
 
 def _among(states: Counter[CaptureStatus]) -> str:
     if set(states) <= {"complete"}:
         return ""
-    return ": " + ", ".join(f"{number:,} {state}" for state, number in states.items())
+    return f" ({', '.join(f'{number:,} {state}' for state, number in states.items())})"

@@ -1,4 +1,4 @@
-"""Words that several reports use."""
+"""Text helpers that several reports use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from certhash.visible import visible, without_surrogates
 __all__ = ["LONGEST_HASH", "count", "visible", "without_surrogates"]
 
 LONGEST_HASH = 128
-"""Characters. The Base64 of a SHA-512 has 88; what is no longer than this is never cut."""
+"""Characters. The Base64 of a SHA-512 has 88; no text up to this length is cut."""
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
