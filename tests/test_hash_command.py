@@ -150,3 +150,86 @@ def test_groups_that_a_shell_took_apart_are_one_thumbprint() -> None:
         "fbUqFIbtWtaYSGSlTP/Umshcgyk=",
         "fZ2xQHMBcWj/fSoNs5IkPbA2Pt8=",
     ]
+
+
+HEX = THUMBPRINT.lower()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"Cert Hash(sha1): {HEX}",
+        f"Cert Hash(sha1): {bytes.fromhex(HEX).hex(' ')}",
+        f"SHA1(leaf.der)= {HEX}",
+        f"SHA1 (leaf.der) = {HEX}",
+        f"{HEX}  leaf.der",
+        f"{HEX} *leaf.der",
+        f"\\{HEX}  a\\\\b.der",
+        f"VPN Trustpoint 1 trustpoint CME leaf {TAC}",
+        f"VPN Trustpoint 1 trustpoint CME leaf {TAC} The Voice Service",
+        f"Hash      : {THUMBPRINT}",
+    ],
+)
+def test_lines_of_common_tools(line: str) -> None:
+    """What certutil -dump, openssl dgst, shasum --tag, sha1sum, show voice vpn and Get-FileHash print."""
+    done = run(line)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert TAC in done.stdout
+
+
+def test_openssl_and_sha1sum_themselves(folder: Path) -> None:
+    for command in (
+        "openssl dgst -sha1 cert.cer",
+        "openssl sha256 cert.cer",
+        "sha1sum cert.cer",
+        "sha1sum -b cert.cer",
+    ):
+        line = openssl(folder, *command.split()).decode()
+        value = re.search(r"[0-9a-f]{40,}", line)
+        assert value
+        assert value[0].upper() in run(given=line.encode()).stdout
+
+
+SPACED = bytes.fromhex(HEX).hex(" ")
+CERTUTIL = [
+    f"SHA1 hash of leaf.cer:\n{HEX}\nCertUtil: -hashfile command completed successfully.\n",
+    f"SHA1 hash of file leaf.cer:\r\n{SPACED}\r\nCertUtil: -hashfile command completed.\r\n",
+    f"X509 Certificate:\nVersion: 3\nCert Hash(md5): {HEX[:32]}\nCert Hash(sha1): {HEX}\n"
+    f"Key Id Hash(sha1): {HEX[::-1]}\n",
+]
+
+
+@pytest.mark.parametrize("text", CERTUTIL)
+def test_what_certutil_prints(text: str) -> None:
+    done = run(given=text.encode())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("certHash") == 1
+    assert TAC in done.stdout
+
+
+def test_the_hash_of_a_key_is_refused() -> None:
+    done = run(f"Key Id Hash(sha1): {HEX}")
+    assert done.returncode == 2
+    assert "public key" in done.stderr
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2])
+def test_hex_of_a_running_configuration(folder: Path, cut: int) -> None:
+    """With its chain and certificate lines, with the latter alone, and with neither."""
+    digits = (folder / "cert.cer").read_bytes().hex().upper()
+    lines = ["crypto pki certificate chain CME", " certificate self-signed 01"]
+    lines += ["  " + digits[at : at + 64] for at in range(0, len(digits), 64)] + ["  \tquit"]
+    done = run(given="\n".join(lines[cut:]).encode())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert fingerprint(folder).partition("=")[2].strip().replace(":", "") in done.stdout
+
+
+def test_a_part_that_cannot_be_read_is_named_beside_the_rest(folder: Path) -> None:
+    digits = (folder / "cert.cer").read_bytes().hex().upper()
+    text = (
+        f"crypto pki certificate chain CME\n certificate 01\n  {digits}\n  quit\n certificate ca 02\n  quit\n"
+    )
+    done = run(given=text.encode())
+    assert done.returncode == 2
+    assert "certHash" in done.stdout
+    assert "was taken out of the text" in done.stderr

@@ -32,13 +32,26 @@ _DASHES = str.maketrans("\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{MINUS SIGN}", "---
 # Patterns are left to `re` to compile when they are used: for most texts one of them is enough.
 _LABEL = r"""(?ix)
     (?: <\s*certHash\d*\s*> | certHash\d*\s*[:=] )
+    | VPN [ ]+ Trustpoint [ ]+ \d+ [ ]+ (?: raw | trustpoint ) [ ]+ \S+ (?: [ ]+ (?: leaf | root ) )? [ ]+
     | (?: (?P<before> (?:SHA|MD) -? \d+ ) [ ]+ )?
-      (?: (?:certificate\ )? (?:fingerprint|thumbprint) )
+      (?: (?: cert(?:ificate)? [ ] )? (?:fingerprint|thumbprint|hash) )
       (?: [ ]* \(? (?P<after> (?:SHA|MD) -? \d+ ) \)? )?
       [ ]* [:=]?
-    | (?P<alone> (?:SHA|MD) -? \d+ ) [ ]* [:=]
+    | (?P<alone> (?:SHA|MD) [12]? -? \d+ ) [ ]* (?: \( [^()]* \) )? [ ]* [:=]
 """
-"""What tools print before the digits: ``SHA1 Fingerprint=``, ``Fingerprint SHA1:``, ``Thumbprint:``."""
+"""What tools print before the digits: ``SHA1 Fingerprint=``, ``Fingerprint SHA1:``, ``Thumbprint:``, ``Cert
+Hash(sha1):`` (certutil -dump), ``SHA1(leaf.der)=`` (openssl dgst), ``VPN Trustpoint 1 trustpoint NAME leaf``
+(show voice vpn)."""
+
+_KEY_LABEL = r"(?i)\s*(?:key id hash|pin-?sha\d*|public key pin)"
+"""Certutil prints ``Key Id Hash(sha1):``, too, which is of the public key."""
+
+_NAMED_AFTER = r"\\?(?P<digits>[0-9A-Fa-f]+)[ \t]+\*?\S.*"
+"""``sha1sum``: the digits, two blanks or a blank and ``*``, and the file's name. A backslash stands in front
+where the name has one."""
+
+_NEXT_HEADING = r"(?is)(?<==)\s+The Voice Service\b.*$"
+"""``show voice vpn`` prints its next heading on the line of a hash."""
 
 _ZERO_X = r"(?i)(?<![0-9A-Za-z])0x"
 _SEPARATORS = r"[\s:.,-]+"
@@ -105,9 +118,14 @@ def read_hash(text: str) -> tuple[bytes, str]:
     claimed = None
     digest = _decode_base64("".join(text.split()))
     if not digest:
+        if re.match(_KEY_LABEL, text):
+            raise ValueError("that is the hash of a public key; a phone compares the certificate's")
         text, claimed = _without_label(text)
         if not text:
             raise ValueError("there is nothing in it")
+        named = re.fullmatch(_NAMED_AFTER, text)
+        if named and len(named["digits"]) // 2 in ALGORITHMS:
+            text = named["digits"]
         digits = re.sub(_SEPARATORS, "", re.sub(_ZERO_X, "", text))
         digest = _decode_hex(digits) or _decode_base64("".join(text.split()))
         if not digest:
@@ -126,8 +144,9 @@ def _without_label(text: str) -> tuple[str, str | None]:
     if not found:
         return text, None
     rest = re.sub(r"<\s*/\s*certHash\d*\s*>\s*$", "", text[found.end() :], flags=re.IGNORECASE)
-    name = (found["before"] or found["after"] or found["alone"] or "").upper().replace("-", "")
-    return rest.strip(), name.replace("SHA", "SHA-") or None
+    rest = re.sub(_NEXT_HEADING, "", rest)
+    name = (found["before"] or found["after"] or found["alone"] or "").upper().replace("SHA2-", "SHA-")
+    return rest.strip(), name.replace("-", "").replace("SHA", "SHA-") or None
 
 
 def _decode_hex(digits: str) -> bytes:

@@ -1,7 +1,8 @@
 """Hash certificates, and turn hashes round: Base64 as in <certHash1>, hex as in a thumbprint.
 
-Each argument is a certificate file (.cer .der .pem .p7b, or what `crypto pki export` printed), a thumbprint
-in hex as Windows, IOS or openssl show it, or a hash in Base64. Without an argument, standard input is read.
+Each argument is a certificate file (.cer .der .pem .p7b, or what `crypto pki export` or `show running-config`
+printed), a thumbprint in hex as Windows, IOS, openssl or sha1sum show it, or a hash in Base64. Without an
+argument, standard input is read.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import re
 import sys
 
 from certhash import digest
-from certhash.files import STANDARD_INPUT, read_small_file
+from certhash.files import STANDARD_INPUT
+from certhash.given import read_given
 from certhash.visible import visible
 
 TYPE_CHECKING = False  # type checkers know the name; typing would take longer to import than the rest to run
 if TYPE_CHECKING:
     import argparse
+
+    from certhash.given import Given
 
 _GROUP = re.compile(r"(?:[0-9A-Fa-f]{2}){1,8}")
 """As IOS (eight digits) and Windows (two) set them."""
@@ -49,11 +53,13 @@ def run(arguments: argparse.Namespace) -> int:
     status = 0
     for given in _joined(inputs):
         try:
-            found = _entries(given)
+            read, problems = read_given(given)
         except ValueError as error:
-            print(f"certhash: {visible(_shorten(given))}: {error}", file=sys.stderr)
+            read, problems = [], [str(error)]
+        for problem in problems:
+            print(f"certhash: {visible(_shorten(given))}: {visible(problem)}", file=sys.stderr)
             status = 2
-            continue
+        found = list(map(_entry, read))
         if not arguments.json:
             for entry in found:
                 print(("\n" if entries else "") + _lines(entry))
@@ -83,72 +89,23 @@ def _joined(inputs: list[str]) -> list[str]:
     return joined
 
 
-def _entries(given: str) -> list[dict[str, object]]:
-    """Read one argument: a file if there is one of that name, else a hash, else a whole certificate."""
-    if given == STANDARD_INPUT or os.path.lexists(given):
-        name = "standard input" if given == STANDARD_INPUT else given
-        return _from_content(read_small_file(given), name)
-    try:
-        return [_hash_entry(given, *digest.read_hash(given))]
-    except ValueError as error:
-        reason = error
-    from certhash.certfile import certificates_in
-
-    try:
-        return _certificate_entries(given, certificates_in(given.encode("utf-8", "surrogateescape")))
-    except ValueError:
-        raise ValueError(f"there is no such file, and as a hash {reason}") from reason
-
-
-def _from_content(data: bytes, name: str) -> list[dict[str, object]]:
-    """Read a file: certificates, one hash (its lines may be wrapped), or a hash a line."""
-    from certhash.certfile import certificates_in, decode_text
-
-    try:
-        return _certificate_entries(name, certificates_in(data))
-    except ValueError as error:
-        no_certificate = error
-    text = decode_text(data)
-    try:
-        return [_hash_entry(name, *digest.read_hash(text))]
-    except ValueError as error:
-        no_hash = error
-    lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) > 1:
-        try:
-            return [_hash_entry(line.strip(), *digest.read_hash(line)) for line in lines]
-        except ValueError:
-            pass
-    # A short text was meant as a hash; anything else as a certificate.
-    short = len(text) < 2 * digest.LONGEST_TEXT and text.strip() and text.isascii()
-    raise no_hash if short and "-----BEGIN" not in text else no_certificate
-
-
-def _certificate_entries(name: str, certificates: list[bytes]) -> list[dict[str, object]]:
+def _entry(given: Given) -> dict[str, object]:
+    if given.der is None:
+        return {"input": _shorten(given.name), **_forms(given.algorithm, given.digest)}
     from certhash.certificate import details
 
-    entries: list[dict[str, object]] = []
-    for number, der in enumerate(certificates, 1):
-        seen = details(der)
-        title = name if len(certificates) == 1 else f"{name} (certificate {number} of {len(certificates)})"
-        entries.append(
-            {
-                "input": title,
-                **_forms("SHA-1", digest.sha1(der)),
-                "sha256": digest.to_base64(digest.sha256(der)),
-                "subject": seen.subject,
-                "issuer": seen.issuer,
-                "serial": seen.serial,
-                "not_before": seen.not_before,
-                "not_after": seen.not_after,
-                "names": list(seen.names),
-            }
-        )
-    return entries
-
-
-def _hash_entry(name: str, value: bytes, algorithm: str) -> dict[str, object]:
-    return {"input": _shorten(name), **_forms(algorithm, value)}
+    seen = details(given.der)
+    return {
+        "input": given.name,
+        **_forms(given.algorithm, given.digest),
+        "sha256": digest.to_base64(digest.sha256(given.der)),
+        "subject": seen.subject,
+        "issuer": seen.issuer,
+        "serial": seen.serial,
+        "not_before": seen.not_before,
+        "not_after": seen.not_after,
+        "names": list(seen.names),
+    }
 
 
 def _forms(algorithm: str, value: bytes) -> dict[str, object]:

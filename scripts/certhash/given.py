@@ -1,0 +1,125 @@
+"""What a user gives where a certificate or its hash is wanted: a file of either, or the hash itself.
+
+Little is imported here until it is needed: a thumbprint is turned round in less time than that takes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from certhash import digest
+from certhash.files import STANDARD_INPUT, read_small_file
+
+TYPE_CHECKING = False  # type checkers know the name; typing would take longer to import than the rest to run
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Given:
+    """One certificate or one hash."""
+
+    def __init__(self, name: str, value: bytes, algorithm: str, der: bytes | None = None) -> None:
+        self.name = name
+        """The argument, the file, or the line of it."""
+        self.digest = value
+        self.algorithm = algorithm
+        """``SHA-1``, ``SHA-256`` or ``SHA-512``."""
+        self.der = der
+        """None where only the hash is known."""
+
+
+def read_given(given: str) -> tuple[list[Given], list[str]]:
+    """Read one argument: a file if there is one of that name, else a hash, else a whole certificate in text.
+
+    Returns what it gives, and of a file with several what cannot be read, a line each.
+
+    Raises:
+        ValueError: it is none of these; the message is one line.
+    """
+    if given == STANDARD_INPUT or os.path.lexists(given):
+        name = "standard input" if given == STANDARD_INPUT else given
+        return _from_content(read_small_file(given), name)
+    try:
+        return [Given(given, *digest.read_hash(given))], []
+    except ValueError as error:
+        reason = error
+    from certhash.certfile import certificates_in
+
+    try:
+        return list(_of_certificates(given, certificates_in(given.encode("utf-8", "surrogateescape")))), []
+    except ValueError:
+        raise ValueError(f"there is no such file, and as a hash {reason}") from reason
+
+
+def _from_content(data: bytes, name: str) -> tuple[list[Given], list[str]]:
+    """Read a file: certificates, one hash (its lines may be wrapped), a hash a line, or a tool's output."""
+    from certhash.certfile import certificates_in, decode_text, is_der
+
+    try:
+        return list(_of_certificates(name, certificates_in(data))), []
+    except ValueError as error:
+        no_certificate = error
+    if is_der(data):
+        raise no_certificate
+    text = decode_text(data)
+    try:
+        return [Given(name, *digest.read_hash(text))], []
+    except ValueError as error:
+        no_hash = error
+    if found := _lines(text):
+        return found, []
+    found, problems = _from_configuration(text, name)
+    if found or (found := _labelled(text)):
+        return found, problems
+    if problems:
+        raise ValueError(problems[0])
+    # A short text was meant as a hash; anything else as a certificate.
+    short = len(text) < 2 * digest.LONGEST_TEXT and text.strip() and text.isascii()
+    raise no_hash if short and "-----BEGIN" not in text else no_certificate
+
+
+_TOOL_SAYS = r"(?i)CertUtil: |\W*SHA\d+[ -]hash .*:\s*$"
+"""Around the digits of ``certutil -hashfile``."""
+
+
+def _lines(text: str) -> list[Given]:
+    """Read a text of which every line is a hash, but for what ``certutil -hashfile`` says around one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    try:
+        return [Given(line, *digest.read_hash(line)) for line in lines if not re.match(_TOOL_SAYS, line)]
+    except ValueError:
+        return []
+
+
+def _from_configuration(text: str, name: str) -> tuple[list[Given], list[str]]:
+    """Read the certificates and fingerprints of a configuration, or of what a show command printed."""
+    from certhash.cnf.cleaning import clean
+    from certhash.cnf.pasted import read_pasted
+
+    sources = read_pasted(clean(text), name)
+    if sources is None:
+        return [], []
+    found = [Given(f"{name}, line {known.line}", known.sha1, "SHA-1", known.der) for known in sources.known]
+    return found, [problem.message for problem in sources.problems]
+
+
+_LABELLED = r"(?i)\s*(?:cert hash|(?:sha-?\d+ )?fingerprint|thumbprint)\b"
+"""In what ``certutil -dump`` and ``openssl x509 -text -fingerprint`` print, among much else."""
+
+
+def _labelled(text: str) -> list[Given]:
+    found = []
+    for line in text.splitlines():
+        if re.match(_LABELLED, line):
+            try:
+                found.append(Given(line.strip(), *digest.read_hash(line)))
+            except ValueError:
+                continue  # an MD5
+    return found
+
+
+def _of_certificates(name: str, certificates: list[bytes]) -> Iterator[Given]:
+    for number, der in enumerate(certificates, 1):
+        title = name if len(certificates) == 1 else f"{name} (certificate {number} of {len(certificates)})"
+        yield Given(title, digest.sha1(der), "SHA-1", der)
