@@ -194,8 +194,7 @@ SPACED = bytes.fromhex(HEX).hex(" ")
 CERTUTIL = [
     f"SHA1 hash of leaf.cer:\n{HEX}\nCertUtil: -hashfile command completed successfully.\n",
     f"SHA1 hash of file leaf.cer:\r\n{SPACED}\r\nCertUtil: -hashfile command completed.\r\n",
-    f"X509 Certificate:\nVersion: 3\nCert Hash(md5): {HEX[:32]}\nCert Hash(sha1): {HEX}\n"
-    f"Key Id Hash(sha1): {HEX[::-1]}\n",
+    f"Cert Hash(md5): {HEX[:32]}\nCert Hash(sha1): {HEX}\nKey Id Hash(sha1): {HEX[::-1]}\n",
 ]
 
 
