@@ -173,8 +173,9 @@ def test_command_json(folder: Path) -> None:
 
 
 def test_command_json_of_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"SEP000000000001-\xff.cnf.xml")).write_text(phone())
-    done = run("--json", str(tmp_path))
+    path = tmp_path / os.fsdecode(b"SEP000000000001-\xff.cnf.xml")
+    path.write_text(phone())
+    done = run("--json", os.fspath(path))
     assert done.returncode == 0
     (cnf,) = json.loads(done.stdout)["cnf_files"]
     assert cnf["source"].endswith("/SEP000000000001-\\xff.cnf.xml")

@@ -55,13 +55,17 @@ _ESCAPED_TAG = re.compile(
 )
 _TELLING_ENTITY = re.compile(r"&(?:amp;)*(?:nbsp|lt|gt|quot|#160|#xa0|#39);", re.IGNORECASE)
 _UNSEEN_TAG = re.compile(r"<(?P<name>script|style|head)(?:\s[^<>]*)?>", re.IGNORECASE)
-_BREAKS = re.compile(r"(?:<br\s*/?>|</(?:p|div|tr|li|pre|h[1-6])\s*>)(?:[ \t]*\n)?", re.IGNORECASE)
+_BREAKS = re.compile(r"(?:<br\s*/?>|</(?:p|div|tr|li|pre|h[1-6])[ \t]*>)(?:[ \t]*\n)?", re.IGNORECASE)
 _MARKUP = re.compile(
     r"</?(?:html|body|meta|link|hr|p|div|span|pre|code|font|b|i|u|strong|em|blockquote|ul|ol|li|table|tbody"
-    r"|thead|tr|td|th|a|img|h[1-6]|tt|samp|kbd|small|section|article|wbr|main)(?:\s[^<>]*)?/?>",
+    r"|thead|tr|td|th|a|img|h[1-6]|tt|samp|kbd|small|section|article|wbr|main)"
+    r"(?:\s+[\w-]+\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>]+))*[ \t]*/?>",
     re.IGNORECASE,
 )
-"""Tags of pages that no phone's file has (``<address>`` and ``<label>`` are in both)."""
+"""Tags of pages that no phone's file has (``<address>`` and ``<label>`` are in both).
+
+What a window broke (``</a``, ``ddresses>``) must not look like one, so attributes have values.
+"""
 
 _QUOTED = re.compile(r" ?>")
 _FENCE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*[\w+-]*[ \t]*$|`{3,}", re.MULTILINE)

@@ -62,7 +62,7 @@ def read_phone_xml(name: str, data: bytes, source: str) -> CnfFile:
     if kind == "encrypted":
         return CnfFile(device, source, "encrypted", None, None, tuple(warnings))
     root = parse(data, warnings)
-    group = _vpn_group(root, warnings)
+    group = vpn_group(root, warnings)
     if group is None and text_at(root, "fullConfig").lower() == "false":
         # The short file beside an encrypted one: everything of interest is in the other.
         return CnfFile(device, source, "encrypted", None, None, tuple(warnings))
@@ -72,7 +72,12 @@ def read_phone_xml(name: str, data: bytes, source: str) -> CnfFile:
 # ---------------------------------------------------------------- the vpnGroup
 
 
-def _vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
+def vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
+    """Return what the vpnGroup of a phone's config says, None where it has none; oddities go to `warnings`.
+
+    Raises:
+        ValueError: there are several, or one that says two things; one line.
+    """
     groups = []
     for element in root.iter(etree.Element):
         name = local_name(element)

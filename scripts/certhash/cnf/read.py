@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
 from certhash.certfile import NoCertificateError, certificates_in, decode_text, is_der
 from certhash.cnf import signed
 from certhash.cnf.cleaning import clean
+from certhash.cnf.excerpts import read_excerpts
 from certhash.cnf.names import base_name, is_cnf_name, is_copy
 from certhash.cnf.phone_xml import read_phone_xml
-from certhash.cnf.rules import problems_of
+from certhash.cnf.rules import LARGEST, problems_of
+from certhash.cnf.xml import decode
 from certhash.digest import sha1
 from certhash.files import NOT_PERMITTED, STANDARD_INPUT, explain, read_small_file, read_start
 from certhash.model import CnfFile, KnownCertificate, Problem, Sources
@@ -26,6 +29,10 @@ _UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
 """A byte order mark, or a tag without one."""
 NOTHING_THERE = "no cnf file is there, nor anything else that says what phones expect or head-ends serve"
 _SHOWN = 3
+_PHONE_STARTS = re.compile(
+    rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(?:\s|<\?[^<>]*\?>|<!--(?:(?!-->).)*-->)*<(?:device|Default)[\s>/]",
+    re.DOTALL,
+)
 _SNIFFED = 4096
 """Bytes looked at before a file of a folder is read."""
 
@@ -82,18 +89,25 @@ def describe_copies(copies: Sequence[str]) -> str:
 def read_source(path: str, data: bytes) -> Sources:
     """Read one file, told by its content.
 
+    A phone's own file is read as the phone gets it. What cannot be read so is taken for text that somebody
+    pasted or logged, and is cleaned.
+
     Raises:
         ValueError: it is nothing that is read here, or something that is and is damaged.
     """
     start = data[:_SNIFFED].replace(b"\0", b"")  # UTF-16 has one between letters
-    if is_cnf_name(path) or b"<device" in start or _is_signed_cnf(data):
-        cnf = read_phone_xml("standard input" if path == STANDARD_INPUT else path, data, path)
-        return Sources((cnf,), (), tuple(problems_of(cnf)))
-    from certhash.cnf.pasted import read_pasted
-
-    pasted = None if is_der(data) else read_pasted(clean(decode_text(data)), path)
-    if pasted:
-        return pasted
+    refusal: ValueError | None = None
+    if is_cnf_name(path) or _PHONE_STARTS.match(start) or _is_signed_cnf(data):
+        try:
+            cnf = read_phone_xml("standard input" if path == STANDARD_INPUT else path, data, path)
+            return Sources((cnf,), (), tuple(problems_of(cnf)))
+        except ValueError as error:
+            refusal = error
+    found = None if is_der(data) or signed.is_signed(data) else _read_text(path, data, refusal)
+    if found:
+        return found
+    if refusal:
+        raise refusal
     try:
         certificates = certificates_in(data)
     except NoCertificateError as error:
@@ -103,6 +117,32 @@ def read_source(path: str, data: bytes) -> Sources:
     return Sources(
         (), tuple(KnownCertificate(path, None, None, None, sha1(der), der) for der in certificates)
     )
+
+
+def _read_text(path: str, data: bytes, refusal: ValueError | None) -> Sources | None:
+    """Read what somebody pasted or logged; `refusal` is why it is not a phone's own file."""
+    if len(data) > LARGEST and refusal:
+        return None
+    text = clean(decode(data, []) if data[:2] in _UTF16_STARTS else decode_text(data))
+    excerpts = read_excerpts(text, path)
+    if refusal and (excerpts is None or not excerpts.files) and _PHONE_STARTS.match(data):
+        return None  # it is XML, and what is wrong with it was said
+    from certhash.cnf.pasted import read_pasted
+
+    pasted = read_pasted(excerpts.rest if excerpts else text, path)
+    if excerpts is None:
+        return pasted
+    shown = Sources(
+        excerpts.files,
+        (),
+        (
+            *(Problem(path, visible(problem)) for problem in excerpts.problems),
+            *dict.fromkeys(problem for cnf in excerpts.files for problem in problems_of(cnf)),
+        ),
+    )
+    if pasted is None:
+        return shown
+    return Sources((*shown.cnf_files, *pasted.cnf_files), pasted.known, (*shown.problems, *pasted.problems))
 
 
 def _content(path: str) -> bytes:

@@ -28,13 +28,27 @@ def parse(data: bytes, warnings: list[str]) -> etree._Element:
     Raises:
         ValueError: it is no phone's config, or so damaged that its vpnGroup may not be whole; one line.
     """
-    text = _decode(data, warnings)
-    if re.search(r"<!\s*(?:DOCTYPE|ENTITY)", text, re.IGNORECASE):
-        raise ValueError("it has a document type declaration, which no phone's config has: not read")
+    text = decode(data, warnings)
     if not text.lstrip().startswith("<"):
         raise ValueError("it is not XML")
     if text[0] != "<":
         warnings.append("something stands before the first tag: a strict reader refuses that")
+    return parse_text(text, warnings)
+
+
+def parse_text(text: str, warnings: list[str], *, strict: bool = False) -> etree._Element:
+    """Do as :func:`parse` with text that begins with a tag, blanks before it aside.
+
+    Args:
+        text: one document, line ends LF.
+        warnings: what is wrong with it, and does not matter, goes here.
+        strict: refuse damage of any kind.
+
+    Raises:
+        ValueError: as above.
+    """
+    if re.search(r"<!\s*(?:DOCTYPE|ENTITY)", text, re.IGNORECASE):
+        raise ValueError("it has a document type declaration, which no phone's config has: not read")
     # lxml refuses a declared encoding that is not that of the bytes; the lines must stay where they are.
     text = _DECLARATION.sub(lambda found: "\n" * found[0].count("\n"), text, count=1)
     # No file of CUCM declares the prefix of its xsi:type, and that is no damage.
@@ -49,9 +63,21 @@ def parse(data: bytes, warnings: list[str]) -> etree._Element:
     except etree.XMLSyntaxError as error:
         reason = re.sub(r", line \d+, column \d+$", "", str(error.msg))
         where = f"line {error.lineno}: {visible(reason)}"
+        if strict:
+            raise ValueError(f"it is damaged ({where})") from None
         root = _salvage(text, where)
         warnings.append(f"damaged XML, {where}")
-    _check_root(local_name(root))
+    name = local_name(root)
+    _check_root(name)
+    if name not in {"device", "Default"}:
+        right = "Default" if name.lower() == "default" else "device"
+        if any(local_name(element) == "vpnGroup" for element in root.iter(etree.Element)):
+            raise ValueError(
+                f"its outer element is <{name}>, not <{right}>: what a phone makes of it is not known"
+            )
+        warnings.append(
+            f"its outer element is <{name}>, not <{right}>: what a phone makes of it is not known"
+        )
     return root
 
 
@@ -62,7 +88,12 @@ def _strictly(text: str) -> etree._Element:
     return etree.fromstring(text.encode("utf-8", "replace"), parser)
 
 
-def _decode(data: bytes, warnings: list[str]) -> str:
+def decode(data: bytes, warnings: list[str]) -> str:
+    """Return the text of a phone's config, line ends LF; what is odd about its bytes goes to `warnings`.
+
+    Raises:
+        ValueError: it is UTF-16 that is cut short or damaged.
+    """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
     elif data.startswith(b"\xef\xbb\xbf"):
@@ -113,11 +144,12 @@ def _salvage(text: str, where: str) -> etree._Element:
             root.append(_strictly(before + found[0]))
         except etree.XMLSyntaxError:
             raise ValueError(f"it is damaged or cut short within its vpnGroup ({where})") from None
-    elif not re.search(r"</(?:device|Default)\s*>\s*$", text) or re.search(
+    elif not re.search(r"</(?:device|default)\s*>\s*$", text, re.IGNORECASE) or re.search(
         r"vpnGroup|<credentials|<addresses", text
     ):
         raise ValueError(f"it is damaged or cut short, and a vpnGroup may be missing ({where})")
-    if re.search(r"<fullConfig>\s*false\s*</fullConfig>", text):
+    # XML tells cases apart in names alone.
+    if re.search(r"<fullConfig>\s*false\s*</fullConfig>", text, re.IGNORECASE):
         etree.SubElement(root, "fullConfig").text = "false"
     return root
 
@@ -132,10 +164,23 @@ def _without_comments(text: str) -> str:
     return "".join(kept)
 
 
+def refuse_other_root(text: str) -> None:
+    """Raise ValueError where a text is one well-formed document, and that of no phone."""
+    try:
+        root = _strictly(_DECLARATION.sub("", text, count=1))
+    except etree.XMLSyntaxError:
+        return
+    if local_name(root).lower() != "vpngroup":
+        _check_root(local_name(root))
+
+
 def _check_root(name: str) -> None:
     # XMLDefault.cnf.xml, for phones that have no file of their own, has <Default>.
-    if name not in {"device", "Default"}:
-        raise ValueError(f"its outer element is <{visible(name)}>; a phone's config has <device>")
+    if name.lower() not in {"device", "default"}:
+        raise ValueError(
+            f"its outer element is <{visible(name)}>; a phone's config has <device>, or <Default> in "
+            "XMLDefault.cnf.xml"
+        )
 
 
 def text_at(element: etree._Element, path: str) -> str:

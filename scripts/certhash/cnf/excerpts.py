@@ -1,0 +1,309 @@
+"""Phones' configs in a text: a vpnGroup by itself, or files that somebody showed in a terminal.
+
+TAC 116638 prints what its reader sees: the ``<vpnGroup>`` "near the end of the file content", after
+``more flash:/its/SEP….cnf.xml``. Such a text may hold several files, and prompts before, after and between
+them. What counts is decided as for a whole file (:mod:`certhash.cnf.phone_xml`), and one thing more: nothing
+may be missing within a vpnGroup, since half a list of hashes makes a false mismatch.
+
+The device is named by the command that showed the file, or by a heading, else by the name of the text's own
+file.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from lxml import etree
+from msgspec import Struct
+
+from certhash.cnf.names import base_name, device_of, is_cnf_name
+from certhash.cnf.phone_xml import vpn_group
+from certhash.cnf.rules import LARGEST
+from certhash.cnf.xml import local_name, parse_text, refuse_other_root, text_at
+from certhash.model import CnfFile
+from certhash.visible import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LINE_END = "\n"
+_MARKERS = re.compile(r"<(?:vpnGroup|device|Default|credentials|certHash\d)\b", re.IGNORECASE)
+_TAG = re.compile(r"<(?P<slash>/?)(?P<name>device|Default|vpnGroup)(?=[\s/>])(?P<rest>[^<>]*>?)")
+_ANY_GROUP = re.compile(r"<vpnGroup\b")
+_SAYS = re.compile(r"<(?:url|certHash)\d|<credentials\b")
+"""A vpnGroup without any of these in it is talked about, and not shown."""
+_LOST = re.compile(r"<certHash\d+\s*>\s*[A-Za-z0-9+/=]{8}", re.IGNORECASE)
+_OTHER_CASE = re.compile(r"<vpngroup\b", re.IGNORECASE)
+_NAME = re.compile(r"[^\s\"'<>|=,;()\[\]]{1,200}\.cnf\.xml(?:(?:\.enc)?\.sgn)?(?![\w])", re.IGNORECASE)
+_COMMAND = re.compile(
+    r"(?:.{0,80}[#>$%:\]] ?)?(?:sudo )?(?:more|cat|type|less|head|tail|get|show|sh|curl|wget|tftp|atftp"
+    r"|busybox|strings|vi|vim|nano|xmllint|view|file|dump|Get-Content|gc)\b",
+    re.IGNORECASE,
+)
+_PROMPT = re.compile(r"[\w.@:~/\\\[\]() -]{0,60}[#>$%](?: |\S|$)")
+_HEADING = re.compile(r"[\s=:<>#*`\"'-]+")
+"""Around a name that stands alone on its line (``==> SEP….cnf.xml <==``)."""
+_MOST = 1000
+"""Files shown in one text."""
+_NARROWEST = 40
+"""Columns of a window that breaks lines."""
+
+
+class Excerpts(Struct, frozen=True):
+    """What was found in a text, and the text with those places empty."""
+
+    files: tuple[CnfFile, ...]
+    problems: tuple[str, ...]
+    rest: str
+
+
+class _Scope(Struct, frozen=True):
+    """The part of a text that one command or heading covers."""
+
+    start: int
+    end: int
+    names: tuple[str, ...]
+    """Of the phones' files that it names."""
+
+
+def read_excerpts(text: str, path: str) -> Excerpts | None:
+    """Read what a cleaned text shows of phones' configs; None where it shows none.
+
+    Args:
+        text: what :func:`certhash.cnf.cleaning.clean` returned.
+        path: the file that it was read from.
+
+    Raises:
+        ValueError: it is a whole document of another kind.
+    """
+    if not _MARKERS.search(text):
+        return None
+    bare = _with_comments_blank(text)
+    if bare.lstrip().startswith("<"):
+        refuse_other_root(bare)
+    files: list[CnfFile] = []
+    problems: list[str] = []
+    taken: list[tuple[int, int]] = []
+    for scope, (start, end, problem) in islice(_all_places(bare), _MOST):
+        taken.append((start, end))
+        try:
+            if problem:
+                raise ValueError(problem)  # noqa: TRY301 - all reasons are reported in one place
+            cnf = _read(text, bare, (start, end), scope, path)
+            if not any(other.device == cnf.device and other.says == cnf.says for other in files):
+                files.append(cnf)
+        except ValueError as error:
+            problems.append(f"line {text.count(_LINE_END, 0, start) + 1}: {error}")
+    problems += _lost(bare, taken)
+    if not (files or problems):
+        return None
+    return Excerpts(tuple(files), tuple(problems), _blanked(bare, taken))
+
+
+def _with_comments_blank(text: str) -> str:
+    """Put blanks in the place of comments; one that is not closed reaches to the end."""
+    parts: list[str] = []
+    at = 0
+    while (start := text.find("<!--", at)) >= 0:
+        end = text.find("-->", start + 4)
+        end = len(text) if end < 0 else end + 3
+        parts += [text[at:start], re.sub(r"[^\n]", " ", text[start:end])]
+        at = end
+    return "".join([*parts, text[at:]])
+
+
+def _blanked(text: str, taken: list[tuple[int, int]]) -> str:
+    parts: list[str] = []
+    at = 0
+    for start, end in taken:
+        parts += [text[at:start], re.sub(r"[^\n]", " ", text[start:end])]
+        at = end
+    return "".join([*parts, text[at:]])
+
+
+# ---------------------------------------------------------------- where things are
+
+
+def _scopes(text: str) -> Iterator[_Scope]:
+    """Divide a text at the lines that name a file and at prompts."""
+    start = at = 0
+    names: tuple[str, ...] = ()
+    within_tag = False
+    for line in text.splitlines(keepends=True):
+        named = _named_in(line.strip())
+        # The end of a tag that a window broke looks like a prompt.
+        if named or ("<" not in line and not within_tag and _PROMPT.match(line)):
+            if at > start:
+                yield _Scope(start, at, names)
+            start, names = at, named
+        if "<" in line or ">" in line:
+            within_tag = line.rfind("<") > line.rfind(">")
+        at += len(line)
+    yield _Scope(start, at, names)
+
+
+def _all_places(text: str) -> Iterator[tuple[_Scope, tuple[int, int, str]]]:
+    for scope in _scopes(text):
+        for place in _places(text, scope):
+            yield scope, place
+
+
+def _named_in(line: str) -> tuple[str, ...]:
+    """Return the phones' files that a command or a heading names; a folder's listing names none."""
+    if ".cnf.xml" not in line.lower():
+        return ()
+    names = tuple(dict.fromkeys(name for name in _NAME.findall(line) if is_cnf_name(name)))
+    if names and (_COMMAND.match(line) or _HEADING.sub("", line) == _HEADING.sub("", names[0])):
+        return names
+    return ()
+
+
+def _places(text: str, scope: _Scope) -> Iterator[tuple[int, int, str]]:
+    """Find where whole files and single vpnGroups begin and end in a scope, or what is wrong with one."""
+    tags = list(_TAG.finditer(text, scope.start, scope.end))
+    groups = 0
+    place = 0
+    while place < len(tags):
+        tag = tags[place]
+        place += 1
+        if tag["slash"] or tag["rest"].rstrip().endswith("/>"):
+            continue
+        name = tag["name"]
+        # Whichever comes first: its end, or the beginning of another one.
+        last = next((at for at in range(place, len(tags)) if tags[at]["name"] == name), None)
+        whole = last is not None and bool(tags[last]["slash"])
+        if last is None:
+            end, place = scope.end, len(tags) if name != "vpnGroup" else place
+        elif whole:
+            end, place = tags[last].end(), last + 1
+        else:
+            end, place = tags[last].start(), last
+        if name != "vpnGroup":
+            yield tag.start(), end, ""
+        elif _SAYS.search(text, tag.start(), end):
+            groups += 1
+            wrong = "" if whole else "the vpnGroup has no end: copy all from <vpnGroup> to </vpnGroup>"
+            if whole and groups > 1:
+                wrong = "this is a second vpnGroup, and which one a phone takes is not known"
+            yield tag.start(), end, wrong
+
+
+def _lost(text: str, taken: list[tuple[int, int]]) -> Iterator[str]:
+    """Name hashes that stand outside of everything that was read, and a vpnGroup in other letters."""
+    rest = _blanked(text, taken)
+    found = _LOST.search(rest)
+    if not found:
+        return
+    line = text.count("\n", 0, found.start()) + 1
+    other = next((each for each in _OTHER_CASE.finditer(rest) if each[0] != "<vpnGroup"), None)
+    if other:
+        yield f"line {line}: {other[0]}> is not <vpnGroup>, and a phone tells capitals from small letters"
+    elif not _ANY_GROUP.search(rest):
+        yield f"line {line}: a certHash stands outside a vpnGroup: copy all from <vpnGroup> to </vpnGroup>"
+
+
+# ---------------------------------------------------------------- one of them
+
+
+def _read(text: str, bare: str, place: tuple[int, int], scope: _Scope, path: str) -> CnfFile:
+    start, end = place
+    if end - start > LARGEST:
+        raise ValueError("what begins here is far longer than a phone's config")
+    warnings: list[str] = []
+    device = _device(scope, path, warnings)
+    source = "standard input" if path == "-" else path
+    # Only what is on the screen can be joined, and the first line may begin before the excerpt.
+    before = start - (bare.rfind("\n", 0, start) + 1)
+    body = "\n" * text.count("\n", 0, start) + _joined(text[start:end], before)
+    lost_header = _has_lost_header(bare, start, scope, path)
+    if lost_header and is_cnf_name(path):
+        raise ValueError("its signed header is lost: copy the file itself, in binary mode")
+    if lost_header:
+        warnings.append("its signed header is lost, as a terminal shows it: copy the file in binary mode")
+    if bare.startswith("<vpnGroup", start):
+        if re.compile(r"[^<]*-->").match(bare, end, scope.end):
+            raise ValueError("the end of a comment follows the vpnGroup: it may not count")
+        lines = len(body) - len(body.lstrip("\n"))
+        body = "\n" * lines + "<device>" + body[lines:] + "</device>"
+        warnings.append("only the vpnGroup of a phone's config is there")
+        root = parse_text(body, warnings, strict=True)
+    else:
+        root = parse_text(body, warnings, strict=lost_header)
+    _refuse_gaps(root, warnings)
+    group = vpn_group(root, warnings)
+    if group is None and text_at(root, "fullConfig").lower() == "false":
+        return CnfFile(device, source, "encrypted", None, None, tuple(warnings))
+    return CnfFile(device, source, "plain", group, None, tuple(warnings))
+
+
+def _device(scope: _Scope, path: str, warnings: list[str]) -> str:
+    """Return whose config it is.
+
+    Raises:
+        ValueError: two are named.
+    """
+    named = list(dict.fromkeys(filter(None, map(device_of, scope.names))))
+    own = device_of(path)
+    if len(named) > 1 or (named and own and named[0] != own):
+        both = visible(" and ".join(named if len(named) > 1 else [own or "", named[0]]))
+        raise ValueError(f"{both} are named, and whose config it is is not known")
+    if named or own:
+        return named[0] if named else own or ""
+    warnings.append("its name names no phone (SEP and 12 hex digits)")
+    return base_name(path)
+
+
+def _has_lost_header(text: str, start: int, scope: _Scope, path: str) -> bool:
+    """Tell whether a signed file's header stands before it, as the characters that a terminal made of it."""
+    if not any(name.lower().endswith(".sgn") for name in scope.names or (path,)):
+        return False
+    before = text[scope.start : start]
+    if scope.names:
+        before = before.partition("\n")[2]
+    return re.sub(r"<\?xml\b[^<>]*\?>", "", before).strip() != ""
+
+
+def _joined(text: str, before: int) -> str:
+    """Undo a window's line breaks: a line as long as the longest goes on in the next.
+
+    The line ends come after the joined line, so that later lines keep their numbers.
+    """
+    lines = text.split("\n")
+    lengths = [len(line) for line in lines]
+    lengths[0] += before
+    window = max(lengths)
+    out: list[list[str]] = []
+    gone = 0
+    full = False
+    for line, length in zip(lines, lengths, strict=True):
+        if full and not line and not out[-1][-1].endswith(">"):
+            gone += 1  # the pager stood there
+            continue
+        if full and line[:1] not in {"", " "}:
+            out[-1].append(line)
+            gone += 1
+        else:
+            out += [*([""] for _ in range(gone)), [line]]
+            gone = 0
+        full = length == window >= _NARROWEST
+    return "\n".join([*map("".join, out), *([""] * gone)])
+
+
+def _refuse_gaps(root: etree._Element, warnings: list[str]) -> None:
+    """Raise ValueError where text stands among the URLs or hashes, such as "[lines omitted]" or dots."""
+    for element in root.iter(etree.Element):
+        name = local_name(element)
+        if name not in {"vpnGroup", "addresses", "credentials"}:
+            continue
+        said = " ".join("".join([element.text or "", *(child.tail or "" for child in element)]).split())
+        if said and name == "vpnGroup":
+            warnings.append(
+                f'"{visible(said[:60])}" stands in the vpnGroup: what was left out there is not known'
+            )
+        elif said:
+            raise ValueError(
+                f'"{visible(said[:60])}" stands among the {name}, and something may be left out there: '
+                "copy all from <vpnGroup> to </vpnGroup>"
+            )
