@@ -70,11 +70,11 @@ local function has(cell, wanted)
 end
 
 --- What writes the lines: a function of a frame (its tvb, its packet information).
--- @param plugin what it needs of the plugin: version; reader(field name); last(values); innermost_ip(), which gives the
---   header with a frame's addresses; messages(readers, list), which adds the certificate messages of a frame to a list;
---   readers of TLS and DTLS; file(tvb, pinfo), which gives the phone configuration that a frame completes; write(text)
+-- @param plugin what it needs of the plugin: version; reader(field name); frame, what a frame holds;
+--   file(tvb, pinfo), which gives the phone configuration that a frame completes; write(text)
 function M.using(plugin)
-    local reader, write, last = plugin.reader, plugin.write, plugin.last
+    local reader, write, frame = plugin.reader, plugin.write, plugin.frame
+    local last = frame.last
     local read = {
         tls = reader("tls"), dtls = reader("dtls"), tcp = reader("tcp"), udp = reader("udp"),
         eth_src = reader("eth.src"), eth_dst = reader("eth.dst"), time = reader("frame.time_epoch"),
@@ -97,7 +97,7 @@ function M.using(plugin)
         end
         return readers
     end
-    local TLS, DTLS = more("tls", plugin.tls), more("dtls", plugin.dtls)
+    local TLS, DTLS = more("tls", frame.tls), more("dtls", frame.dtls)
 
     -- Certificates get their numbers as they come; a table of those that the plugin forgets empties itself.
     local named = setmetatable({}, { __mode = "k" })
@@ -142,7 +142,7 @@ function M.using(plugin)
     end
 
     local function ends()
-        local four, six = plugin.innermost_ip()
+        local four, six = frame.innermost_ip()
         local header = four or six
         if not header then
             local source, target = last(read.eth_src()), last(read.eth_dst())
@@ -214,10 +214,10 @@ function M.using(plugin)
             local client, server = has(types, CLIENT_HELLO), has(types, SERVER_HELLO)
             local found = {}
             if tls then
-                plugin.messages(tls, found)
+                frame.messages(tls, found)
             end
             if dtls then
-                plugin.messages(dtls, found)
+                frame.messages(dtls, found)
             end
             out[5], out[6] = records, types
             out[7], out[8], out[9], out[10], out[11], out[12], out[13], out[14] = "", "", "", "", "", "", "", ""

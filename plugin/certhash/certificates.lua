@@ -1,0 +1,57 @@
+-- Certificates seen, by their bytes.
+--
+-- Most come again and again, and Wireshark dissects a frame anew at every look.  What is known of a certificate (its
+-- digests, their Base64, its subject) is computed when it is first needed, and kept.
+
+local M = {}
+
+local MOST_CERTIFICATES = 4096
+
+--- Return the function that gives what is known of a certificate.
+-- @param needs the modules sha1, sha256, base64, visible and x509
+-- @return function(der): a table with der, sha1 and sha256 (Base64), thumbprint and thumbprint256 (bytes), subject
+function M.using(needs)
+    local sha1, sha256, base64, visible, x509 = needs.sha1, needs.sha256, needs.base64, needs.visible, needs.x509
+
+    local derive = {
+        thumbprint = function(known) return sha1.digest(known.der) end,
+        thumbprint256 = function(known) return sha256.digest(known.der) end,
+        sha1 = function(known) return base64.encode(known.thumbprint) end,
+        sha256 = function(known) return base64.encode(known.thumbprint256) end,
+        subject = function(known)
+            local subject = x509.subject(known.der)
+            return subject and visible.text(subject, 200) or "no X.509 certificate"
+        end,
+    }
+    local Known = {
+        __index = function(known, name)
+            local make = derive[name]
+            local value = make and make(known)
+            rawset(known, name, value)
+            return value
+        end,
+    }
+
+    local certificates, kept = {}, 0
+
+    return function(der)
+        local known = certificates[der]
+        if not known then
+            if kept >= MOST_CERTIFICATES then
+                -- A large capture of different certificates must not fill the memory.  Handshakes keep their own.
+                for _, other in pairs(certificates) do
+                    for name in pairs(derive) do
+                        other[name] = other[name]
+                    end
+                    other.der = nil
+                end
+                certificates, kept = {}, 0
+            end
+            known = setmetatable({ der = der }, Known)
+            certificates[der], kept = known, kept + 1
+        end
+        return known
+    end
+end
+
+return M

@@ -1,0 +1,54 @@
+-- The fields and the expert information that the plugin declares.
+
+local M = {}
+
+--- Declare them as the protocol's own.
+-- @return the fields by name, the expert information by name
+function M.declare(protocol)
+    local show = {
+        certificate = ProtoField.string("certhash.certificate", "Certificate"),
+        sha1 = ProtoField.string("certhash.sha1", "SHA-1, Base64 (certHash)"),
+        thumbprint = ProtoField.bytes("certhash.thumbprint", "Thumbprint (SHA-1)"),
+        sha256 = ProtoField.string("certhash.sha256", "SHA-256, Base64"),
+        position = ProtoField.uint32("certhash.position", "Position in the chain"),
+        whole = ProtoField.bytes("certhash.certificate_bytes", "Certificate as it stands in the message"),
+        match = ProtoField.bool("certhash.match", "Listed in a known configuration"),
+        device = ProtoField.string("certhash.device", "Device"),
+        cnf = ProtoField.string("certhash.cnf", "Configuration file"),
+        url = ProtoField.string("certhash.url", "Told to use"),
+        verdict = ProtoField.string("certhash.verdict", "Verdict"),
+        story = ProtoField.string("certhash.story", "In words"),
+        certificate_in = ProtoField.framenum("certhash.certificate_in", "Rejected certificate in", base.NONE,
+            frametype.REQUEST),
+        rejected_in = ProtoField.framenum("certhash.rejected_in", "Rejected in", base.NONE, frametype.RESPONSE),
+        cnf_downloaded = ProtoField.string("certhash.cnf_downloaded", "Phone configuration downloaded"),
+        cnf_content = ProtoField.bytes("certhash.cnf_content", "File as transferred"),
+        cnf_client = ProtoField.string("certhash.cnf_client", "Fetched by"),
+        cnf_server = ProtoField.string("certhash.cnf_server", "Served by"),
+        cnf_problem = ProtoField.string("certhash.cnf_problem", "Cannot be used"),
+    }
+    local warn = {
+        mismatch = ProtoExpert.new("certhash.expert.mismatch",
+            "The certificate is not the one that phones are told to expect",
+            expert.group.SECURITY, expert.severity.WARN),
+        rejected = ProtoExpert.new("certhash.expert.rejected", "The certificate was rejected",
+            expert.group.SECURITY, expert.severity.ERROR),
+        match = ProtoExpert.new("certhash.expert.match", "The certificate is one that phones are told to expect",
+            expert.group.SECURITY, expert.severity.CHAT),
+        stale = ProtoExpert.new("certhash.expert.stale", "The copy in the folder is not what the phone fetched",
+            expert.group.SECURITY, expert.severity.WARN),
+        unusable = ProtoExpert.new("certhash.expert.unusable", "The phone configuration cannot be used",
+            expert.group.SECURITY, expert.severity.NOTE),
+    }
+    local fields, experts = {}, {}
+    for _, field in pairs(show) do
+        fields[#fields + 1] = field
+    end
+    for _, field in pairs(warn) do
+        experts[#experts + 1] = field
+    end
+    protocol.fields, protocol.experts = fields, experts
+    return show, warn
+end
+
+return M

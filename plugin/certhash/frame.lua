@@ -1,0 +1,210 @@
+-- What a frame holds: the fields of the dissectors, read as this plugin needs them.
+
+local M = {
+    TCP = 2, UDP = 3,  -- pinfo.port_type
+    CLIENT_HELLO = 1, SERVER_HELLO = 2, CERTIFICATE = 11,  -- handshake types
+}
+
+local FATAL = 2  -- level of an alert
+
+--- Make the readers.  Wireshark allows that only while the script loads.
+-- @param needs the modules handshakes and story; reader(field name), which gives a function that returns a frame's values
+--   of this field; know(der), which gives what is known of a certificate
+-- @return the functions below, and the readers of TLS and DTLS
+function M.using(needs)
+    local reader, know, handshakes, story = needs.reader, needs.know, needs.handshakes, needs.story
+
+    local read = {
+        ip = reader("ip"),
+        ipv6 = reader("ipv6"),
+        protocols = reader("frame.protocols"),
+        icmp = reader("icmp"),
+        icmpv6 = reader("icmpv6"),
+        udp = reader("udp"),
+        tls = reader("tls"),
+        dtls = reader("dtls"),
+        quic = reader("quic"),
+        dns = reader("dns"),
+        dns_name = reader("dns.qry.name"),
+        dns_owner = reader("dns.resp.name"),
+        dns_alias = reader("dns.cname"),
+        dns_a = reader("dns.a"),
+        dns_aaaa = reader("dns.aaaa"),
+        tftp = reader("tftp"),
+        tftp_request = reader("tftp.request_frame"),
+        http_body = reader("http.file_data"),
+        http_code = reader("http.response.code"),
+        http_length = reader("http.content_length"),
+        http_encoding = reader("http.content_encoding"),
+        http_response_for = reader("http.response_for.uri"),  -- up to 4.2
+        http_uri = reader("http.request.uri"),                -- on responses too, from 4.4
+    }
+    -- TLS and DTLS speak of the same things under two names.
+    local function tls_readers(protocol)
+        return {
+            type = reader(protocol .. ".handshake.type"),
+            random = reader(protocol .. ".handshake.random"),
+            certificate = reader(protocol .. ".handshake.certificate"),
+            entry_length = reader(protocol .. ".handshake.certificate_length"),
+            length = reader(protocol .. ".handshake.certificates_length"),
+            server_name = reader(protocol .. ".handshake.extensions_server_name"),
+            alert = reader(protocol .. ".alert_message.desc"),
+            alert_level = reader(protocol .. ".alert_message.level"),
+        }
+    end
+    local TLS, DTLS = tls_readers("tls"), tls_readers("dtls")
+
+    -- The last of some values: of a protocol that stands in itself, the innermost.
+    local function last(...)
+        local count = select("#", ...)
+        if count > 0 then
+            return (select(count, ...))
+        end
+    end
+
+    -- The innermost header of IP, as one of version 4 or one of version 6.  Which of two is within the other is told by the
+    -- frame's protocols in their order: what a tunnel's fragments were put together to has places of its own.
+    local function innermost_ip()
+        local four, six = last(read.ip()), last(read.ipv6())
+        if four and six and (":" .. tostring(read.protocols()) .. ":"):match(".*:(ip[v6]*):") == "ipv6" then
+            four = nil
+        end
+        return four, six
+    end
+
+    -- Source and target of a frame, as handshakes.endpoint writes them.  Of tunnelled packets it is the innermost
+    -- addresses; a frame without IP (EAP over a LAN) has its hardware addresses' text.
+    local function endpoints(pinfo)
+        local four, six = innermost_ip()
+        local source, target
+        if four then
+            local header = four.range
+            source, target = header:raw(12, 4), header:raw(16, 4)
+        elseif six then
+            local header = six.range
+            source, target = header:raw(8, 16), header:raw(24, 16)
+        else
+            return handshakes.endpoint(tostring(pinfo.dl_src), 0), handshakes.endpoint(tostring(pinfo.dl_dst), 0)
+        end
+        if pinfo.port_type == 0 then
+            return handshakes.endpoint(source, 0), handshakes.endpoint(target, 0)
+        end
+        return handshakes.endpoint(source, pinfo.src_port), handshakes.endpoint(target, pinfo.dst_port)
+    end
+
+    -- A packet that an ICMP error quotes is an old one, and cut short.
+    local function quoted()
+        return read.icmp() or read.icmpv6()
+    end
+
+    local function values(fields)
+        for i, info in ipairs(fields) do
+            fields[i] = info.value
+        end
+        return fields
+    end
+
+    -- The values of some fields, nil where there are none.  (Each FieldInfo costs more than all that is done with it, so
+    -- that none is asked for twice.)
+    local function values_or_nil(first, ...)
+        if first == nil then
+            return nil
+        end
+        local list = { first.value }
+        for i = 1, select("#", ...) do
+            list[i + 1] = (select(i, ...)).value
+        end
+        return list
+    end
+
+    local function has(types, wanted)
+        for _, type in ipairs(types) do
+            if type == wanted then
+                return true
+            end
+        end
+        return false
+    end
+
+    -- The bytes that the message gives for a certificate, where Wireshark's field holds others: of damaged DER the field
+    -- ends where the damage begins, and a phone hashes what it was sent.
+    local function entry_bytes(info, length)
+        local source = info.source
+        if length and length.value ~= info.len and source and info.offset + length.value <= source:len() then
+            return source:range(info.offset, length.value)
+        end
+    end
+
+    -- Certificate messages of a frame, in their order, added to a list; each is a list of { range =, known =, whole = }.
+    -- The dissector gives all certificates of a frame in one row; a message's length says how far it reaches.
+    local function messages(readers, found)
+        local infos = { readers.certificate() }
+        if #infos == 0 then
+            return found
+        end
+        local entries = { readers.entry_length() }
+        local lengths = #infos > 1 and { readers.length() } or {}
+        local paired = #entries == #infos
+        local message, at, floor = nil, 0, math.huge
+        for i, info in ipairs(infos) do
+            local from = info.offset
+            local span = lengths[at]
+            if not (span and from >= floor and from < span.offset + span.len + span.value) then
+                repeat
+                    at = at + 1
+                until at >= #lengths or lengths[at].value > 0
+                message = {}
+                found[#found + 1] = message
+            end
+            local range, whole = info.range, paired and entry_bytes(info, entries[i]) or nil
+            local der = whole and whole:raw() or info.len > 0 and range:raw() or ""
+            local damaged = paired and #der ~= entries[i].value
+            message[#message + 1] = { range = range, known = know(der), whole = whole, damaged = damaged }
+            floor = from + info.len
+        end
+        return found
+    end
+
+    -- The bytes of a TFTP packet.  Its tree item covers the header alone in some versions, and what follows a datagram in
+    -- the frame may be padding, so that UDP's length says where it ends.  Nil where the snapshot length cut it: a block
+    -- that was cut must not be taken for the short block that ends a file.
+    local function tftp_payload(info)
+        local header, whole = last(read.udp()), info.source
+        if not header or not whole then
+            return nil
+        end
+        local length = header.range:range(4, 2):uint() - 8
+        if length < 4 or info.offset + length > whole:len() then
+            return nil
+        end
+        return whole:range(info.offset, length):bytes():raw()
+    end
+
+    -- Whether an alert is a plain one: ciphertext may look like one, and Wireshark then takes it for one (in DTLS).  A
+    -- record of a plain alert has two bytes, and encrypted ones have more (RFC 5246, section 6.2.3); the length stands
+    -- right before them.  What Wireshark deciphered lies in a place of its own, where nothing stands before it.
+    local function is_plain(level)
+        local source, at = level.source, level.offset
+        return at < 2 or source ~= nil and source:range(at - 2, 2):uint() == 2
+    end
+
+    -- The refusal of a certificate among a frame's alerts, if there is one: its code.
+    local function refused(readers)
+        local levels, codes = { readers.alert_level() }, values({ readers.alert() })
+        for i, code in ipairs(codes) do
+            if story.REFUSALS[code] and levels[i].value == FATAL and is_plain(levels[i]) then
+                return code
+            end
+        end
+        return nil
+    end
+
+    return {
+        TCP = M.TCP, UDP = M.UDP, CLIENT_HELLO = M.CLIENT_HELLO, SERVER_HELLO = M.SERVER_HELLO, CERTIFICATE = M.CERTIFICATE,
+        read = read, tls = TLS, dtls = DTLS,
+        last = last, innermost_ip = innermost_ip, endpoints = endpoints, quoted = quoted, values_or_nil = values_or_nil,
+        has = has, messages = messages, tftp_payload = tftp_payload, refused = refused,
+    }
+end
+
+return M
