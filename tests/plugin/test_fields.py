@@ -189,7 +189,8 @@ def test_name_that_is_found_for_a_host_during_its_connection(place: Machine) -> 
     frames.insert(5, packets.udp("192.0.2.53", 53, packets.PHONE, 5353, lookup))
     capture = place.put("names.pcap", pcap(frames))
     for passes in ([], ["-2"]):
-        options = ("-N", "dn", "-o", "tcp.try_heuristic_first:TRUE", *passes)
+        preferences = ("-o", "tcp.try_heuristic_first:TRUE", "-o", "certhash.follow_tls:TRUE")
+        options = ("-N", "dn", *preferences, *passes)
         (row,) = place.fields(capture, *NAMES, options=options)
         check(row, [LEAF.der, MIDDLE.der, ROOT.der], "server")
 
