@@ -18,6 +18,7 @@ from certhash.model import (
     HeadEndUrl,
     KnownCertificate,
     PresentedCertificate,
+    ServedAt,
     Sources,
     VpnGroup,
 )
@@ -251,10 +252,14 @@ def test_a_certificate_of_another_server_of_the_same_ca_is_none_of_the_chain(tmp
 # ------------------------------------------------------------------------- configurations and the document
 
 
+def at(end: Endpoint) -> ServedAt:
+    return ServedAt(end.address, end.port or 443)
+
+
 def paper(source: str, der: bytes, trustpoint: str = "cme", line: int = 7) -> KnownCertificate:
     """A certificate that a configuration makes the head-end present; of all of them ROOT alone is a CA's."""
     return KnownCertificate(
-        source, line, trustpoint, "ca" if der is ROOT else "leaf", sha1(der), der, (HEAD_END,)
+        source, line, trustpoint, "ca" if der is ROOT else "leaf", sha1(der), der, (at(HEAD_END),)
     )
 
 
@@ -281,7 +286,7 @@ def test_two_configurations_that_say_otherwise_make_no_match() -> None:
     "elsewhere", [Endpoint("203.0.113.2", HEAD_END.port), Endpoint(HEAD_END.address, 8443)], ids=str
 )
 def test_what_a_configuration_serves_elsewhere_says_nothing_of_this_head_end(elsewhere: Endpoint) -> None:
-    known = KnownCertificate("running.txt", 7, "cme", "leaf", sha1(LEAF), LEAF, (elsewhere,))
+    known = KnownCertificate("running.txt", 7, "cme", "leaf", sha1(LEAF), LEAF, (at(elsewhere),))
     assert only(correlate([], Sources((told(LEAF),), known=(known,)), TOOL)).verdict == "unseen"
 
 
@@ -298,7 +303,7 @@ def test_two_certificates_of_one_head_end_in_one_configuration_make_no_match(
     for known in ((then, now, *roots), (*roots, now, then)):
         row = only(correlate([], Sources((told(OLD),), known=known), TOOL))
         assert row.verdict == "unverifiable"
-        assert f"line 9 configures another certificate of trustpoint {trustpoints[1]}" in row.explanation
+        assert f"line 9 configures another certificate (trustpoint {trustpoints[1]})" in row.explanation
         assert only(correlate([], Sources((told(ROOT),), known=known), TOOL)).verdict == "match"
         assert only(correlate([], Sources((told(OTHER),), known=known), TOOL)).verdict == "mismatch"
 

@@ -26,6 +26,8 @@ PURE = {
     "document",
     "evidence",
     "headend",
+    "hostid",
+    "mistakes",
     "model",
     "times",
     "verdict",

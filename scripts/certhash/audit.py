@@ -78,6 +78,7 @@ def audit(
         (*sources.cnf_files, *learned.cnf_files),
         sources.known,
         (*problems, *sources.problems, *learned.problems),
+        unsettled=sources.unsettled,
     )
     return correlate(observations, everything, tool, resolve=resolve)
 

@@ -41,7 +41,7 @@ def correlate(
         resolve: names in URLs to addresses, as the user states them.
     """
     observations = list(observations)
-    evidence = Evidence(observations, sources.cnf_files, sources.known, resolve)
+    evidence = Evidence(observations, sources.cnf_files, sources.known, resolve, sources.unsettled)
     problems = [p for o in observations for p in o.problems] + list(sources.problems)
     current, superseded = _in_force(sources.cnf_files)
     told, unusable = _told(current)
@@ -221,6 +221,7 @@ def _expectation(told: Told, evidence: Evidence) -> document.Expectation:
         decided_by=decision.seen.id if decision.seen else None,
         matched=to_base64(decision.certificate.sha1) if decision.certificate else None,
         download=_download(told.cnf),
+        on_paper=decision.on_paper,
     )
 
 
@@ -345,5 +346,6 @@ def _summary(
         unverifiable=verdicts["unverifiable"],
         unseen=verdicts["unseen"],
         unlisted=sum(h.verdict == "unlisted" for h in handshakes),
+        match_on_paper=sum(e.verdict == "match" and e.on_paper for e in expectations),
         hidden=dict(sorted(hidden.items())),
     )

@@ -8,28 +8,23 @@ hashes, the presented certificates, the alert. Meanings, commands and their sour
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import re
-import textwrap
 from collections import Counter
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from certhash.causes import CAUSES, CME_SHOW, HIDDEN, VERDICTS
-from certhash.certificate import details, public_key, was_issued_by
+from certhash.certificate import details, was_issued_by
 from certhash.digest import to_base64
-from certhash.headend import plain_name, read_address
+from certhash.hostid import doubt
+from certhash.mistakes import as_hex, digests_of_something_else, raw
 from certhash.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from certhash.document import Cause, Verdict
-    from certhash.evidence import Evidence, Presented, Seen
+    from certhash.evidence import Configured, Evidence, Presented, Seen
     from certhash.headend import HeadEnd
-    from certhash.model import CnfFile, ExpectedHash, KnownCertificate, VpnGroup
+    from certhash.model import CnfFile, ExpectedHash, KnownCertificate, Unsettled, VpnGroup
     from certhash.verdict import Decision
 
 
@@ -69,7 +64,7 @@ class Case(NamedTuple):
     def chain(self) -> tuple[Presented, ...]:
         """The server's certificates: from the handshake, or else from a configuration."""
         seen = self.decision.seen
-        return seen.chain if seen else tuple(presented for _, presented in self.decision.configured)
+        return seen.chain if seen else tuple(each.presented for each in self.decision.configured)
 
     @property
     def certificate(self) -> Presented:
@@ -102,14 +97,21 @@ def _doubts(case: Case) -> dict[Cause | None, str]:
     doubts: dict[Cause | None, str] = {}
     if case.decision.seen and (error := _validity(case.seen, case.certificate)):
         doubts["validity"] = f"the certificate {error}; Cisco does not document whether phones check this"
-    if case.group.host_id_check and not _names_host(case.chain[0], case.head_end):
-        doubts["host-id"] = f"the host-ID check is on, and the certificate does not name {case.head_end.host}"
+    if unnamed := _host_id(case):
+        doubts["host-id"] = unnamed
     if case.expected.algorithm != "SHA-1":
         doubts[None] = (
             f"the hash is a {case.expected.algorithm} (hashAlg {case.group.hash_algorithm}); Cisco does not "
             "document which phones compare it"
         )
     return doubts
+
+
+def _host_id(case: Case) -> str | None:
+    """Return the warning of the host-ID check. A hash that the user states is of no phone, and has none."""
+    if case.cnf.device == "-":
+        return None
+    return doubt(case.group.host_id_check, case.chain[0].der, case.head_end)
 
 
 # ---------------------------------------------------------------- mismatch
@@ -161,7 +163,7 @@ def _other_head_end(case: Case, expected: ExpectedHash | None) -> Diagnosis | No
             CAUSES["other-head-end"].advice,
         )
     for known in case.evidence.known.get(expected.digest, ()):
-        served = f", presented at {known.served_at[0].address}" if known.served_at else ""
+        served = f", presented at {known.served_at[0].address or 'a head-end'}" if known.served_at else ""
         return Diagnosis(
             "other-head-end",
             f"{_name(expected)} is the hash of a certificate{_trustpoint(known)} in {_line(known)}{served}. "
@@ -199,10 +201,10 @@ def _wrong_input(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
     """Check whether the value was computed from a presented certificate in a wrong way."""
     if expected is None:
         return None
-    raw = _raw(expected.value)
+    value = raw(expected.value)
     for link in case.chain:
-        what = _digests_of_something_else(link.der).get(raw)
-        if what is None and expected.algorithm is None and _as_hex(expected.value) == link.sha1:
+        what = digests_of_something_else(link.der).get(value)
+        if what is None and expected.algorithm is None and as_hex(expected.value) == link.sha1:
             what = "the SHA-1 in hex"
         if what:
             return Diagnosis(
@@ -248,15 +250,8 @@ def _rejected(case: Case) -> Diagnosis:
 
 
 def _why_rejected(case: Case) -> tuple[Cause, str]:
-    leaf = case.seen.chain[0]
-    if case.group.host_id_check is not False and not _names_host(leaf, case.head_end):
-        names = ", ".join(details(leaf.der).names) or "no host"
-        check = "is on" if case.group.host_id_check else "is not disabled in the file"
-        wildcard = " (a wildcard does not count)" if "*" in names else ""
-        return "host-id", (
-            f"The host-ID check {check}, and the certificate names {names}, not {case.head_end.host}"
-            f"{wildcard}."
-        )
+    if unnamed := _host_id(case):
+        return "host-id", f"{unnamed[0].upper()}{unnamed[1:]}."
     if error := _validity(case.seen, case.certificate):
         return "validity", f"The certificate {error}. Cisco does not document whether phones check this."
     return "alert-only", "Nothing in the captures or the given files shows why the client rejected it."
@@ -266,7 +261,7 @@ def _why_rejected(case: Case) -> tuple[Cause, str]:
 
 
 def _unverifiable(case: Case) -> Diagnosis:
-    if case.chain and case.decision.certificate is None:
+    if case.chain and case.decision.certificate is None and case.group.unresolved:
         return _unresolved(case)
     if case.decision.contradicted_by is not None:
         return Diagnosis(
@@ -278,14 +273,8 @@ def _unverifiable(case: Case) -> Diagnosis:
                 "  reordercap FILE.pcapng SORTED.pcapng",
             ),
         )
-    if case.decision.contradicted_on_paper is not None:
-        paper = case.decision.contradicted_on_paper
-        return Diagnosis(
-            None,
-            f"{_carried(case)}. But {_line(paper)} configures another certificate{_trustpoint(paper)}. "
-            f"Which of the two is in use is unknown. {ON_PAPER}",
-            ("Remove outdated parts of the configuration, or add a capture of a handshake.",),
-        )
+    if case.decision.on_paper:
+        return _unverifiable_on_paper(case)
     if case.decision.certificate is not None:
         other = case.evidence.device_of(case.seen) if case.seen.rejection else None
         why = (
@@ -339,20 +328,60 @@ def _hidden(case: Case) -> Diagnosis:
     return Diagnosis(None, explanation, advice)
 
 
-def _unseen(case: Case) -> Diagnosis:
-    head_end = case.head_end
-    if head_end.is_address or case.evidence.addresses_of(head_end):
-        explanation = f"The captures contain no handshake with {head_end}."
-        return Diagnosis(None, explanation, VERDICTS["unseen"].advice)
+def _unverifiable_on_paper(case: Case) -> Diagnosis:
+    """Name the line of a configuration that leaves open what the head-end presents."""
+    start = (
+        f"{_carried(case)}." if case.decision.certificate else _on_paper(case).removesuffix(f" {ON_PAPER}")
+    )
+    other = case.decision.contradicted_on_paper
+    if other is not None:
+        by_name = ""
+        if any(" domain " in each.place.says.lower() for each in (case.decision.configured[0], other)):
+            by_name = (
+                " The head-end chooses by the name that a client asks for, and whether a phone with "
+                f"{case.head_end.host} in its URL asks for it is not documented."
+            )
+        return Diagnosis(
+            None,
+            f"{start} But {_line(other.known)} configures another certificate{_stated_by(other)}. "
+            f"Which of the two a phone is given is unknown.{by_name} {ON_PAPER}",
+            ("Remove outdated parts of the configuration, or add a capture of a handshake.",),
+        )
+    open_lines = "; ".join(_unsettled(line) for line in case.decision.unsettled if line.presents)
     return Diagnosis(
         None,
-        f"No handshake names {head_end}, and no DNS answer in the captures gives its address.",
-        (
+        f"{start} But what else the head-end presents is unknown: {open_lines}. {ON_PAPER}",
+        ("Add that certificate to the configuration, or add a capture of a handshake.",),
+    )
+
+
+def _unseen(case: Case) -> Diagnosis:
+    head_end, advice = case.head_end, VERDICTS["unseen"].advice
+    if not case.evidence.has_captures:
+        explanation = f"No capture was given, and no given file says what {head_end} presents."
+    elif head_end.is_address or case.evidence.addresses_of(head_end):
+        explanation = f"The captures contain no handshake with {head_end}."
+    else:
+        explanation = f"No handshake names {head_end}, and no DNS answer in the captures gives its address."
+        advice = (
             "Give the address of the head-end:",
             f"  certhash audit ... --resolve {head_end.host}=ADDRESS",
-            *VERDICTS["unseen"].advice[:-1],
-        ),
-    )
+            *advice[:-1],
+        )
+    # A line without a place may be about this head-end.
+    nowhere = [line for line in case.evidence.unsettled if not line.at]
+    reasons = "; ".join(map(_unsettled, [*case.decision.unsettled, *nowhere][:_MOST_REASONS]))
+    if reasons:
+        explanation += f" The given configuration leaves it open: {reasons}."
+    return Diagnosis(None, explanation, advice)
+
+
+_MOST_REASONS = 5
+"""So many lines of configurations are named in an explanation."""
+
+
+def _unsettled(line: Unsettled) -> str:
+    return f'{line.source}, line {line.line} "{line.says}": {line.why}'
 
 
 _EXPLAIN: dict[Verdict, Callable[[Case], Diagnosis]] = {
@@ -367,16 +396,6 @@ _EXPLAIN: dict[Verdict, Callable[[Case], Diagnosis]] = {
 # ---------------------------------------------------------------- facts about certificates
 
 
-def _names_host(leaf: Presented, head_end: HeadEnd) -> bool:
-    """Return whether the certificate names the host of the URL, in its SAN or, without one, in its CN.
-
-    A wildcard does not count: "the client fails to connect if they do not match or if a wildcard certificate
-    with an asterisk (*) is used" (TAC 115785).
-    """
-    names = (plain_name(name) for name in details(leaf.der).names)
-    return any((read_address(name) or name) == head_end.host for name in names)
-
-
 def _validity(seen: Seen, certificate: Presented) -> str | None:
     read = details(certificate.der)
     now = iso(seen.handshake.time)
@@ -385,47 +404,6 @@ def _validity(seen: Seen, certificate: Presented) -> str | None:
     if read.not_before is not None and read.not_before > now:
         return f"is valid only from {read.not_before[:10]}, after the handshake"
     return None
-
-
-@lru_cache(maxsize=4096)
-def _digests_of_something_else(der: bytes) -> dict[bytes, str]:
-    """Return digests (raw bytes) that people compute from a certificate by mistake, and a name for each."""
-    base64_text = base64.b64encode(der).decode("ascii")
-    pem = (
-        "-----BEGIN CERTIFICATE-----\n"
-        + "\n".join(textwrap.wrap(base64_text, 64))
-        + "\n-----END CERTIFICATE-----"
-    )
-    hex_text = hashlib.sha1(der, usedforsecurity=False).hexdigest()
-    inputs: list[tuple[bytes, str]] = []
-    for text in (pem, pem + "\n"):
-        inputs += [(text.encode(), "the PEM text"), (text.replace("\n", "\r\n").encode(), "the PEM text")]
-    inputs += [(base64_text.encode(), "the Base64 text"), (base64_text.encode() + b"\n", "the Base64 text")]
-    inputs += [(key, "the public key") for key in public_key(der)]
-    for text in (hex_text, hex_text.upper()):
-        spaced = ":".join(textwrap.wrap(text, 2))
-        inputs += [(t.encode() + end, "the hex thumbprint") for t in (text, spaced) for end in (b"", b"\n")]
-    inputs += [(text.encode(), "the hex text") for text in (der.hex(), der.hex().upper())]
-    found: dict[bytes, str] = {}
-    for data, what in inputs:
-        for name in ("sha1", "md5", "sha256", "sha512"):
-            found.setdefault(
-                hashlib.new(name, data, usedforsecurity=False).digest(), f"the {_ALGORITHM[name]} of {what}"
-            )
-    for name in ("md5", "sha256", "sha512", "sha384", "sha224"):
-        digest = hashlib.new(name, der, usedforsecurity=False).digest()
-        found.setdefault(digest, f"the {_ALGORITHM[name]}")
-    return found
-
-
-_ALGORITHM = {
-    "sha1": "SHA-1",
-    "md5": "MD5",
-    "sha224": "SHA-224",
-    "sha256": "SHA-256",
-    "sha384": "SHA-384",
-    "sha512": "SHA-512",
-}
 
 
 def _known_certificates(evidence: Evidence, sha1: bytes) -> Iterator[tuple[bytes, str]]:
@@ -442,19 +420,6 @@ def _has(seen: Seen, expected: ExpectedHash) -> bool:
     return any(c.sha1 == expected.digest for c in seen.chain)
 
 
-def _raw(value: str) -> bytes:
-    """Decode a value as Base64 of any length: an MD5 has 16 bytes, which no certHash has."""
-    try:
-        return base64.b64decode("".join(value.split()), validate=True)
-    except (binascii.Error, ValueError):
-        return b""
-
-
-def _as_hex(value: str) -> bytes:
-    digits = re.sub(r"[\s:-]", "", value)
-    return bytes.fromhex(digits) if re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", digits) else b""
-
-
 # ---------------------------------------------------------------- words
 
 
@@ -462,17 +427,26 @@ def _carried(case: Case) -> str:
     matched = f"{_name(case.expected)} matches {_position(case.chain, case.certificate)}"
     if case.decision.seen:
         return f"{matched}, presented by {case.seen.handshake.server} in {_place(case.seen)}"
-    return f"{matched}, configured in {_line(case.decision.configured[0][0])}"
+    configured = case.decision.configured[0]
+    return f"{matched}, configured in {_line(configured.known)}{_stated_by(configured)}"
 
 
 def _on_paper(case: Case) -> str:
     """Say which certificate a configuration makes the head-end present."""
-    known = case.decision.configured[0][0]
+    configured = case.decision.configured[0]
     hashes = ", ".join(to_base64(c.sha1) for c in case.chain)
     return (
-        f"{_line(known)} configures {case.head_end} to present {_subject(case.chain[0].der)}"
-        f"{_trustpoint(known)} ({hashes}). {ON_PAPER}"
+        f"{_line(configured.known)} configures {case.head_end} to present {_subject(case.chain[0].der)}, "
+        f"{hashes}{_stated_by(configured)}. {ON_PAPER}"
     )
+
+
+def _stated_by(configured: Configured) -> str:
+    """Return in brackets the trustpoint, and the line that makes the head-end present it."""
+    known, _, place = configured
+    trustpoint = f"trustpoint {known.trustpoint}" if known.trustpoint else ""
+    stated = ", ".join(filter(None, [trustpoint, f'line {place.line} "{place.says}"' if place.line else ""]))
+    return f" ({stated})" if stated else ""
 
 
 def _client(case: Case) -> str:
@@ -492,6 +466,8 @@ def _position(chain: tuple[Presented, ...], certificate: Presented) -> str:
 
 
 def _subject(der: bytes) -> str:
+    if not der:
+        return "a certificate of which only the fingerprint is known"
     return details(der).subject or "a certificate that cannot be parsed"
 
 

@@ -150,6 +150,8 @@ class Expectation(Struct, frozen=True):
     matched: str | None
     """The presented certificate's SHA-1 that is among the hashes, if one is."""
     download: Download | None
+    on_paper: bool = False
+    """The verdict rests on configurations alone: no handshake was seen."""
 
 
 class Summary(Struct, frozen=True):
@@ -168,6 +170,8 @@ class Summary(Struct, frozen=True):
     """Handshakes with a head-end that no expectation names."""
     hidden: dict[str, int]
     """How many handshakes showed no certificate of the server, by reason."""
+    match_on_paper: int = 0
+    """How many of the matches rest on configurations alone."""
 
 
 class Document(Struct, frozen=True):

@@ -10,14 +10,23 @@ import hashlib
 from bisect import bisect_right
 from collections import defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from certhash.headend import HeadEnd, plain_name, read_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from certhash.model import CnfFile, Endpoint, Fetch, Handshake, KnownCertificate, Observation
+    from certhash.model import (
+        CnfFile,
+        Endpoint,
+        Fetch,
+        Handshake,
+        KnownCertificate,
+        Observation,
+        ServedAt,
+        Unsettled,
+    )
 
 DTLS_PORT = 443
 """Whatever the port of the URL: phones use UDP 443 for DTLS (README-cisco-svc of ocserv)."""
@@ -30,15 +39,24 @@ _DIGESTS = {"SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
 
 
 class Presented:
-    """A certificate's bytes (DER), with what is computed of them once for all handshakes."""
+    """A certificate's bytes (DER), with what is computed of them once for all handshakes.
 
-    def __init__(self, der: bytes) -> None:
+    Of a certificate of which a configuration shows the fingerprint alone, the DER is empty and the raw SHA-1
+    is given.
+    """
+
+    def __init__(self, der: bytes, sha1: bytes | None = None) -> None:
         self.der = der
-        self._digests: dict[str, bytes] = {}
+        self._digests: dict[str, bytes] = {"SHA-1": sha1} if sha1 is not None else {}
 
     def digest(self, algorithm: str) -> bytes:
-        """Return the raw digest; `algorithm` is ``SHA-1``, ``SHA-256`` or ``SHA-512``."""
+        """Return the raw digest; `algorithm` is ``SHA-1``, ``SHA-256`` or ``SHA-512``.
+
+        Empty where it cannot be computed, since the DER is not known.
+        """
         found = self._digests.get(algorithm)
+        if found is None and not self.der:
+            return b""
         if found is None:
             found = hashlib.new(_DIGESTS[algorithm], self.der, usedforsecurity=False).digest()
             self._digests[algorithm] = found
@@ -85,6 +103,14 @@ class Seen:
         return self.not_before, self.capture, self.handshake.frame
 
 
+class Configured(NamedTuple):
+    """A certificate that a line of a configuration makes a head-end present."""
+
+    known: KnownCertificate
+    presented: Presented
+    place: ServedAt
+
+
 class Evidence:
     """All handshakes, oldest first, with the indexes that questions need.
 
@@ -93,6 +119,7 @@ class Evidence:
         cnf_files: for the addresses that devices fetched them from.
         known: certificates that are known without a capture.
         resolve: names (lower case) to addresses, as the user states them.
+        unsettled: lines of configurations that leave open what a head-end presents.
     """
 
     def __init__(
@@ -101,7 +128,11 @@ class Evidence:
         cnf_files: Iterable[CnfFile] = (),
         known: Iterable[KnownCertificate] = (),
         resolve: Mapping[str, Iterable[str]] | None = None,
+        unsettled: Iterable[Unsettled] = (),
     ) -> None:
+        observations = list(observations)
+        self.has_captures = bool(observations)
+        self.unsettled = tuple(unsettled)
         self.certificates: dict[bytes, Presented] = {}
         self.seen: list[Seen] = []
         self.known: dict[bytes, list[KnownCertificate]] = defaultdict(list)
@@ -172,16 +203,31 @@ class Evidence:
         """Return the addresses that a head-end is known to have."""
         return frozenset({head_end.host} if head_end.is_address else self._addresses.get(head_end.host, ()))
 
-    def configured(self, head_end: HeadEnd) -> tuple[tuple[KnownCertificate, Presented], ...]:
-        """Return what configurations make a head-end present, as far as they hold the certificates (DER)."""
-        addresses = self.addresses_of(head_end)
+    def configured(self, head_end: HeadEnd) -> tuple[Configured, ...]:
+        """Return what configurations make a head-end present, each with the line that says so."""
         return tuple(
-            (known, Presented(known.der))
+            Configured(known, Presented(known.der or b"", known.sha1), place)
             for several in self.known.values()
             for known in several
-            if known.der is not None
-            and any(_address(e) in addresses and e.port == head_end.port for e in known.served_at)
+            if (place := next((each for each in known.served_at if self._is_at(each, head_end)), None))
         )
+
+    def unsettled_at(self, head_end: HeadEnd) -> tuple[Unsettled, ...]:
+        """Return the lines of configurations that leave open what this head-end presents."""
+        return tuple(line for line in self.unsettled if any(self._is_at(each, head_end) for each in line.at))
+
+    def _is_at(self, place: ServedAt, head_end: HeadEnd) -> bool:
+        """Tell whether a configuration's head-end is this one.
+
+        What is for one name alone is not for a URL with an address: there is no name to ask for (RFC 6066,
+        section 3).
+        """
+        if place.port != head_end.port or (place.name is not None and not _name_fits(place.name, head_end)):
+            return False
+        addresses = self.addresses_of(head_end)
+        if place.stated and (place.address is None or not addresses):
+            return True
+        return place.address is not None and (read_address(place.address) or place.address) in addresses
 
     def device_of(self, seen: Seen) -> str | None:
         """Return the device at a handshake's client address: the last that fetched its cnf file there."""
@@ -199,6 +245,14 @@ class Evidence:
             for certificate in dict.fromkeys(seen.chain):
                 found[certificate.sha1].append(seen)
         return found
+
+
+def _name_fits(name: str, head_end: HeadEnd) -> bool:
+    """Tell whether a name of a configuration, ``*.example.com`` too, covers the host of a URL."""
+    if head_end.is_address:
+        return False
+    name = plain_name(name)
+    return head_end.host == name or (name.startswith("*.") and head_end.host.endswith(name[1:]))
 
 
 def as_without_a_name(handshakes: Sequence[Seen]) -> Sequence[Seen]:

@@ -219,6 +219,36 @@ class CnfFile(Struct, frozen=True):
         return urls, hashes, self.group.host_id_check, self.group.hash_algorithm, self.group.unresolved
 
 
+class ServedAt(Struct, frozen=True):
+    """Where one line of a configuration makes a head-end present something."""
+
+    address: str | None
+    """None where the configuration does not state it (DHCP, PPPoE)."""
+    port: int
+    line: int | None = None
+    says: str = ""
+    """The line itself, for example ``ssl trust-point NEW domain vpn.example.com``."""
+    name: str | None = None
+    """Only for URLs with this host name (lower case); a first label ``*`` stands for any."""
+    stated: bool = False
+    """The configuration itself says that this name is here (``group-url``, ``domain``)."""
+
+
+class Unsettled(Struct, frozen=True):
+    """A line of a configuration that leaves open what a head-end presents."""
+
+    source: str
+    line: int
+    says: str
+    """The line itself."""
+    why: str
+    """A clause that follows the line: ``webvpn is not enabled on inside``."""
+    at: tuple[ServedAt, ...] = ()
+    """Where; empty where the configuration does not say."""
+    presents: bool = True
+    """Something is presented there that is not known. False: nothing is, as far as this line goes."""
+
+
 class KnownCertificate(Struct, frozen=True):
     """A certificate, or its SHA-1, that a configuration or a certificate file shows; no capture is needed."""
 
@@ -229,7 +259,7 @@ class KnownCertificate(Struct, frozen=True):
     sha1: bytes
     der: bytes | None
     """None where only the fingerprint is known."""
-    served_at: tuple[Endpoint, ...] = ()
+    served_at: tuple[ServedAt, ...] = ()
     """The head-ends that the same configuration makes serve it (`webvpn gateway`, `ssl trust-point`)."""
 
 
@@ -241,3 +271,4 @@ class Sources(Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
     copies: tuple[str, ...] = ()
     """Paths passed over in folders: copies of phones' files, under names that no phone asks for."""
+    unsettled: tuple[Unsettled, ...] = ()

@@ -17,12 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from certhash.document import HandshakeVerdict, Verdict
-    from certhash.evidence import Evidence, Presented, Seen
+    from certhash.evidence import Configured, Evidence, Presented, Seen
     from certhash.headend import HeadEnd
-    from certhash.model import CnfFile, ExpectedHash, HeadEndUrl, KnownCertificate, VpnGroup
-
-    Configured = tuple[KnownCertificate, Presented]
-    """A certificate that a configuration makes a head-end present."""
+    from certhash.model import CnfFile, ExpectedHash, HeadEndUrl, Unsettled, VpnGroup
 
 SHA1_ONLY = (None, "", "0")
 """The values of hashAlg beside which a phone compares SHA-1; no other value was ever seen."""
@@ -51,8 +48,15 @@ class Decision(NamedTuple):
     """Where no handshake was seen: what a configuration makes the head-end present."""
     contradicted_by: Seen | None = None
     """A handshake that stands later in its capture than one that matches, though its time is earlier."""
-    contradicted_on_paper: KnownCertificate | None = None
+    contradicted_on_paper: Configured | None = None
     """What a configuration makes the head-end present instead of the one that matches."""
+    unsettled: tuple[Unsettled, ...] = ()
+    """Where no handshake was seen: lines that leave open what the head-end presents."""
+
+    @property
+    def on_paper(self) -> bool:
+        """Configurations alone decide: no handshake was seen."""
+        return self.seen is None and bool(self.configured)
 
 
 def carries(chain: Sequence[Presented], group: VpnGroup) -> tuple[Presented, ExpectedHash] | None:
@@ -130,18 +134,24 @@ def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decis
 
 def _by_configuration(told: Told, evidence: Evidence) -> Decision:
     """Where nobody was seen to connect, hold the hashes against what a configuration makes it present."""
+    unsettled = evidence.unsettled_at(told.head_end)
     matching: Decision | None = None
     differing: list[Configured] = []
     for chain in _chains(evidence.configured(told.head_end)):
-        found = carries([presented for _, presented in chain], told.group)
+        found = carries([each.presented for each in chain], told.group)
         if found is not None:
             matching = matching or Decision("match", None, *found, configured=chain)
-        elif chain[0][0].role != "ca":  # of a chain whose first certificate is not there nothing can be told
+        elif (
+            chain[0].known.role != "ca"
+        ):  # of a chain whose first certificate is not there nothing can be told
             differing += chain
     if matching and differing:
         # Which of several is in use nobody can tell: a match is one only if it is in each.
-        return matching._replace(verdict="unverifiable", contradicted_on_paper=differing[0][0])
-    return matching or Decision("mismatch" if differing else "unseen", configured=tuple(differing))
+        return matching._replace(verdict="unverifiable", contradicted_on_paper=differing[0])
+    decision = matching or Decision("mismatch" if differing else "unseen", configured=tuple(differing))
+    if decision.configured and any(line.presents for line in unsettled):
+        decision = decision._replace(verdict="unverifiable")
+    return decision._replace(unsettled=unsettled)
 
 
 def _chains(configured: Iterable[Configured]) -> list[tuple[Configured, ...]]:
@@ -150,12 +160,12 @@ def _chains(configured: Iterable[Configured]) -> list[tuple[Configured, ...]]:
     One text may hold a trustpoint from before a renewal and after it, or two trustpoints of one interface.
     """
     trustpoints: dict[tuple[str, str | None], list[Configured]] = defaultdict(list)
-    for known, presented in configured:
-        trustpoints[known.source, known.trustpoint].append((known, presented))
+    for each in configured:
+        trustpoints[each.known.source, each.known.trustpoint].append(each)
     chains: list[tuple[Configured, ...]] = []
     for certificates in trustpoints.values():
-        issuers = [each for each in certificates if each[0].role == "ca"]
-        own = [each for each in certificates if each[0].role != "ca"]
+        issuers = [each for each in certificates if each.known.role == "ca"]
+        own = [each for each in certificates if each.known.role != "ca"]
         chains += [(each, *issuers) for each in own] or [tuple(issuers)]
     return chains
 

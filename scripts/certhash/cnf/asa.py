@@ -3,43 +3,141 @@
 The certificates of the trust-point, identity and CA, both count as presented: Cisco's CME VPN guide has
 phones match the hash of the ASA's CA certificate ("so that the phone can authenticate the certificates sent
 from ASA").
+
+An ASA with ``ssl trust-point NAME domain HOST`` chooses by the name that a client asks for (ASA command
+reference, ``ssl trust-point``). Whether a phone with that name in its URL asks for it is not documented, so
+that it may be given either certificate. ``group-url`` says which names the ASA has, as does ``domain``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from certhash.model import Endpoint
+from certhash.cnf.served import Serving, has_certificate
+from certhash.headend import parse_url
+from certhash.model import ServedAt
 
 if TYPE_CHECKING:
-    from certhash.cnf.configuration import Configuration
+    from collections.abc import Iterable, Iterator
+
+    from certhash.cnf.configuration import Configuration, Interface, SslTrustpoint
+    from certhash.cnf.terminal import Line
 
 ROLES = ("leaf", "self-signed", "ca")
 
 
-def served(configuration: Configuration) -> tuple[dict[tuple[str, str], list[Endpoint]], list[str]]:
-    """Return the head-ends by trust-point and role; and problems."""
-    found: dict[tuple[str, str], list[Endpoint]] = {}
-    problems: list[str] = []
-    addresses = {
-        interface.name: interface.addresses
-        for interface in configuration.interfaces.values()
-        if interface.name
-    }
-    named = {interface for _, interface, _ in configuration.ssl_trustpoints if interface}
-    for trustpoint, interface, line in configuration.ssl_trustpoints:
-        # Without an interface, the trust-point is for all that have none of their own.
-        interfaces = {interface} if interface else configuration.webvpn_interfaces - named
-        ends = [
-            Endpoint(address, configuration.webvpn_port)
-            for name in sorted(interfaces & configuration.webvpn_interfaces)
-            for address in addresses.get(name, [])
+def served(configuration: Configuration) -> Serving:
+    """Return what is presented where, what is left open, and problems."""
+    serving = Serving()
+    enabled = configuration.webvpn_interfaces
+    if configuration.ssl_trustpoints and not enabled:
+        for item in configuration.ssl_trustpoints:
+            why = "no interface has webvpn enabled in this text: what it serves cannot be tied to a URL"
+            serving.complain(item.line, f"{why}; add the output of `show running-config webvpn`")
+            serving.leave_open(item.line, why)
+        return serving
+    own = {item.interface for item in configuration.ssl_trustpoints}
+    for name, enabling in enabled.items():
+        wanted = name if name in own else None
+        chosen = [
+            item
+            for item in configuration.ssl_trustpoints
+            if item.interface == wanted and not item.domain and not item.shared
         ]
-        if ends and not any(item.trustpoint == trustpoint and item.sha1 for item in configuration.stored):
-            problems.append(
-                f'line {line} "ssl trust-point {trustpoint}": its certificate is not in the configuration: '
-                f"add the output of `crypto ca export {trustpoint} identity-certificate` to the same file"
-            )
-        for role in ROLES:
-            found.setdefault((trustpoint, role), []).extend(ends)
-    return found, problems
+        _interface(serving, configuration, name, enabling, chosen)
+    for item in configuration.ssl_trustpoints:
+        if item.domain:
+            _present(serving, configuration, item, list(_everywhere(configuration, item)))
+        elif item.shared:
+            _shared(serving, configuration, item)
+        elif item.interface and item.interface not in enabled:
+            places = _places(configuration, _named(configuration, item.interface), item.line)
+            why = f"webvpn is not enabled on interface {item.interface}"
+            serving.leave_open(item.line, why, places, presents=False)
+    return serving
+
+
+def _interface(
+    serving: Serving, configuration: Configuration, name: str, enabling: Line, chosen: list[SslTrustpoint]
+) -> None:
+    """Place the trust-points of one interface on which webvpn is enabled."""
+    interface = _named(configuration, name)
+    known = interface is not None and bool(interface.addresses)
+    if not known:
+        stands = f" ({interface.elsewhere})" if interface and interface.elsewhere else ""
+        missing = f"the address of interface {name} is not in the configuration{stands}"
+        for line in [item.line for item in chosen] or [enabling]:
+            serving.complain(line, f"{missing}: what it serves cannot be tied to a URL with an address")
+            serving.leave_open(line, missing)
+    if not chosen:
+        places = _places(configuration, interface, enabling)
+        why = f"no ssl trust-point is for {name}, so that the ASA presents a certificate that it made itself"
+        serving.leave_open(enabling, why, places)
+    for item in chosen:
+        _present(serving, configuration, item, list(_places(configuration, interface, item.line)))
+
+
+def _shared(serving: Serving, configuration: Configuration, item: SslTrustpoint) -> None:
+    """Place a trust-point for the address that several ASAs share."""
+    if configuration.cluster_address is None:
+        missing = "the address that the cluster shares is not in the configuration (vpn load-balancing)"
+        serving.complain(item.line, f"{missing}: what it serves cannot be tied to a URL")
+        serving.leave_open(item.line, missing)
+        return
+    place = ServedAt(
+        configuration.cluster_address, configuration.webvpn_port, item.line.number, item.line.text
+    )
+    _present(serving, configuration, item, [place])
+
+
+def _present(
+    serving: Serving, configuration: Configuration, item: SslTrustpoint, places: list[ServedAt]
+) -> None:
+    serving.serve(item.name, ROLES, places)
+    if places and not has_certificate(configuration, item.name):
+        missing = "its certificate is not in the configuration"
+        command = f"crypto ca export {item.name} identity-certificate"
+        serving.complain(item.line, f"{missing}: add the output of `{command}` to the same file")
+        serving.leave_open(item.line, missing, places)
+
+
+def _named(configuration: Configuration, name: str) -> Interface | None:
+    """Return the interface with a ``nameif``."""
+    return next((each for each in configuration.interfaces.values() if each.name == name), None)
+
+
+def _places(configuration: Configuration, interface: Interface | None, line: Line) -> Iterator[ServedAt]:
+    """Yield the addresses of an interface, and the names that the ASA says that it has."""
+    port = configuration.webvpn_port
+    addresses: Iterable[str | None] = interface.addresses if interface else ()
+    for address in addresses:
+        yield ServedAt(address, port, line.number, line.text)
+    for host, named_port in _hosts(configuration):
+        for address in addresses or (None,):
+            yield ServedAt(address, named_port, line.number, line.text, host, stated=True)
+
+
+def _everywhere(configuration: Configuration, item: SslTrustpoint) -> Iterator[ServedAt]:
+    """Yield where a trust-point for one name is presented: on every interface, to whoever asks for it."""
+    port = configuration.webvpn_port
+    for name in configuration.webvpn_interfaces:
+        interface = _named(configuration, name)
+        for address in (interface.addresses if interface else None) or (None,):
+            yield ServedAt(address, port, item.line.number, item.line.text, item.domain, stated=True)
+
+
+def _hosts(configuration: Configuration) -> list[tuple[str, int]]:
+    """List the names and ports that the configuration says that the ASA has."""
+    found = [
+        (item.domain, configuration.webvpn_port)
+        for item in configuration.ssl_trustpoints
+        if item.domain and "*" not in item.domain
+    ]
+    for url in configuration.group_urls:
+        try:
+            head_end = parse_url(url)
+        except ValueError:
+            continue
+        if not head_end.is_address:
+            found.append((head_end.host, head_end.port))
+    return list(dict.fromkeys(found))

@@ -19,7 +19,7 @@ from certhash.certfile import check_certificate
 from certhash.cnf.abbreviations import expand
 from certhash.cnf.terminal import Line
 from certhash.digest import sha1
-from certhash.headend import read_address
+from certhash.headend import plain_name, read_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,20 +72,37 @@ class Ephone(Struct):
 
 
 class Gateway(Struct):
-    """``webvpn gateway`` of IOS."""
+    """``webvpn gateway`` of IOS, ``crypto ssl policy`` of IOS XE."""
 
+    line: Line
     address: str | None = None
     interface: str | None = None
     port: int = 443
-    trustpoint: tuple[str, int] | None = None
+    trustpoint: tuple[str, Line] | None = None
     in_service: bool = False
+    """``inservice``; of a policy ``no shutdown``."""
 
 
 class Interface(Struct):
-    """``interface``: the addresses, and ASA's name for it."""
+    """``interface``: the addresses, and ASA's name for it (lower case)."""
 
     name: str | None = None
     addresses: list[str] = field(default_factory=list)
+    elsewhere: str | None = None
+    """What stands in place of an address: ``ip address dhcp setroute``."""
+
+
+class SslTrustpoint(Struct, frozen=True):
+    """ASA: ``ssl trust-point NAME [INTERFACE [vpnlb-ip] | domain HOST]``."""
+
+    name: str
+    interface: str | None
+    """Lower case; None: all interfaces that have none of their own."""
+    line: Line
+    domain: str | None = None
+    """Lower case: only clients that ask for this name are given it."""
+    shared: bool = False
+    """``vpnlb-ip``: it is for the address that a cluster shares."""
 
 
 class Configuration(Struct):
@@ -98,10 +115,16 @@ class Configuration(Struct):
     ephones: dict[int, Ephone] = field(default_factory=dict)
     gateways: dict[str, Gateway] = field(default_factory=dict)
     interfaces: dict[str, Interface] = field(default_factory=dict)
-    ssl_trustpoints: list[tuple[str, str | None, int]] = field(default_factory=list)
-    """ASA: trustpoint, interface (None: all others), line."""
-    webvpn_interfaces: set[str] = field(default_factory=set)
+    ssl_trustpoints: list[SslTrustpoint] = field(default_factory=list)
+    webvpn_interfaces: dict[str, Line] = field(default_factory=dict)
+    """ASA: ``enable`` of ``webvpn``, by interface (lower case)."""
     webvpn_port: int = 443
+    names: dict[str, str] = field(default_factory=dict)
+    """ASA: ``name ADDRESS NAME``, name (lower case) to address."""
+    cluster_address: str | None = None
+    """ASA: ``cluster ip address`` of ``vpn load-balancing``."""
+    group_urls: dict[str, Line] = field(default_factory=dict)
+    """ASA: ``group-url URL enable`` of a tunnel-group."""
     damaged: dict[str | None, str] = field(default_factory=dict)
     """Trustpoint to what is wrong with the hex of its certificate; :attr:`problems` says so, too."""
     without_fingerprint: list[tuple[Line, tuple[str, ...]]] = field(default_factory=list)
@@ -161,6 +184,10 @@ _ONCE = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = r"(\d{1,5})"
+_PASSED_OVER = re.compile(
+    r"(?:webvpn context|telephony-service|ephone-\w+|dial-peer|line|router|group-policy|crypto ssl \w+) ?",
+    re.IGNORECASE,
+)
 
 
 class _Reader:
@@ -229,6 +256,14 @@ class _Reader:
 
     def _open(self, line: Line) -> bool:
         """Open the section that a line begins, if it begins one."""
+        if self._open_ios(line) or self._open_asa(line):
+            return True
+        if not _PASSED_OVER.match(line.text):
+            return False
+        self._section = _pass_over
+        return True
+
+    def _open_ios(self, line: Line) -> bool:
         configuration, text = self.configuration, line.text
         if found := _match(r"crypto (?:pki|ca) certificate chain (\S+)", text):
             self._chain = found[1]
@@ -238,23 +273,30 @@ class _Reader:
         elif found := _match(r"ephone +" + _NUMBER, text):
             ephone = configuration.ephones.setdefault(int(found[1]), Ephone(line.number))
             self._section = lambda line: self._ephone(ephone, line)
-        elif found := _match(r"webvpn gateway (\S+)", text):
-            gateway = configuration.gateways.setdefault(found[1], Gateway())
+        elif found := _match(r"(webvpn gateway|crypto ssl policy) (\S+)", text):
+            # A policy is in service until it is shut down.
+            new = Gateway(line, in_service=found[1].lower() != "webvpn gateway")
+            gateway = configuration.gateways.setdefault(found[2], new)
             self._section = lambda line: self._gateway(gateway, line)
         elif found := _match(r"interface (\S.*)", text):
             interface = configuration.interfaces.setdefault(_plain(found[1]), Interface())
             self._section = lambda line: self._interface(interface, line)
-        elif text.lower() == "webvpn":
+        else:
+            return False
+        return True
+
+    def _open_asa(self, line: Line) -> bool:
+        text = line.text
+        if text.lower() == "webvpn":
             self._section = self._webvpn
-        elif found := _match(r"ssl trust-point (\S+)(?: (\S+))?(?: (\S+))?", text):
-            # `domain NAME` answers to one name, `vpnlb-ip` to the shared address of a cluster.
-            interface_name = found[2].lower() if found[2] else None
-            if interface_name != "domain" and found[3] is None:
-                configuration.ssl_trustpoints.append((found[1], interface_name, line.number))
-        elif re.match(
-            r"(?:webvpn context|telephony-service|ephone-\w+|dial-peer|line|router) ?", text, re.IGNORECASE
-        ):
-            self._section = _pass_over
+        elif _match(r"tunnel-group \S+ .*", text):
+            self._section = self._tunnel_group
+        elif _match(r"vpn load-balancing", text):
+            self._section = self._load_balancing
+        elif _match(r"ssl trust-point\b.*", text):
+            self._ssl_trustpoint(line)
+        elif (found := _match(r"name (\S+) (\S+)(?: .*)?", text)) and (address := read_address(found[1])):
+            self.configuration.names[found[2].lower()] = address
         else:
             return False
         return True
@@ -264,12 +306,12 @@ class _Reader:
         configuration = self.configuration
         if found := _match(r"no ephone +" + _NUMBER, text):
             configuration.ephones.pop(int(found[1]), None)
-        elif found := _match(r"no webvpn gateway (\S+)", text):
+        elif found := _match(r"no (?:webvpn gateway|crypto ssl policy) (\S+)", text):
             configuration.gateways.pop(found[1], None)
-        elif found := _match(r"no ssl trust-point (\S+)(?: (\S+))?", text):
-            interface = found[2].lower() if found[2] else None
+        elif found := _match(r"no (ssl trust-point \S+(?: .+)?)", text):
+            taken = found[1].lower()
             configuration.ssl_trustpoints = [
-                item for item in configuration.ssl_trustpoints if item[:2] != (found[1], interface)
+                item for item in configuration.ssl_trustpoints if item.line.text.lower() != taken
             ]
         elif found := _match(r"no crypto (?:pki|ca) (?:trustpoint|certificate chain) (\S+)", text):
             configuration.stored = [item for item in configuration.stored if item.trustpoint != found[1]]
@@ -294,6 +336,10 @@ class _Reader:
             tags.pop(int(found[2]), None)
         elif re.match(r"vpn-(?:gateway|trustpoint) \d", line.text, re.IGNORECASE):
             self._complain(line, "stands outside a vpn-group: the configuration is not whole")
+        elif _match(r"mac-address [0-9A-F]{4}\.[0-9A-F]{4}\.[0-9A-F]{4}", line.text):
+            self._complain(line, "stands outside an ephone: the configuration is not whole")
+        elif _match(r"nameif \S+", line.text):
+            self._complain(line, "stands outside an interface: the configuration is not whole")
         else:
             return False
         return True
@@ -325,10 +371,13 @@ class _Reader:
         return True
 
     def _profile(self, tag: int, line: Line) -> bool:
-        found = _match(r"(no )?host-id-check(?: (enable|disable))?", line.text)
-        if found:
+        if found := _match(r"(no )?host-id-check(?: (enable|disable))?", line.text):
             self.configuration.profiles[tag] = None if found[1] else (found[2] or "").lower() != "disable"
-        return bool(found)
+        elif _match(r"host-id-check\b.*", line.text):
+            self._complain(line, "cannot be read: it says enable or disable")
+        else:
+            return False
+        return True
 
     def _ephone(self, ephone: Ephone, line: Line) -> bool:
         if found := _match(r"mac-address (\S+)", line.text):
@@ -345,21 +394,28 @@ class _Reader:
             ephone.group = None
         elif _match(r"no vpn-profile\b.*", line.text):
             ephone.profile = None
+        elif _match(r"(?:mac-address|vpn-group|vpn-profile)\b.*", line.text):
+            self._complain(line, "cannot be read")
         else:
             return False
         return True
 
     def _gateway(self, gateway: Gateway, line: Line) -> bool:
-        if found := _match(rf"ip address (\S+)(?: port {_NUMBER})?(?: .*)?", line.text):
+        port, text = rf"(?: port {_NUMBER})?(?: .*)?", line.text
+        if found := _match(r"ip address (?:local )?([0-9A-F.:]+)" + port, text):
             gateway.address, gateway.port = read_address(found[1]), int(found[2] or 443)
-        elif found := _match(rf"ip interface (\S+(?: [0-9/.]+)?)(?: port {_NUMBER})?(?: .*)?", line.text):
+            if gateway.address is None:
+                self._complain(line, "has no address that can be read")
+        elif found := _match(r"ip interface (?:local )?([A-Z]\S*(?: [0-9/.]+)?)" + port, text):
             gateway.interface, gateway.port = _plain(found[1]), int(found[2] or 443)
-        elif found := _match(r"ssl trustpoint (\S+)", line.text):
-            gateway.trustpoint = (found[1], line.number)
-        elif _match(r"no ssl trustpoint\b.*", line.text):
+        elif found := _match(r"(?:ssl|pki) trustpoint (\S+)(?: sign)?", text):
+            gateway.trustpoint = (found[1], line)
+        elif _match(r"no (?:ssl|pki) trustpoint\b.*", text):
             gateway.trustpoint = None
-        elif found := _match(r"(no )?inservice", line.text):
-            gateway.in_service = not found[1]
+        elif found := _match(r"(no )?inservice|(no )?shutdown", text):
+            gateway.in_service = text.lower() in {"inservice", "no shutdown"}
+        elif _match(r"(?:ip (?:address|interface)|(?:ssl|pki) trustpoint|inservice)\b.*", text):
+            self._complain(line, "cannot be read")
         else:
             return False
         return True
@@ -367,25 +423,65 @@ class _Reader:
     def _interface(self, interface: Interface, line: Line) -> bool:
         if found := _match(r"nameif (\S+)", line.text):
             interface.name = found[1].lower()
-        elif found := _match(r"ip(?:v6)? address ([0-9A-Fa-f.:]+)(?:/\d+)?(?: .*)?", line.text):
-            address = read_address(found[1])
+        elif _match(r"nameif\b.*", line.text):
+            self._complain(line, "cannot be read")
+        elif found := _match(r"ip(?:v6)? address (\S+?)(?:/\d+)?(?: .*)?", line.text):
+            address = read_address(self.configuration.names.get(found[1].lower(), found[1]))
             # IOS lists the secondary addresses first, and a gateway takes the primary one.
-            if address and not line.text.lower().endswith(" secondary"):
+            if address is None:
+                interface.elsewhere = line.text
+            elif not line.text.lower().endswith(" secondary"):
                 interface.addresses.append(address)
         else:
             return False
         return True
 
+    # -------------------------------------------------- the ASA's own sections
+
+    def _ssl_trustpoint(self, line: Line) -> None:
+        found = _match(
+            r"ssl trust-point (\S+)(?: domain (?P<domain>\S+)| (?P<interface>\S+)(?P<shared> vpnlb-ip)?)?",
+            line.text,
+        )
+        if found is None or (found["interface"] or "").lower() == "domain":
+            self._complain(line, "cannot be read")
+            return
+        domain = plain_name(found["domain"]) if found["domain"] else None
+        interface = found["interface"].lower() if found["interface"] else None
+        item = SslTrustpoint(found[1], interface, line, domain, bool(found["shared"]))
+        self.configuration.ssl_trustpoints.append(item)
+
     def _webvpn(self, line: Line) -> bool:
-        if found := _match(r"enable (\S+)", line.text):
-            self.configuration.webvpn_interfaces.add(found[1].lower())
+        if found := _match(r"enable (\S+)(?: .*)?", line.text):
+            self.configuration.webvpn_interfaces[found[1].lower()] = line
         elif found := _match(r"no enable (\S+)", line.text):
-            self.configuration.webvpn_interfaces.discard(found[1].lower())
+            self.configuration.webvpn_interfaces.pop(found[1].lower(), None)
         elif found := _match(r"port " + _NUMBER, line.text):
             self.configuration.webvpn_port = int(found[1])
+        elif _match(r"(?:enable|port)\b.*", line.text):
+            self._complain(line, "of webvpn cannot be read")
         else:
             return False
         return True
+
+    def _tunnel_group(self, line: Line) -> bool:
+        if found := _match(r"group-url (\S+)(?: (enable|disable))?", line.text):
+            if (found[2] or "").lower() != "disable":
+                self.configuration.group_urls[found[1]] = line
+        elif found := _match(r"no group-url (\S+)(?: .*)?", line.text):
+            self.configuration.group_urls.pop(found[1], None)
+        elif _match(r"group-url\b.*", line.text):
+            self._complain(line, "cannot be read")
+        else:
+            return False
+        return True
+
+    def _load_balancing(self, line: Line) -> bool:
+        found = _match(r"cluster ip address (\S+)", line.text)
+        if found:
+            name = found[1].lower()
+            self.configuration.cluster_address = read_address(self.configuration.names.get(name, name))
+        return bool(found)
 
     # -------------------------------------------------- certificates in hex
 

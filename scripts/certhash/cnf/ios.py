@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from certhash.cnf.rules import HASHES, URLS
+from certhash.cnf.served import Serving, has_certificate
 from certhash.digest import to_base64
-from certhash.model import CnfFile, Endpoint, ExpectedHash, HeadEndUrl, VpnGroup
+from certhash.model import CnfFile, ExpectedHash, HeadEndUrl, ServedAt, VpnGroup
 
 if TYPE_CHECKING:
     from certhash.cnf.configuration import Configuration, Group, Stored, Trustpoint
@@ -60,26 +61,43 @@ def expectations(
     return files, problems
 
 
-def served(configuration: Configuration) -> tuple[dict[tuple[str, str], list[Endpoint]], list[str]]:
-    """Return the head-ends that ``webvpn gateway`` sets up, by trustpoint and role; and problems."""
-    found: dict[tuple[str, str], list[Endpoint]] = {}
-    problems: list[str] = []
-    for name, gateway in configuration.gateways.items():
-        if not gateway.in_service or gateway.trustpoint is None:
-            continue
+def served(configuration: Configuration) -> Serving:
+    """Return what ``webvpn gateway`` and ``crypto ssl policy`` present, what is left open, and problems."""
+    serving = Serving()
+    for gateway in configuration.gateways.values():
+        name = gateway.line.text
         interface = configuration.interfaces.get(gateway.interface or "")
         address = gateway.address or (interface.addresses[0] if interface and interface.addresses else None)
-        trustpoint, line = gateway.trustpoint
-        if address is None:
-            problems.append(f"line {line}: the address of webvpn gateway {name} is not in the configuration")
+        place = ServedAt(address, gateway.port, gateway.line.number, name)
+        places = [place] if address else []
+        if not gateway.in_service:
+            serving.leave_open(gateway.line, "it is not in service", places, presents=False)
             continue
-        for role in ("leaf", "self-signed"):
-            found.setdefault((trustpoint, role), []).append(Endpoint(address, gateway.port))
-        if not any(item.trustpoint == trustpoint and item.sha1 for item in configuration.stored):
-            problems.append(
-                f'line {line} "ssl trustpoint {trustpoint}": {missing(configuration, trustpoint)}'
+        if address is None:
+            line = gateway.trustpoint[1] if gateway.trustpoint else gateway.line
+            stands = f" ({interface.elsewhere})" if interface and interface.elsewhere else ""
+            missing_address = f"the address of {name} is not in the configuration{stands}"
+            serving.problems.append(
+                f"line {line.number}: {missing_address}: what it serves cannot be tied to a URL"
             )
-    return found, problems
+            serving.leave_open(line, missing_address)
+        if gateway.trustpoint is None:
+            why = (
+                "it names no trustpoint, so that IOS presents its default certificate "
+                "(TP-self-signed-NUMBER, which it made itself)"
+            )
+            serving.leave_open(gateway.line, why, places)
+            continue
+        trustpoint, line = gateway.trustpoint
+        serving.serve(
+            trustpoint,
+            ("leaf", "self-signed"),
+            [ServedAt(each.address, each.port, line.number, line.text) for each in places],
+        )
+        if places and not has_certificate(configuration, trustpoint):
+            serving.complain(line, missing(configuration, trustpoint))
+            serving.leave_open(line, "its certificate is not in the configuration", places)
+    return serving
 
 
 def missing(configuration: Configuration, trustpoint: str) -> str:

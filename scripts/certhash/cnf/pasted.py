@@ -7,6 +7,9 @@ routers may well have trustpoints of the same name.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from certhash.cnf import asa, ios, show, show_served
 from certhash.cnf.configuration import Configuration, Stored, parse
@@ -14,8 +17,11 @@ from certhash.cnf.rules import problems_of
 from certhash.cnf.terminal import read_lines
 from certhash.cnf.unread import unread
 from certhash.cnf.voice_vpn import read_voice_vpn
-from certhash.model import Endpoint, KnownCertificate, Problem, Sources
+from certhash.model import KnownCertificate, Problem, ServedAt, Sources
 from certhash.visible import visible
+
+if TYPE_CHECKING:
+    from certhash.cnf.served import Serving
 
 _MOST_PROBLEMS = 20
 """A file with more is something else altogether."""
@@ -23,7 +29,7 @@ _MOST_PROBLEMS = 20
 _MARKERS = re.compile(
     r"vpn-(?:g|t)|(?:Service|Group|Profile)\s+VPN|VPN\s+Trustpoint|trust-?points?\b|Fingerprint|-----BEGIN"
     r"|certificate (?:chain|ca|self-signed|configured)|Certificate\s+Status:|pkcs12 follows|host.?id.?check"
-    r"|\b30 ?8[0-4][0-9A-Fa-f ]{12}",
+    r"|crypto ssl policy|\b30 ?8[0-4][0-9A-Fa-f ]{12}",
     re.IGNORECASE,
 )
 """A text without any of these says nothing here; large logs need not be taken apart to find that out."""
@@ -45,23 +51,29 @@ def read_pasted(text: str, source: str) -> Sources | None:
     show_served.read_gateways(lines, configuration)
     shown = read_voice_vpn(lines, configuration)
     files, problems = ios.expectations(configuration, shown, source)
-    on_ios, ios_problems = ios.served(configuration)
-    on_asa, asa_problems = asa.served(configuration)
-    known = _known(configuration, source, {**on_ios, **on_asa})
-    problems += configuration.problems + ios_problems + asa_problems + unread(lines, configuration)
-    if not (files or known or problems):
+    on_ios, on_asa = ios.served(configuration), asa.served(configuration)
+    known = _known(configuration, source, (on_ios, on_asa))
+    problems += configuration.problems + on_ios.problems + on_asa.problems
+    problems += unread(lines, configuration)
+    unsettled = [
+        replace(item, source=source, says=visible(item.says)) for item in on_ios.unsettled + on_asa.unsettled
+    ]
+    if not (files or known or problems or unsettled):
         return None
     reported = [Problem(source, visible(text)) for text in problems[:_MOST_PROBLEMS]]
     if len(problems) > _MOST_PROBLEMS:
         reported.append(Problem(source, f"{len(problems) - _MOST_PROBLEMS:,} more lines cannot be read"))
     reported += dict.fromkeys(problem for cnf in files for problem in problems_of(cnf))
-    return Sources(tuple(files), tuple(known), tuple(reported))
+    return Sources(tuple(files), tuple(known), tuple(reported), unsettled=tuple(unsettled))
 
 
-def _known(
-    configuration: Configuration, source: str, served: dict[tuple[str, str], list[Endpoint]]
-) -> list[KnownCertificate]:
+def _known(configuration: Configuration, source: str, serving: tuple[Serving, ...]) -> list[KnownCertificate]:
     """List each certificate once a trustpoint, with its bytes if they are anywhere in the text."""
+
+    def places(item: Stored) -> tuple[ServedAt, ...]:
+        key = item.trustpoint or "", item.role or ""
+        return tuple(dict.fromkeys(place for one in serving for place in one.places.get(key, ())))
+
     found: dict[tuple[str | None, bytes], Stored] = {}
     for item in configuration.stored:
         if not item.sha1:
@@ -85,7 +97,7 @@ def _known(
             item.role,
             item.sha1,
             item.der,
-            tuple(dict.fromkeys(served.get((item.trustpoint or "", item.role or ""), []))),
+            places(item),
         )
         for item in found.values()
     ]

@@ -72,6 +72,7 @@ def read(paths: Iterable[str]) -> Sources:
         tuple(certificate for source in found for certificate in source.known),
         tuple(problem for source in found for problem in source.problems),
         tuple(copies),
+        tuple(line for source in found for line in source.unsettled),
     )
 
 

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from certhash.cnf.abbreviations import expand
-from certhash.cnf.configuration import Gateway
+from certhash.cnf.configuration import Gateway, SslTrustpoint
 from certhash.headend import read_address
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _TRUSTPOINT = re.compile(r"SSL Trustpoint: ?(\S+)", re.IGNORECASE)
 
 def read_ssl(lines: list[Line], configuration: Configuration) -> None:
     """Read the trust-points of an ASA's ``show ssl`` into `configuration`, where it has none."""
-    configured = {interface for _, interface, _ in configuration.ssl_trustpoints}
+    configured = {item.interface for item in configuration.ssl_trustpoints}
     inside = False
     for line in lines:
         if line.typed:
@@ -41,18 +41,18 @@ def read_ssl(lines: list[Line], configuration: Configuration) -> None:
             groups = found.groupdict()
             interface = (groups.get("new") or groups.get("old") or "").lower() or None
             if interface not in configured:
-                configuration.ssl_trustpoints.append((found["name"], interface, line.number))
+                configuration.ssl_trustpoints.append(SslTrustpoint(found["name"], interface, line))
             configuration.taken.add(line.number)
 
 
 def read_gateways(lines: list[Line], configuration: Configuration) -> None:
     """Read IOS' ``show webvpn gateway NAME`` into `configuration`, for gateways that it does not have."""
     configured = set(configuration.gateways)
-    name = "webvpn gateway"
+    name, heading = "webvpn gateway", None
     for line in lines:
         if line.typed:
             found = re.fullmatch(r"show webvpn gateway (\S+)", expand(line.text), re.IGNORECASE)
-            name = found[1] if found else "webvpn gateway"
+            name, heading = found[1] if found else "webvpn gateway", line
             continue
         if not (
             found := _ADMIN.fullmatch(line.text)
@@ -63,10 +63,10 @@ def read_gateways(lines: list[Line], configuration: Configuration) -> None:
         configuration.taken.add(line.number)
         if name in configured:
             continue
-        gateway = configuration.gateways.setdefault(name, Gateway())
+        gateway = configuration.gateways.setdefault(name, Gateway(heading or line))
         if found.re is _ADMIN:
             gateway.in_service = found[1].lower() == "up"
         elif found.re is _ADDRESS:
             gateway.address, gateway.port = read_address(found[1]), int(found[2])
         else:
-            gateway.trustpoint = found[1], line.number
+            gateway.trustpoint = found[1], line

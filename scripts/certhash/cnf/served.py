@@ -1,0 +1,44 @@
+"""What a configuration makes head-ends present: the form in which the readers say it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+
+from certhash.model import ServedAt, Unsettled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from certhash.cnf.configuration import Configuration
+    from certhash.cnf.terminal import Line
+
+
+class Serving(Struct):
+    """Where each trustpoint is presented, by its name and the role of its certificates."""
+
+    places: dict[tuple[str, str], list[ServedAt]] = field(default_factory=dict)
+    unsettled: list[Unsettled] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def serve(self, trustpoint: str, roles: Iterable[str], places: Iterable[ServedAt]) -> None:
+        """Note where a trustpoint is presented."""
+        places = list(places)
+        for role in roles:
+            self.places.setdefault((trustpoint, role), []).extend(places)
+
+    def leave_open(
+        self, line: Line, why: str, places: Iterable[ServedAt] = (), *, presents: bool = True
+    ) -> None:
+        """Note a line that leaves open what is presented, and why."""
+        self.unsettled.append(Unsettled("", line.number, line.text, why, tuple(places), presents))
+
+    def complain(self, line: Line, what: str) -> None:
+        """Note that a line cannot be used as it should be."""
+        self.problems.append(f'line {line.number} "{line.text}": {what}')
+
+
+def has_certificate(configuration: Configuration, trustpoint: str) -> bool:
+    """Tell whether a certificate of a trustpoint, or its fingerprint, is in the text."""
+    return any(item.trustpoint == trustpoint and item.sha1 for item in configuration.stored)
