@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from certhash import document
-from certhash.correlate import correlate
+from certhash.judgement import document
+from certhash.judgement.correlate import correlate
 from certhash.model import (
     Alert,
     CnfFile,
@@ -361,7 +361,7 @@ def test_a_list_of_hashes_that_is_not_complete_proves_no_mismatch() -> None:
 
 def test_one_sha1_with_two_certificates_is_said_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody can make a collision in a test: so the digest is made blind."""
-    monkeypatch.setattr("certhash.evidence.Presented.sha1", property(lambda _: b"\0" * 20))
+    monkeypatch.setattr("certhash.judgement.evidence.Presented.sha1", property(lambda _: b"\0" * 20))
     result = judged([observation(handshake(1, [LEAF]), handshake(2, [OTHER]))], told(LEAF))
     assert any("COLLISION" in problem.message for problem in result.problems)
     assert result.exit_status == 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from certhash.correlate import correlate
+from certhash.judgement.correlate import correlate
 from certhash.model import (
     CnfFile,
     Endpoint,

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
-from certhash.document import Cause
+from certhash.judgement.document import Cause
 from tests.conftest import TOP, Ended, certhash
 
 FOLDER = TOP / "tests" / "captures"

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from certhash import export as exporting
-from certhash.export import export
+from certhash.commands import export_files as exporting
+from certhash.commands.export_files import export
 from certhash.model import Endpoint, Handshake, Observation, PresentedCertificate
 from tests.conftest import TOP, certhash, need
 

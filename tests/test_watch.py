@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from certhash import cnf, document
-from certhash.archive import find_captures
+from certhash import cnf
+from certhash.archive.walk import find_captures
 from certhash.capture import records, tshark
 from certhash.capture.workplace import workplace
+from certhash.commands.watch_live import Changed, Judged, Watcher, is_finding, line
+from certhash.judgement import document
 from certhash.model import Endpoint
-from certhash.watch import Changed, Judged, Watcher, is_finding, line
 from tests import live_network, openssl
 from tests.conftest import TOP, certhash, need
 from tests.live_network import CABLE, OTHER_END, Watch, inside

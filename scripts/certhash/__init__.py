@@ -20,8 +20,9 @@ TYPE_CHECKING = False  # type checkers know the name; importing typing takes lon
 if TYPE_CHECKING:
     from certhash.api import audit_captures, load_document, read_cnf
     from certhash.digest import sha1_base64
-    from certhash.document import Document
     from certhash.errors import InputError
+    from certhash.judgement.document import Document
+    from certhash.version import __version__
 
 __all__ = [
     "Document",
@@ -33,11 +34,10 @@ __all__ = [
     "sha1_base64",
 ]
 
-__version__ = "0.1.0"
-
 _HOMES = {
-    "Document": "document",
+    "Document": "judgement.document",
     "InputError": "errors",
+    "__version__": "version",
     "audit_captures": "api",
     "load_document": "api",
     "read_cnf": "api",

@@ -12,7 +12,7 @@ from certhash.report import jsonform
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from certhash.document import Document
+    from certhash.judgement.document import Document
     from certhash.model import Sources
 
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from certhash import __version__, cnf, workers
-from certhash.archive import find_captures
-from certhash.cache import Cache
+from certhash import cnf
+from certhash.archive import workers
+from certhash.archive.cache import Cache
+from certhash.archive.walk import find_captures
 from certhash.capture.observe import Settings
-from certhash.correlate import correlate
-from certhash.document import Document, Tool
+from certhash.judgement.correlate import correlate
+from certhash.judgement.document import Document, Tool
 from certhash.model import CnfFile, Fetch, Observation, Problem, Sources
+from certhash.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

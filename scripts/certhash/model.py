@@ -2,7 +2,7 @@
 
 Everything here is plain, immutable data. Times are whole microseconds since 1970-01-01 UTC, digests and
 certificates are raw bytes (DER), addresses are text, frame numbers are those of the original capture file.
-What an audit concludes from these is in :mod:`certhash.document`.
+What an audit concludes from these is in :mod:`certhash.judgement.document`.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from certhash import cache as cache_module
-from certhash.cache import SETTLED, Cache, default_path
+from certhash.archive import cache as cache_module
+from certhash.archive.cache import SETTLED, Cache, default_path
 from certhash.capture import tshark
 from certhash.capture.observe import Settings, observe
 from tests.archive.conftest import Counted

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from certhash.capture.source import is_carvable, open_capture
+from certhash.capture.first_pass.source import is_carvable, open_capture
 from tests.conftest import TOP, need
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from certhash.capture import packets, tshark
-from certhash.capture.carve import NotShareableError, carve
-from certhash.capture.decompress import Source
+from certhash.capture import tshark
+from certhash.capture.first_pass import packets
+from certhash.capture.first_pass.carve import NotShareableError, carve
+from certhash.capture.first_pass.decompress import Source
+from certhash.capture.first_pass.source import open_capture
 from certhash.capture.observe import Settings, is_worth_sharing, observe
-from certhash.capture.source import open_capture
 from tests.archive.conftest import Counted
 from tests.benchmarks.captures import (
     ACK,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from certhash import workers
+from certhash.archive import workers
 from tests.archive.conftest import Counted
 from tests.conftest import TOP, certhash
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certhash.capture.overlooked import Trace, overlooked
+from certhash.capture.first_pass.overlooked import Trace, overlooked
 from certhash.model import Endpoint
 from tests.benchmarks.captures import (
     Endpoints,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.carve.files import as_pcap, as_pcapng, block
 from tests.conftest import need
 
-from certhash.capture.carve import carve
-from certhash.capture.pcap import CUT_SHORT, recognise, windows
+from certhash.capture.first_pass.carve import carve
+from certhash.capture.first_pass.pcap import CUT_SHORT, recognise, windows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from tests.benchmarks.captures import dtls_flow, dtls_transcript, make_identity,
 from tests.carve.files import COOKED, COOKED_2, LOOP, NULL, RAW, Frame, as_pcap, as_pcapng
 from tests.carve.soup import Kitchen, soup
 
-from certhash.capture.carve import NotShareableError, carve
+from certhash.capture.first_pass.carve import NotShareableError, carve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

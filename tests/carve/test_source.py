@@ -12,8 +12,8 @@ import pytest
 import zstandard
 from tests.carve.files import as_pcap
 
-from certhash.capture.carve import carve
-from certhash.capture.decompress import Source, SourceError
+from certhash.capture.first_pass.carve import carve
+from certhash.capture.first_pass.decompress import Source, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certhash.capture.streams import PLAIN, WALK, Stream
+from certhash.capture.first_pass.streams import PLAIN, WALK, Stream
 
 if TYPE_CHECKING:
     import random

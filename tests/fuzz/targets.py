@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from certhash.capture import records
-from certhash.capture.carve import carve
+from certhash.capture.first_pass.carve import carve
 from certhash.capture.tshark import AGGREGATOR, SEPARATOR
 from certhash.certfile import certificates_in
 from certhash.cnf import from_download, problems_of

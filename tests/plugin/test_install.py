@@ -12,7 +12,7 @@ import pytest
 from tests.plugin.machines import PLUGIN, TOP, copy_plugin
 
 import certhash
-from certhash import plugin_install
+from certhash.commands import plugin_install
 
 if TYPE_CHECKING:
     from pathlib import Path

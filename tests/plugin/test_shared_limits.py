@@ -7,7 +7,7 @@ import subprocess
 from tests.plugin.machines import PLUGIN
 
 from certhash.cnf.rules import LARGEST
-from certhash.evidence import CERTIFICATE_ALERTS
+from certhash.judgement.evidence import CERTIFICATE_ALERTS
 
 ASK = """
 local story, cnf = dofile(arg[1] .. "/story.lua"), dofile(arg[1] .. "/cnf.lua")

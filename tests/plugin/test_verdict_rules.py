@@ -19,8 +19,8 @@ from typing import NamedTuple
 from tests.plugin.machines import PLUGIN
 
 from certhash.cnf import from_download, read_phone_xml
-from certhash.correlate import correlate
-from certhash.document import Tool
+from certhash.judgement.correlate import correlate
+from certhash.judgement.document import Tool
 from certhash.model import (
     Alert,
     CnfFile,

@@ -15,7 +15,7 @@ import pytest
 from tests.plugin.machines import PLUGIN, TOP, Machine, machine
 from tests.plugin.screen import Screen, until, wireshark
 
-from certhash import plugin_install
+from certhash.commands import plugin_install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.openssl import make
 
+from certhash.commands.probe_head_end import ask, split_certificates
 from certhash.headend import HeadEnd
-from certhash.probe import ask, split_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

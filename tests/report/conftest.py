@@ -17,7 +17,7 @@ from . import documents
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from certhash.document import Document
+    from certhash.judgement.document import Document
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

@@ -7,8 +7,8 @@ import hashlib
 from collections import Counter
 from typing import get_args
 
-from certhash.causes import CAUSES
-from certhash.document import (
+from certhash.judgement.causes import CAUSES
+from certhash.judgement.document import (
     SCHEMA_VERSION,
     Alert,
     Capture,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import msgspec
 import pytest
 
-from certhash.document import FINDINGS, Verdict
+from certhash.judgement.document import FINDINGS, Verdict
 from certhash.report import Look, render
 from certhash.report.difference import Difference, compare, render_json, render_table
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from certhash.document import Document
+    from certhash.judgement.document import Document
 
     Certhash = Callable[..., subprocess.CompletedProcess[bytes]]
 

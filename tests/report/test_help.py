@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from certhash.causes import CAUSES, HIDDEN, TOPICS, TYPED, VERDICTS, is_typed
 from certhash.commands import completion
 from certhash.commands.schema import schema
-from certhash.document import Cause, HandshakeVerdict, Verdict
+from certhash.judgement.causes import CAUSES, HIDDEN, TOPICS, TYPED, VERDICTS, is_typed
+from certhash.judgement.document import Cause, HandshakeVerdict, Verdict
 from certhash.model import Hidden
 from certhash.report import FORMATS
 
@@ -171,5 +171,5 @@ class TestManualPage:
 def test_start_up_imports_nothing_that_only_reports_need(certhash: Certhash) -> None:
     done = certhash("explain", env={"PYTHONPROFILEIMPORTTIME": "1"})
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
-    assert "certhash.causes" in imported
+    assert "certhash.judgement.causes" in imported
     assert not {"rich", "jinja2", "lxml", "shtab", "cryptography", "numpy"} & imported

@@ -12,8 +12,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 from pypdf import PdfReader
 
-from certhash.causes import CAUSES, is_typed
-from certhash.document import FINDINGS
+from certhash.judgement.causes import CAUSES, is_typed
+from certhash.judgement.document import FINDINGS
 from certhash.report import render
 
 from . import documents
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-    from certhash.document import Document
+    from certhash.judgement.document import Document
 
     Opened = Callable[..., Page]
 

@@ -18,7 +18,7 @@ import pytest
 from sarif import loader
 
 from certhash.commands.schema import schema
-from certhash.document import FINDINGS
+from certhash.judgement.document import FINDINGS
 from certhash.report import FORMATS, jsonform, ndjson, render
 
 from . import documents
@@ -26,7 +26,7 @@ from . import documents
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from certhash.document import Document
+    from certhash.judgement.document import Document
 
 # What the project promises of `audit -f json`: these keys stay, whatever is added.
 PROMISED: dict[str, set[str]] = {

@@ -16,8 +16,8 @@ import pytest
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from certhash.causes import CAUSES, is_typed
-from certhash.document import FINDINGS
+from certhash.judgement.causes import CAUSES, is_typed
+from certhash.judgement.document import FINDINGS
 from certhash.report import Look, render
 
 from . import documents
@@ -26,7 +26,7 @@ from .conftest import SCRIPTS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from certhash.document import Document
+    from certhash.judgement.document import Document
 
 ALL = Look(verbosity=1)
 

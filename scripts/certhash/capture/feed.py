@@ -15,8 +15,8 @@ from itertools import pairwise
 from multiprocessing.connection import Connection, Pipe
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn, cast
 
-from certhash.capture.carve import Carved, NotShareableError, Numbers, carve
-from certhash.capture.decompress import Source
+from certhash.capture.first_pass.carve import Carved, NotShareableError, Numbers, carve
+from certhash.capture.first_pass.decompress import Source
 from certhash.capture.tshark import widen
 
 if TYPE_CHECKING:

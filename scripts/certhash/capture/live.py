@@ -29,7 +29,7 @@ from pyshark.tshark.output_parser.tshark_ek import TsharkEkJsonParser
 from pyshark.tshark.tshark import get_all_tshark_interfaces_names
 
 from certhash.capture import dumpcap, records, tshark
-from certhash.capture.carve import Carving
+from certhash.capture.first_pass.carve import Carving
 from certhash.capture.observe import Settings
 from certhash.capture.splice import DESCRIPTIONS, PACKET, Blocks, Splice
 from certhash.capture.workplace import Workplace, surroundings, workplace

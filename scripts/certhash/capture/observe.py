@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from msgspec import Struct
 
 from certhash.capture import records, tshark
-from certhash.capture.carve import carve, is_plain
-from certhash.capture.decompress import Source
 from certhash.capture.feed import Fed, Feed
+from certhash.capture.first_pass.carve import carve, is_plain
+from certhash.capture.first_pass.decompress import Source
+from certhash.capture.first_pass.overlooked import Trace, overlooked
+from certhash.capture.first_pass.pcap import WINDOW
+from certhash.capture.first_pass.source import is_carvable, open_capture
 from certhash.capture.handshakes import Handshakes
-from certhash.capture.overlooked import Trace, overlooked
-from certhash.capture.pcap import WINDOW
-from certhash.capture.source import is_carvable, open_capture
 from certhash.capture.workplace import Workplace, workplace
 from certhash.model import Download, NameAnswer, Observation, Problem
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from certhash import options, report
+from certhash import report
+from certhash.commands import options
 from certhash.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     options.end_on_sigterm()
     request = options.request(arguments)
     from certhash.audit import audit
-    from certhash.progress import Console, Lines
+    from certhash.commands.progress import Console, Lines
 
     streamed = report.Output("ndjson", None) in wanted
     quiet = arguments.quiet

@@ -38,8 +38,8 @@ def script(shell: str) -> str:
     """Return the completion script for one of :data:`SHELLS`."""
     import shtab
 
-    from certhash.causes import TOPICS
-    from certhash.usage import whole_parser
+    from certhash.commands.usage import whole_parser
+    from certhash.judgement.causes import TOPICS
 
     parser = whole_parser()
     for action in _actions(parser):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from certhash import options
+from certhash.commands import options
 
 if TYPE_CHECKING:
     import argparse
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print a check after the other."""
     try:
-        from certhash.doctor import examine, exit_status
+        from certhash.commands.doctor_checks import examine, exit_status
     except ImportError as error:
         # Without its packages certhash cannot even look.
         missing = error.name or str(error)

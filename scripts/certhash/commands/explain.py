@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from certhash.causes import CAUSES, HIDDEN, TOPICS, VERDICTS, Topic, is_typed
 from certhash.errors import InputError
+from certhash.judgement.causes import CAUSES, HIDDEN, TOPICS, VERDICTS, Topic, is_typed
 from certhash.report.output import to_standard_output
 from certhash.report.text import visible
 

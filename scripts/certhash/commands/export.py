@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from certhash import options
+from certhash.commands import options
 from certhash.report.text import count
 from certhash.visible import visible
 
@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Export, and say how much; 2 where something could not be read or written."""
     from certhash.audit import read_captures
-    from certhash.export import INDEX, export, prepare
-    from certhash.progress import Console
+    from certhash.commands.export_files import INDEX, export, prepare
+    from certhash.commands.progress import Console
 
     options.end_on_sigterm()
     prepare(arguments.output)

@@ -13,15 +13,15 @@ import re
 import sys
 
 from certhash import digest
+from certhash.commands.given import read_given
 from certhash.files import STANDARD_INPUT
-from certhash.given import read_given
 from certhash.visible import visible
 
 TYPE_CHECKING = False  # type checkers know the name; typing would take longer to import than the rest to run
 if TYPE_CHECKING:
     import argparse
 
-    from certhash.given import Given
+    from certhash.commands.given import Given
 
 _GROUP = re.compile(r"(?:[0-9A-Fa-f]{2}){1,8}")
 """As IOS (eight digits) and Windows (two) set them."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from certhash import __version__
 from certhash.report.output import to_standard_output
+from certhash.version import __version__
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +30,7 @@ def page() -> str:
     """Return the page (roff, man macros)."""
     from argparse_manpage.manpage import Manpage
 
-    from certhash.usage import whole_parser
+    from certhash.commands.usage import whole_parser
 
     parser = whole_parser()
     exit_status, parser.epilog = parser.epilog, None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from certhash.plugin_install import Wireshark
+    from certhash.commands.plugin_install import Wireshark
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it for every Wireshark; 1 where the plugin is not in order, 2 where something could not be done."""
+    from certhash.commands.plugin_install import find_all
     from certhash.errors import InputError
-    from certhash.plugin_install import find_all
 
     try:
         wiresharks = find_all(arguments.tshark)
@@ -44,9 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _act(action: str, wireshark: Wireshark) -> int:
-    from certhash import __version__
-    from certhash.plugin_install import ask, install, state, uninstall
+    from certhash.commands.plugin_install import ask, install, state, uninstall
     from certhash.resources import plugin_folder
+    from certhash.version import __version__
 
     print(wireshark.name)
     if action == "uninstall":

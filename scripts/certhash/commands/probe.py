@@ -15,10 +15,10 @@ import msgspec
 from certhash import digest
 from certhash.certificate import CertificateDetails, details
 from certhash.cnf import describe_copies, read
-from certhash.evidence import Presented
+from certhash.commands.probe_head_end import PATIENCE, VERSIONS, Answer, ask
 from certhash.headend import HeadEnd, parse_url
-from certhash.probe import PATIENCE, VERSIONS, Answer, ask
-from certhash.verdict import carries
+from certhash.judgement.evidence import Presented
+from certhash.judgement.verdict import carries
 from certhash.visible import visible
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from certhash.document import SCHEMA_VERSION, Document
+from certhash.judgement.document import SCHEMA_VERSION, Document
 from certhash.report.output import to_standard_output
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001
 
 
 def schema() -> dict[str, object]:
-    """Return the schema of :class:`certhash.document.Document`."""
+    """Return the schema of :class:`certhash.judgement.document.Document`."""
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"certhash result, schema version {SCHEMA_VERSION}",

@@ -17,7 +17,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from certhash import options, report
+from certhash import report
+from certhash.commands import options
 from certhash.errors import InputError
 from certhash.visible import visible
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import argparse
 
     from certhash.capture.live import Live
-    from certhash.watch import Event, Watcher
+    from certhash.commands.watch_live import Event, Watcher
 
 _LOOK = 0.25
 """Seconds between two looks at what is new."""
@@ -56,8 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     from certhash import cnf
     from certhash.audit import NO_PLUGIN
     from certhash.capture.tshark import plugin_trouble
-    from certhash.document import Tool
-    from certhash.watch import Watcher
+    from certhash.commands.watch_live import Watcher
+    from certhash.judgement.document import Tool
 
     try:
         from certhash.capture.live import Live
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     options.complain(sources.problems)
     if sources.copies:
         options.note(cnf.describe_copies(sources.copies))
-    from certhash import __version__
+    from certhash.version import __version__
 
     tool = Tool(__version__, settings.tshark.version, settings.tshark.lua, "plugin" if plugin else "python")
     watcher = Watcher(arguments.interface, sources, tool, resolve=resolve)
@@ -138,8 +139,8 @@ class _Printer:
         self._quiet = quiet
 
     def print(self, events: list[Event]) -> None:
+        from certhash.commands.watch_live import is_finding, line
         from certhash.model import Problem
-        from certhash.watch import is_finding, line
 
         for event in events:
             if isinstance(event, Problem):

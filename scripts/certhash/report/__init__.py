@@ -23,7 +23,7 @@ from certhash.report.text import visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from certhash.document import Document
+    from certhash.judgement.document import Document
 
 FORMATS = {
     "table": "certhash.report.table",

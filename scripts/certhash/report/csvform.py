@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from certhash.report.text import visible
 
 if TYPE_CHECKING:
-    from certhash.document import Document, Expectation, Handshake
+    from certhash.judgement.document import Document, Expectation, Handshake
 
 COLUMNS = (
     "verdict",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from certhash.document import FINDINGS, Cause, Document, Handshake, Verdict
+from certhash.judgement.document import FINDINGS, Cause, Document, Handshake, Verdict
 from certhash.report.groups import ORDER, presented
 from certhash.report.jsonform import encode
 from certhash.report.text import count, visible

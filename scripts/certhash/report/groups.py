@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from certhash.document import FINDINGS
+from certhash.judgement.document import FINDINGS
 from certhash.report.text import count
 
 if TYPE_CHECKING:
-    from certhash.document import Certificate, Document, Expectation, Handshake, Verdict
+    from certhash.judgement.document import Certificate, Document, Expectation, Handshake, Verdict
 
 NO_DEVICE = "-"
 """The device of an expectation that `--expect` states."""

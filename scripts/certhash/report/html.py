@@ -14,16 +14,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from msgspec import Struct
 
-from certhash.causes import CAUSES, HIDDEN, VERDICTS, is_typed
 from certhash.digest import decode_cert_hash
-from certhash.document import FINDINGS, Certificate, Expectation, Handshake, Verdict
+from certhash.judgement.causes import CAUSES, HIDDEN, VERDICTS, is_typed
+from certhash.judgement.document import FINDINGS, Certificate, Expectation, Handshake, Verdict
 from certhash.report.groups import NO_DEVICE, ORDER, checked, findings, presented
 from certhash.report.jsonform import encode
 from certhash.report.ladder import WIDTH, Ladder, draw
 from certhash.report.text import count, visible
 
 if TYPE_CHECKING:
-    from certhash.document import Document
+    from certhash.judgement.document import Document
 
 _FOLDER = Path(__file__).parent
 _LONG = 2000  # characters to show of a text from outside; the JSON in the page has all of it

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from certhash.document import SCHEMA_VERSION, Document
 from certhash.errors import InputError
+from certhash.judgement.document import SCHEMA_VERSION, Document
 from certhash.report.text import visible, without_surrogates
 
 _FOREIGN = re.compile("[\x7f-\U0010ffff]+")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from certhash.causes import VERDICTS
-from certhash.document import FINDINGS
+from certhash.judgement.causes import VERDICTS
+from certhash.judgement.document import FINDINGS
 from certhash.report.groups import presented
 from certhash.report.text import visible
 
 if TYPE_CHECKING:
-    from certhash.document import Document, Expectation, Handshake
+    from certhash.judgement.document import Document, Expectation, Handshake
     from certhash.model import Problem
 
 _LONG = 2000  # characters to show of a text from outside, in an attribute

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from certhash.causes import HIDDEN
+from certhash.judgement.causes import HIDDEN
 from certhash.report.groups import presented
 from certhash.report.text import LONGEST_HASH, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from certhash.document import Alert, Expectation, Handshake
+    from certhash.judgement.document import Alert, Expectation, Handshake
 
 Tone = Literal["plain", "good", "bad", "note"]
 

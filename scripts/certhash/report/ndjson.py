@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from certhash.document import SCHEMA_VERSION, Document, Handshake, Tool
+from certhash.judgement.document import SCHEMA_VERSION, Document, Handshake, Tool
 from certhash.report.jsonform import encode
 
 if TYPE_CHECKING:

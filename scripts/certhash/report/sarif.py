@@ -13,15 +13,15 @@ from urllib.parse import quote
 
 from msgspec.json import format as indented
 
-from certhash.causes import CAUSES, VERDICTS
-from certhash.document import FINDINGS
+from certhash.judgement.causes import CAUSES, VERDICTS
+from certhash.judgement.document import FINDINGS
 from certhash.report.groups import in_short
 from certhash.report.jsonform import encode
 from certhash.report.text import visible
 
 if TYPE_CHECKING:
-    from certhash.causes import Topic
-    from certhash.document import Document, Expectation, Handshake
+    from certhash.judgement.causes import Topic
+    from certhash.judgement.document import Document, Expectation, Handshake
     from certhash.model import Problem
 
 Object = dict[str, object]

@@ -12,15 +12,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from certhash.causes import CAUSES, HIDDEN, VERDICTS, is_typed
-from certhash.document import FINDINGS
+from certhash.judgement.causes import CAUSES, HIDDEN, VERDICTS, is_typed
+from certhash.judgement.document import FINDINGS
 from certhash.report.groups import ORDER, checked, findings, presented
 from certhash.report.text import LONGEST_HASH, count, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from certhash.document import Certificate, Document, Expectation, Handshake
+    from certhash.judgement.document import Certificate, Document, Expectation, Handshake
     from certhash.model import CaptureStatus
     from certhash.report import Look
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from certhash.capture.streams import LOST, PLAIN, SKIP, Stream
+from certhash.capture.first_pass.streams import LOST, PLAIN, SKIP, Stream
 
 if TYPE_CHECKING:
-    from certhash.capture.pcap import Ints
+    from certhash.capture.first_pass.pcap import Ints
 
 DIRECTION = np.dtype(
     [

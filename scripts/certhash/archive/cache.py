@@ -14,17 +14,16 @@ import os
 import sqlite3
 import stat
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
 from msgspec.structs import replace
 
-from certhash import __version__
 from certhash.errors import InputError
 from certhash.files import explain
 from certhash.model import Observation
-from certhash.resources import plugin_folder
+from certhash.resources import package_folder, plugin_folder
+from certhash.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -280,8 +279,8 @@ def _reader_key(settings: Settings) -> bytes:
     program = FileKey.of(used.path) if os.path.exists(used.path) else None  # noqa: PTH110
     digest = hashlib.sha256(repr((FORMAT, __version__, used.version, used.lua, used.path, program)).encode())
     digest.update(repr((settings.decode_as, settings.carve)).encode())
-    package = Path(__file__).parent
-    readers = [package / "model.py", *(package / "capture").glob("*.py"), *plugin_folder().rglob("*.lua")]
+    package = package_folder()
+    readers = [package / "model.py", *(package / "capture").rglob("*.py"), *plugin_folder().rglob("*.lua")]
     for file in sorted(readers):
         digest.update(file.name.encode() + file.read_bytes())
     if settings.keylog is not None:

@@ -104,8 +104,8 @@ def request(arguments: argparse.Namespace) -> Request:
         InputError: there is no tshark.
     """
     with _asked(arguments) as tshark:
+        from certhash.archive.cache import default_path
         from certhash.audit import Request
-        from certhash.cache import default_path
 
         cache = None if arguments.no_cache else arguments.cache or default_path()
         captures = tuple(arguments.captures)

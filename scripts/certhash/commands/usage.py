@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
-from certhash import __version__
-from certhash.cli import COMMANDS, EXIT_STATUS
+from certhash.commands import COMMANDS, EXIT_STATUS
+from certhash.version import __version__
 
 
 def whole_parser() -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """From what was seen and what is expected to the document: a pure function, the heart of an audit.
 
-Which of a device's files is in force is decided here; the verdict is of :mod:`certhash.verdict`, the cause of
-:mod:`certhash.diagnose`, and what they say is written into a :class:`certhash.document.Document`.
+This module decides which of a device's files is in force, :mod:`~certhash.judgement.verdict` the verdict, and
+:mod:`~certhash.judgement.diagnose` the cause.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from certhash import document, verdict
 from certhash.certificate import details
-from certhash.diagnose import Case, diagnose
 from certhash.digest import thumbprint, to_base64
-from certhash.evidence import Evidence, Presented, Seen, is_before
 from certhash.headend import parse_url
+from certhash.judgement import document, verdict
+from certhash.judgement.diagnose import Case, diagnose
+from certhash.judgement.evidence import Evidence, Presented, Seen, is_before
+from certhash.judgement.verdict import Told
 from certhash.model import CnfFile, ExpectedHash, Fetch, HeadEndUrl, Observation, Problem, Sources
 from certhash.times import iso
-from certhash.verdict import Told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -3,7 +3,7 @@
 Each rule names its evidence in the explanation. If no rule applies, the cause is `unknown-certificate` or
 `alert-only`. An explanation does not repeat what the document has in its own fields: the expected
 hashes, the presented certificates, the alert. Meanings, commands and their sources are in
-:mod:`certhash.causes`.
+:mod:`certhash.judgement.causes`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from certhash.causes import CAUSES, CME_SHOW, HIDDEN, VERDICTS
 from certhash.certificate import details, was_issued_by
 from certhash.digest import to_base64
 from certhash.hostid import doubt
+from certhash.judgement.causes import CAUSES, CME_SHOW, HIDDEN, VERDICTS
 from certhash.mistakes import as_hex, digests_of_something_else, raw
 from certhash.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from certhash.document import Cause, Verdict
-    from certhash.evidence import Configured, Evidence, Presented, Seen
     from certhash.headend import HeadEnd
+    from certhash.judgement.document import Cause, Verdict
+    from certhash.judgement.evidence import Configured, Evidence, Presented, Seen
+    from certhash.judgement.verdict import Decision
     from certhash.model import CnfFile, ExpectedHash, KnownCertificate, Unsettled, VpnGroup
-    from certhash.verdict import Decision
 
 
 ON_PAPER = "The captures show no handshake with this head-end, so this rests on the configuration alone."

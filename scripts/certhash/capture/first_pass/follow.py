@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from certhash.capture.streams import (
+from certhash.capture.first_pass.streams import (
     ALERT,
     APPLICATION_DATA,
     CLEAR_ALERT,
@@ -28,9 +28,9 @@ from certhash.capture.streams import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from certhash.capture.directions import Directions
-    from certhash.capture.packets import Bools, Packets, Window, Words
-    from certhash.capture.pcap import Ints
+    from certhash.capture.first_pass.directions import Directions
+    from certhash.capture.first_pass.packets import Bools, Packets, Window, Words
+    from certhash.capture.first_pass.pcap import Ints
 
 Number = TypeVar("Number", bound=np.generic)
 

@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from certhash.capture.directions import Directions
-from certhash.capture.flows import FlowTable
-from certhash.capture.follow import Follower, Lanes, are_records
-from certhash.capture.overlooked import Trace, Traces
-from certhash.capture.packets import (
+from certhash.capture.first_pass.directions import Directions
+from certhash.capture.first_pass.flows import FlowTable
+from certhash.capture.first_pass.follow import Follower, Lanes, are_records
+from certhash.capture.first_pass.overlooked import Trace, Traces
+from certhash.capture.first_pass.packets import (
     FIN,
     LISP,
     RST,
@@ -47,8 +47,8 @@ from certhash.capture.packets import (
     mix,
     parse,
 )
-from certhash.capture.pcap import SLACK, WINDOW, Ints, Pcapng, Readable, Records, Status, windows
-from certhash.capture.streams import APPLICATION_DATA, HEADER, SKIP, Moved
+from certhash.capture.first_pass.pcap import SLACK, WINDOW, Ints, Pcapng, Readable, Records, Status, windows
+from certhash.capture.first_pass.streams import APPLICATION_DATA, HEADER, SKIP, Moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,14 +6,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from certhash import __version__
 from certhash.audit import Audience
-from certhash.correlate import unjudged
-from certhash.document import Capture, Tool
-from certhash.evidence import CERTIFICATE_ALERTS
+from certhash.judgement.correlate import unjudged
+from certhash.judgement.document import Capture, Tool
+from certhash.judgement.evidence import CERTIFICATE_ALERTS
 from certhash.report import ndjson
 from certhash.report.output import to_standard_output
 from certhash.report.text import count, visible
+from certhash.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from certhash.capture.tshark import Tshark
-    from certhash.document import Document
+    from certhash.judgement.document import Document
     from certhash.model import HashSource, Observation, Problem
 
 

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from certhash import __version__, plugin_install
 from certhash.capture import dumpcap, tshark
+from certhash.commands import plugin_install
 from certhash.errors import InputError
-from certhash.resources import plugin_folder
+from certhash.resources import package_folder, plugin_folder
+from certhash.version import __version__
 from certhash.visible import visible
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _self_test(found: Tshark) -> Check:
     from certhash.audit import Audience, Request, audit
     from certhash.capture.observe import Settings
 
-    folder = Path(__file__).parent
+    folder = package_folder()
     try:
         wanted = msgspec.json.decode((folder / "selftest.json").read_bytes(), type=_Expected)
     except (OSError, msgspec.DecodeError) as error:
@@ -269,7 +270,7 @@ def _pyshark(found: Tshark) -> Check:
         from certhash.capture import live
 
         names = live.interfaces(found)
-        rows = live.try_out(found, (Path(__file__).parent / "selftest.pcap").read_bytes())
+        rows = live.try_out(found, (package_folder() / "selftest.pcap").read_bytes())
         if not any(row.certificates for row in rows):
             raise InputError("it reads no certificate from the self-test's capture; report it")  # noqa: TRY301
     except InputError as error:

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from certhash.evidence import as_without_a_name, is_before
+from certhash.judgement.evidence import as_without_a_name, is_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from certhash.document import HandshakeVerdict, Verdict
-    from certhash.evidence import Configured, Evidence, Presented, Seen
     from certhash.headend import HeadEnd
+    from certhash.judgement.document import HandshakeVerdict, Verdict
+    from certhash.judgement.evidence import Configured, Evidence, Presented, Seen
     from certhash.model import CnfFile, ExpectedHash, HeadEndUrl, Unsettled, VpnGroup
 
 SHA1_ONLY = (None, "", "0")

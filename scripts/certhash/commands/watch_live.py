@@ -16,9 +16,9 @@ from msgspec.structs import replace
 from certhash.audit import learn
 from certhash.capture.observe import Reading
 from certhash.capture.tshark import Outcome
-from certhash.correlate import correlate
-from certhash.document import FINDINGS
 from certhash.headend import plain_name
+from certhash.judgement.correlate import correlate
+from certhash.judgement.document import FINDINGS
 from certhash.model import NameAnswer, Observation, Problem, Sources
 from certhash.report.text import count
 from certhash.times import iso
@@ -27,8 +27,8 @@ from certhash.visible import visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from certhash import document
     from certhash.capture.records import Row
+    from certhash.judgement import document
     from certhash.model import CnfFile, Endpoint, Handshake
 
 K = TypeVar("K")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from certhash.capture.packets import TCP, V4
+from certhash.capture.first_pass.packets import TCP, V4
 from certhash.model import Endpoint
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from certhash.capture.packets import Bools, Packets
-    from certhash.capture.pcap import Records
+    from certhash.capture.first_pass.packets import Bools, Packets
+    from certhash.capture.first_pass.pcap import Records
     from certhash.model import Handshake
 
 _MESSAGE = re.compile(

@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from certhash import __version__
 from certhash.capture import tshark
 from certhash.capture.observe import is_worth_sharing, observe, unreadable
 from certhash.capture.workplace import Workplace, workplace
 from certhash.errors import InputError
+from certhash.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

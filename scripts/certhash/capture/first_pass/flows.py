@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from certhash.capture.packets import Words
-    from certhash.capture.pcap import Ints
+    from certhash.capture.first_pass.packets import Words
+    from certhash.capture.first_pass.pcap import Ints
 
 
 class FlowTable:

@@ -7,7 +7,7 @@ import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from certhash.capture.source import looks_like_capture
+from certhash.capture.first_pass.source import looks_like_capture
 from certhash.files import explain
 from certhash.model import Problem
 

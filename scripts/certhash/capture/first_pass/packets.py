@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from certhash.capture.pcap import Ints, Records
+    from certhash.capture.first_pass.pcap import Ints, Records
 
 TCP, UDP, ESP = 6, 17, 50
 _HOP_BY_HOP, _ICMPV6 = 0, 58

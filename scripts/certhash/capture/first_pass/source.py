@@ -7,8 +7,8 @@ import stat
 import zlib
 from typing import BinaryIO, cast
 
-from certhash.capture.decompress import Source, SourceError
-from certhash.capture.pcap import recognise
+from certhash.capture.first_pass.decompress import Source, SourceError
+from certhash.capture.first_pass.pcap import recognise
 
 _PEEK = 64
 """Bytes that tell a file's format."""

@@ -1,0 +1,1 @@
+"""Folders of captures: find them, remember what they showed, and share the reading among processes."""
