@@ -208,7 +208,7 @@ def main() -> int:
     seen = len(re.findall(r"  unlisted  ", said))
     print(f"{connections} connections, {seen} handshakes seen")
     print(f"memory: {before >> 20} MB before, at most {most >> 20} MB after, growth {most - before >> 20} MB")
-    print(said.partition("Looked at")[2])
+    print(said.partition("Coverage")[2])
     return 0
 
 

@@ -103,7 +103,7 @@ def test_a_plugin_that_does_not_load_is_told_and_python_hashes_alone(tmp_path: P
     assert status == 1
     assert checks["plugin"]["state"] == "mend"
     assert checks["self-test"]["state"] == "good"
-    assert "python" in checks["self-test"]["found"]
+    assert "hashed correctly by Python" in checks["self-test"]["found"]
 
 
 @pytest.fixture(name="copy")
@@ -135,8 +135,8 @@ def test_a_syntax_error_in_the_plugin_is_quoted(copy: Path, home: Path) -> None:
     assert "sha1.lua:1" in checks["plugin"]["found"]
 
 
-def test_a_wrong_hash_is_never_passed_over(copy: Path, home: Path) -> None:
-    """A plugin that computes something else: the self-test says so, and that nothing is to be trusted."""
+def test_a_wrong_hash_is_always_reported(copy: Path, home: Path) -> None:
+    """If the plugin computes another hash, the self-test fails and warns against this installation."""
     base64_lua = copy / "_plugin" / "certhash" / "base64.lua"
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
     text = base64_lua.read_text()
@@ -144,7 +144,7 @@ def test_a_wrong_hash_is_never_passed_over(copy: Path, home: Path) -> None:
     base64_lua.write_text(text.replace(alphabet, alphabet.swapcase()))
     status, checks = _examine_copy(copy, home)
     assert (status, checks["self-test"]["state"]) == (2, "broken")
-    assert "do not trust" in checks["self-test"]["advice"]
+    assert "do not use this installation" in checks["self-test"]["advice"]
 
 
 def test_an_expectation_that_is_not_met_is_broken(copy: Path, home: Path) -> None:
@@ -161,7 +161,7 @@ def test_two_installed_plugins_are_one_too_many(home: Path) -> None:
     shutil.copytree(TOP / "plugin", _install(home) / "certhash-old")
     status, checks = _examine(HOME=str(home))
     assert (status, checks["in Wireshark"]["state"]) == (1, "mend")
-    assert "2 times" in checks["in Wireshark"]["found"]
+    assert "2 copies are installed" in checks["in Wireshark"]["found"]
     assert "certhash-old" in checks["in Wireshark"]["found"]
 
 

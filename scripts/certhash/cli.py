@@ -1,6 +1,6 @@
-"""The command line: finds the command, runs it, and turns whatever happens into an exit status.
+"""Run a command of the command line, and turn its outcome into an exit status.
 
-Start-up time counts, so only the command that was asked for is imported.
+Start-up time matters, so only the requested command is imported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from certhash.version import __version__
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit status (0, 1 or 2)."""
+    """Run one command, and return the exit status (0, 1 or 2)."""
     argv = sys.argv[1:] if argv is None else argv
     _open_streams()
     try:
@@ -24,12 +24,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"certhash: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader went away (`| head`); what is still in the buffer would fail once more at the end.
-        print("certhash: standard output was closed before everything was written", file=sys.stderr)
+        # The reader closed the pipe (`| head`). Flushing the rest of the buffer at exit would fail again.
+        print("certhash: standard output: closed before everything was written", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     except OSError as error:
-        # Of print: who opens a file says what is wrong with it. What is in the buffer would fail once more.
+        # From print: code that opens files reports its own errors. Flushing the buffer would fail again.
         where = error.filename or "standard output: cannot be written"
         print(f"certhash: {where}: {error.strerror or error}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -38,15 +38,15 @@ def main(argv: list[str] | None = None) -> int:
         print("certhash: interrupted", file=sys.stderr)
         return 2
     except RecursionError:
-        print("certhash: the input is nested too deeply to be read", file=sys.stderr)
+        print("certhash: the input is nested too deeply", file=sys.stderr)
         return 2
     return status
 
 
 def _open_streams() -> None:
-    """Open the null device for each standard stream that was closed when the program began.
+    """Open the null device for each standard stream that is closed at start.
 
-    Otherwise the next file that is opened would get its number, and be written to by mistake.
+    Otherwise the next open file would get its number, and receive output by mistake.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -74,7 +74,7 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _width() -> int:
-    """Return how wide help is set: as argparse does, which imports shutil for it even if it prints none."""
+    """Return the width of help texts, without the import of shutil that argparse needs for it."""
     try:
         return int(os.environ.get("COLUMNS") or os.get_terminal_size().columns) - 2
     except (ValueError, OSError):
@@ -82,7 +82,7 @@ def _width() -> int:
 
 
 def _without_command(word: str) -> int:
-    """Answer what names no command, without argparse, which takes longer to import than this to say."""
+    """Handle a command line without a command, without the slow import of argparse."""
     if word in ("-h", "--help"):
         print(_overview())
         return 0
@@ -94,7 +94,7 @@ def _without_command(word: str) -> int:
         return 2
     from certhash.visible import visible
 
-    raise InputError(f"{visible(word)}: no such command; `certhash --help` lists them")
+    raise InputError(f"{visible(word)}: no such command; `certhash --help` lists all")
 
 
 def _overview() -> str:
@@ -103,7 +103,7 @@ def _overview() -> str:
     return f"""\
 usage: certhash COMMAND ...
 
-Why a Cisco IP phone does not trust its VPN head-end.
+Check whether Cisco IP phones trust their VPN head-end, and find out why not.
 
 commands:
 {commands}
@@ -112,5 +112,5 @@ options:
   {"-h, --help":{width}}  show this help message and exit
   {"--version":{width}}  show the version and exit
 
-`certhash COMMAND --help` says more.
+`certhash COMMAND --help` shows the options of a command.
 {EXIT_STATUS}"""

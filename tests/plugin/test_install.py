@@ -118,7 +118,7 @@ def test_a_users_own_profile_stays(home: Home) -> None:
     (profile / "preferences").write_text("gui.column.format: my own\n")
     done = home.plugin("install")
     assert done.returncode == 0
-    assert "is yours, and stays" in done.stdout
+    assert "your own profile, not changed" in done.stdout
     assert home.plugin("uninstall").returncode == 0
     assert [path.name for path in profile.iterdir()] == ["preferences"]
     assert (profile / "preferences").read_text() == "gui.column.format: my own\n"
@@ -153,7 +153,7 @@ def test_there_twice(home: Home) -> None:
     copy_plugin(other)
     done = home.plugin("status")
     assert done.returncode == 1
-    assert "it is there 2 times" in done.stdout
+    assert "2 copies are installed" in done.stdout
     assert str(other / "certhash.lua") in done.stdout.partition("remove")[2]
 
 

@@ -153,7 +153,7 @@ def test_a_head_end_that_wants_the_phones_certificate(pki: Pki, option: str) -> 
 
 
 def test_no_patience_at_all() -> None:
-    with pytest.raises(ValueError, match="no answer in time"):
+    with pytest.raises(ValueError, match="answer in time"):
         ask(at(443), patience=0.1)
 
 
@@ -218,7 +218,7 @@ def test_a_server_that_trickles_is_left_in_time() -> None:
             connection.sendall(b"\x02")
             time.sleep(0.05)
 
-    with raw_server(trickle) as port, pytest.raises(ValueError, match="no answer in time"):
+    with raw_server(trickle) as port, pytest.raises(ValueError, match="answer in time"):
         ask(at(port), patience=0.5)
 
 
@@ -251,7 +251,7 @@ def test_certificate_messages_come_apart(chain: list[bytes], with_extensions: bo
     message = b"\x0b" + len(body).to_bytes(3, "big") + body
     assert split_certificates(message, with_extensions=with_extensions) == tuple(chain)
     for cut in range(4, len(message)):
-        with pytest.raises(ValueError, match=r"a length reaches over the end|bytes follow"):
+        with pytest.raises(ValueError, match=r"a length is too large|bytes follow"):
             split_certificates(message[:cut], with_extensions=with_extensions)
 
 

@@ -1,25 +1,25 @@
-"""The commands: a module each, with ``add_arguments`` and ``run``; imported one at a time."""
+"""The commands: one module each, with ``add_arguments`` and ``run``, imported only when used."""
 
 from __future__ import annotations
 
 COMMANDS = {
-    "audit": "captures and cnf files in, a verdict per phone out",
-    "hash": "certificate files and thumbprints: the hash, every way round",
-    "cnf": "what phones expect, per cnf file",
-    "probe": "ask a live head-end for its chain, hash it, compare",
-    "watch": "the same verdicts live, from an interface",
-    "export": "every distinct certificate of captures as a .cer file",
-    "report": "turn a saved JSON result into another form",
+    "audit": "check captures against cnf files: a verdict per phone",
+    "hash": "hash certificate files, and convert between Base64 and hex",
+    "cnf": "show what phones expect, per cnf file",
+    "probe": "get the certificates of a live head-end, and compare",
+    "watch": "check live traffic on an interface",
+    "export": "save every certificate of the captures as a .cer file",
+    "report": "convert a saved JSON result to another format",
     "diff": "compare two saved JSON results",
-    "explain": "what a cause means, how it is found out, what to do",
+    "explain": "explain a verdict, a cause or a hidden certificate",
     "schema": "print the JSON schema of the result",
-    "completion": "print a script that completes commands in bash, zsh or fish",
+    "completion": "print a completion script for bash, zsh or fish",
     "man": "print the manual page",
     "plugin": "install, uninstall or check the Wireshark plugin",
-    "doctor": "what is installed, what works, what to do about the rest",
+    "doctor": "check the installation, and say how to fix it",
 }
 """Each is a module of this package with ``add_arguments(parser)`` and ``run(arguments)``."""
 
 EXIT_STATUS = (
-    "exit status: 0 nothing wrong, 1 a finding (mismatch or rejection), 2 something could not be done"
+    "exit status: 0 no finding, 1 a finding (mismatch or rejected), 2 a problem (bad input or usage)"
 )

@@ -1,4 +1,4 @@
-"""Captures and cnf files in, a verdict per phone out.
+"""Check captures against cnf files, and print a verdict per phone.
 
 Examples:
   certhash audit captures --cnf captures/cnf
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `audit` takes."""
+    """Add the arguments of `audit`."""
     options.add_captures(parser, optional=True)
     options.add_expected(parser)
     report.add_output_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Audit, and write the result."""
+    """Run the audit, and write the result."""
     if not (arguments.captures or arguments.cnf):
-        raise InputError("audit: nothing to do: give captures, configurations (--cnf), or both")
-    wanted = report.outputs(arguments)  # a mistake there is said before hours are spent
+        raise InputError("audit: no input; give captures, --cnf, or both")
+    wanted = report.outputs(arguments)  # reports a wrong option before a long audit
     resolve = options.resolve(arguments)
     options.end_on_sigterm()
     request = options.request(arguments)

@@ -1,10 +1,11 @@
-"""Show what phones expect: per file the head-ends, the certificate hashes and the host-ID check.
+"""Show what phones expect: the head-ends, certificate hashes and host-ID check of each file.
 
-Each PATH is a file or a folder, which is searched, or the address from which a phone gets its file: cnf files
-as they lie on flash or a TFTP server, plain or signed; running-configurations of CME and ASA; the output of
-`show voice vpn` and `show crypto pki certificates verbose`; certificates.
-`tftp://HOST/SEP001122334455.cnf.xml` and `http://HOST:6970/SEP001122334455.cnf.xml` fetch what a phone would
-be given right now.
+Each PATH is a file, a folder to search, or the address of a phone's cnf file:
+  cnf files, plain or signed
+  running-configs of CME and ASA
+  output of `show voice vpn` and `show crypto pki certificates verbose`
+  certificates
+  tftp://HOST/SEP001122334455.cnf.xml or http://HOST:6970/SEP001122334455.cnf.xml
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print every file's expectations; 2 where something could not be read."""
+    """Print the expectations of every file; return 2 if something could not be read."""
     sources = read(arguments.paths)
     if arguments.json:
         from certhash.report.jsonform import encode
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _describe(cnf: CnfFile) -> str:
     lines = [f"{visible(cnf.device)}  {visible(cnf.source)}  ({cnf.kind})"]
     if cnf.kind == "encrypted":
-        lines.append("  encrypted: what the phone expects cannot be told")
+        lines.append("  encrypted: the expected hashes cannot be read")
     elif cnf.group is None:
         lines.append("  no vpnGroup: the phone has no VPN")
     else:
@@ -70,7 +71,7 @@ def _describe(cnf: CnfFile) -> str:
                 rows.append(
                     (f"certHash{item.number}", f"{value}  {item.algorithm} {thumbprint(item.digest)}")
                 )
-        check = {None: "not said (on by default)", True: "on", False: "off"}[cnf.group.host_id_check]
+        check = {None: "not set (on by default)", True: "on", False: "off"}[cnf.group.host_id_check]
         rows.append(("host-ID check", check))
         lines += [f"  {label:13}  {value}" for label, value in rows]
     lines += [f"  warning: {visible(warning)}" for warning in cnf.warnings]

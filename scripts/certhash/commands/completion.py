@@ -1,11 +1,11 @@
-"""Print a script that completes certhash's commands, options and topics in a shell.
+"""Print a completion script for commands, options and topics.
 
 Examples:
   certhash completion bash > ~/.local/share/bash-completion/completions/certhash
   certhash completion zsh > ~/.zfunc/_certhash        (a folder of your fpath)
   certhash completion fish > ~/.config/fish/completions/certhash.fish
 
-The script is whole: completing starts no certhash.
+The script works without starting certhash.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 SHELLS = ("bash", "zsh", "fish")
 _FILES = frozenset({"CAPTURE", "FILE", "FILE.json", "OLD.json", "NEW.json", "PATH"})
-"""What stands for a file in the usage."""
+"""Placeholders in the usage that stand for files."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `completion` takes."""
-    parser.add_argument("shell", choices=SHELLS, help="the shell that is to read the script")
+    """Add the arguments of `completion`."""
+    parser.add_argument("shell", choices=SHELLS, help="the shell that reads the script")
 
 
 def run(arguments: argparse.Namespace) -> int:

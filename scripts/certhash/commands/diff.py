@@ -1,6 +1,6 @@
-"""Compare two saved JSON results: which phones got worse, which were mended, which certificates changed.
+"""Compare two saved JSON results: new and fixed findings, and changed certificates.
 
-The exit status is 1 if something got worse: a finding where the older result has none.
+The exit status is 1 if there is a new finding.
 
 Examples:
   certhash diff march.json april.json
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `diff` takes."""
-    parser.add_argument("old", metavar="OLD.json", help="the earlier result of `audit -f json`")
-    parser.add_argument("new", metavar="NEW.json", help="the later one")
+    """Add the arguments of `diff`."""
+    parser.add_argument("old", metavar="OLD.json", help="the older result of `audit -f json`")
+    parser.add_argument("new", metavar="NEW.json", help="the newer result")
     report.add_output_arguments(parser, forms=("table", "json"))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write what changed."""
-    report.outputs(arguments)  # a mistake there is said before the files are read
+    report.outputs(arguments)  # reports a wrong option before the files are read
     changes = difference.compare(load(arguments.old), load(arguments.new))
 
     def renderer(form: str, look: report.Look) -> str:

@@ -1,9 +1,9 @@
-"""Say what is installed, what works, and what to do about the rest.
+"""Check the installation, and say how to fix it.
 
-Audits a small capture that comes with certhash, and looks at tshark, the plugin, the Wireshark of this user,
-and the right to capture. Nothing is changed.
+Audits a small capture that comes with certhash, and checks tshark, the plugin, this user's Wireshark and the
+permission to capture. It changes nothing.
 
-exit status: 0 all is well, 1 something is to be mended, 2 certhash cannot work
+exit status: 0 everything works, 1 a part does not work, 2 certhash does not work
 """
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ _WIDTH = 13
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `doctor` takes."""
-    parser.epilog = None  # what its exit status means stands above
-    parser.add_argument("--tshark", metavar="PATH", help="the tshark to look at (the one on the PATH)")
+    """Add the arguments of `doctor`."""
+    parser.epilog = None  # the description has its own
+    parser.add_argument("--tshark", metavar="PATH", help="the tshark to check (default: the one on the PATH)")
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of text")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a check after the other."""
+    """Print each check as soon as it is done."""
     try:
         from certhash.commands.doctor_checks import examine, exit_status
     except ImportError as error:
-        # Without its packages certhash cannot even look.
+        # The checks themselves need the packages.
         missing = error.name or str(error)
-        options.note(f"the Python package {missing} is missing: {sys.executable} -m pip install {missing}")
+        options.note(
+            f"the Python package {missing} is missing; install it: {sys.executable} -m pip install {missing}"
+        )
         return 2
     checks = []
     for check in examine(arguments.tshark):

@@ -1,7 +1,7 @@
-"""What is installed, what works, and what to do about the rest: one check a subject.
+"""Check the installation: Python, tshark, the plugin, the user's Wireshark, permissions, and the cache.
 
-Audits run tshark in a workplace of their own, so that nothing of a user's set-up changes a verdict. What the
-user sees in the Wireshark window depends on that set-up, so it is looked at as well.
+Audits run tshark with a configuration of their own, so that the user's settings cannot change a verdict. The
+Wireshark window uses the user's settings, so these are checked as well.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 State = Literal["good", "note", "mend", "broken"]
 
 PYTHONS = ((3, 11), (3, 14))
-"""The oldest and the newest Python that the tests run on."""
+"""The oldest and the newest Python version of the tests."""
 OLDEST_TSHARK = (4, 0)
 PACKAGES = ("cryptography", "lxml", "msgspec", "numpy", "platformdirs", "pyshark", "rich")
 
 SHOWING = {
-    # Out of order is how segments arrive; off by default, so that most analysts have it so.
+    # Segments often arrive out of order, and this preference is off by default.
     "tcp.reassemble_out_of_order": "Protocols > TCP > Reassemble out-of-order segments",
     "tcp.desegment_tcp_streams": "Protocols > TCP > Allow subdissector to reassemble TCP streams",
     "tls.desegment_ssl_records": "Protocols > TLS > Reassemble TLS records spanning multiple TCP segments",
@@ -48,23 +48,23 @@ SHOWING = {
     "ip.defragment": "Protocols > IPv4 > Reassemble fragmented IPv4 datagrams",
     "ipv6.defragment": "Protocols > IPv6 > Reassemble fragmented IPv6 datagrams",
 }
-"""Preferences without which Wireshark may not show a certificate; where they are under Edit > Preferences."""
+"""Preferences that Wireshark needs to show all certificates, with their place under Edit > Preferences."""
 
 _PATIENCE = 60  # seconds for a program to answer
 
 
 class Check(Struct, frozen=True):
-    """One subject: how it stands, and what to do about it."""
+    """The result of one check, and what to do about it."""
 
     name: str
     state: State
-    """``good``; ``note``: worth knowing; ``mend``: a part does not work; ``broken``: nothing does."""
+    """``good``; ``note``: a hint; ``mend``: a part does not work; ``broken``: certhash does not work."""
     found: str
     advice: str | None = None
 
 
 class _Expected(Struct, frozen=True):
-    """What the capture for the self-test must show."""
+    """The expected result of the self-test."""
 
     device: str
     verdict: str
@@ -72,16 +72,16 @@ class _Expected(Struct, frozen=True):
 
 
 def exit_status(checks: list[Check]) -> int:
-    """Return 2 where certhash cannot work, 1 where something is to be mended, else 0."""
+    """Return 2 if certhash does not work, 1 if a part does not work, else 0."""
     states = {check.state for check in checks}
     return 2 if "broken" in states else int("mend" in states)
 
 
 def examine(path: str | None = None) -> Iterator[Check]:
-    """Yield a check after the other; nothing is changed anywhere.
+    """Yield the checks one by one; they change nothing.
 
     Args:
-        path: the tshark to look at, or None for the one on the PATH.
+        path: the tshark to check, or None for the one on the PATH.
     """
     yield _python()
     yield _packages()
@@ -110,7 +110,7 @@ def _python() -> Check:
     if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
         return Check("Python", "good", found)
     oldest, newest = (".".join(map(str, each)) for each in PYTHONS)
-    return Check("Python", "note", found, f"it is tested with {oldest} to {newest}: use one of these")
+    return Check("Python", "note", found, f"use Python {oldest} to {newest}: certhash is tested with these")
 
 
 def _packages() -> Check:
@@ -123,7 +123,7 @@ def _packages() -> Check:
             missing.append(name)
     if missing:
         command = f"{sys.executable} -m pip install {' '.join(missing)}"
-        return Check("packages", "mend", f"missing: {', '.join(missing)}", f"install them: {command}")
+        return Check("packages", "mend", f"missing: {', '.join(missing)}", f"install: {command}")
     return Check("packages", "good", ", ".join(versions))
 
 
@@ -134,7 +134,7 @@ def _tshark(found: Tshark) -> Check:
     said = f"{found.version} ({found.path}), " + (f"Lua {found.lua}" if found.lua else "without Lua")
     if _numbers(found) < OLDEST_TSHARK:
         oldest = ".".join(map(str, OLDEST_TSHARK))
-        return Check("tshark", "mend", said, f"it is tested from {oldest} on: install a newer one")
+        return Check("tshark", "mend", said, f"install tshark {oldest} or newer")
     return Check("tshark", "good", said)
 
 
@@ -149,13 +149,13 @@ def _plugin(found: Tshark) -> Check:
         "plugin",
         "mend",
         f"does not load: {visible(trouble, 300)}",
-        "audits go on with the hashes that Python computes, and learn no cnf files from captures; install a "
-        "tshark with Lua, or install certhash again",
+        "install a tshark with Lua, or reinstall certhash; until then, Python computes the hashes, and "
+        "audits read no cnf files from captures",
     )
 
 
 def _self_test(found: Tshark) -> Check:
-    """Audit the capture that the package carries: a download, segments out of order, a chain of two."""
+    """Audit the capture in the package: a download, segments out of order, a chain of two."""
     from certhash.audit import Audience, Request, audit
     from certhash.capture.observe import Settings
 
@@ -163,7 +163,7 @@ def _self_test(found: Tshark) -> Check:
     try:
         wanted = msgspec.json.decode((folder / "selftest.json").read_bytes(), type=_Expected)
     except (OSError, msgspec.DecodeError) as error:
-        return Check("self-test", "broken", f"selftest.json: {error}", "install certhash again")
+        return Check("self-test", "broken", f"selftest.json: {error}", "reinstall certhash")
     capture = str(folder / "selftest.pcap")
     document = audit(Request((capture,), Settings(found), workers=1), (), {}, Audience())
     hashes = [c.sha1 for h in document.handshakes for c in h.certificates]
@@ -177,14 +177,20 @@ def _self_test(found: Tshark) -> Check:
             "self-test",
             "broken",
             visible(seen, 400),
-            "do not trust this installation; report it, with the output of certhash doctor --json",
+            "do not use this installation; report the output of certhash doctor --json",
         )
     if document.tool.hash_source == "plugin" and verdicts != [(wanted.device, wanted.verdict)]:
-        return Check("self-test", "broken", f"the verdicts are {verdicts}", "report it")
+        return Check(
+            "self-test",
+            "broken",
+            f"wrong verdicts: {verdicts}",
+            "report the output of certhash doctor --json",
+        )
+    hasher = "the plugin" if document.tool.hash_source == "plugin" else "Python"
     return Check(
         "self-test",
         "good",
-        f"{len(hashes)} certificates hashed by the {document.tool.hash_source}, as they should be",
+        f"{len(hashes)} certificates hashed correctly by {hasher}",
     )
 
 
@@ -192,14 +198,14 @@ def _self_test(found: Tshark) -> Check:
 
 
 def _in_wireshark(found: Tshark) -> Check:
-    """Look at the plugin as this user's Wireshark loads it."""
+    """Check the plugin as this user's Wireshark loads it."""
     name = "in Wireshark"
     try:
         wireshark = plugin_install.ask((found.path,))
     except InputError as error:
         return Check(name, "mend", *_parted(str(error)))
     if not wireshark.copies:
-        return Check(name, "note", "the plugin is not installed", "certhash plugin install puts it there")
+        return Check(name, "note", "the plugin is not installed", "install it: certhash plugin install")
     state = plugin_install.state(wireshark, __version__)
     said = [visible(line, 400) for line in state.lines]
     if state.good:
@@ -207,23 +213,25 @@ def _in_wireshark(found: Tshark) -> Check:
     problems = "; ".join(line.removeprefix("problem: ") for line in said if line.startswith("problem: "))
     if plugin_install.loads_no_lua(wireshark):
         return Check(name, "note", problems, "start Wireshark as an ordinary user")
-    return Check(name, "mend", problems, "certhash plugin status says more, certhash plugin install mends it")
+    return Check(
+        name, "mend", problems, "reinstall it: certhash plugin install; for details: certhash plugin status"
+    )
 
 
 def _preferences(found: Tshark) -> Check:
-    """Look at the preferences of this user; audits state their own."""
+    """Check this user's preferences; audits set their own."""
     said = _ask(found.path, "-G", "currentprefs").stdout
     values = dict(re.findall(r"^#?([a-z0-9_.]+): (TRUE|FALSE)$", said, re.MULTILINE))
     if not values:
-        return Check("preferences", "note", "tshark does not tell this user's preferences")
+        return Check("preferences", "note", "tshark does not print this user's preferences")
     off = {name: place for name, place in SHOWING.items() if values.get(name) == "FALSE"}
     if not off:
-        return Check("preferences", "good", "Wireshark puts messages together as audits do")
+        return Check("preferences", "good", "Wireshark reassembles messages like an audit")
     return Check(
         "preferences",
         "mend",
-        f"{', '.join(off)} off: Wireshark may not show a certificate that audits see",
-        "in Wireshark, under Edit > Preferences, switch on: " + "; ".join(off.values()),
+        f"{', '.join(off)}: off, so Wireshark may hide a certificate that an audit finds",
+        "in Wireshark, under Edit > Preferences, enable: " + "; ".join(off.values()),
     )
 
 
@@ -235,22 +243,22 @@ def _right_to_capture(found: Tshark) -> Check:
         program = dumpcap.find(found)
     except InputError as error:
         return Check("capture", "mend", *_parted(str(error)))
-    # Listing the link types opens the device, as a capture does, and captures nothing.
+    # Listing the link types opens the device like a capture, but captures nothing.
     answer = _ask(program, "-i", "lo", "-L")
     if answer.returncode == 0:
-        return Check("capture", "good", f"{program} may capture")
+        return Check("capture", "good", f"{program} can capture")
     if "permi" not in answer.stderr:
         return Check("capture", "mend", f"{program}: {visible(' '.join(answer.stderr.split()), 300)}")
     return Check(
         "capture",
         "mend",
-        f"{program} may not capture for this user",
+        f"this user has no permission to capture with {program}",
         _group(program) or dumpcap.HOW_TO_CAPTURE,
     )
 
 
 def _group(program: str) -> str | None:
-    """Say what the group of dumpcap has to do with it, where there is one for those who may capture."""
+    """Return how to use the group of dumpcap, if there is a group for users who may capture."""
     try:
         group = grp.getgrgid(os.stat(program).st_gid)  # noqa: PTH116
         user = pwd.getpwuid(os.getuid()).pw_name
@@ -259,9 +267,9 @@ def _group(program: str) -> str | None:
     if group.gr_gid == 0:
         return None
     if user in group.gr_mem and group.gr_gid not in os.getgroups():
-        return f"you are in the group {group.gr_name}, and were not yet when you logged in: log in again"
+        return f"log in again: you joined the group {group.gr_name} after you logged in"
     if group.gr_gid not in os.getgroups():
-        return f"sudo usermod -aG {group.gr_name} {user}, and log in again"
+        return f"run sudo usermod -aG {group.gr_name} {user}, and log in again"
     return None
 
 
@@ -272,7 +280,7 @@ def _pyshark(found: Tshark) -> Check:
         names = live.interfaces(found)
         rows = live.try_out(found, (package_folder() / "selftest.pcap").read_bytes())
         if not any(row.certificates for row in rows):
-            raise InputError("it reads no certificate from the self-test's capture; report it")  # noqa: TRY301
+            raise InputError("it finds no certificate in the self-test capture; report this")  # noqa: TRY301
     except InputError as error:
         return Check("pyshark", "mend", *_parted(str(error)))
     except Exception as error:  # noqa: BLE001 - whatever it trips over is what is to be told
@@ -281,9 +289,9 @@ def _pyshark(found: Tshark) -> Check:
             "pyshark",
             "mend",
             f"does not work with Python {python}: {visible(str(error), 200)}",
-            "certhash watch needs it, audits do not: record with dumpcap -i INTERFACE -w FILE, audit FILE",
+            "only certhash watch needs it: capture with dumpcap -i INTERFACE -w FILE instead, and audit FILE",
         )
-    return Check("pyshark", "good", f"drives tshark; {len(names)} names of interfaces")
+    return Check("pyshark", "good", f"works; {len(names)} interfaces")
 
 
 def _cache() -> Check:
@@ -297,10 +305,10 @@ def _cache() -> Check:
                 pass
         except OSError as error:
             return Check(
-                "cache", "mend", f"{there}: {error.strerror}", "make room there, or set XDG_CACHE_HOME"
+                "cache", "mend", f"{there}: {error.strerror}", "free some space, or set XDG_CACHE_HOME"
             )
         return Check("cache", "good", str(folder))
-    return Check("cache", "mend", f"{folder} cannot be written", "make it writable, or set XDG_CACHE_HOME")
+    return Check("cache", "mend", f"{folder}: not writable", "make it writable, or set XDG_CACHE_HOME")
 
 
 # ---------------------------------------------------------------- tools
@@ -313,7 +321,7 @@ class _Answer(Struct, frozen=True):
 
 
 def _ask(*command: str) -> _Answer:
-    """Run a program as this user would; an answer that does not come is an empty one."""
+    """Run a program as this user; return an empty answer if it fails."""
     try:
         done = subprocess.run(
             command,

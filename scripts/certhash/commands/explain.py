@@ -1,4 +1,4 @@
-"""What a cause, a verdict or a reason for a hidden certificate means, how it is found out, and what to do."""
+"""Explain a verdict, a cause or a hidden certificate: meaning, evidence and what to do."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ WIDTH = 80
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `explain` takes."""
+    """Add the arguments of `explain`."""
     parser.add_argument(
-        "topics", nargs="*", metavar="TOPIC", help="a name from a report; without one, the list of all"
+        "topics",
+        nargs="*",
+        metavar="TOPIC",
+        help="a verdict, a cause or a reason from a report (default: list all)",
     )
 
 
@@ -31,9 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     for name in arguments.topics:
         if name not in TOPICS:
-            raise InputError(
-                f"{visible(name, 100)}: nothing to explain: `certhash explain` lists what there is"
-            )
+            raise InputError(f"{visible(name, 100)}: no such topic; `certhash explain` lists all")
     if arguments.topics:
         text = "\n".join(_topic(name, TOPICS[name]) for name in arguments.topics)
     else:
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _topic(name: str, topic: Topic) -> str:
     parts = [f"{name}: {topic.title}", "", _filled(topic.meaning, "")]
-    parts += ["", "How it is found out", _filled(topic.evidence, "  ")]
+    parts += ["", "Evidence", _filled(topic.evidence, "  ")]
     if topic.advice:
         parts += ["", "What to do"]
         parts += [f"    {line}" if is_typed(line) else _filled(line, "  ") for line in topic.advice]

@@ -1,8 +1,8 @@
-"""Write every distinct certificate of captures as a .cer (DER) file.
+"""Save every certificate of the captures as a .cer (DER) file.
 
-Each file is named by the certificate's subject and its thumbprint. Beside them, index.json says of each its
-hashes and its subject, and where it was seen first: capture, frame, sender, position in the chain. What is in
-the folder already stays as it is, so that several exports can share one.
+Each file is named after the certificate's subject and thumbprint. The file index.json lists the hashes and
+subject of each certificate, and where it first occurs: capture, frame, sender and position in the chain.
+Existing files are kept, so that several exports can share a folder.
 
 Example:
   certhash export captures -o certificates
@@ -21,15 +21,19 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `export` takes."""
+    """Add the arguments of `export`."""
     options.add_captures(parser)
     parser.add_argument(
-        "-o", "--output", required=True, metavar="DIR", help="the folder to write to; made if it is not there"
+        "-o",
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="the folder to write to; it is created if necessary",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export, and say how much; 2 where something could not be read or written."""
+    """Export, and print a summary; return 2 if something could not be read or written."""
     from certhash.audit import read_captures
     from certhash.commands.export_files import INDEX, export, prepare
     from certhash.commands.progress import Console
@@ -49,8 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
     hidden = sum(h.hidden is not None for o in observations for h in o.handshakes)
     print(
         f"{count(len(exported.entries), 'certificate')} of {count(len(observations), 'capture')} in "
-        f"{visible(arguments.output)}, {exported.written:,} of them new; {INDEX} says where each was seen"
+        f"{visible(arguments.output)}, {exported.written:,} of them new; {INDEX} lists all"
     )
     if hidden:
-        print(f"in {count(hidden, 'handshake')} the server's certificate cannot be seen (audit tells why)")
+        print(
+            f"{count(hidden, 'handshake')} without a visible server certificate; `certhash audit` shows why"
+        )
     return 2 if problems else 0

@@ -1,4 +1,4 @@
-"""Every distinct certificate of captures as a file, and an index that says where each was first seen."""
+"""Save every certificate of the captures as a file, with an index of where each first occurs."""
 
 from __future__ import annotations
 
@@ -30,75 +30,75 @@ INDEX = "index.json"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 _LONGEST_STEM = 60
-_NEVER = "~"  # later than any time
+_NEVER = "~"  # sorts after every time
 _COMMON_NAME = re.compile(r"(?:^|[,+])CN=((?:[^,+\\]|\\.)+)")
 
 
 class Entry(Struct, frozen=True):
-    """What the index says of one file."""
+    """The index entry of one file."""
 
     file: str
-    """The name of the file in the folder; its content is DER."""
+    """Name of the file in the folder; its content is DER."""
     sha1: str
     """Base64, as in `<certHash1>`."""
     thumbprint: str
-    """The same in hex, upper case."""
+    """The same SHA-1 in hex, upper case."""
     sha256: str
     """Base64."""
     subject: str | None
     capture: str
-    """Where it was first seen."""
+    """The capture where it first occurs."""
     frame: int | None
     time: str | None
-    """Of its handshake, ISO 8601 UTC."""
+    """Time of its handshake, ISO 8601 UTC."""
     sender: Sender | None
     position: int | None
-    """0 is the certificate that the sender's chain starts with."""
+    """Position in the sender's chain; 0 is the first."""
 
 
 class Exported(Struct, frozen=True):
-    """What became of an export."""
+    """The result of an export."""
 
     entries: tuple[Entry, ...]
     """The certificates of these captures, by file name."""
     written: int
-    """How many of the files are new; the others were there already."""
+    """Number of new files; the others existed already."""
     problems: tuple[Problem, ...]
 
 
 def prepare(folder: str) -> None:
-    """Make the folder, if it is not there, before time is spent on captures.
+    """Create the folder before the captures are read.
 
     Raises:
-        InputError: it cannot be made, or not be written.
+        InputError: it cannot be created or written.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise InputError(f"{visible(folder)}: there is a file of this name; give -o a folder") from None
+        raise InputError(f"{visible(folder)}: a file, not a folder; give -o another name") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{visible(folder)}: cannot be made ({reason}); give -o another folder") from None
+        raise InputError(f"{visible(folder)}: cannot be created ({reason}); give -o another folder") from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{visible(folder)}: may not be written by this user; give -o another folder")
+        raise InputError(f"{visible(folder)}: this user has no write permission; give -o another folder")
     _read_index(folder)
 
 
 def export(observations: Iterable[Observation], folder: str) -> Exported:
-    """Write every distinct certificate as DER, and the index; what is there already is never changed.
+    """Write every certificate as DER, and the index; existing certificate files are never changed.
 
     Raises:
         InputError: the folder cannot be written.
     """
     first = _first_seen(observations)
-    # Two certificates of one SHA-1 (a forgery) must not get one name: these are told apart by more.
+    # Two certificates with one SHA-1 (a forgery) must not share a name: add the SHA-256.
     twins = Counter(sha1(seen.der) for seen in first.values())
     entries: list[Entry] = []
     problems: list[Problem] = []
     written = 0
     for sha256, seen in first.items():
         name = _file_name(seen.der, sha256 if twins[sha1(seen.der)] > 1 else None)
-        path = os.path.join(folder, name)  # noqa: PTH118 - a path may be bytes that are no UTF-8
+        path = os.path.join(folder, name)  # noqa: PTH118 - a path may hold bytes that are not UTF-8
         state = _there(path, seen.der)
         if isinstance(state, Problem):
             problems.append(state)
@@ -113,13 +113,13 @@ def export(observations: Iterable[Observation], folder: str) -> Exported:
 
 
 class _Sighting(NamedTuple):
-    """Where a certificate was seen first."""
+    """Where a certificate first occurs."""
 
     der: bytes
     capture: str
     time: int | None
     presented: PresentedCertificate | None
-    """None where it stood in no handshake's chain: in a message that repeats another one, and differs."""
+    """None if it is in no chain, but in a second, different Certificate message."""
 
 
 def _first_seen(observations: Iterable[Observation]) -> dict[bytes, _Sighting]:
@@ -159,10 +159,10 @@ def _entry(name: str, sha256: bytes, seen: _Sighting) -> Entry:
 
 
 def _file_name(der: bytes, sha256: bytes | None) -> str:
-    """Return a name of letters, digits, dots, dashes and underscores that no other certificate has.
+    """Return a unique name of letters, digits, dots, dashes and underscores.
 
-    What the subject says was written by strangers, and becomes a part of the name only; the thumbprint behind
-    it makes the name unique, on file systems that do not tell upper from lower case as well.
+    The subject comes from outside, so only its safe characters are used. The thumbprint makes the name
+    unique, also on file systems that ignore case.
     """
     subject = details(der).subject or ""
     common_name = _COMMON_NAME.search(subject)
@@ -174,7 +174,7 @@ def _file_name(der: bytes, sha256: bytes | None) -> str:
 
 
 def _there(path: str, der: bytes) -> bool | Problem:
-    """Tell whether the certificate is there already; a problem where something else has its name."""
+    """Return whether the certificate exists already, or a problem if another file has its name."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
@@ -187,7 +187,7 @@ def _there(path: str, der: bytes) -> bool | Problem:
                 return True
         except ValueError as error:
             return Problem(path, str(error))
-    return Problem(path, "something else has this name, and was left as it is: move it, and export again")
+    return Problem(path, "another file has this name, and was not changed: move it, and export again")
 
 
 def _read_index(folder: str) -> list[Entry]:
@@ -198,12 +198,12 @@ def _read_index(folder: str) -> list[Entry]:
         return msgspec.json.decode(read_small_file(path), type=list[Entry])
     except ValueError as error:  # also what msgspec raises
         raise InputError(
-            f"{visible(path)}: not an index of certhash's ({error}); move it, or give -o another folder"
+            f"{visible(path)}: not an index of certhash ({error}); move it, or give -o another folder"
         ) from None
 
 
 def _write_index(folder: str, entries: list[Entry]) -> None:
-    """Add entries to the index; of two sightings of a certificate the earlier one stays."""
+    """Add entries to the index; of two entries for a certificate, the earlier one is kept."""
     merged = {entry.file: entry for entry in _read_index(folder)}
     for entry in entries:
         known = merged.get(entry.file)

@@ -1,8 +1,8 @@
-"""Hash certificates, and turn hashes round: Base64 as in <certHash1>, hex as in a thumbprint.
+"""Hash certificates, and convert hashes between Base64 (<certHash1>) and hex (thumbprint).
 
-Each argument is a certificate file (.cer .der .pem .p7b, or what `crypto pki export` or `show running-config`
-printed), a thumbprint in hex as Windows, IOS, openssl or sha1sum show it, or a hash in Base64. Without an
-argument, standard input is read.
+Each argument is a certificate file (.cer .der .pem .p7b, or the output of `crypto pki export` or
+`show running-config`), a thumbprint in hex as Windows, IOS, openssl or sha1sum print it, or a hash in Base64.
+Without an argument, it reads standard input.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from certhash.commands.given import Given
 
 _GROUP = re.compile(r"(?:[0-9A-Fa-f]{2}){1,8}")
-"""As IOS (eight digits) and Windows (two) set them."""
+"""Groups of hex digits as IOS (eight) and Windows (two) print them."""
 
 LONGEST_SHOWN = 60
-"""Characters of an argument that is repeated in a message."""
+"""Characters to show of an argument in a message."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,11 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the hashes of every input; 2 where one of them is neither a certificate nor a hash."""
+    """Print the hashes of every input; return 2 if one is neither a certificate nor a hash."""
     inputs = arguments.inputs
     if not inputs:
         if sys.stdin.isatty():
-            print("certhash hash: name a file or a hash, or give one on standard input", file=sys.stderr)
+            print("certhash: no input; name a file or a hash, or pipe one to standard input", file=sys.stderr)
             return 2
         inputs = [STANDARD_INPUT]
     entries: list[dict[str, object]] = []
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _joined(inputs: list[str]) -> list[str]:
-    """Put together what a shell took apart: a thumbprint in groups, pasted without quotes."""
+    """Join the groups of a thumbprint that was pasted without quotes."""
     joined: list[str] = []
     left = list(inputs)
     while left:

@@ -1,4 +1,4 @@
-"""Print the manual page, made from the same source as `--help`.
+"""Print the manual page.
 
 Examples:
   certhash man | man -l -
@@ -35,9 +35,9 @@ def page() -> str:
     parser = whole_parser()
     exit_status, parser.epilog = parser.epilog, None
     manual = Manpage(parser, format="single-commands-section")
-    manual.description = "why a Cisco IP phone does not trust its VPN head-end"
+    manual.description = "check whether Cisco IP phones trust their VPN head-end, and find out why not"
     manual.manual = "certhash"
     manual.source = f"certhash {__version__}"
-    manual.date = ""  # the same source makes the same page
+    manual.date = ""  # so that the same source gives the same page
     manual.add_section("exit status", "=", str(exit_status).partition(": ")[2])
     return str(manual)

@@ -1,4 +1,4 @@
-"""Options that several commands take, and what they mean; one wording for all of them."""
+"""Declare and read the options that several commands share."""
 
 from __future__ import annotations
 
@@ -23,59 +23,64 @@ if TYPE_CHECKING:
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 LONGEST_TIMEOUT = 10.0**6
-"""Seconds, eleven days: what clocks can be set to everywhere."""
+"""Seconds (eleven days): the longest timeout that every platform supports."""
 
 
 def add_captures(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    """Add CAPTURE and how captures are read; :func:`request` reads it."""
+    """Add CAPTURE and the options for reading captures; :func:`request` reads them."""
     parser.add_argument(
         "captures",
         nargs="*" if optional else "+",
         metavar="CAPTURE",
-        help="a capture file, or a folder that is searched for them",
+        help="a capture file, or a folder to search for captures",
     )
     parser.add_argument(
-        "--keylog", metavar="FILE", help="TLS keys, as SSLKEYLOGFILE writes them: for TLS 1.3"
+        "--keylog", metavar="FILE", help="file with TLS keys (SSLKEYLOGFILE format), to read TLS 1.3"
     )
     add_dissecting(parser)
     parser.add_argument(
         "--no-carve",
         dest="carve",
         action="store_false",
-        help="hand tshark every packet, also those that nothing can depend on",
+        help="let tshark read every packet, also those that cannot change a verdict",
     )
     parser.add_argument(
-        "-j", "--jobs", type=_jobs, default=0, metavar="N", help="captures read at once (one a processor)"
+        "-j",
+        "--jobs",
+        type=_jobs,
+        default=0,
+        metavar="N",
+        help="number of captures to read at once (default: one per processor)",
     )
     parser.add_argument(
         "--timeout",
         type=seconds,
         default=3600.0,
         metavar="SECONDS",
-        help="give up on a capture after so long, and say so (3600)",
+        help="stop reading a capture after this time, and report it (default: 3600)",
     )
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="read the captures on a Dask cluster, tcp://HOST:8786, whose workers see the same paths",
+        help="read the captures on a Dask cluster (tcp://HOST:8786); its workers must see the same paths",
     )
     cache = parser.add_mutually_exclusive_group()
     cache.add_argument(
-        "--cache", metavar="FILE", help="where to keep what captures showed (the user's cache folder)"
+        "--cache", metavar="FILE", help="cache of what captures contain (default: in the user's cache folder)"
     )
-    cache.add_argument("--no-cache", action="store_true", help="read every capture anew, and keep nothing")
+    cache.add_argument("--no-cache", action="store_true", help="read every capture again, and store nothing")
 
 
 def add_dissecting(parser: argparse.ArgumentParser) -> None:
-    """Add what holds for files and for interfaces: ``--decode-as`` and ``--tshark``."""
+    """Add ``--decode-as`` and ``--tshark``, for captures and for interfaces."""
     parser.add_argument(
         "--decode-as",
         action="append",
         default=[],
         metavar="SPEC",
-        help="as tshark's -d, for TLS on a port that it gives to another protocol: tcp.port==5000,tls",
+        help="dissect a port as TLS, like tshark's -d: tcp.port==5000,tls",
     )
-    parser.add_argument("--tshark", metavar="PATH", help="the tshark to use (the one on the PATH)")
+    parser.add_argument("--tshark", metavar="PATH", help="the tshark to use (default: the one on the PATH)")
 
 
 def add_expected(parser: argparse.ArgumentParser) -> None:
@@ -86,19 +91,19 @@ def add_expected(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PATH",
         help="what phones expect: SEP<MAC>.cnf.xml files, running-configs, show output, certificates, "
-        "folders of them, or tftp://HOST/FILE and http://HOST:6970/FILE; may be repeated",
+        "folders of these, or tftp://HOST/FILE and http://HOST:6970/FILE; repeat for several",
     )
     parser.add_argument(
         "--resolve",
         action="append",
         default=[],
         metavar="NAME=ADDRESS",
-        help="the address of a URL's name, where the captures do not show it; may be repeated",
+        help="the address of a host name in a URL, if the captures do not show it; repeat for several",
     )
 
 
 def request(arguments: argparse.Namespace) -> Request:
-    """Return which captures are to be read, and how.
+    """Return the captures to read, and how to read them.
 
     Raises:
         InputError: there is no tshark.
@@ -114,7 +119,7 @@ def request(arguments: argparse.Namespace) -> Request:
 
 
 def settings(arguments: argparse.Namespace) -> Settings:
-    """Return how captures are to be read.
+    """Return how to read captures.
 
     Raises:
         InputError: there is no tshark.
@@ -125,7 +130,7 @@ def settings(arguments: argparse.Namespace) -> Settings:
 
 @contextmanager
 def _asked(arguments: argparse.Namespace) -> Iterator[Future[Tshark]]:
-    """Ask tshark who it is; the answer takes as long as to load what reads captures, so do that meanwhile."""
+    """Ask tshark for its version in a thread: the caller imports the capture reader meanwhile."""
     from concurrent.futures import ThreadPoolExecutor
 
     from certhash.capture import tshark
@@ -143,10 +148,10 @@ def _settings(arguments: argparse.Namespace, tshark: Future[Tshark]) -> Settings
 
 
 def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
-    """Return the addresses of each name, as the user states them.
+    """Return the addresses that `--resolve` gives for each name.
 
     Raises:
-        InputError: one is no name with an address.
+        InputError: a value is not NAME=ADDRESS.
     """
     from certhash.headend import plain_name, read_address
 
@@ -156,43 +161,45 @@ def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
         name = plain_name(name)
         address = read_address(text.strip("[]"))
         if not name or address is None:
-            raise InputError(f"--resolve {pair}: give a name and an address, as vpn.example.com=203.0.113.1")
+            raise InputError(
+                f"--resolve {pair}: not NAME=ADDRESS; write vpn.example.com=203.0.113.1, for example"
+            )
         addresses[name] = (*addresses.get(name, ()), address)
     return addresses
 
 
 def end_on_sigterm() -> None:
-    """Let SIGTERM end the run as Ctrl-C does: with what was done until then, however often it comes."""
+    """Let SIGTERM stop the run like Ctrl-C: with a partial result. Further signals are ignored."""
     for number in _INTERRUPTS:
         signal.signal(number, _interrupt)
 
 
 def note(line: str) -> None:
-    """Say something to people that is no part of a result."""
+    """Print a message on standard error; not part of the result."""
     print(f"certhash: {line}", file=sys.stderr)
 
 
 def complain(problems: Iterable[Problem]) -> None:
-    """Say what could not be done, a line each."""
+    """Print problems on standard error, one per line."""
     for problem in problems:
         where = f"{visible(problem.path)}: " if problem.path else ""
         note(f"{where}{visible(problem.message)}")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    for number in _INTERRUPTS:  # the end is on its way, and a second Ctrl-C must not cut it short
+    for number in _INTERRUPTS:  # a second Ctrl-C must not interrupt the partial result
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def seconds(text: str) -> float:
-    """Read a number of seconds of the command line."""
+    """Parse a number of seconds from the command line."""
     try:
         number = float(text)
     except ValueError:
         number = 0.0
     if not 0 < number <= LONGEST_TIMEOUT:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, more than 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return number
 
 

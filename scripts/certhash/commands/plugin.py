@@ -1,7 +1,7 @@
 """Install, uninstall or check the Wireshark plugin and its profile.
 
-Every Wireshark of this machine is asked where it looks (tshark -G folders) and what it loads (-G plugins). A
-profile named certhash that you made yourself is never touched.
+It asks every Wireshark on this machine where it looks for plugins (tshark -G folders) and what it loads
+(-G plugins). A profile named certhash that you made yourself is not changed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("action", choices=("install", "uninstall", "status"))
     parser.add_argument(
-        "--tshark", metavar="PATH", help="the tshark of the Wireshark that is meant (default: all)"
+        "--tshark", metavar="PATH", help="the tshark of the Wireshark to change (default: all)"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it for every Wireshark; 1 where the plugin is not in order, 2 where something could not be done."""
+    """Run the action for every Wireshark; return 1 if the plugin does not work, 2 if an action failed."""
     from certhash.commands.plugin_install import find_all
     from certhash.errors import InputError
 
@@ -53,7 +53,7 @@ def _act(action: str, wireshark: Wireshark) -> int:
         said = uninstall(wireshark)
     elif action == "install":
         said = install(wireshark, plugin_folder(), __version__)
-        wireshark = ask(wireshark.command)  # what it loads now, with what was just put there
+        wireshark = ask(wireshark.command)  # what it loads after the installation
     else:
         said = []
     for line in said:

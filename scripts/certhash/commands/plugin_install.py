@@ -1,10 +1,10 @@
-"""Where the Wireshark plugin and its profile lie on this machine: putting them there, taking them away.
+"""Install, remove and check the Wireshark plugin and its profile.
 
-Every Wireshark is asked itself, through its tshark: ``-G folders`` says where it looks, ``-G plugins`` what
-it loads. Nothing is guessed from the operating system.
+The tshark of each Wireshark tells where it looks for plugins (``-G folders``) and what it loads
+(``-G plugins``). Nothing is guessed from the operating system.
 
-A profile named ``certhash`` that this module did not make is a user's own and is never touched; one that it
-made has a marker in it, a file that Wireshark passes over.
+The profile contains a marker file that Wireshark ignores. A profile named ``certhash`` without the marker is
+the user's own, and is never changed.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ _VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)?)")
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of the plugin where a Wireshark looks."""
+    """A copy of the plugin in a folder that Wireshark searches."""
 
     path: Path
     version: str
     loaded: bool
-    """Of several copies Wireshark loads one, the first that it comes upon, without a word."""
+    """Whether Wireshark loads it: of several copies, it silently loads the first it finds."""
 
 
 @dataclass(frozen=True)
 class Wireshark:
-    """One Wireshark of this machine, as its tshark answered."""
+    """One Wireshark on this machine, as its tshark describes it."""
 
     command: tuple[str, ...]
-    """How its tshark is started: one path, or ``flatpak run ...``."""
+    """The command of its tshark: a path, or ``flatpak run ...``."""
     version: str
     plugins: Path
-    """Where it looks for a user's own Lua plugins."""
+    """The folder for the user's Lua plugins."""
     configuration: Path
-    """The user's configuration folder, with ``profiles`` in it."""
+    """The user's configuration folder, which contains ``profiles``."""
     copies: tuple[Copy, ...]
     complaint: str | None
-    """What it said on loading, if anything of ours went wrong."""
+    """Its error message about the plugin, if there is one."""
 
     @property
     def profile(self) -> Path:
@@ -60,20 +60,20 @@ class Wireshark:
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
+        """Its name in messages."""
         return f"Wireshark {self.version} ({' '.join(self.command)})"
 
 
 def find_all(given: str | None = None) -> list[Wireshark]:
-    """Return every Wireshark of this machine, or the one whose tshark is ``given``.
+    """Return every Wireshark on this machine, or the one whose tshark is ``given``.
 
     Raises:
-        InputError: there is none, or the one that was named does not answer.
+        InputError: there is none, or ``given`` does not work.
     """
     if given is not None:
         path = shutil.which(given)
         if path is None:
-            raise InputError(f"{given}: no such program; name the tshark of a Wireshark with --tshark")
+            raise InputError(f"{given}: no such program; give the path of a tshark with --tshark")
         return [ask((path,))]
     found: list[Wireshark] = []
     problems: list[str] = []
@@ -86,13 +86,13 @@ def find_all(given: str | None = None) -> list[Wireshark]:
         raise InputError(
             problems[0]
             if problems
-            else "no tshark found: install Wireshark, or name its tshark with --tshark"
+            else "tshark: not found; install Wireshark, or give the path of its tshark with --tshark"
         )
     return found
 
 
 def _commands() -> list[tuple[str, ...]]:
-    """List how the tsharks of this machine are started, each once."""
+    """Return the commands of all tsharks on this machine, each once."""
     name = "tshark.exe" if os.name == "nt" else "tshark"
     folders = [Path(part) for part in os.environ.get("PATH", "").split(os.pathsep) if part]
     folders += [
@@ -103,7 +103,7 @@ def _commands() -> list[tuple[str, ...]]:
     folders.append(Path("/Applications/Wireshark.app/Contents/MacOS"))
     commands: dict[str, tuple[str, ...]] = {}
     for folder in folders:
-        # Only absolute folders: one that depends on where we stand may be anybody's.
+        # Only absolute folders: a relative one depends on the current folder, where a file may be planted.
         program = folder / name
         if folder.is_absolute() and program.is_file() and os.access(program, os.X_OK):
             commands.setdefault(os.path.realpath(program), (str(program),))
@@ -114,7 +114,7 @@ def _commands() -> list[tuple[str, ...]]:
 
 
 def _says(command: list[str]) -> subprocess.CompletedProcess[str] | None:
-    """Run a program that only tells something; None where it cannot."""
+    """Run a program that prints information; return None if it fails."""
     try:
         done = subprocess.run(
             command,
@@ -131,10 +131,10 @@ def _says(command: list[str]) -> subprocess.CompletedProcess[str] | None:
 
 
 def ask(command: tuple[str, ...]) -> Wireshark:
-    """Ask a tshark for its version, its folders and what it loads.
+    """Return version, folders and loaded plugins of a tshark.
 
     Raises:
-        InputError: it does not answer as tshark does.
+        InputError: it does not behave like tshark.
     """
     program = " ".join(command)
     version, folders, plugins = (
@@ -142,14 +142,14 @@ def ask(command: tuple[str, ...]) -> Wireshark:
     )
     number = _VERSION.search(version.stdout) if version else None
     if number is None or folders is None or plugins is None:
-        raise InputError(f"{program}: does not answer as tshark; name another with --tshark")
+        raise InputError(f"{program}: does not work as tshark; give the path of another one with --tshark")
     paths = {
         found["name"]: found["path"] for line in folders.stdout.splitlines() if (found := _FOLDER.match(line))
     }
     lua = paths.get("Personal Lua Plugins") or paths.get("Personal Plugins")
     configuration = paths.get("Personal configuration")
     if lua is None or configuration is None:
-        raise InputError(f"{program}: does not say where it looks for plugins (tshark -G folders)")
+        raise InputError(f"{program}: does not print its plugin folder (tshark -G folders); update Wireshark")
     copies = {}
     for line in plugins.stdout.splitlines():
         cells = line.rstrip().split("\t")
@@ -173,29 +173,29 @@ def ask(command: tuple[str, ...]) -> Wireshark:
 
 
 def loads_no_lua(wireshark: Wireshark) -> bool:
-    """Tell whether this is the silent case: from version 4.4 on Wireshark loads no Lua for root."""
+    """Return whether Wireshark loads no Lua because it runs as root (from version 4.4, silently)."""
     numbers = tuple(int(part) for part in wireshark.version.split("."))
     return numbers >= (4, 4) and hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-# ---------------------------------------------------------------- putting it there
+# ---------------------------------------------------------------- install
 
 
 def install(wireshark: Wireshark, source: Path, version: str) -> list[str]:
-    """Copy plugin and profile from ``source``; return what was done, a line each.
+    """Copy plugin and profile from ``source``; return what was done, one line each.
 
     Raises:
-        InputError: something in the way is not ours, or cannot be written.
+        InputError: another plugin is in the way, or a file cannot be written.
     """
     main, modules = wireshark.plugins / MAIN, wireshark.plugins / MODULES
     if (main.exists() or modules.exists()) and not is_ours(wireshark.plugins):
         raise InputError(
-            f"{main if main.exists() else modules}: is there and is not certhash's plugin; move it away first"
+            f"{main if main.exists() else modules}: in the way, and not certhash's plugin; move it away"
         )
     said = []
     try:
         if _same(source, wireshark.plugins):
-            said.append(f"{main}: {version} is there already")
+            said.append(f"{main}: {version} is already installed")
         else:
             old = installed_version(wireshark.plugins)
             _remove_plugin(wireshark.plugins)
@@ -212,17 +212,17 @@ def install(wireshark: Wireshark, source: Path, version: str) -> list[str]:
 
 
 def plugin_files(folder: Path) -> list[Path]:
-    """Return the plugin's files in a folder that holds it."""
+    """Return the files of the plugin in a folder."""
     return [folder / MAIN, *sorted((folder / MODULES).glob("*.lua"))]
 
 
 def is_ours(folder: Path) -> bool:
-    """Tell whether a folder holds this plugin, in whatever version."""
+    """Return whether a folder contains this plugin, in any version."""
     return installed_version(folder) is not None
 
 
 def installed_version(folder: Path) -> str | None:
-    """Return the version of the plugin in a folder, or None where there is none."""
+    """Return the version of the plugin in a folder, or None."""
     try:
         text = (folder / MODULES / "version.lua").read_text("utf-8", "replace")
         main = (folder / MAIN).read_text("utf-8", "replace")
@@ -233,7 +233,7 @@ def installed_version(folder: Path) -> str | None:
 
 
 def _same(source: Path, target: Path) -> bool:
-    """Tell whether the plugin in two folders is the same, byte for byte, with nothing besides."""
+    """Return whether two folders contain the same plugin, byte for byte."""
     try:
         one = {path.relative_to(source): path.read_bytes() for path in plugin_files(source)}
         two = {path.relative_to(target): path.read_bytes() for path in plugin_files(target)}
@@ -246,23 +246,23 @@ def _install_profile(wireshark: Wireshark, source: Path) -> str:
     target = wireshark.profile
     if target.exists():
         if not (target / MARKER).exists():
-            return f"{target}: a profile of this name is yours, and stays as it is"
-        # Wireshark itself writes into a profile that is in use: columns, sizes. That is the user's work.
-        return f"{target}: the profile is there already, and stays as it is"
+            return f"{target}: your own profile, not changed"
+        # Wireshark stores the user's columns and sizes in a profile that is in use: keep them.
+        return f"{target}: the profile is already installed, not changed"
     target.mkdir(parents=True)
     for path in sorted(source.iterdir()):
         shutil.copyfile(path, target / path.name)
     (target / MARKER).write_text(
-        "made by certhash plugin install; certhash plugin uninstall removes it\n", "utf-8"
+        "Created by certhash plugin install; certhash plugin uninstall removes it.\n", "utf-8"
     )
-    return f"{target}: installed; choose it with Edit > Configuration Profiles"
+    return f"{target}: installed; select it under Edit > Configuration Profiles"
 
 
-# ---------------------------------------------------------------- taking it away
+# ---------------------------------------------------------------- uninstall
 
 
 def uninstall(wireshark: Wireshark) -> list[str]:
-    """Remove plugin and profile, and the folders that are empty then; return what was done, a line each.
+    """Remove plugin, profile and folders that become empty; return what was done, one line each.
 
     Raises:
         InputError: something cannot be removed.
@@ -279,14 +279,14 @@ def uninstall(wireshark: Wireshark) -> list[str]:
             _remove_empty(profile.parent, wireshark.configuration)
             said.append(f"{profile}: removed")
         elif profile.exists():
-            said.append(f"{profile}: is yours, and stays")
+            said.append(f"{profile}: your own profile, not removed")
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be removed ({error.strerror})") from error
-    return said or [f"{wireshark.plugins}: nothing of certhash there"]
+    return said or [f"{wireshark.plugins}: certhash is not installed"]
 
 
 def _remove_plugin(folder: Path) -> None:
-    if (folder / MODULES).is_symlink():  # a developer's link into a source tree: the tree stays
+    if (folder / MODULES).is_symlink():  # a link into a source tree: remove only the link
         (folder / MODULES).unlink()
     for path in plugin_files(folder):
         path.unlink(missing_ok=True)
@@ -294,7 +294,7 @@ def _remove_plugin(folder: Path) -> None:
 
 
 def _remove_empty(*folders: Path) -> None:
-    """Remove folders that have nothing in them; what is in use stays."""
+    """Remove folders from the innermost outwards, as far as they are empty."""
     for folder in folders:
         try:
             folder.rmdir()
@@ -302,19 +302,19 @@ def _remove_empty(*folders: Path) -> None:
             return
 
 
-# ---------------------------------------------------------------- how it stands
+# ---------------------------------------------------------------- status
 
 
 @dataclass(frozen=True)
 class State:
-    """How the plugin stands in one Wireshark."""
+    """The status of the plugin in one Wireshark."""
 
     lines: tuple[str, ...]
     good: bool
 
 
 def state(wireshark: Wireshark, version: str) -> State:
-    """Say whether the plugin is there, loads, is of this version, and is there once."""
+    """Return whether the plugin is installed once, in this version, and loads."""
     lines = [f"plugin: {copy.path}, version {copy.version or 'unknown'}" for copy in wireshark.copies]
     if (wireshark.profile / MARKER).exists():
         lines.append(f"profile: {wireshark.profile}")
@@ -327,23 +327,23 @@ def state(wireshark: Wireshark, version: str) -> State:
 
 
 def _problems(wireshark: Wireshark, version: str) -> list[str]:
-    """Say what is wrong, and what to do about it."""
+    """Return what is wrong, and what to do about it."""
     copies = wireshark.copies
     if not copies:
-        return ["the plugin is not installed: certhash plugin install"]
+        return ["the plugin is not installed; run certhash plugin install"]
     problems = []
     if not any(copy.loaded for copy in copies):
         if loads_no_lua(wireshark):
-            problems.append("this Wireshark loads no Lua for root: ask again as the user who runs it")
+            problems.append("Wireshark loads no Lua for root; run certhash as the user of Wireshark")
         else:
-            problems.append(f"it is there and does not load: {wireshark.complaint or 'is Lua switched off?'}")
+            problems.append(f"the plugin does not load: {wireshark.complaint or 'is Lua disabled?'}")
     elif wireshark.complaint:
-        problems.append(f"it complains: {wireshark.complaint}")
+        problems.append(f"the plugin reports an error: {wireshark.complaint}")
     if len(copies) > 1:
         others = ", ".join(str(copy.path) for copy in copies if copy.path != wireshark.plugins / MAIN)
-        problems.append(f"it is there {len(copies)} times, and Wireshark takes one of them: remove {others}")
+        problems.append(f"{len(copies)} copies are installed, and Wireshark loads only one; remove {others}")
     problems += [
-        f"it is version {found or 'unknown'}, and this is certhash {version}: install it again"
+        f"the plugin is version {found or 'unknown'}, but certhash is {version}; run certhash plugin install"
         for found in sorted({copy.version for copy in copies})
         if found != version
     ]

@@ -1,7 +1,7 @@
-"""Ask a live head-end for its certificates, hash them, and compare with what phones expect.
+"""Get the certificates of a live head-end, hash them, and compare with what phones expect.
 
-One TLS handshake, as a phone begins it; nothing is sent after it. With --cnf, the devices whose files name
-this head-end are checked: a match is exit status 0, a mismatch 1.
+It makes one TLS handshake, like a phone, and sends nothing after it. With --cnf, it checks the phones whose
+files name this head-end: the exit status is 0 for a match and 1 for a mismatch.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """One device's file against the chain; `verdict` is match, mismatch or unverifiable."""
+    """The comparison of one file with the chain; `verdict` is match, mismatch or unverifiable."""
 
     device: str
     source: str
@@ -48,7 +48,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What `--json` prints."""
+    """The output of `--json`."""
 
     url: str
     address: str
@@ -63,19 +63,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("url", metavar="URL", help="the head-end, as in <url1>: https://HOST[:PORT]/...")
     parser.add_argument(
-        "--cnf", action="append", default=[], metavar="PATH", help="what phones expect (repeatable)"
+        "--cnf", action="append", default=[], metavar="PATH", help="what phones expect; repeat for several"
     )
     parser.add_argument(
-        "--tls", choices=VERSIONS, help="newest version to offer; 1.0 is what a 7900 phone does"
+        "--tls", choices=VERSIONS, help="newest TLS version to offer; a 7900 phone offers 1.0"
     )
     parser.add_argument(
-        "--timeout", type=_seconds, default=PATIENCE, metavar="SECONDS", help="for everything"
+        "--timeout",
+        type=_seconds,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help="time limit for connection and handshake",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of text")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the chain and the comparisons; 1 for a mismatch, 2 where the answer cannot be had."""
+    """Print the chain and the comparisons; return 1 for a mismatch, 2 for a problem."""
     try:
         head_end = parse_url(arguments.url)
         answer = ask(head_end, arguments.tls, arguments.timeout)
@@ -109,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.cnf and not comparisons:
         named = sorted({url.value for cnf in sources.cnf_files if cnf.group for url in cnf.group.urls})
         others = f"; they name {', '.join(named[:5])}" if named else ""
-        status = _fail(arguments.url, f"no file given with --cnf names this head-end{others}")
+        status = _fail(arguments.url, f"no --cnf file names this head-end{others}")
     return status
 
 
@@ -137,7 +141,7 @@ def _show(position: int, der: bytes) -> Shown:
 
 
 def _compare(cnf: CnfFile, head_end: HeadEnd, answer: Answer) -> list[Comparison]:
-    """Compare the URLs of a file that name this head-end, by name or by the address that answered."""
+    """Compare the URLs of a file that name this head-end, by name or by address."""
     if cnf.group is None:
         return []
     found = []
@@ -145,7 +149,7 @@ def _compare(cnf: CnfFile, head_end: HeadEnd, answer: Answer) -> list[Comparison
         try:
             named = parse_url(url.value)
         except ValueError:
-            continue  # it is among the problems
+            continue  # already reported as a problem
         if named == head_end or (named.host, named.port) == (answer.address, answer.port):
             verdict, explanation = _judge(cnf.group, answer.chain)
             found.append(Comparison(cnf.device, cnf.source, url.value, verdict, explanation))
@@ -161,24 +165,24 @@ def _judge(group: VpnGroup, chain: tuple[bytes, ...]) -> tuple[str, str]:
         position = presented.index(certificate)
         return "match", f"certHash{expected.number} is the {expected.algorithm} of certificate {position}"
     if group.unresolved:
-        return "unverifiable", "not all of its trustpoints' certificates are known: " + group.unresolved[0]
+        return "unverifiable", "the certificate of a trustpoint is unknown: " + group.unresolved[0]
     if not group.hashes:
-        return "mismatch", "the phone is told no hash, so it can trust no head-end"
-    return "mismatch", "none of its hashes is of a certificate in the chain"
+        return "mismatch", "the file lists no hash, so the phone trusts no head-end"
+    return "mismatch", "no certificate of the chain has one of the phone's hashes"
 
 
 def _describe(result: Result) -> str:
     lines = [f"{visible(result.url)}  {result.address} port {result.port}  {result.version}"]
     if result.unfinished:
-        lines.append(f"  warning: the handshake was not completed ({visible(result.unfinished)})")
+        lines.append(f"  warning: handshake incomplete ({visible(result.unfinished)})")
     for shown in result.certificates:
         seen = shown.details
         rows = [
             ("certHash", shown.sha1),
             ("thumbprint", shown.thumbprint),
             ("SHA-256", shown.sha256),
-            ("subject", seen.subject or "(cannot be read)"),
-            ("issuer", seen.issuer or "(cannot be read)"),
+            ("subject", seen.subject or "(unreadable)"),
+            ("issuer", seen.issuer or "(unreadable)"),
             ("valid", _validity(seen)),
             ("names", ", ".join(seen.names) or "none"),
         ]
@@ -193,7 +197,7 @@ def _describe(result: Result) -> str:
 
 def _validity(seen: CertificateDetails) -> str:
     if not (seen.not_before and seen.not_after):
-        return "(cannot be read)"
+        return "(unreadable)"
     now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
     note = "" if seen.not_before <= now <= seen.not_after else "  (not valid today)"
     return f"{seen.not_before[:19]}Z to {seen.not_after[:19]}Z{note}"

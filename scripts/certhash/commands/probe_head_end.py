@@ -1,12 +1,11 @@
-"""Ask a live head-end for its certificates: a TLS handshake, nothing more.
+"""Get the certificates of a live head-end with one TLS handshake.
 
-Old versions are offered on purpose, since phones of the 7900 series speak TLS 1.0 only; nothing is verified,
-since the phone verifies nothing but the hash; nothing is sent once the handshake ends.
+Old versions are offered on purpose, because 7900 phones support only TLS 1.0. Nothing is verified, because
+the phone verifies only the hash. Nothing is sent after the handshake.
 
-The client is tlslite-ng's. Python's own ``ssl`` shows the chain as it was sent only from 3.13 on, and what
-old versions it speaks is up to the OpenSSL that it was built with. The Certificate message is taken as its
-bytes come in, before anybody parses it: a certificate that the library refuses, and a head-end that breaks
-the handshake off because it wants the phone's certificate, have shown what we came for.
+The client is tlslite-ng. Python's ``ssl`` returns the chain as sent only from 3.13 on, and its old versions
+depend on its OpenSSL. The Certificate message is read before it is parsed, so that it is available even if
+the library refuses a certificate, or the head-end ends the handshake for lack of the phone's certificate.
 """
 
 from __future__ import annotations
@@ -27,37 +26,37 @@ if TYPE_CHECKING:
     from certhash.headend import HeadEnd
 
 PATIENCE = 15.0
-"""Seconds for everything: connecting, and the handshake."""
+"""Seconds for connection and handshake together."""
 
 VERSIONS = {"1.0": (3, 1), "1.1": (3, 2), "1.2": (3, 3), "1.3": (3, 4)}
 SSL_3 = (3, 0)
 TLS_1_3 = VERSIONS["1.3"]
 FALLBACKS = ("1.3", "1.2", "1.0")
-"""Highest versions offered, one after the other: old head-ends stumble over what new versions add."""
+"""Highest versions to offer, in this order: old head-ends fail on the additions of new versions."""
 
 ABORTED = 0.2
-"""Seconds left below which no further attempt makes sense."""
+"""Seconds: with less time left, no further attempt is made."""
 
 
 class Answer(Struct, frozen=True):
-    """What a head-end presented."""
+    """The answer of a head-end."""
 
     address: str
-    """The address that was connected to."""
+    """The address of the connection."""
     port: int
     version: str
     """``TLS 1.0`` and so on; ``SSL 3.0``."""
     chain: tuple[bytes, ...]
     """DER, as sent, the head-end's own certificate first."""
     unfinished: str | None
-    """Why the handshake ended after the certificates; None where it was completed."""
+    """Why the handshake ended after the certificates; None if it was completed."""
 
 
 def ask(head_end: HeadEnd, highest: str | None = None, patience: float = PATIENCE) -> Answer:
-    """Connect and return the chain; `highest` is the newest version to offer (a key of ``VERSIONS``).
+    """Connect, and return the chain; `highest` is the newest version to offer (a key of ``VERSIONS``).
 
     Raises:
-        ValueError: no certificate could be had; one line that says why.
+        ValueError: the head-end sends no certificate; the message is one line.
     """
     end = time.monotonic() + patience
     attempts = (highest,) if highest else FALLBACKS
@@ -70,11 +69,11 @@ def ask(head_end: HeadEnd, highest: str | None = None, patience: float = PATIENC
                 return _handshake(connection, head_end, VERSIONS[version], end)
         except _NoCertificateError as error:
             failure = failure or str(error)
-    raise ValueError(failure or f"{head_end} gives no answer in time")
+    raise ValueError(failure or f"{head_end} does not answer in time")
 
 
 class _NoCertificateError(Exception):
-    """An attempt ended before a certificate; another version may do better."""
+    """An attempt ended before a certificate; another version may succeed."""
 
 
 def _connect(head_end: HeadEnd, end: float) -> socket.socket:
@@ -115,7 +114,9 @@ def _handshake(connection: socket.socket, head_end: HeadEnd, highest: tuple[int,
     except Exception as error:  # noqa: BLE001 - a pure-Python TLS stack, fed by a stranger
         unfinished = f"{type(error).__name__} in the TLS library"
     if not messages:
-        raise _NoCertificateError(f"{head_end} shows no certificate: {unfinished or 'it presented none'}")
+        raise _NoCertificateError(
+            f"{head_end} sends no certificate: {unfinished or 'the handshake contains none'}"
+        )
     used, message = messages[0]
     try:
         chain = split_certificates(message, with_extensions=used >= TLS_1_3)
@@ -131,7 +132,7 @@ def _handshake(connection: socket.socket, head_end: HeadEnd, highest: tuple[int,
 
 
 def _listen(tls: Any) -> list[tuple[tuple[int, int], bytes]]:  # noqa: ANN401 - an untyped library
-    """Return the list to which Certificate messages come as they arrive: version and bytes, decrypted."""
+    """Return a list that receives the Certificate messages: version and decrypted bytes."""
     seen: list[tuple[tuple[int, int], bytes]] = []
     defragmenter = tls._defragmenter  # noqa: SLF001 - the one place before the parser; the version is pinned
     original = defragmenter.get_message
@@ -139,7 +140,7 @@ def _listen(tls: Any) -> list[tuple[tuple[int, int], bytes]]:  # noqa: ANN401 - 
     def get_message() -> Any:  # noqa: ANN401
         message = original()
         if message and message[0] == ContentType.handshake and message[1][0] == HandshakeType.certificate:
-            # The version is taken now: the library forgets it when the handshake fails.
+            # Store the version now: the library drops it when the handshake fails.
             seen.append((tls.version, bytes(message[1])))
         return message
 
@@ -154,7 +155,7 @@ def _run(
     highest: tuple[int, int],
     end: float,
 ) -> None:
-    """Take the handshake forward whenever the socket is ready, until it ends or the time is over."""
+    """Run the handshake until it ends or the time is over."""
     connection.setblocking(False)
     name = head_end.host if not head_end.is_address and is_valid_hostname(head_end.host) else None
     for waits_to_write in tls.handshakeClientCert(settings=_settings(highest), serverName=name, async_=True):
@@ -165,7 +166,7 @@ def _run(
 
 
 def _settings(highest: tuple[int, int]) -> HandshakeSettings:
-    """Offer all that a phone might, weak as it is: nothing secret is sent."""
+    """Offer everything that a phone may offer, even if weak: nothing secret is sent."""
     settings = HandshakeSettings()
     settings.minVersion, settings.maxVersion = SSL_3, highest
     settings.minKeySize, settings.maxKeySize = 512, 16384
@@ -182,10 +183,10 @@ def _settings(highest: tuple[int, int]) -> HandshakeSettings:
 
 
 def split_certificates(message: bytes, *, with_extensions: bool) -> tuple[bytes, ...]:
-    """Take a Certificate message apart: RFC 5246, 7.4.2, or with extensions RFC 8446, 4.4.2.
+    """Return the certificates (DER) of a Certificate message: RFC 5246, 7.4.2, or RFC 8446, 4.4.2.
 
     Raises:
-        ValueError: the lengths do not fit.
+        ValueError: a length is wrong.
     """
     body = message[4:]
     if with_extensions:
@@ -203,8 +204,8 @@ def split_certificates(message: bytes, *, with_extensions: bool) -> tuple[bytes,
 
 
 def _vector(data: bytes, size: int) -> tuple[bytes, bytes]:
-    """Split off what a length of `size` bytes announces."""
+    """Split off a vector whose length is in its first `size` bytes."""
     end = size + int.from_bytes(data[:size], "big")
     if len(data) < end:
-        raise ValueError("a length reaches over the end")
+        raise ValueError("a length is too large")
     return data[size:end], data[end:]

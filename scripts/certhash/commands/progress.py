@@ -1,4 +1,4 @@
-"""What a person at a terminal sees while captures are read; nothing of it is part of the result."""
+"""Show progress on the terminal while captures are read; not part of the result."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class Console(Audience):
-    """Notes on standard error, and a bar where that is a terminal.
+    """Print notes on standard error, and a progress bar if it is a terminal.
 
     Args:
-        quiet: say nothing at all.
+        quiet: print nothing.
     """
 
     def __init__(self, *, quiet: bool) -> None:
@@ -38,7 +38,7 @@ class Console(Audience):
         self._task: TaskID | None = None
         self._captures = 0
         self._finished = 0
-        """Bytes of the captures that were read to their end."""
+        """Bytes of the captures that are done."""
         self._read = 0
         self._handshakes = 0
         self._refused = 0
@@ -49,7 +49,7 @@ class Console(Audience):
             print(f"certhash: {visible(line)}", file=sys.stderr)
 
     def begin(self, captures: Sequence[str]) -> None:
-        """Show the bar; its length is the captures' bytes."""
+        """Show the bar; its total is the size of all captures."""
         self._captures = self._read + len(captures)
         if self._quiet or not sys.stderr.isatty() or not captures:
             return
@@ -64,14 +64,14 @@ class Console(Audience):
             progress.TimeRemainingColumn(),
             console=Terminal(stderr=True),
             transient=True,
-            auto_refresh=False,  # no thread: workers are forked while the bar stands
+            auto_refresh=False,  # no thread: workers are forked while the bar is shown
         )
         self._task = self._bar.add_task(self._words(), total=sum(map(_size, captures)))
         self._bar.start()
         self._bar.refresh()
 
     def observed(self, observation: Observation) -> None:
-        """Count one capture more."""
+        """Count one more capture."""
         self._read += 1
         self._handshakes += len(observation.handshakes)
         self._refused += sum(
@@ -84,7 +84,7 @@ class Console(Audience):
             self._show(self._finished)
 
     def under_way(self, count: int) -> None:
-        """Move the bar on within captures."""
+        """Move the bar within a capture."""
         self._show(self._finished + count)
 
     def _show(self, completed: int) -> None:
@@ -92,19 +92,19 @@ class Console(Audience):
             self._bar.update(self._task, completed=completed, description=self._words(), refresh=True)
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
 
     def _words(self) -> str:
         return (
             f"{self._read:,} of {count(self._captures, 'capture')}, {count(self._handshakes, 'handshake')}, "
-            f"{self._refused:,} refused"
+            f"{self._refused:,} rejected"
         )
 
 
 class Lines(Console):
-    """Besides, an NDJSON line on standard output for all that is known as soon as a capture was read."""
+    """Also write NDJSON lines on standard output as soon as each capture is read."""
 
     def __init__(self, used: Tshark, *, quiet: bool) -> None:
         super().__init__(quiet=quiet)
@@ -113,7 +113,7 @@ class Lines(Console):
         self._told: set[Problem] = set()
 
     def observed(self, observation: Observation) -> None:
-        """Write what a capture shows; the verdicts come when everything was read."""
+        """Write the handshakes of one capture; the verdicts follow at the end."""
         super().observed(observation)
         self._start(observation.hash_source)
         for handshake in unjudged(observation):
@@ -123,7 +123,7 @@ class Lines(Console):
         self._problems(observation.problems)
 
     def finish(self, result: Document) -> None:
-        """Write what could be known only at the end."""
+        """Write the lines that are known only at the end."""
         self._start(result.tool.hash_source)
         self._problems(result.problems)
         for line in ndjson.end(result):
@@ -144,6 +144,6 @@ class Lines(Console):
 
 def _size(path: str) -> int:
     try:
-        return os.stat(path).st_size  # noqa: PTH116 - a path may be bytes that are no UTF-8
+        return os.stat(path).st_size  # noqa: PTH116 - a path may hold bytes that are not UTF-8
     except OSError:
         return 0

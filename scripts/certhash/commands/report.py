@@ -1,4 +1,4 @@
-"""Turn a saved JSON result into another form.
+"""Convert a saved JSON result to another format.
 
 Examples:
   certhash audit captures --cnf captures/cnf -f json -o result.json
@@ -18,16 +18,14 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `report` takes."""
-    parser.add_argument(
-        "file", metavar="FILE.json", help="a result that `audit -f json` saved; - is standard input"
-    )
+    """Add the arguments of `report`."""
+    parser.add_argument("file", metavar="FILE.json", help="a result of `audit -f json`; - is standard input")
     report.add_output_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the result in the forms that are asked for; the exit status is that of the audit."""
-    report.outputs(arguments)  # a mistake there is said before the file is read
+    """Write the result in the requested formats; return the exit status of the audit."""
+    report.outputs(arguments)  # reports a wrong option before the file is read
     document = load(arguments.file)
     report.write(document, arguments)
     return document.exit_status

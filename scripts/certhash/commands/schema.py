@@ -1,6 +1,6 @@
 """Print the JSON schema of the result that `audit -f json` writes.
 
-It is made from the types that make the result, so the two cannot differ.
+It is generated from the types of the result.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The whole command line as one parser: what completion and the man page are made from.
+"""Build one parser for the whole command line, for shell completion and the man page.
 
-The command itself never builds it: it imports no more than the one command that was asked for.
+A normal run does not use it: it imports only the requested command.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def whole_parser() -> argparse.ArgumentParser:
     """Return a parser with a subparser for every command."""
     parser = argparse.ArgumentParser(
         prog="certhash",
-        description="Why a Cisco IP phone does not trust its VPN head-end.",
+        description="Check whether Cisco IP phones trust their VPN head-end, and find out why not.",
         epilog=EXIT_STATUS,
     )
     parser.add_argument("--version", action="version", version=f"certhash {__version__}")

@@ -1,8 +1,9 @@
-"""Watch an interface: the verdicts of an audit, a line each as they happen, and a summary at the end.
+"""Check live traffic on an interface: one line per handshake, and a summary at the end.
 
-Ctrl-C, or SIGTERM, ends it. A handshake is told when the client has gone on or refused, or after two seconds
-of silence: time, verdict, client, server, the hashes presented, the devices told to use this head-end. cnf
-files that phones fetch meanwhile are learned. The summary has, of handshakes that say the same, the newest.
+Ctrl-C or SIGTERM stops it. A handshake is printed when the client continues or rejects the certificate, or
+after two seconds of silence: time, verdict, client, server, presented hashes, and the phones that use this
+head-end. cnf files that phones download are used from then on. Of equal handshakes, the summary has the
+newest.
 
 Examples:
   certhash watch eth0 --cnf /srv/tftp
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
     from certhash.commands.watch_live import Event, Watcher
 
 _LOOK = 0.25
-"""Seconds between two looks at what is new."""
+"""Seconds between two checks for new events."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `watch` takes."""
+    """Add the arguments of `watch`."""
     parser.add_argument(
-        "interface", metavar="INTERFACE", help="the interface to capture from, as dumpcap names it"
+        "interface", metavar="INTERFACE", help="the interface to capture from (dumpcap -D lists them)"
     )
     options.add_expected(parser)
     options.add_dissecting(parser)
@@ -43,14 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--capture-filter",
         default="",
         metavar="FILTER",
-        help="capture only these packets, as dumpcap's -f: for busy interfaces",
+        help="capture only these packets, like dumpcap's -f",
     )
-    parser.add_argument("--seconds", type=options.seconds, metavar="N", help="end after so many seconds")
+    parser.add_argument("--seconds", type=options.seconds, metavar="N", help="stop after this many seconds")
     report.add_output_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Watch until somebody ends it, then write the summary."""
+    """Watch until a signal or the time limit, then write the summary."""
     wanted = report.outputs(arguments)
     resolve = options.resolve(arguments)
     settings = options.settings(arguments)
@@ -65,8 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
     except (ImportError, AttributeError) as error:
         python = ".".join(map(str, sys.version_info[:2]))
         raise InputError(
-            f"pyshark, which drives live captures, does not work here with Python {python} ({error}): record "
-            f"with `dumpcap -i {arguments.interface} -w FILE`, and audit that file"
+            f"pyshark does not work with Python {python} ({error}), and live captures need it; capture with "
+            f"`dumpcap -i {arguments.interface} -w FILE`, and audit that file"
         ) from None
     plugin = plugin_trouble(settings.tshark) is None
     if not plugin:
@@ -86,17 +87,17 @@ def run(arguments: argparse.Namespace) -> int:
         capture_filter=arguments.capture_filter,
         take=watcher.take,
         waiting_since=watcher.waiting_since,
-        ready=lambda: options.note(f"watching {visible(arguments.interface)}; Ctrl-C ends with a summary"),
+        ready=lambda: options.note(f"watching {visible(arguments.interface)}; press Ctrl-C for the summary"),
     )
-    # Whoever wants the summary in a form for machines on standard output gets nothing else there.
+    # A summary in a machine-readable format must be alone on standard output.
     to_errors = any(each.path is None and each.form != "table" for each in wanted)
     printer = _Printer(to_errors=to_errors, quiet=arguments.quiet)
     asyncio.run(_watch(live, watcher, printer, arguments.seconds))
     problems = list(live.problems)
     if live.dropped:
         problems.append(
-            f"{live.dropped} packets came faster than they could be read, and are missing, perhaps with "
-            "handshakes among them; narrow it down with --capture-filter"
+            f"{live.dropped} packets were dropped, and handshakes may be missing: the traffic is too fast; "
+            "reduce it with --capture-filter"
         )
     events, document = watcher.finish(live.packets, problems)
     printer.print(events)
@@ -117,7 +118,7 @@ async def _watch(live: Live, watcher: Watcher, printer: _Printer, seconds: float
             await asyncio.sleep(pause)
             began = loop.time()
             printer.print(watcher.news())
-            pause = max(_LOOK, 2 * (loop.time() - began))  # thousands of phones take their time
+            pause = max(_LOOK, 2 * (loop.time() - began))  # with thousands of phones, a check takes long
 
     tasks = [asyncio.create_task(live.run()), asyncio.create_task(look())]
     try:

@@ -1,8 +1,8 @@
-"""The verdicts of an interface as they happen: rows in, events out, and a document at the end.
+"""Judge live traffic: take rows, return events, and build a document at the end.
 
-Rows become handshakes, and these verdicts, by the same functions as an audit's. What is kept is bounded: a
-connection that has been silent for long is let go, and of handshakes that say the same (who, with whom, which
-certificates, what came of it) only the newest stays, since no verdict depends on the older ones.
+The functions of an audit turn rows into handshakes and verdicts. Memory is bounded: idle connections are
+dropped, and of equal handshakes (same client, server, certificates and outcome) only the newest is kept,
+since no verdict depends on the older ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from certhash.headend import plain_name
 from certhash.judgement.correlate import correlate
 from certhash.judgement.document import FINDINGS
 from certhash.model import NameAnswer, Observation, Problem, Sources
-from certhash.report.text import count
 from certhash.times import iso
 from certhash.visible import visible
 
@@ -34,12 +33,12 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V")
 _Name = tuple[int, "Endpoint", "Endpoint"]
-"""The frame at which a handshake began, client and server: no two handshakes have all three the same."""
+"""First frame, client and server: together they identify a handshake."""
 
 SETTLE = 2.0
-"""Seconds of silence after which a handshake is judged by what was seen of it."""
+"""Seconds of silence after which an incomplete handshake is judged."""
 FORGET = 120.0
-"""Seconds of silence after which a connection is let go."""
+"""Seconds of silence after which a connection is dropped."""
 MOST_CONNECTIONS = 10_000
 MOST_OF_A_CONNECTION = 100
 MOST_KEPT = 2_000
@@ -48,27 +47,27 @@ MOST_DEVICES = 10_000
 FILES_OF_A_DEVICE = 3
 MOST_PROBLEMS = 1_000
 
-_SHARE = 9  # of ten parts of the time are for other things than looking back
-_NAMES = 3  # so many devices are named in a line
-_LONG = 200  # characters of a stranger's text
+_SHARE = 9  # of ten parts of the time remain for other work than correlation
+_NAMES = 3  # devices to name in a line
+_LONG = 200  # characters to show of a text from outside
 _GOING_ON = Outcome("complete", 0, None, (), missing_fields=False)
 
 
 class Judged(NamedTuple):
-    """A handshake has got its verdict, or another one than before."""
+    """A handshake with a new verdict."""
 
     handshake: document.Handshake
 
 
 class Changed(NamedTuple):
-    """What is to be said of a device and a URL has changed: it is a finding now, or no longer."""
+    """A device and a URL that became a finding, or are no longer one."""
 
     time: str
     expectation: document.Expectation
 
 
 class Learned(NamedTuple):
-    """A phone has fetched its cnf file."""
+    """A cnf file that a phone downloaded."""
 
     time: str
     cnf: CnfFile
@@ -82,11 +81,11 @@ class _Connection:
         self.reading = reading
         self.last = 0.0
         self.judged: dict[int, Handshake] = {}
-        """By the frame at which the handshake began, as it was when it was judged last."""
+        """The handshakes as they were judged last, by their first frame."""
 
 
 class _Totals:
-    """Counts of what was judged, of which not everything is kept."""
+    """Counts of all handshakes that were judged, also of those that are no longer kept."""
 
     def __init__(self) -> None:
         self.handshakes = 0
@@ -106,14 +105,14 @@ class _Totals:
 
 
 class Watcher:
-    """Takes rows as they come, and says when asked what is new.
+    """Takes rows, and returns new events on request.
 
     Args:
-        interface: its name, which stands for the capture in the document.
+        interface: its name, used as the capture in the document.
         sources: what phones expect.
-        tool: what reads the packets.
-        resolve: names in URLs to addresses, as the user states them.
-        clock: seconds, from anywhere.
+        tool: the versions for the document.
+        resolve: host names in URLs, with the addresses that the user gives.
+        clock: returns seconds from any origin.
     """
 
     def __init__(
@@ -131,7 +130,7 @@ class Watcher:
         self._resolve = resolve
         self._clock = clock
         self._connections: OrderedDict[object, _Connection] = OrderedDict()
-        """The one that was silent for longest comes first."""
+        """The connection with the longest silence comes first."""
         self._pending: dict[object, _Connection] = {}
         self._kept: OrderedDict[object, Handshake] = OrderedDict()
         self._certificates: dict[bytes, bytes] = {}
@@ -139,14 +138,14 @@ class Watcher:
         self._learned: OrderedDict[str, deque[CnfFile]] = OrderedDict()
         self._told: dict[tuple[str, str | None], tuple[str, str | None]] = {}
         self._untold: dict[str, str] = {}
-        """The handshakes whose findings are not told yet, with their times."""
+        """The handshakes whose findings were not reported yet, with their times."""
         self._rest_until = 0.0
         self._totals = _Totals()
         self._problems: dict[Problem, None] = {}
         self._events: list[Event] = []
 
     def take(self, row: Row) -> None:
-        """Take the next row."""
+        """Add the next row."""
         if row.downloads or row.answers:
             self._take_data(row)
         key = row.connection
@@ -160,7 +159,7 @@ class Watcher:
         self._pending[key] = connection
 
     def waiting_since(self) -> int | None:
-        """Return the frame at which the oldest handshake began that has not been judged yet."""
+        """Return the first frame of the oldest handshake that is not judged yet."""
         frames = [
             handshake.frame
             for connection in self._pending.values()
@@ -170,7 +169,7 @@ class Watcher:
         return min(frames, default=None)
 
     def news(self) -> list[Event]:
-        """Return what has happened since the last time."""
+        """Return the events since the last call."""
         self._judge(final=False)
         self._look_back()
         self._forget()
@@ -178,11 +177,11 @@ class Watcher:
         return events
 
     def finish(self, packets: int, problems: Iterable[str] = ()) -> tuple[list[Event], document.Document]:
-        """Judge what is left, and return the last events and the whole result.
+        """Judge all remaining handshakes, and return the last events and the document.
 
         Args:
-            packets: how many were captured.
-            problems: what went wrong while they were; then the capture counts as truncated.
+            packets: number of captured packets.
+            problems: problems of the capture; if there are any, its status is truncated.
         """
         self._judge(final=True)
         problems = list(problems)
@@ -201,13 +200,13 @@ class Watcher:
         events, self._events = self._events, []
         return events, replace(result, summary=summary, problems=tuple(every))
 
-    # ------------------------------------------------------------ what comes in
+    # ------------------------------------------------------------ input
 
     def _reading(self) -> Reading:
         return Reading(self._interface, plugin=self._tool.hash_source == "plugin")
 
     def _take_data(self, row: Row) -> None:
-        """Take what is no handshake: names and cnf files."""
+        """Add DNS answers and cnf files."""
         reading = self._reading()
         reading.take(row)
         found = reading.observation(_GOING_ON)
@@ -236,7 +235,7 @@ class Watcher:
     # ------------------------------------------------------------ verdicts
 
     def _judge(self, *, final: bool) -> None:
-        """Give a verdict on every handshake that is settled, or has changed since it got one."""
+        """Judge every handshake that is complete, or has changed since it was judged."""
         fresh: list[Handshake] = []
         outdated: dict[_Name, Handshake] = {}
         now = self._clock()
@@ -274,7 +273,7 @@ class Watcher:
             self._untold[verdict.id] = verdict.time
 
     def _look_back(self) -> None:
-        """Hold what is new against all that is kept, and tell the findings: seldom, where it takes long."""
+        """Correlate all handshakes, and report findings; less often if it takes long."""
         if not self._untold or self._clock() < self._rest_until:
             return
         began = self._clock()
@@ -283,7 +282,7 @@ class Watcher:
         self._rest_until = ended + _SHARE * (ended - began)
 
     def _tell(self, expectations: Iterable[document.Expectation]) -> None:
-        """Say which findings are new, and which are none any more."""
+        """Report new findings, and findings that are over."""
         for expectation in expectations:
             times = [self._untold[id_] for id_ in expectation.handshakes if id_ in self._untold]
             if not times:
@@ -302,7 +301,7 @@ class Watcher:
             self._kept[kind] = handshake
             self._kept.move_to_end(kind)
             if handshake.server_name:
-                # That the name is there stays known when the handshake does not.
+                # The name stays known when the handshake is dropped.
                 name = plain_name(handshake.server_name)
                 self._answer(NameAnswer(name, handshake.server.address, handshake.frame, handshake.time))
         _shorten(self._kept, MOST_KEPT)
@@ -311,14 +310,14 @@ class Watcher:
             self._certificates = {k: v for k, v in self._certificates.items() if k in wanted}
 
     def _forget(self) -> None:
-        """Let go of connections that were silent for long, and of the oldest where they are too many."""
+        """Drop idle connections, and the oldest ones above the limit."""
         now = self._clock()
         while self._connections:
             key, connection = next(iter(self._connections.items()))
             if now - connection.last < FORGET and len(self._connections) <= MOST_CONNECTIONS:
                 return
             if key in self._pending and now - connection.last < FORGET:
-                connection.last = now - FORGET  # it is judged first, by what there is
+                connection.last = now - FORGET  # judge it before it is dropped
                 self._judge(final=False)
             self._connections.pop(key, None)
             self._pending.pop(key, None)
@@ -342,7 +341,7 @@ class Watcher:
 
 
 def line(event: Event) -> str:
-    """Return an event as a line for people."""
+    """Return an event as one line of text."""
     if isinstance(event, Judged):
         return _handshake_line(event.handshake)
     if isinstance(event, Learned):
@@ -353,11 +352,12 @@ def line(event: Event) -> str:
     verdict = told.verdict.upper() if is_finding(event) else told.verdict
     cause = f"{told.cause}: " if told.cause else ""
     where = f"{visible(told.device, _LONG)} at {visible(told.url or '', _LONG)}"
-    return f"{event.time}  {verdict}: {where}: {cause}{visible(told.explanation)}"
+    expected = ", ".join(visible(each.value, _LONG) for each in told.hashes) or "no hash"
+    return f"{event.time}  {verdict}: {where} expects {expected}: {cause}{visible(told.explanation)}"
 
 
 def is_finding(event: Event) -> bool:
-    """Tell whether an event says that something is wrong."""
+    """Return whether an event is a finding or a problem."""
     if isinstance(event, Judged):
         return event.handshake.verdict in FINDINGS
     return isinstance(event, Problem) or (
@@ -372,12 +372,12 @@ def _handshake_line(handshake: document.Handshake) -> str:
         handshake.time,
         f"{handshake.verdict:12}",
         f"{handshake.client} > {handshake.server}{name}",
-        " ".join(presented) or f"no certificate seen: {handshake.hidden}",
+        " ".join(presented) or f"no visible certificate: {handshake.hidden}",
     ]
     if handshake.devices:
         more = len(handshake.devices) - _NAMES
         names = ", ".join(visible(device, _LONG) for device in handshake.devices[:_NAMES])
-        parts.append(names + (f" and {count(more, 'more device')}" if more > 0 else ""))
+        parts.append(names + (f" and {more:,} more" if more > 0 else ""))
     parts += [f"{a.sender} sent {a.level} {a.name} ({a.code})" for a in handshake.alerts]
     return "  ".join(parts)
 
@@ -385,7 +385,7 @@ def _handshake_line(handshake: document.Handshake) -> str:
 def _learned_line(event: Learned) -> str:
     cnf = event.cnf
     fetch = cnf.fetch
-    by = f", fetched by {visible(fetch.client)} from {visible(fetch.server)}" if fetch else ""
+    by = f", downloaded by {visible(fetch.client)} from {visible(fetch.server)}" if fetch else ""
     if cnf.kind == "encrypted":
         says = "encrypted"
     elif cnf.group is None:
@@ -397,7 +397,7 @@ def _learned_line(event: Learned) -> str:
 
 
 def _is_settled(handshake: Handshake) -> bool:
-    """Tell whether the client has answered; whatever comes after that is news."""
+    """Return whether the client has continued or sent a fatal alert."""
     return handshake.client_proceeded or any(alert.level == "fatal" for alert in handshake.alerts)
 
 
@@ -406,7 +406,7 @@ def _name(handshake: Handshake | document.Handshake) -> _Name:
 
 
 def _kind(handshake: Handshake) -> object:
-    """Return what a verdict may depend on, but for the time: of what agrees in this the newest decides."""
+    """Return everything but the time that a verdict depends on: of equal handshakes, the newest decides."""
     return (
         handshake.client.address,
         handshake.server,

@@ -93,7 +93,7 @@ def draw(expectation: Expectation, handshake: Handshake) -> Ladder:
         captions = f"{_short(expectation.device, 24)}'s file", f"frame {download.frame}, {download.time}"
         step(_TFTP, _PHONE, "plain", *map(_plain, captions), *_expected(expectation))
     else:
-        caption = f"expects, by {_short(expectation.source.rsplit('/', 1)[-1], 36)}"
+        caption = f"expects ({_short(expectation.source.rsplit('/', 1)[-1], 36)})"
         step((_PHONE + _TFTP) // 2, (_PHONE + _TFTP) // 2, "note", _plain(caption), *_expected(expectation))
     name = f", asks for {_short(handshake.server_name)}" if handshake.server_name else ""
     hello = f"ClientHello{name}", f"frame {handshake.frame}, {handshake.time}"
