@@ -19,9 +19,10 @@ local function module(name)
 end
 
 local version = module("version").version
-local address, base64, visible = module("address"), module("base64"), module("visible")
-local cnf = module("cnf").using({ base64 = base64, address = address, xml = module("xml") })
-local folder = module("folder").using({ cnf = cnf, visible = visible })
+local address, base64, visible, xml = module("address"), module("base64"), module("visible"), module("xml")
+local cnf = module("cnf").using({ base64 = base64, address = address, xml = xml })
+local excerpt = module("excerpt").using({ cnf = cnf, xml = xml })
+local folder = module("folder").using({ cnf = cnf, excerpt = excerpt, visible = visible })
 local story = module("story").using({ visible = visible })
 local handshakes = module("handshakes")
 local menu = module("menu").using({ story = story, visible = visible })

@@ -291,8 +291,17 @@ local SEVERAL = "it has several vpnGroup elements, and which one a phone takes i
 local TORN = "it is damaged or cut short within its vpnGroup"
 
 local function wrong_root(name)
-    return ("its outer element is <%s>; a phone's configuration has <device>"):format(name)
+    return ("its outer element is <%s>; a phone's configuration has <device>, or <Default> in XMLDefault.cnf.xml")
+        :format(name)
 end
+
+-- What a phone makes of <Device> or <default> is not known; without a vpnGroup it does not matter here.
+local function is_root(name)
+    local lower = name:lower()
+    return lower == "device" or lower == "default"
+end
+
+local OTHER_CASE = "its outer element is <%s>, and a phone tells capitals from small letters"
 
 -- The only child of a root with a name.
 local function children(root, name)
@@ -355,11 +364,13 @@ local function salvage(text)
     local root = text:match("<([%a_][%w_.\128-\255-]*)")
     if not root then
         return nil, "it is not XML"
-    elseif not ROOTS[root] then
+    elseif not is_root(root) then
         return nil, wrong_root(root)
     end
     local from = text:find("<vpnGroup%f[^%w_]")
-    if from then
+    if from and not ROOTS[root] then
+        return nil, OTHER_CASE:format(root)
+    elseif from then
         if text:find("<vpnGroup%f[^%w_]", from + 1) then
             return nil, SEVERAL
         end
@@ -369,11 +380,11 @@ local function salvage(text)
             return nil, TORN
         end
         return group
-    elseif not (text:find("</device%s*>%s*$", -200) or text:find("</Default%s*>%s*$", -200))
+    elseif not is_root(text:match("</(%a+)%s*>%s*$", -200) or "")
         or text:find("vpnGroup", 1, true) or text:find("<credentials", 1, true) or text:find("<addresses", 1, true) then
         return nil, "it is damaged or cut short, and a vpnGroup may be missing"
     end
-    return false, text:find("<fullConfig>%s*false%s*</fullConfig>") and "encrypted" or nil
+    return false, (text:match("<fullConfig>%s*(%a+)%s*</fullConfig>") or ""):lower() == "false" and "encrypted" or nil
 end
 
 -- The vpnGroup of a file, or false and "encrypted" where the file is the short one beside an encrypted one; nil and what is
@@ -389,8 +400,10 @@ local function thorough(text)
     local root = xml.parse(text, WANTED)
     if not root then
         return salvage(text)
-    elseif not ROOTS[root.name] then
+    elseif not is_root(root.name) then
         return nil, wrong_root(root.name)
+    elseif not ROOTS[root.name] and text:find("vpnGroup", 1, true) then
+        return nil, OTHER_CASE:format(root.name)
     end
     local groups = children(root, "vpnGroup")
     if #groups > 1 then
@@ -402,16 +415,20 @@ local function thorough(text)
     return false, full and trim(full.text):lower() == "false" and "encrypted" or nil
 end
 
--- The text of the first element of a group that stands where it should; "" where there is none.
+-- The text of the first element of a group that stands where it should; "" where there is none.  The second result tells
+-- whether another such element says something else.
 local function text_of(group, parent, name)
+    local first, other = nil, false
     for _, element in ipairs(group.within) do
         local holder = element.parent
         if element.name == name and (parent and holder.name == parent and holder.parent == group
             or not parent and holder == group) then
-            return trim(element.text)
+            local text = trim(element.text)
+            first = first or text
+            other = other or text ~= first
         end
     end
-    return ""
+    return first or "", other
 end
 
 -- The elements prefixN under a parent of the group: { number =, text = } each, by number.  Nil and what is wrong where
@@ -474,7 +491,10 @@ local function read_group(file, group)
     end
     file.hashes = hashes
     file.hash_algorithm = text_of(group, "credentials", "hashAlg")
-    file.host_id_check = text_of(group, nil, "enableHostIDCheck")
+    file.host_id_check, problem = text_of(group, nil, "enableHostIDCheck")
+    if problem then
+        return nil, "<enableHostIDCheck> stands a second time with another value, and which one counts is not known"
+    end
     return file
 end
 
@@ -528,6 +548,10 @@ function M.read(name, content)
     return file
 end
 
+-- What the module for excerpts builds on.
+M.plain_text, M.without_comments, M.thorough, M.read_group = plain_text, without_comments, thorough, read_group
+M.without_declaration, M.trim, M.wanted = without_declaration, trim, WANTED
+
 --- What makes a file impossible to check, in words: URLs and hashes that are none.
 ---@param file certhash.File
 ---@return string[]
@@ -577,6 +601,8 @@ function M.head_end(url)
         return nil, "the URL does not start with https:// and a host"
     elseif scheme:lower() ~= "https" then
         return nil, ("the URL starts with %s://, and a phone's VPN client needs https://"):format(scheme)
+    elseif url:find("\\", 1, true) then
+        return nil, "the URL has a backslash in it, and what a phone makes of that is not known"
     elseif authority:find("@", 1, true) then
         return nil, "the URL has a user name in it, which a head-end's URL cannot have"
     end

@@ -8,12 +8,12 @@
 
 local M = { DEEPEST = 5, MOST = 200000 }
 
-local cnf, visible
+local cnf, excerpt, visible
 
 --- Give this module the ones that it builds on.
 ---@param others table<string, table> the modules, by name
 function M.using(others)
-    cnf, visible = others.cnf, others.visible
+    cnf, excerpt, visible = others.cnf, others.excerpt, others.visible
     return M
 end
 
@@ -92,6 +92,11 @@ function M.read(path, files)
                 local file
                 if content then
                     file, trouble = cnf.read(name, content)
+                end
+                if content and not file then
+                    local why
+                    file, why = excerpt.read(name, content)
+                    trouble = why or trouble
                 end
                 if file then
                     file.path = whole

@@ -49,6 +49,9 @@ def parse_url(text: str) -> HeadEnd:
         raise ValueError("the URL does not start with https:// and a host")
     if found["scheme"].lower() != "https":
         raise ValueError(f"the URL starts with {found['scheme']}://, and a phone's VPN client needs https://")
+    if "\\" in text:
+        # RFC 3986 has no backslash; browsers take it for a slash, and others for a part of the host.
+        raise ValueError("the URL has a backslash in it, and what a phone makes of that is not known")
     if "@" in found["authority"]:
         raise ValueError("the URL has a user name in it, which a head-end's URL cannot have")
     parts = _AUTHORITY.fullmatch(found["authority"])

@@ -6,13 +6,19 @@ import base64
 import re
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.cnf.test_cleaning import stamped, wrapped
 from tests.plugin.machines import PLUGIN, TOP
 from tests.plugin.mutants import mutants
 
 from certhash.cnf import read_phone_xml
+from certhash.cnf.read import read_source
 from certhash.headend import parse_url
+
+if TYPE_CHECKING:
+    from certhash.model import CnfFile
 
 SCRIPT = Path(__file__).parent / "lua" / "read_cnf.lua"
 ONE, TWO = "fZ2xQHMBcWj/fSoNs5IkPbA2Pt8=", "1eD9l3VEI9DGWQGKlNBGE1bRhUg="
@@ -54,6 +60,21 @@ FILES: dict[str, bytes] = {
     "stub of an encrypted file": device("<fullConfig>false</fullConfig><encrConfig>true</encrConfig>"),
     "not its child": device("<other>", GROUP, "</other>"),
     "empty group": device("<vpnGroup/>"),
+    "stub in capitals": device("<fullConfig>FALSE</fullConfig>"),
+    "damaged stub in capitals": device("<fullConfig>FALSE</fullConfig><a>"),
+    "root in small letters": b"<default><a>b</a></default>",
+    "root in small letters, with a group": b"<Device>" + GROUP.encode() + b"</Device>",
+    "damaged root in small letters": b"<default><a></default>",
+    "host-ID check twice": device(
+        GROUP.replace("<mtu>", "<enableHostIDCheck>0</enableHostIDCheck>" * 2 + "<mtu>")
+    ),
+    "host-ID check twice, otherwise": device(
+        GROUP.replace(
+            "<mtu>", "<enableHostIDCheck>0</enableHostIDCheck><enableHostIDCheck>1</enableHostIDCheck><mtu>"
+        )
+    ),
+    "hashAlg twice": device(GROUP.replace("<hashAlg>", "<hashAlg>1</hashAlg><hashAlg>")),
+    "backslash in a URL": device(GROUP.replace("203.0.113.1/", "good\\@evil/")),
     "group without anything": device("<vpnGroup></vpnGroup>"),
     "three URLs, ten hashes": device(
         "<vpnGroup><addresses>",
@@ -140,9 +161,12 @@ def ascii_hex(text: str) -> str:
 def python_says(name: str, data: bytes) -> list[str]:
     """Return what the companion makes of a file, in the form of the Lua script."""
     try:
-        file = read_phone_xml(name, data, name)
+        return cells_of(read_phone_xml(name, data, name))
     except ValueError:
         return ["PROBLEM"]
+
+
+def cells_of(file: CnfFile) -> list[str]:
     cells = ["FILE", file.device, file.kind, "group" if file.group else "none"]
     if file.group is None:
         return cells
@@ -161,7 +185,7 @@ def python_says(name: str, data: bytes) -> list[str]:
     return cells
 
 
-def lua_says(lua: str, folder: Path, files: list[tuple[str, bytes]]) -> list[list[str]]:
+def lua_says(lua: str, folder: Path, files: list[tuple[str, bytes]], *options: str) -> list[list[str]]:
     """Return what the plugin makes of files."""
     listed = []
     for number, (name, data) in enumerate(files):
@@ -171,7 +195,7 @@ def lua_says(lua: str, folder: Path, files: list[tuple[str, bytes]]) -> list[lis
         listed.append(f"{path}\n")
     (folder / "list").write_text("".join(listed))
     done = subprocess.run(
-        [lua, SCRIPT, PLUGIN / "certhash", folder / "list"],
+        [lua, SCRIPT, PLUGIN / "certhash", folder / "list", *options],
         capture_output=True,
         encoding="utf-8",
         errors="replace",
@@ -197,6 +221,98 @@ def test_files_of_the_field(lua: str, tmp_path: Path) -> None:
         for (kind, data), row in zip(FILES.items(), said, strict=True)
         if row != (expected := python_says(NAME, data))
     }
+    assert not different
+
+
+def companion_says(name: str, data: bytes) -> list[str]:
+    """Return what the companion makes of a file that may be an excerpt."""
+    try:
+        sources = read_source(name, data)
+    except ValueError:
+        return ["PROBLEM"]
+    if len(sources.cnf_files) != 1 or any("line " in problem.message for problem in sources.problems):
+        return ["PROBLEM"]
+    return cells_of(sources.cnf_files[0])
+
+
+LINES = GROUP.replace("><", ">\n<")
+WHOLE = f"<device>\n<deviceProtocol>SCCP</deviceProtocol>\n{LINES}\n</device>\n"
+COMMAND = f"R009-3945-1#more flash:/its/{NAME}\n"
+PAGER = " --More-- " + "\b" * 9 + " " * 8 + "\b" * 9
+
+READ_BY_BOTH = {
+    "fragment": LINES,
+    "fragment on one line": GROUP,
+    "fragment with text around": f"It says:\n{LINES}\nat its end",
+    "end of a file": f"<a>b</a>\n{LINES}\n</device>\n",
+    "fragment with its end left out above": LINES.replace("<mtu>", "[Some Lines Omitted]\n<mtu>"),
+    "log": f"{COMMAND}{WHOLE}\nR009-3945-1#",
+    "log with CR LF": f"{COMMAND}{WHOLE}\nR009-3945-1#".replace("\n", "\r\n"),
+    "log with a pager": COMMAND + WHOLE.replace("\n<credentials>", f"\n{PAGER}<credentials>") + "R1#",
+    "log with a pager without backspaces": COMMAND + WHOLE.replace("\n<cred", "\n --More-- <cred") + "R1#",
+    "log of an ASA's pager": COMMAND
+    + WHOLE.replace("\n<cred", "\n<--- More --->\r              \r<cred")
+    + "R1#",
+    "log with colours": COMMAND + WHOLE.replace("<hashAlg>", "\x1b[31m<hashAlg>\x1b[0m"),
+    "log that is wrapped": COMMAND + wrapped(f"<device>{GROUP}</device>") + "\nR1#",
+    "log that is wrapped and paged": COMMAND
+    + wrapped(f"<device>{GROUP}</device>").replace("\n", f"\n{PAGER}"),
+    "log cut after the group": COMMAND + WHOLE.partition("</device>")[0],
+    "log with a declaration": f'{COMMAND}<?xml version="1.0"?>\n{WHOLE}R1#',
+    "log of a file without a group": f"{COMMAND}<device>\n<a>b</a>\n</device>\nR1#",
+    "log of a stub": f"{COMMAND}<device>\n<fullConfig>false</fullConfig>\n</device>\nR1#",
+}
+REFUSED_BY_BOTH = {
+    "fragment without its end": LINES.replace("</vpnGroup>", ""),
+    "fragment without its beginning": LINES.replace("<vpnGroup>", ""),
+    "fragment with a gap among the hashes": LINES.replace("<hashAlg>", "...\n<hashAlg>"),
+    "fragment with a gap among the URLs": LINES.replace("<url1>", "...\n<url1>"),
+    "fragment in a comment that begins above": LINES + "-->",
+    "two fragments": LINES + LINES.replace(ONE, TWO),
+    "log cut within the group": COMMAND + WHOLE.partition("</credentials>")[0],
+    "log cut before the group": COMMAND + WHOLE.partition("<vpnGroup>")[0],
+    "log of another phone": COMMAND.replace("110E", "110F") + WHOLE,
+    "document of another kind": f"<phones>{WHOLE}</phones>",
+    "nothing": "R1#show clock",
+}
+"""Texts in a file that has a phone's name."""
+READ_BY_THE_COMPANION = {
+    "stamps": stamped(COMMAND + WHOLE, "[%H:%M:%S] "),
+    "quote": "".join(f"> {line}\n" for line in LINES.split("\n")),
+    "escaped": LINES.replace("<", "&lt;"),
+    "no-break blanks": LINES.replace("\n", "\n\u00a0"),
+    "listing above": f"R1#dir\n 12 -rw- 5120 SEP001F6C81110F.cnf.xml\n{COMMAND}{WHOLE}",
+}
+
+
+def test_excerpts_are_read_alike(lua: str, tmp_path: Path) -> None:
+    """What the plugin reads of a terminal's log it reads as the companion does; the rest it refuses."""
+    texts = {**READ_BY_BOTH, **REFUSED_BY_BOTH, **READ_BY_THE_COMPANION}
+    files = [(NAME, text.encode()) for text in texts.values()]
+    said = dict(zip(texts, lua_says(lua, tmp_path, files, "excerpts"), strict=True))
+    wanted = {kind: companion_says(NAME, text.encode()) for kind, text in texts.items()}
+    assert {kind for kind in texts if wanted[kind] == ["PROBLEM"]} == set(REFUSED_BY_BOTH)
+    assert {kind: said[kind] for kind in READ_BY_BOTH} == {kind: wanted[kind] for kind in READ_BY_BOTH}
+    refused = {kind for kind in texts if said[kind] == ["PROBLEM"]}
+    assert refused >= set(REFUSED_BY_BOTH)
+    assert all(said[kind] == wanted[kind] for kind in set(texts) - refused)
+
+
+def judged(row: list[str]) -> list[str]:
+    """What a verdict rests on: hosts and ports, and digests; nothing where there is no vpnGroup."""
+    return [re.sub(r"=[0-9a-f]*=", "=", cell) for cell in row if re.match(r"(?:url|hash)\d+=", cell)]
+
+
+def test_damaged_excerpts_are_read_alike_or_refused(lua: str, tmp_path: Path) -> None:
+    damaged = mutants([text.encode() for text in READ_BY_BOTH.values()], 1500)
+    expected = [companion_says(NAME, data) for data in damaged]
+    said = lua_says(lua, tmp_path, [(NAME, data) for data in damaged], "excerpts")
+    assert sum(row[0] == "FILE" and row[3] == "group" for row in said) > 200
+    different = [
+        (data, row, wanted)
+        for data, row, wanted in zip(damaged, said, expected, strict=True)
+        if row != ["PROBLEM"] and judged(row) != judged(wanted)
+    ]
     assert not different
 
 

@@ -44,7 +44,7 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]"
     r"|\[(?:\d{1,2}(?:;\d{1,2})*)?m"  # a colour that lost its ESC
 )
-_CONTROLS = re.compile(r"[\x00-\x07\x0e-\x1f\x7f-\x9f]")
+_CONTROLS = re.compile(r"[\x00-\x07\x0e-\x1f\x7f]")
 
 _ENTITY = re.compile(
     r"&(?:nbsp|lt|gt|quot|apos|amp|ensp|emsp|thinsp|shy|zwj|zwnj|ndash|mdash|[lr][sd]quo|#\d{1,7}|#x[0-9A-Fa-f]{1,6});"
@@ -100,7 +100,7 @@ def clean(text: str) -> str:
         of them count; one line that says what to do.
     """
     text = text.replace("\u00c2\u00a0", " ")  # a no-break space of UTF-8, read as Latin-1
-    text = _CONTROLS.sub(_kept, _ESCAPES.sub("", text))
+    text = _CONTROLS.sub("", _ESCAPES.sub("", text))
     text = _FRAMES.sub(r"-----\1-----", text)
     text = _COMMENTS.sub(lambda found: _LONG_DASH.sub("--", found[0]), text)
     text = _without_html(text.translate(_CHARACTERS))
@@ -115,11 +115,6 @@ def clean(text: str) -> str:
     if "\b" in text:
         text = "\n".join(_rubbed_out(line) if "\b" in line else line for line in text.split("\n"))
     return text
-
-
-def _kept(found: re.Match[str]) -> str:
-    # Of the range of C1, the punctuation of Windows-1252 is dealt with later.
-    return found[0] if found[0] in "\u0085\u0091\u0092\u0093\u0094\u0096\u0097" else ""
 
 
 def _without_pager(found: re.Match[str]) -> str:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _LINE_END = "\n"
 _MARKERS = re.compile(r"<(?:vpnGroup|device|Default|credentials|certHash\d)\b", re.IGNORECASE)
 _TAG = re.compile(r"<(?P<slash>/?)(?P<name>device|Default|vpnGroup)(?=[\s/>])(?P<rest>[^<>]*>?)")
-_ANY_GROUP = re.compile(r"<vpnGroup\b")
 _SAYS = re.compile(r"<(?:url|certHash)\d|<credentials\b")
 """A vpnGroup without any of these in it is talked about, and not shown."""
 _LOST = re.compile(r"<certHash\d+\s*>\s*[A-Za-z0-9+/=]{8}", re.IGNORECASE)
@@ -96,10 +95,14 @@ def read_excerpts(text: str, path: str) -> Excerpts | None:
                 files.append(cnf)
         except ValueError as error:
             problems.append(f"line {text.count(_LINE_END, 0, start) + 1}: {error}")
-    problems += _lost(bare, taken)
+    rest = _blanked(bare, taken)
+    lost = _lost(rest)
+    if lost:
+        problems.append(lost)
+        rest = _LOST.sub("", rest)  # said once
     if not (files or problems):
         return None
-    return Excerpts(tuple(files), tuple(problems), _blanked(bare, taken))
+    return Excerpts(tuple(files), tuple(problems), rest)
 
 
 def _with_comments_blank(text: str) -> str:
@@ -190,18 +193,16 @@ def _places(text: str, scope: _Scope) -> Iterator[tuple[int, int, str]]:
             yield tag.start(), end, wrong
 
 
-def _lost(text: str, taken: list[tuple[int, int]]) -> Iterator[str]:
-    """Name hashes that stand outside of everything that was read, and a vpnGroup in other letters."""
-    rest = _blanked(text, taken)
+def _lost(rest: str) -> str | None:
+    """Name a hash that stands outside of everything that was read, and a vpnGroup in other letters."""
     found = _LOST.search(rest)
     if not found:
-        return
-    line = text.count("\n", 0, found.start()) + 1
+        return None
+    line = rest.count("\n", 0, found.start()) + 1
     other = next((each for each in _OTHER_CASE.finditer(rest) if each[0] != "<vpnGroup"), None)
     if other:
-        yield f"line {line}: {other[0]}> is not <vpnGroup>, and a phone tells capitals from small letters"
-    elif not _ANY_GROUP.search(rest):
-        yield f"line {line}: a certHash stands outside a vpnGroup: copy all from <vpnGroup> to </vpnGroup>"
+        return f"line {line}: {other[0]}> is not <vpnGroup>, and a phone tells capitals from small letters"
+    return f"line {line}: a certHash stands outside a vpnGroup: copy all from <vpnGroup> to </vpnGroup>"
 
 
 # ---------------------------------------------------------------- one of them

@@ -104,10 +104,24 @@ def vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
         ExpectedHash(number, text, *decode_cert_hash(text), line)
         for number, text, line in _numbered(group, "credentials", "certHash", HASHES, warnings)
     )
-    host_id_check = _switch(text_at(group, "enableHostIDCheck"), warnings)
-    hash_algorithm = text_at(group, "credentials/hashAlg") or None
+    checks = _texts_at(group, "enableHostIDCheck")
+    if len(checks) > 1:
+        raise ValueError(
+            "<enableHostIDCheck> stands a second time with another value, and which one counts is not known"
+        )
+    host_id_check = _switch("".join(checks), warnings)
+    algorithms = _texts_at(group, "credentials/hashAlg")
+    if len(algorithms) > 1:
+        warnings.append("hashAlg stands a second time with another value; told by length")
+    hash_algorithm = (algorithms[0] if algorithms else "") or None
     _weigh(urls, hashes, hash_algorithm, warnings)
     return VpnGroup(urls, hashes, host_id_check, hash_algorithm)
+
+
+def _texts_at(group: etree._Element, path: str) -> list[str]:
+    """List the different texts of all elements at a path of names, in whatever namespace."""
+    found = group.iterfind("/".join("{*}" + step for step in path.split("/")))
+    return list(dict.fromkeys(text_of(element) for element in found))
 
 
 def _numbered(

@@ -125,7 +125,7 @@ def _salvage(text: str, where: str) -> etree._Element:
     itself. It must be whole there, and the only one; comments do not count.
     """
     text = _without_comments(text)
-    outer = re.search(r"<([A-Za-z_][\w.-]*)", text)
+    outer = re.search(r"<([A-Za-z_][\w.\x80-\U0010ffff-]*)", text)
     if not outer:
         raise ValueError(f"it is not XML ({where})")
     _check_root(outer[1])
@@ -148,8 +148,7 @@ def _salvage(text: str, where: str) -> etree._Element:
         r"vpnGroup|<credentials|<addresses", text
     ):
         raise ValueError(f"it is damaged or cut short, and a vpnGroup may be missing ({where})")
-    # XML tells cases apart in names alone.
-    if re.search(r"<fullConfig>\s*false\s*</fullConfig>", text, re.IGNORECASE):
+    if re.search(r"<fullConfig>\s*(?i:false)\s*</fullConfig>", text):
         etree.SubElement(root, "fullConfig").text = "false"
     return root
 

@@ -1,9 +1,12 @@
 -- Run by test_cnf.py: read configuration files and print what they say, a line each, cells apart by tabs, values in hex.
-local modules, names = arg[1], arg[2]
+-- With a third argument, also those that are excerpts, as the folder's reader does.
+local modules, names, excerpts = arg[1], arg[2], arg[3]
 local function module(name)
     return dofile(modules .. "/" .. name .. ".lua")
 end
-local cnf = module("cnf").using({ base64 = module("base64"), address = module("address"), xml = module("xml") })
+local xml = module("xml")
+local cnf = module("cnf").using({ base64 = module("base64"), address = module("address"), xml = xml })
+local excerpt = module("excerpt").using({ cnf = cnf, xml = xml })
 
 local function hex(text)
     return (text:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
@@ -20,6 +23,11 @@ for path in io.lines(names) do
     handle:close()
     local started = os.clock()
     local file, problem = cnf.read(path, content)
+    if excerpts and not file then
+        local why
+        file, why = excerpt.read(path, content)
+        problem = why or problem
+    end
     assert(os.clock() - started < 20, path .. ": for ever")
     local cells
     if file then
