@@ -94,6 +94,7 @@ local frame = module("frame").using({
     handshakes = handshakes,
     story = story,
     know = module("certificates").using({
+        address = address,
         sha1 = module("sha1"),
         sha256 = module("sha256"),
         base64 = base64,
@@ -109,7 +110,7 @@ local memory = module("memory").using({
     frame = frame,
     handshakes = handshakes,
     tftp = module("tftp"),
-    verdict = module("verdict"),
+    verdict = module("verdict").using({ hostid = module("hostid").using({ address = address }) }),
     visible = visible,
 })
 

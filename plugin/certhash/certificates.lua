@@ -8,10 +8,13 @@ local M = {}
 local MOST_CERTIFICATES = 4096
 
 --- Return the function that gives what is known of a certificate.
--- @param needs the modules sha1, sha256, base64, visible and x509
--- @return function(der): a table with der, sha1 and sha256 (Base64), thumbprint and thumbprint256 (bytes), subject
+-- @param needs the modules address, sha1, sha256, base64, visible and x509
+-- @return function(der): a table with der, sha1 and sha256 (Base64), thumbprint and thumbprint256 (bytes), subject, and
+--   names (those that the host-ID check compares; nil where the certificate cannot be read)
 function M.using(needs)
     local sha1, sha256, base64, visible, x509 = needs.sha1, needs.sha256, needs.base64, needs.visible, needs.x509
+
+    local address = needs.address
 
     local derive = {
         thumbprint = function(known) return sha1.digest(known.der) end,
@@ -22,6 +25,7 @@ function M.using(needs)
             local subject = x509.subject(known.der)
             return subject and visible.text(subject, 200) or "no X.509 certificate"
         end,
+        names = function(known) return known.der and x509.names(known.der, address.text) end,
     }
     local Known = {
         __index = function(known, name)

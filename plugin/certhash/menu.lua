@@ -113,6 +113,9 @@ function M.overview(gui, order)
             local reason = { ("%s, first in frame %d"):format(row.shown, row.first) }
             reason[2] = folded(story.verdict(row.found, row.server), "  ")
             reason[3] = folded("devices: " .. row.devices, "  ")
+            for _, doubt in ipairs(story.host_id(row.found)) do
+                reason[#reason + 1] = folded("warning: " .. doubt, "  ")
+            end
             for position, certificate in ipairs(row.chain) do
                 reason[#reason + 1] = ("  certificate %d: %s"):format(position - 1, certificate.sha1)
                 reason[#reason + 1] = "    " .. certificate.subject

@@ -144,6 +144,9 @@ function M.using(needs)
         elseif text then
             tree:add(field.story, text):set_generated()
         end
+        for _, doubt in ipairs(story.host_id(judgement)) do
+            tree:add(field.story, doubt):set_generated():add_proto_expert_info(warn.host_id, doubt)
+        end
         local own = kind ~= "mismatch" and story.own(judgement)
         if own then
             tree:add(field.story, own):set_generated():add_proto_expert_info(warn.mismatch, own)

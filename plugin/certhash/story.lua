@@ -140,6 +140,28 @@ function M.verdict(found, server)
     return found.verdict
 end
 
+local MOST_DOUBTS = 5
+
+--- Why phones end the connection although the hash matches: the host-ID check, a line for each reason.
+---@param found certhash.Found
+---@return string[]
+function M.host_id(found)
+    local lists, order = {}, {}
+    for _, entry in ipairs(found.unnamed or {}) do
+        local list = lists[entry.doubt]
+        if not list then
+            list = { more = found.unnamed.more }
+            lists[entry.doubt], order[#order + 1] = list, entry.doubt
+        end
+        list[#list + 1] = entry
+    end
+    local lines = {}
+    for i = 1, math.min(#order, MOST_DOUBTS) do
+        lines[i] = M.devices(lists[order[i]]) .. ": " .. visible.text(order[i], 600)
+    end
+    return lines
+end
+
 --- What the phone at the other end itself expects, where that differs from what was sent; nil otherwise.  Behind an address
 -- that several phones share it may be another one.
 ---@param found certhash.Found

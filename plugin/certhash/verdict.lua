@@ -26,11 +26,21 @@
 ---@field told table[]
 ---@field own certhash.File|nil
 ---@field own_differs boolean|nil
+---@field unnamed table[] where a hash matches, and the host-ID check of the phone does not accept the certificate's names
 
 local M = {}
 
 local DTLS_PORT = 443  -- whatever port the URL names for HTTPS, a phone uses this one for DTLS (ocserv, README-cisco-svc)
 local MOST_NAMES = 20000  -- beside those that URLs name: a capture may hold any number of lookups that concern no phone
+
+local hostid
+
+--- Give this module the one that it builds on.
+---@param others table<string, table> the modules, by name
+function M.using(others)
+    hostid = others.hostid
+    return M
+end
 
 local Book = {}
 Book.__index = Book
@@ -245,8 +255,8 @@ function Book:each_listing(certificate, frame, visit)
     return false
 end
 
--- Call a function with every file in force whose URL names the head-end; it returns true to stop.
-function Book:each_told(case, visit)
+-- The files whose URL may name the head-end, a list for each host.
+function Book:told_by_host(case)
     local lists = { self.by_address[case.server.address] or {} }
     if case.server_name then
         lists[2] = self.by_name[case.server_name]
@@ -255,7 +265,12 @@ function Book:each_told(case, visit)
             lists[#lists + 1] = self.by_name[name]
         end
     end
-    for _, list in ipairs(lists) do
+    return lists
+end
+
+-- Call a function with every file in force whose URL names the head-end; it returns true to stop.
+function Book:each_told(case, visit)
+    for _, list in ipairs(self:told_by_host(case)) do
         for _, entry in ipairs(list) do
             if self:names_head_end(entry.url, case) and self:in_force(entry.file, case.frame) and visit(entry) then
                 return true
@@ -295,17 +310,40 @@ local function listing(most)
     end
 end
 
+-- The files in force that list a certificate of the chain and whose phone does not accept the names in the first one.
+function Book:unnamed(case)
+    local found, leaf = { more = false }, case.chain[1]
+    for _, list in ipairs(leaf and self:told_by_host(case) or {}) do
+        local host = list[1] and list[1].url.head_end.host
+        local known = {}  -- a file may name this host twice
+        for _, entry in ipairs(host and not hostid.names_host(leaf.names, host) and list or {}) do
+            local file = entry.file
+            if not known[file] and hostid.is_on(file) and self:names_head_end(entry.url, case)
+                and self:in_force(file, case.frame) and carried(file, case.chain) then
+                known[file] = true
+                if #found >= case.most then
+                    found.more = true
+                    return found
+                end
+                found[#found + 1] = { file = file, doubt = hostid.doubt(file, leaf.names, host) }
+            end
+        end
+    end
+    return found
+end
+
 --- Judge the certificates that a server sent.
 --
 -- A case is { frame =, server = { address =, port = }, client = { address =, port = }, transport = "tcp" or "udp",
--- server_name = or nil, chain = { { thumbprint = SHA-1, thumbprint256 = SHA-256 } }, rejected = true or nil, most = },
--- where most says how many devices are listed at most.
+-- server_name = or nil, chain = { { thumbprint = SHA-1, thumbprint256 = SHA-256, names = } }, rejected = true or nil,
+-- most = }, where most says how many devices are listed at most.
 --
 -- The answer is { verdict =, listed =, told =, own =, own_differs = }: the verdict is "match", "mismatch", "rejected" or
 -- "unlisted" (nil where a SHA-512 may match, which nobody here computes); listed has, for each certificate of the
 -- chain, { { file, item, url or nil } }; told has { { file, url } }; both say more = true where they stopped at `most`.
 -- own is the file that this client fetched, and own_differs is true where that one names this head-end and no certificate
--- has one of its hashes, whatever other phones expect.
+-- has one of its hashes, whatever other phones expect.  unnamed has { { file, doubt } } of the phones whose hash matches
+-- and whose host-ID check does not accept the first certificate; the doubt says why.
 ---@param case certhash.Case
 ---@return certhash.Found
 function Book:judge(case)
@@ -347,6 +385,7 @@ function Book:judge(case)
     elseif not (self.has_sha512 and self:each_told(case, function(entry) return beyond_us(entry.file) end)) then
         found.verdict = "mismatch"
     end
+    found.unnamed = matched and self:unnamed(case) or {}
     return found
 end
 

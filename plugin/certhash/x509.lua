@@ -65,40 +65,46 @@ local function from_bmp(text)
     end))
 end
 
--- The attributes of a Name: "CN=vpn.example.com, O=Example".
-local function name(der, from, to)
-    local out = {}
+-- Call a function with every attribute of a Name: the identifier, and its text.  False where it is damaged.
+local function each_attribute(der, from, to, visit)
     while from <= to do
         local set, inner, set_end = element(der, from, to)
         if set ~= SET then
-            return nil
+            return false
         end
         while inner <= set_end do
             local pair, at, pair_end = element(der, inner, set_end)
             if pair ~= SEQUENCE then
-                return nil
+                return false
             end
             local kind, oid_from, oid_to = element(der, at, pair_end)
             if kind ~= OID then
-                return nil
+                return false
             end
             local tag, text_from, text_to = element(der, oid_to + 1, pair_end)
             if not tag then
-                return nil
+                return false
             end
-            local text, id = der:sub(text_from, text_to), oid(der, oid_from, oid_to)
-            out[#out + 1] = (NAMES[id] or id) .. "=" .. (tag == BMP_STRING and from_bmp(text) or text)
+            local text = der:sub(text_from, text_to)
+            visit(oid(der, oid_from, oid_to), tag == BMP_STRING and from_bmp(text) or text)
             inner = pair_end + 1
         end
         from = set_end + 1
     end
-    return table.concat(out, ", ")
+    return true
 end
 
---- The subject of a certificate, as its bytes say it (it may hold anything); nil where the bytes are no certificate.
----@param der string
----@return string|nil
-function M.subject(der)
+-- The attributes of a Name: "CN=vpn.example.com, O=Example".
+local function name(der, from, to)
+    local out = {}
+    local whole = each_attribute(der, from, to, function(id, text)
+        out[#out + 1] = (NAMES[id] or id) .. "=" .. text
+    end)
+    return whole and table.concat(out, ", ") or nil
+end
+
+-- The places of a certificate's parts: the signed part's end, the subject's start and end.  Nil where there are none.
+local function parts(der)
     local tag, at, stop = element(der, 1, #der)
     if tag ~= SEQUENCE then
         return nil
@@ -119,7 +125,88 @@ function M.subject(der)
         end
         at = to + 1
     end
-    return tag == SEQUENCE and name(der, from, to) or nil
+    return tag == SEQUENCE and stop or nil, from, to
+end
+
+--- The subject of a certificate, as its bytes say it (it may hold anything); nil where the bytes are no certificate.
+---@param der string
+---@return string|nil
+function M.subject(der)
+    local stop, from, to = parts(der)
+    return stop and name(der, from, to) or nil
+end
+
+local EXTENSIONS, DNS_NAME, IP_ADDRESS = 0xa3, 0x82, 0x87
+local SUBJECT_ALTERNATIVE_NAME = "2.5.29.17"
+
+-- The names in an extension's value, a SEQUENCE of GeneralName (RFC 5280, 4.2.1.6): DNS names and addresses.
+local function general_names(der, from, to, address_text)
+    local out = {}
+    local tag, at, stop = element(der, from, to)
+    while tag and at <= stop do
+        local kind, first, last = element(der, at, stop)
+        if not kind then
+            return nil
+        elseif kind == DNS_NAME then
+            out[#out + 1] = der:sub(first, last)
+        elseif kind == IP_ADDRESS and (last - first == 3 or last - first == 15) then
+            out[#out + 1] = address_text(der:sub(first, last))
+        end
+        at = last + 1
+    end
+    return tag == SEQUENCE and out or nil
+end
+
+-- The subject alternative names; false where there is no such extension, nil where it is damaged.
+local function alternative_names(der, at, stop, address_text)
+    local tag, from, to
+    repeat  -- the public key, unique identifiers
+        tag, from, to = element(der, at, stop)
+        at = (to or 0) + 1
+    until not tag or tag == EXTENSIONS
+    if not tag then
+        return false
+    end
+    tag, at, stop = element(der, from, to)
+    while tag and at <= stop do
+        local pair, inner, pair_end = element(der, at, stop)
+        local kind, id_from, id_to = element(der, inner or 1, pair_end or 0)
+        if pair ~= SEQUENCE or kind ~= OID then
+            return nil
+        end
+        if oid(der, id_from, id_to) == SUBJECT_ALTERNATIVE_NAME then
+            local last, value_from, value_to = element(der, id_to + 1, pair_end)
+            if last == 0x01 then  -- whether it is critical
+                last, value_from, value_to = element(der, value_to + 1, pair_end)
+            end
+            return last == 0x04 and general_names(der, value_from, value_to, address_text) or nil
+        end
+        at = pair_end + 1
+    end
+    return false
+end
+
+--- The DNS names and addresses of the subject alternative name; without that extension the common names (RFC 6125, 6.4.4).
+-- Nil where the bytes are no certificate.
+---@param der string
+---@param address_text fun(bytes: string): string
+---@return string[]|nil
+function M.names(der, address_text)
+    local stop, from, to = parts(der)
+    if not stop then
+        return nil
+    end
+    local names = alternative_names(der, to + 1, stop, address_text)
+    if names ~= false then
+        return names
+    end
+    local common = {}
+    local whole = each_attribute(der, from, to, function(id, text)
+        if NAMES[id] == "CN" then
+            common[#common + 1] = text
+        end
+    end)
+    return whole and common or nil
 end
 
 return M

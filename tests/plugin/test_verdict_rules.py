@@ -8,19 +8,30 @@ before the first handshake. And SHA-512 is not computed.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import ipaddress
 import random
 import subprocess
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from tests.plugin.machines import PLUGIN
 
 from certhash.cnf import from_download, read_phone_xml
+from certhash.headend import HeadEnd, parse_url
+from certhash.hostid import doubt
 from certhash.judgement.correlate import correlate
+from certhash.judgement.document import Handshake as HandshakeRow
 from certhash.judgement.document import Tool
+from certhash.judgement.evidence import Presented
+from certhash.judgement.verdict import carries
 from certhash.model import (
     Alert,
     CnfFile,
@@ -36,7 +47,32 @@ from certhash.model import (
 SCRIPT = Path(__file__).parent / "lua" / "judge.lua"
 WORLDS = 400
 
-CERTIFICATES = [f"certificate {number}".encode() for number in range(4)]  # a hash asks for no more than bytes
+
+def certificate(*names: x509.GeneralName, common: str = "alone") -> bytes:
+    """Make a small certificate (DER)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2013, 10, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2049, 1, 1, tzinfo=UTC))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+CERTIFICATES = [
+    certificate(x509.DNSName("vpn.example"), x509.IPAddress(ipaddress.ip_address("203.0.113.1"))),
+    certificate(common="Vpn.Example."),
+    certificate(x509.DNSName("*.example"), common="cme.example"),
+    certificate(x509.IPAddress(ipaddress.ip_address("2001:db8::1")), x509.RFC822Name("a@cme.example")),
+]
 DEVICES = [f"SEP00000000000{number}" for number in range(4)]
 PHONES = ["198.51.100.1", "198.51.100.2", "2001:db8::7"]
 SERVERS = ["203.0.113.1", "203.0.113.2", "2001:db8::1"]
@@ -106,7 +142,9 @@ class Met(NamedTuple):
         )
 
     def line(self) -> str:
-        chain = ",".join(f"{digest('sha1', der).hex()}:{digest('sha256', der).hex()}" for der in self.chain)
+        chain = ",".join(
+            f"{digest('sha1', der).hex()}:{digest('sha256', der).hex()}:{der.hex()}" for der in self.chain
+        )
         where = packed(self.server.address), self.server.port or "", packed(self.client), self.transport
         return cells("handshake", self.frame, *where, self.name or "", int(self.rejected), chain)
 
@@ -132,13 +170,59 @@ class World(NamedTuple):
         )
         sources = Sources(tuple(file.read() for file in self.files))
         document = correlate([observation], sources, Tool("0", "4.0", "5.2", "plugin"))
-        return [f"{one.verdict} {','.join(one.devices)}" for one in document.handshakes]
+        return [
+            "\n".join([f"{one.verdict} {','.join(one.devices)}", *self._doubts(one, sources)])
+            for one in document.handshakes
+        ]
+
+    def _doubts(self, one: HandshakeRow, sources: Sources) -> list[str]:
+        """Return what the host-ID check says of a handshake whose certificates a phone's file lists."""
+        if one.verdict not in {"match", "rejected"}:
+            return []
+        chain = next(met.chain for met in self.handshakes if met.frame == one.frame)
+        presented = [Presented(der) for der in chain]
+        found = set()
+        pairs = [(cnf, url) for cnf in in_force(sources.cnf_files, one) for url in urls_of(cnf)]
+        for cnf, url in pairs:
+            assert cnf.group is not None
+            unnamed = doubt(cnf.group.host_id_check, chain[0], url)
+            if unnamed and self._is_with(one, url) and carries(presented, cnf.group):
+                found.add(f"doubt {cnf.device}: {unnamed}")
+        return sorted(found)
+
+    def _is_with(self, one: HandshakeRow, url: HeadEnd) -> bool:
+        """Tell whether a handshake is with the head-end of a URL."""
+        port = one.server.port == url.port or (one.transport == "udp" and one.server.port == 443)
+        if url.is_address:
+            return port and one.server.address == url.host
+        return port and (
+            one.server_name == url.host
+            or (one.server_name is None and (url.host, one.server.address) in self.answers)
+        )
 
     def lines(self) -> list[str]:
         """Return what the Lua script is told of this world."""
         answers = [cells("answer", name, packed(address)) for name, address in self.answers]
         files = [file.line() for file in self.files]
         return ["world", *answers, *files, *(met.line() for met in self.handshakes)]
+
+
+def in_force(files: tuple[CnfFile, ...], one: HandshakeRow) -> list[CnfFile]:
+    """Return the files that phones have when a handshake takes place."""
+    newest: dict[str, CnfFile] = {}
+    for cnf in files:
+        if cnf.fetch and cnf.fetch.frame < one.frame:
+            newest[cnf.device] = cnf
+    return [cnf for cnf in files if newest.get(cnf.device, None if cnf.fetch else cnf) is cnf]
+
+
+def urls_of(cnf: CnfFile) -> list[HeadEnd]:
+    """Return the head-ends that a file names."""
+    found = []
+    for url in cnf.group.urls if cnf.group else ():
+        with contextlib.suppress(ValueError):
+            found.append(parse_url(url.value))
+    return found
 
 
 def digest(algorithm: str, data: bytes) -> bytes:
@@ -156,16 +240,16 @@ def cells(*values: object) -> str:
 def world(choose: random.Random) -> World:
     def content() -> bytes:
         urls = choose.sample(URLS, choose.choice([1, 1, 2, 3]))
-        hashes = [
+        values = [
             base64.b64encode(digest(choose.choice(["sha1", "sha1", "sha256"]), der)).decode()
             for der in choose.sample(CERTIFICATES, choose.choice([0, 1, 1, 2]))
         ]
         if choose.random() < 0.1:
-            hashes.append("no hash")
+            values.append("no hash")
         algorithm = choose.choice(["", "<hashAlg>0</hashAlg>", "<hashAlg>1</hashAlg>"])
         addresses = "".join(f"<url{n}>{url}</url{n}>" for n, url in enumerate(urls, 1))
-        credentials = "".join(f"<certHash{n}>{text}</certHash{n}>" for n, text in enumerate(hashes, 1))
-        check = choose.choice(["", "<enableHostIDCheck>0</enableHostIDCheck>"])
+        credentials = "".join(f"<certHash{n}>{text}</certHash{n}>" for n, text in enumerate(values, 1))
+        check = choose.choice(["", *(f"<enableHostIDCheck>{n}</enableHostIDCheck>" for n in (0, 1))])
         return (
             f"<device><vpnGroup><addresses>{addresses}</addresses>"
             f"<credentials>{algorithm}{credentials}</credentials>{check}</vpnGroup></device>"
@@ -215,7 +299,9 @@ def test_the_plugin_judges_as_the_audit_does(lua: str, tmp_path: Path) -> None:
     expected = [verdict for each in worlds for verdict in each.audited()]
     counts = Counter(verdict.split()[0] for verdict in expected)
     assert min(counts[kind] for kind in ("match", "mismatch", "rejected", "unlisted")) > 100, counts
-    shown = done.stdout.splitlines()
+    shown = done.stdout.removesuffix("\n").replace("\ndoubt ", "\0doubt ").split("\n")
+    shown = [each.replace("\0", "\n") for each in shown]
+    assert sum("\ndoubt" in each for each in expected) > 100
     assert len(shown) == len(expected)
     handshakes = [(each, met) for each in worlds for met in each.handshakes]
     different = [
@@ -233,7 +319,7 @@ def judged(lua: str, tmp_path: Path, lines: list[str]) -> list[str]:
     done = subprocess.run(
         [lua, SCRIPT, PLUGIN / "certhash", told], capture_output=True, text=True, check=True, timeout=20
     )
-    return done.stdout.splitlines()
+    return [line for line in done.stdout.splitlines() if not line.startswith("doubt ")]
 
 
 def told_to_use(url: str, der: bytes, algorithm: str = "sha1") -> bytes:

@@ -294,6 +294,55 @@ def test_command_compares(pki: Pki, tmp_path: Path) -> None:
     assert "TLS 1.0" in plain.stdout
 
 
+@pytest.mark.parametrize(("check", "state"), [("", "is on by default"), ("1", "is on"), ("0", "")])
+def test_a_certificate_that_does_not_name_the_host(pki: Pki, tmp_path: Path, check: str, state: str) -> None:
+    """The hash matches, and the phone ends the connection all the same."""
+    with openssl_server(pki) as port:
+        url = f"https://127.0.0.1:{port}/x"
+        switch = f"<vpnGroup><enableHostIDCheck>{check}</enableHostIDCheck>" if check else "<vpnGroup>"
+        content = phone(cert_hash(pki.leaf), url).replace("<vpnGroup>", switch)
+        (tmp_path / "SEP000000000001.cnf.xml").write_text(content)
+        done = run(url, "--cnf", str(tmp_path))
+    assert done.returncode == 0
+    assert "match: certHash1 is the SHA-1 of certificate 0" in done.stdout
+    warned = f"warning: the host-ID check {state}"
+    assert (warned in done.stdout) is bool(state)
+    assert ("does not name 127.0.0.1 (it names localhost)" in done.stdout) is bool(state)
+
+
+def test_a_head_end_that_chooses_by_name(pki: Pki, tmp_path: Path) -> None:
+    """What it presents to a phone that asks for no name is another certificate: that is no match."""
+    other = make(pki.folder, "other")
+    options = ("-servername", "localhost", "-cert2", "leaf.pem", "-key2", "leaf.key")
+    port = free_port()
+    command = [
+        "openssl",
+        "s_server",
+        "-accept",
+        f"{port}",
+        "-cert",
+        "other.pem",
+        "-key",
+        "other.key",
+        *options,
+    ]
+    with running(command, port, pki.folder):
+        url = f"https://localhost:{port}/x"
+        results = {}
+        for name, values in {"one": [pki.leaf], "both": [pki.leaf, other.der]}.items():
+            listed = phone(cert_hash(values[0]), url)
+            if len(values) > 1:
+                more = f"<certHash2>{cert_hash(values[1])}</certHash2></credentials>"
+                listed = listed.replace("</credentials>", more)
+            (tmp_path / "SEP000000000001.cnf.xml").write_text(listed)
+            results[name] = run(url, "--cnf", str(tmp_path))
+    assert "unverifiable" in results["one"].stdout
+    assert "does not ask for localhost" in results["one"].stdout
+    assert results["one"].returncode == 2
+    assert "  match: " in results["both"].stdout
+    assert results["both"].returncode == 0
+
+
 def test_a_hash_counts_as_in_an_audit(pki: Pki, tmp_path: Path) -> None:
     """Beside hashAlg 0 a phone compares SHA-1: the SHA-256 of the right certificate is no match."""
     sha256 = base64.b64encode(hashlib.sha256(pki.leaf).digest()).decode()

@@ -17,6 +17,7 @@ from certhash.certificate import CertificateDetails, details
 from certhash.cnf import describe_copies, read
 from certhash.commands.probe_head_end import PATIENCE, VERSIONS, Answer, ask
 from certhash.headend import HeadEnd, parse_url
+from certhash.hostid import doubt
 from certhash.judgement.evidence import Presented
 from certhash.judgement.verdict import carries
 from certhash.visible import visible
@@ -45,6 +46,8 @@ class Comparison(msgspec.Struct, frozen=True):
     url: str
     verdict: str
     explanation: str
+    warnings: tuple[str, ...] = ()
+    """What may keep the phone from connecting all the same, such as the host-ID check."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -57,6 +60,8 @@ class Result(msgspec.Struct, frozen=True):
     unfinished: str | None
     certificates: tuple[Shown, ...]
     comparisons: tuple[Comparison, ...]
+    without_name: tuple[Shown, ...] = ()
+    """What it presents to a client that does not ask for the URL's name, where that is something else."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,8 +90,11 @@ def run(arguments: argparse.Namespace) -> int:
         answer = ask(head_end, arguments.tls, arguments.timeout)
     except ValueError as error:
         return _fail(arguments.url, str(error))
+    nameless = _without_name(head_end, arguments, answer)
     sources = read(arguments.cnf)
-    comparisons = [comparison for cnf in sources.cnf_files for comparison in _compare(cnf, head_end, answer)]
+    comparisons = [
+        comparison for cnf in sources.cnf_files for comparison in _compare(cnf, head_end, answer, nameless)
+    ]
     certificates = tuple(_show(position, der) for position, der in enumerate(answer.chain))
     result = Result(
         arguments.url,
@@ -96,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         answer.unfinished,
         certificates,
         tuple(comparisons),
+        tuple(_show(position, der) for position, der in enumerate(nameless or ())),
     )
     if arguments.json:
         from certhash.report.jsonform import encode
@@ -140,8 +149,23 @@ def _show(position: int, der: bytes) -> Shown:
     )
 
 
-def _compare(cnf: CnfFile, head_end: HeadEnd, answer: Answer) -> list[Comparison]:
-    """Compare the URLs of a file that name this head-end, by name or by address."""
+def _without_name(
+    head_end: HeadEnd, arguments: argparse.Namespace, answer: Answer
+) -> tuple[bytes, ...] | None:
+    """Ask again as a client that states no name; return the chain where it is another one."""
+    if head_end.is_address:
+        return None
+    try:
+        other = ask(head_end, arguments.tls, arguments.timeout, with_name=False)
+    except ValueError:
+        return None
+    return other.chain if other.chain != answer.chain else None
+
+
+def _compare(
+    cnf: CnfFile, head_end: HeadEnd, answer: Answer, nameless: tuple[bytes, ...] | None
+) -> list[Comparison]:
+    """Compare the URLs of a file that name this head-end, by name or by the address that answered."""
     if cnf.group is None:
         return []
     found = []
@@ -152,7 +176,15 @@ def _compare(cnf: CnfFile, head_end: HeadEnd, answer: Answer) -> list[Comparison
             continue  # already reported as a problem
         if named == head_end or (named.host, named.port) == (answer.address, answer.port):
             verdict, explanation = _judge(cnf.group, answer.chain)
-            found.append(Comparison(cnf.device, cnf.source, url.value, verdict, explanation))
+            if nameless is not None and _judge(cnf.group, nameless)[0] != verdict:
+                verdict = "unverifiable"
+                explanation = (
+                    f"{explanation}; but the head-end presents another certificate to a client that does not "
+                    f"ask for {head_end.host}, and whether phones ask for it is not documented"
+                )
+            unnamed = doubt(cnf.group.host_id_check, answer.chain[0], named) if verdict == "match" else None
+            warnings = (*cnf.warnings, *([unnamed] if unnamed else []))
+            found.append(Comparison(cnf.device, cnf.source, url.value, verdict, explanation, warnings))
     return found
 
 
@@ -175,7 +207,10 @@ def _describe(result: Result) -> str:
     lines = [f"{visible(result.url)}  {result.address} port {result.port}  {result.version}"]
     if result.unfinished:
         lines.append(f"  warning: handshake incomplete ({visible(result.unfinished)})")
-    for shown in result.certificates:
+    for shown, note in [
+        *((each, "") for each in result.certificates),
+        *((each, ", to a client that does not ask for the name") for each in result.without_name),
+    ]:
         seen = shown.details
         rows = [
             ("certHash", shown.sha1),
@@ -186,12 +221,13 @@ def _describe(result: Result) -> str:
             ("valid", _validity(seen)),
             ("names", ", ".join(seen.names) or "none"),
         ]
-        lines.append(f"  certificate {shown.position}")
+        lines.append(f"  certificate {shown.position}{note}")
         lines += [f"    {label:10}  {value}" for label, value in rows]
-    lines += [
-        f"{visible(item.device)}  {visible(item.source)}  {item.verdict}: {visible(item.explanation)}"
-        for item in result.comparisons
-    ]
+    for item in result.comparisons:
+        lines.append(
+            f"{visible(item.device)}  {visible(item.source)}  {item.verdict}: {visible(item.explanation)}"
+        )
+        lines += [f"  warning: {visible(warning)}" for warning in item.warnings]
     return "\n".join(lines)
 
 

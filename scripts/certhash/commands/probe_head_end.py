@@ -52,8 +52,13 @@ class Answer(Struct, frozen=True):
     """Why the handshake ended after the certificates; None if it was completed."""
 
 
-def ask(head_end: HeadEnd, highest: str | None = None, patience: float = PATIENCE) -> Answer:
-    """Connect, and return the chain; `highest` is the newest version to offer (a key of ``VERSIONS``).
+def ask(
+    head_end: HeadEnd, highest: str | None = None, patience: float = PATIENCE, *, with_name: bool = True
+) -> Answer:
+    """Connect and return the chain; `highest` is the newest version to offer (a key of ``VERSIONS``).
+
+    Where the URL has a name, it is asked for (SNI), unless `with_name` is false: an ASA may choose its
+    certificate by it, and whether phones ask for it is not documented.
 
     Raises:
         ValueError: the head-end sends no certificate; the message is one line.
@@ -66,7 +71,8 @@ def ask(head_end: HeadEnd, highest: str | None = None, patience: float = PATIENC
             break
         try:
             with _connect(head_end, end) as connection:
-                return _handshake(connection, head_end, VERSIONS[version], end)
+                name = head_end.host if with_name and not head_end.is_address else None
+                return _handshake(connection, head_end, VERSIONS[version], end, name)
         except _NoCertificateError as error:
             failure = failure or str(error)
     raise ValueError(failure or f"{head_end} does not answer in time")
@@ -98,13 +104,15 @@ def _connect(head_end: HeadEnd, end: float) -> socket.socket:
     raise ValueError(f"{head_end} cannot be reached ({reason})")
 
 
-def _handshake(connection: socket.socket, head_end: HeadEnd, highest: tuple[int, int], end: float) -> Answer:
+def _handshake(
+    connection: socket.socket, head_end: HeadEnd, highest: tuple[int, int], end: float, name: str | None
+) -> Answer:
     address = connection.getpeername()[0]
     tls = TLSConnection(connection)
     messages = _listen(tls)
     unfinished = None
     try:
-        _run(tls, connection, head_end, highest, end)
+        _run(tls, connection, name, highest, end)
     except TLSAlert as error:
         unfinished = f"alert {error}"
     except TLSClosedConnectionError:
@@ -124,11 +132,11 @@ def _handshake(connection: socket.socket, head_end: HeadEnd, highest: tuple[int,
         raise ValueError(f"{head_end} sends a Certificate message that cannot be read: {error}") from error
     if not chain:
         raise ValueError(f"{head_end} sends a Certificate message without a certificate")
-    name = "SSL 3.0" if used == SSL_3 else f"TLS 1.{used[1] - 1}"
+    version = "SSL 3.0" if used == SSL_3 else f"TLS 1.{used[1] - 1}"
     address, port = (
         connection.getpeername()[:2] if connection.fileno() >= 0 else (head_end.host, head_end.port)
     )
-    return Answer(address, port, name, chain, unfinished)
+    return Answer(address, port, version, chain, unfinished)
 
 
 def _listen(tls: Any) -> list[tuple[tuple[int, int], bytes]]:  # noqa: ANN401 - an untyped library
@@ -151,14 +159,14 @@ def _listen(tls: Any) -> list[tuple[tuple[int, int], bytes]]:  # noqa: ANN401 - 
 def _run(
     tls: Any,  # noqa: ANN401
     connection: socket.socket,
-    head_end: HeadEnd,
+    name: str | None,
     highest: tuple[int, int],
     end: float,
 ) -> None:
     """Run the handshake until it ends or the time is over."""
     connection.setblocking(False)
-    name = head_end.host if not head_end.is_address and is_valid_hostname(head_end.host) else None
-    for waits_to_write in tls.handshakeClientCert(settings=_settings(highest), serverName=name, async_=True):
+    asked = name if name and is_valid_hostname(name) else None
+    for waits_to_write in tls.handshakeClientCert(settings=_settings(highest), serverName=asked, async_=True):
         left = end - time.monotonic()
         readers, writers = ([], [connection]) if waits_to_write else ([connection], [])
         if left <= 0 or not any(select.select(readers, writers, [], left)):

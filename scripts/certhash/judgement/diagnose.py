@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from certhash.model import CnfFile, ExpectedHash, KnownCertificate, Unsettled, VpnGroup
 
 
-ON_PAPER = "The captures show no handshake with this head-end, so this rests on the configuration alone."
+ON_PAPER = "No handshake with this head-end was seen, so this rests on the configuration alone."
 
 
 class Diagnosis(NamedTuple):

@@ -7,6 +7,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
+from certhash.report.groups import ON_PAPER
 from certhash.report.text import visible
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ COLUMNS = (
     "explanation",
     "advice",
     "warnings",
+    "basis",
 )
 
 # At the start of a cell, or after a semicolon, which separates cells where the comma is the decimal sign.
@@ -71,6 +73,7 @@ def _row(expectation: Expectation, decided: Handshake | None) -> dict[str, str |
         "explanation": expectation.explanation,
         "advice": " | ".join(each.strip() for each in expectation.advice),
         "warnings": " | ".join(expectation.warnings),
+        "basis": ON_PAPER if expectation.on_paper else "handshake" if decided else None,
     }
 
 

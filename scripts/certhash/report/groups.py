@@ -17,6 +17,15 @@ ORDER: tuple[Verdict, ...] = ("mismatch", "rejected", "unverifiable", "unseen", 
 """The verdicts, the worst first."""
 
 
+ON_PAPER = "on paper: no handshake was seen"
+"""What stands beside a verdict that rests on configurations alone."""
+
+
+def described(expectation: Expectation) -> str:
+    """Return a verdict as it is said in a few words: ``match (on paper)`` where no handshake was seen."""
+    return f"{expectation.verdict} (on paper)" if expectation.on_paper else expectation.verdict
+
+
 def findings(document: Document) -> list[list[Expectation]]:
     """Return the findings in groups of equal ones, the worst first.
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 from certhash.digest import decode_cert_hash
 from certhash.judgement.causes import CAUSES, HIDDEN, VERDICTS, is_typed
 from certhash.judgement.document import FINDINGS, Certificate, Expectation, Handshake, Verdict
-from certhash.report.groups import NO_DEVICE, ORDER, checked, findings, presented
+from certhash.report.groups import NO_DEVICE, ON_PAPER, ORDER, checked, described, findings, presented
 from certhash.report.jsonform import encode
 from certhash.report.ladder import WIDTH, Ladder, draw
 from certhash.report.text import count, visible
@@ -105,6 +105,9 @@ def render(document: Document) -> str:
         affected=len(
             {each.device for each in document.expectations if each.verdict in FINDINGS} - {NO_DEVICE}
         ),
+        described=described,
+        on_paper=ON_PAPER,
+        warned=sum(bool(each.warnings) for each in document.expectations),
         wrong=any(each.verdict in FINDINGS for each in document.expectations),
         findings=[_finding(document, group) for group in groups[:_DRAWN]],
         left_out=max(len(groups) - _DRAWN, 0),

@@ -8,7 +8,7 @@ from lxml import etree
 
 from certhash.judgement.causes import VERDICTS
 from certhash.judgement.document import FINDINGS
-from certhash.report.groups import presented
+from certhash.report.groups import ON_PAPER, described, presented
 from certhash.report.text import visible
 
 if TYPE_CHECKING:
@@ -55,14 +55,18 @@ def _case(suite: etree._Element, expectation: Expectation, decided: Handshake | 
         place["line"] = str(expectation.line)
     case = etree.SubElement(suite, "testcase", {"classname": device, "name": url, "time": "0", **place})
     if expectation.verdict == "match":
+        remarks = [f"match ({ON_PAPER})", expectation.explanation] if expectation.on_paper else []
+        remarks += [f"warning: {each}" for each in expectation.warnings]
+        if remarks:
+            etree.SubElement(case, "system-out").text = "\n".join(visible(each) for each in remarks)
         return
     message = visible(expectation.explanation or VERDICTS[expectation.verdict].title, _LONG)
     if expectation.verdict in FINDINGS:
-        kind = f"{expectation.verdict}: {expectation.cause or 'unknown cause'}"
+        kind = f"{described(expectation)}: {expectation.cause or 'unknown cause'}"
         failure = etree.SubElement(case, "failure", type=kind, message=message)
         failure.text = "\n".join(visible(line) for line in _details(expectation, decided))
     else:
-        etree.SubElement(case, "skipped", message=f"{expectation.verdict}: {message}")
+        etree.SubElement(case, "skipped", message=f"{described(expectation)}: {message}")
 
 
 def _details(expectation: Expectation, decided: Handshake | None) -> list[str]:

@@ -1,7 +1,8 @@
 """Write a result as SARIF 2.1.0: findings and unverified expectations, located in the cnf file.
 
-A finding has the kind ``fail``, an unverified expectation the kind ``open`` (section 3.27.9). Matches are
-left out, because viewers show every result as something to look at.
+A finding has the kind ``fail``, an unverified expectation the kind ``open`` (section 3.27.9). A match on
+paper or with a warning has the kind ``review``; other matches are left out, because viewers show every result
+as something to look at.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from msgspec.json import format as indented
 
 from certhash.judgement.causes import CAUSES, VERDICTS
 from certhash.judgement.document import FINDINGS
-from certhash.report.groups import in_short
+from certhash.report.groups import ON_PAPER, in_short
 from certhash.report.jsonform import encode
 from certhash.report.text import visible
 
@@ -33,7 +34,9 @@ _LONG = 2000  # characters to show of a text from outside
 def render(document: Document) -> str:
     """Return the log file with one run."""
     handshakes = {handshake.id: handshake for handshake in document.handshakes}
-    results = [each for each in document.expectations if each.verdict != "match"]
+    results = [
+        each for each in document.expectations if each.verdict != "match" or each.on_paper or each.warnings
+    ]
     named = {_rule_id(each) for each in results}
     rules = {name: topic for name, topic in {**CAUSES, **VERDICTS}.items() if name in named}
     order = {name: index for index, name in enumerate(rules)}
@@ -77,7 +80,7 @@ def _result(expectation: Expectation, decided: Handshake | None, order: dict[str
     result: Object = {
         "ruleId": rule,
         "ruleIndex": order[rule],
-        "kind": "fail" if finding else "open",
+        "kind": "fail" if finding else "review" if expectation.verdict == "match" else "open",
         "level": "error" if finding else "none",
         "message": {"text": _message(expectation, decided)},
         "locations": [_location(expectation)],
@@ -86,6 +89,8 @@ def _result(expectation: Expectation, decided: Handshake | None, order: dict[str
         },
         "properties": {
             "verdict": expectation.verdict,
+            "onPaper": expectation.on_paper,
+            "warnings": [visible(line) for line in expectation.warnings],
             "advice": [visible(line) for line in expectation.advice],
         },
     }
@@ -98,6 +103,10 @@ def _message(expectation: Expectation, decided: Handshake | None) -> str:
     explanation = expectation.explanation or f"{VERDICTS[expectation.verdict].title}."
     if expectation.verdict in FINDINGS:
         explanation = f"{in_short(expectation, decided)} {explanation}"
+    if expectation.verdict == "match":
+        basis = f" ({ON_PAPER})" if expectation.on_paper else ""
+        warnings = "".join(f" Warning: {warning}." for warning in expectation.warnings)
+        explanation = f"match{basis}. {explanation}{warnings}"
     text = visible(f"{expectation.device} at {expectation.url or 'an unknown URL'}: {explanation}", _LONG)
     # Section 3.11.5: {0} would be a placeholder; section 3.11.6: [x](1) would be a link.
     return text.replace("{", "{{").replace("}", "}}").replace("](", "] (")

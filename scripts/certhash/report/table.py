@@ -14,7 +14,7 @@ from rich.text import Text
 
 from certhash.judgement.causes import CAUSES, HIDDEN, VERDICTS, is_typed
 from certhash.judgement.document import FINDINGS
-from certhash.report.groups import ORDER, checked, findings, presented
+from certhash.report.groups import ON_PAPER, ORDER, checked, described, findings, presented
 from certhash.report.text import LONGEST_HASH, count, visible
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ class _Report(Page):
             self.expectations()
             self.warnings()
             self.undecided()
+            if self.look.verbosity > 0:
+                self.matches_on_paper()
             if self.look.verbosity > 0 or not self.document.expectations:
                 self.head_ends()
         self.coverage()
@@ -130,6 +132,10 @@ class _Report(Page):
         parts = [
             Text(f"{number:,} {verdict}", COLORS[verdict]) for verdict, number in numbers.items() if number
         ]
+        on_paper = sum(each.on_paper for each in self.document.expectations)
+        if on_paper:
+            some = "" if on_paper == len(self.document.expectations) else f"{on_paper:,} "
+            parts[-1] = Text.assemble(parts[-1], f" ({some}{ON_PAPER})")
         self.line(Text(f"{checked(self.document)}: ", "bold"), Text(", ").join(parts))
 
     def findings(self) -> None:
@@ -147,6 +153,7 @@ class _Report(Page):
         self.console.print()
         self.line(
             Text(first.verdict.upper(), COLORS[first.verdict]),
+            f" ({ON_PAPER})" if first.on_paper else "",
             "  ",
             Text(visible(first.device, _LONG), "bold"),
             Text(_and_more(group), "bold"),
@@ -217,7 +224,7 @@ class _Report(Page):
             return
         self.console.print()
         columns = {
-            "verdict": [Text(each.verdict, COLORS[each.verdict]) for each in rows],
+            "verdict": [Text(described(each), COLORS[each.verdict]) for each in rows],
             "device": [Text(visible(each.device, _LONG)) for each in rows],
             "head-end": [Text(visible(each.url or "-", _LONG)) for each in rows],
             "cause": [Text(each.cause or "") for each in rows],
@@ -245,6 +252,16 @@ class _Report(Page):
             text = visible(warning, _LONG * 2)
             self.line((visible(devices[0], _LONG), "bold"), f"{_and_more(devices)}: {text}")
 
+    def matches_on_paper(self) -> None:
+        """Print which lines of configurations the matches without a handshake rest on."""
+        rows = [each for each in self.document.expectations if each.verdict == "match" and each.on_paper]
+        if rows:
+            self.heading(f"Matches {ON_PAPER}")
+        for each in rows:
+            device, url = visible(each.device, _LONG), visible(each.url or _NO_URL, _LONG)
+            self.line(Text(described(each), COLORS[each.verdict]), "  ", (device, "bold"), f"  at  {url}")
+            self.field("why", each.explanation)
+
     def undecided(self) -> None:
         """Print why phones could not be verified, once for all phones with the same reason."""
         groups: dict[object, list[Expectation]] = {}
@@ -257,7 +274,7 @@ class _Report(Page):
         for group in sorted(groups.values(), key=lambda group: ORDER.index(group[0].verdict)):
             first = group[0]
             device, url = visible(first.device, _LONG), visible(first.url or _NO_URL, _LONG)
-            verdict = Text(first.verdict, COLORS[first.verdict])
+            verdict = Text(described(first), COLORS[first.verdict])
             self.line(verdict, "  ", Text(device + _and_more(group), "bold"), f"  at  {url}")
             self.field("why", first.explanation)
             self.advice(first)

@@ -4,8 +4,10 @@ local modules, input = arg[1], arg[2]
 local function module(name)
     return dofile(modules .. "/" .. name .. ".lua")
 end
-local cnf = module("cnf").using({ base64 = module("base64"), address = module("address"), xml = module("xml") })
-local verdict = module("verdict")
+local address = module("address")
+local cnf = module("cnf").using({ base64 = module("base64"), address = address, xml = module("xml") })
+local verdict = module("verdict").using({ hostid = module("hostid").using({ address = address }) })
+local x509 = module("x509")
 
 local function bytes(hex)
     return (hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
@@ -13,8 +15,10 @@ end
 
 local function chain_of(text)
     local chain = {}
-    for one, other in text:gmatch("(%x+):(%x+)") do
-        chain[#chain + 1] = { thumbprint = bytes(one), thumbprint256 = bytes(other) }
+    for one, other, der in text:gmatch("(%x+):(%x+):(%x+)") do
+        chain[#chain + 1] = {
+            thumbprint = bytes(one), thumbprint256 = bytes(other), names = x509.names(bytes(der), address.text),
+        }
     end
     return chain
 end
@@ -57,7 +61,17 @@ function things.handshake(frame, server, port, client, transport, name, rejected
         end
     end
     table.sort(devices)
+    local doubts, seen = {}, {}
+    for _, entry in ipairs(found.unnamed) do
+        local text = entry.file.device .. ": " .. entry.doubt
+        doubts[#doubts + 1] = not seen[text] and text or nil
+        seen[text] = true
+    end
+    table.sort(doubts)
     io.write(found.verdict or "none", " ", table.concat(devices, ","), "\n")
+    for _, doubt in ipairs(doubts) do
+        io.write("doubt ", doubt, "\n")
+    end
 end
 
 for line in io.lines(input) do

@@ -15,7 +15,7 @@ local function say(kind, text)
 end
 
 -- Three head-ends: one as expected, one not, one that nobody is told to use.
-local book = module("verdict").new()
+local book = module("verdict").using({ hostid = module("hostid").using({ address = address }) }).new()
 local ONE, TWO, THREE = ("\1"):rep(20), ("\2"):rep(20), ("\3"):rep(20)
 local function expect(device, host, digest)
     local content = ("<device><vpnGroup><addresses><url1>https://%s/x</url1></addresses><credentials><hashAlg>0</hashAlg>"
@@ -33,7 +33,8 @@ local function handshake(frame, host, digest, refused)
         server = { address = address.parse(host), port = 443 },
         server_sent = {
             frame = frame, time = 0, transport = "tcp", refusal = refused and { frame = frame + 1, code = 42, after = 0.01 },
-            chain = { { thumbprint = digest, thumbprint256 = "", sha1 = base64.encode(digest), subject = "CN=" .. host } },
+            chain = { { thumbprint = digest, thumbprint256 = "", sha1 = base64.encode(digest), subject = "CN=" .. host,
+                names = { host } } },
         },
     }
 end

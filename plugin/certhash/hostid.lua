@@ -1,0 +1,69 @@
+-- The host-ID check: whether a phone accepts the names in a certificate whose hash it knows.
+--
+-- The phone compares the host of its URL with the names in the head-end's own certificate, and ends the connection where
+-- they differ (usecallmanager.nz, enableHostIDCheck; TAC 115785 for wildcards, which do not count).  CME and CUCM have the
+-- check on unless it is switched off.  scripts/certhash/hostid.py has the same rule, and the same words.
+
+local M = {}
+
+local address
+
+--- Give this module the one that it builds on.
+---@param others table<string, table> the modules, by name
+function M.using(others)
+    address = others.address
+    return M
+end
+
+-- A name as names are compared: an address in its one spelling, anything else in lower case without the final dot.
+local function plain(name)
+    local bytes = address.parse(name)
+    if bytes then
+        -- An IPv4 address inside IPv6 is the IPv4 address.
+        return address.text(bytes:match("^" .. ("\0"):rep(10) .. "\255\255(....)$") or bytes)
+    end
+    return (name:lower():gsub("%.+$", ""))
+end
+
+--- Whether one of a certificate's names is the host of a URL.
+---@param names string[]|nil nil where the certificate cannot be read
+---@param host string as cnf.head_end gives it
+---@return boolean
+function M.names_host(names, host)
+    for _, name in ipairs(names or {}) do
+        if plain(name) == host then
+            return true
+        end
+    end
+    return false
+end
+
+--- Whether a phone with this file makes the check.
+---@param file certhash.File
+---@return boolean
+function M.is_on(file)
+    return file.host_id_check ~= "0"
+end
+
+--- The warning about a head-end's own certificate; nil where a phone with this file accepts its names.
+---@param file certhash.File
+---@param names string[]|nil
+---@param host string
+---@return string|nil
+function M.doubt(file, names, host)
+    if not M.is_on(file) or M.names_host(names, host) then
+        return nil
+    end
+    local state = file.host_id_check == "1" and "is on" or "is on by default (the file does not say)"
+    if not names then
+        return ("the host-ID check %s, and whether the certificate names %s cannot be told: it cannot be read")
+            :format(state, host)
+    end
+    local listed = #names > 0 and table.concat(names, ", ") or "no host at all"
+    local wildcard = listed:find("*", 1, true) and ", and a wildcard does not count" or ""
+    -- Lua 5.2's format ends a text at a NUL, which a stranger may have put there.
+    return "the host-ID check " .. state .. ", and the certificate does not name " .. host .. " (it names " .. listed
+        .. wildcard .. "): the phone then ends the connection"
+end
+
+return M
