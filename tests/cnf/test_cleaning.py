@@ -116,6 +116,8 @@ def test_a_line_with_which_the_log_begins_has_no_stamp(samples: list[str]) -> No
         lambda text: text.replace("\n", "<br>\n"),
         lambda text: "<pre><code>" + text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"),
         lambda text: text.replace(" ", "&nbsp;"),
+        lambda text: text.replace("\n<", "\n- <"),
+        lambda text: text.replace("\n<", "\n\u25bc<"),
         lambda text: textwrap.indent(stamped(text, "[%H:%M:%S] "), "> ", lambda _: True),
         lambda text: stamped(numbered(text), "%Y-%m-%d %H:%M:%S "),
     ],
@@ -222,6 +224,18 @@ def test_what_a_device_logs_in_between_is_no_half_stamped_text(samples: list[str
     logged = "*Mar  1 10:00:00.123: %PARSER-5-CFGLOG_LOGGEDCMD: User:console  logged command:vpn-group 1 "
     text = samples[0].replace("\n!\n", f"\n{logged}\n!\n")
     assert bare(clean(text)) == bare(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '3 D name="lte1" mac-address=00:00:5E:00:53:01 certificate none',
+        "10:00:01 see the certificate chain and its Fingerprint",
+        "[10:00:01] the phone's certHash1 is old",
+    ],
+)
+def test_other_tables_and_chats_are_no_half_stamped_texts(samples: list[str], line: str) -> None:
+    assert bare(clean(f"{samples[0]}{line}")) == [*bare(samples[0]), line]
 
 
 def test_a_quote_and_its_answer_that_both_say_something_are_refused(samples: list[str]) -> None:

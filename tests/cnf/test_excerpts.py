@@ -13,6 +13,7 @@ from tests.cnf.test_configurations import read_text
 from tests.cnf.test_phone_xml import sign
 from tests.conftest import TOP
 
+from certhash.certfile import NoCertificateError
 from certhash.cnf import read_phone_xml
 from certhash.cnf.cleaning import clean
 from certhash.cnf.excerpts import read_excerpts
@@ -85,6 +86,7 @@ def shown(sources: Sources) -> list[object]:
         GROUP.replace("<addresses>", "[Some Lines Omitted]\n<addresses>"),
         "<!-- <vpnGroup><credentials><certHash1>x</certHash1></credentials></vpnGroup> -->\n" + GROUP,
         GROUP + "\nand the same again\n" + "R1#\n" + GROUP,
+        "This XML file does not appear to have any style information associated with it.\n- " + GROUP,
         "<html><body><div>" + GROUP.replace("<", "&lt;") + "</div></body></html>",
     ],
 )
@@ -172,6 +174,11 @@ def test_a_text_about_fragments_says_nothing(tmp_path: Path, text: str) -> None:
 def test_a_document_of_another_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="its outer element is <phones>"):
         read_source("phones.xml", f"<phones><device>{GROUP}</device></phones>".encode())
+
+
+def test_a_sound_that_begins_like_utf_16_says_nothing() -> None:
+    with pytest.raises(NoCertificateError):
+        read_source("ring.raw", b"\xff\xfe\x00\xd8\x7f" * 99)
 
 
 # ---------------------------------------------------------------- terminal logs

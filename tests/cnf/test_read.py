@@ -72,6 +72,17 @@ def test_what_was_named_must_be_usable(folder: Path) -> None:
     assert [problem.path for problem in sources.problems] == named
 
 
+def test_what_was_named_must_be_usable_in_a_folder_that_was_named_too(folder: Path) -> None:
+    """In either order; and a copy that was named is read, and not counted as passed over."""
+    notes, copy = folder / "its" / "notes.txt", folder / "its" / "SEP000000000009.cnf.xml.bak"
+    copy.write_text(phone())
+    for paths in ([folder, notes, copy], [copy, notes, folder]):
+        sources = read(map(str, paths))
+        assert [problem.path for problem in sources.problems] == [str(notes)]
+        assert {cnf.device[-1] for cnf in sources.cnf_files} == {"1", "2", "9"}
+        assert sources.copies == ()
+
+
 def test_what_claims_to_be_a_cnf_file_must_be_readable(folder: Path) -> None:
     (folder / "SEP000000000003.cnf.xml").write_text("gone")
     (folder / "SEP000000000004.cnf.xml").write_bytes(b"")
@@ -156,7 +167,7 @@ def test_command_says_what_is_wrong(folder: Path) -> None:
     (folder / "XMLDefault7960.cnf.xml").write_text("<device></device>")
     done = run(str(folder))
     assert done.returncode == 2
-    assert b"encrypted: what the phone expects cannot be told" in done.stdout
+    assert b"encrypted: the expected hashes cannot be read" in done.stdout
     assert b"XMLDefault7960" in done.stdout
     assert b"no vpnGroup" in done.stdout
     assert b"\x1b" not in done.stdout + done.stderr
@@ -201,6 +212,6 @@ def test_a_folder_with_nothing_of_the_kind_is_a_problem(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert b"no cnf file is there" in done.stderr
     (tmp_path / "notes.txt").write_text("nothing of interest")
-    (problem,) = read([str(tmp_path), str(tmp_path / "notes.txt")]).problems
+    (problem,) = read([str(tmp_path)]).problems
     assert "no cnf file is there" in problem.message
     assert read([]).problems == ()

@@ -67,11 +67,11 @@ _MARKUP = re.compile(
 What a window broke (``</a``, ``ddresses>``) must not look like one, so attributes have values.
 """
 
+_FOLDING = re.compile("^([ \\t]*)[-\u25bc\u25be\u25b6\u25b8][ \\t]?(?=</?[A-Za-z?])", re.MULTILINE)
+"""The marks with which a browser folds XML. What is folded is not copied, and its element then has no end."""
 _QUOTED = re.compile(r" ?>")
 _FENCE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*[\w+-]*[ \t]*$|`{3,}", re.MULTILINE)
-_LOGGED = re.compile(r"[^%]{0,80}%[A-Z0-9_]+-")
-"""What IOS and ASA log (``%PARSER-5-CFGLOG_LOGGEDCMD``) has a stamp of its own."""
-_LOOKED_AT = 80
+_LOOKED_AT = 160
 _MOST_LAYERS = 5
 """Quotes of quotes of stamped lines."""
 _TELLING = re.compile(
@@ -80,6 +80,14 @@ _TELLING = re.compile(
     re.IGNORECASE,
 )
 """A line with one of these decides what is expected or served."""
+_TELLS_AT_ONCE = re.compile(
+    r"(?:[\w./-]+ ?(?:\([\w-]+\))?[#>])?\s*(?:no )?"
+    r"(?:vpn-(?:gateway|trustpoint|group) \d|VPN (?:Gateway|Trustpoint) \d"
+    r"|</?(?:vpnGroup|certHash|credentials|url\d)|Fingerprint (?:SHA1|MD5)|ssl trust-?point "
+    r"|certificate (?:(?:ca|self-signed|rollover) )*[0-9A-F]+$|-----BEGIN CERT|mac-address [0-9A-F.]+$)",
+    re.IGNORECASE,
+)
+"""The same at the start of a line: not what IOS logs (``%PARSER-5-CFGLOG_LOGGEDCMD``), nor other tables."""
 
 
 def clean(text: str) -> str:
@@ -104,7 +112,7 @@ def clean(text: str) -> str:
     text = _FRAMES.sub(r"-----\1-----", text)
     text = _COMMENTS.sub(lambda found: _LONG_DASH.sub("--", found[0]), text)
     text = _without_html(text.translate(_CHARACTERS))
-    text = _FENCE.sub("", text)
+    text = _FENCE.sub("", _FOLDING.sub(r"\1", text))
     for _ in range(_MOST_LAYERS):
         before = text
         text = _without_indentation(without_stamps(_without_quote_marks(text)))
@@ -208,9 +216,9 @@ def _without_indentation(text: str) -> str:
 
 def _refuse_half_stamped(text: str) -> None:
     """Raise ValueError where some lines still have a stamp, and one of these decides something."""
-    telling = [line for line in text.split("\n") if _TELLING.search(line[: 2 * _LOOKED_AT])]
+    telling = [line for line in text.split("\n") if _TELLING.search(line[:_LOOKED_AT])]
     for name, rest in stamped(telling):
-        if _TELLING.search(rest[:_LOOKED_AT]) and not _LOGGED.match(rest):
+        if _TELLS_AT_ONCE.match(rest):
             raise ValueError(
                 f'a {name} stands before some lines and not before others (before "{rest.strip()[:60]}"): '
                 "save the text without it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from certhash.certfile import NoCertificateError, certificates_in, decode_text, is_der
@@ -49,7 +50,8 @@ def read(paths: Iterable[str]) -> Sources:
     found: list[Sources] = []
     copies: list[str] = []
     seen: set[tuple[int, int]] = set()
-    for given in paths:
+    # What is named comes first: a folder that has it passes over what cannot be used, and a name does not.
+    for given in sorted(paths, key=_is_folder):
         for path, named, unusable in _walk(given, seen):
             if not named and is_copy(path):
                 copies.append(path)
@@ -124,7 +126,7 @@ def _read_text(path: str, data: bytes, refusal: ValueError | None) -> Sources | 
     """Read what somebody pasted or logged; `refusal` is why it is not a phone's own file."""
     if len(data) > LARGEST and refusal:
         return None
-    text = clean(decode(data, []) if data[:2] in _UTF16_STARTS else decode_text(data))
+    text = clean(_decode(data))
     excerpts = read_excerpts(text, path)
     if refusal and (excerpts is None or not excerpts.files) and _PHONE_STARTS.match(data):
         return None  # it is XML, and what is wrong with it was said
@@ -144,6 +146,13 @@ def _read_text(path: str, data: bytes, refusal: ValueError | None) -> Sources | 
     if pasted is None:
         return shown
     return Sources((*shown.cnf_files, *pasted.cnf_files), pasted.known, (*shown.problems, *pasted.problems))
+
+
+def _decode(data: bytes) -> str:
+    if data[:2] in _UTF16_STARTS:
+        with suppress(ValueError):  # other files may begin so, too
+            return decode(data, [])
+    return decode_text(data)
 
 
 def _content(path: str) -> bytes:
@@ -174,6 +183,10 @@ def _may_be_read_here(path: str) -> bool:
     """Look at the start of a file: captures and other binary files, which may be large, are passed over."""
     start = read_start(path, _SNIFFED)
     return is_der(start) or signed.is_signed(start) or start[:2] in _UTF16_STARTS or b"\0" not in start
+
+
+def _is_folder(path: str) -> bool:
+    return path != STANDARD_INPUT and not _is_address(path) and os.path.isdir(path)  # noqa: PTH112
 
 
 def _walk(given: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, bool, str]]:
