@@ -2,7 +2,7 @@
 
     PYTHONPATH=scripts:. python tests/benchmarks/plugin.py [--scale 0.05] [--rounds 5]
 
-Prints, for this machine's tshark and for that of the Debian 13 tree where it is there, the median of the
+Prints, for this machine's tshark and for those of the other versions, the median of the
 ratios of processor time (user and system), each ratio of two runs side by side.
 """
 
@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests import wiresharks
 from tests.benchmarks import captures
-from tests.plugin import debian13
 from tests.plugin.machines import Machine, machine
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def main() -> None:
     parser.add_argument("--only", help="a word of the case's name")
     arguments = parser.parse_args()
     places = [machine("this machine", None)]
-    if (debian13.cache_folder() / "debian-13/usr/bin/tshark").exists():
-        places.append(machine("Debian 13", debian13.tree()))
+    places += [machine(version, wiresharks.unpacked(version).programs) for version in wiresharks.others()]
     with tempfile.TemporaryDirectory() as keys:
         for name, make in CASES.items():
             if arguments.only and arguments.only not in name:

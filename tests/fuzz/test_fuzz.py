@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests import wiresharks
 from tests.conftest import TOP, need
 from tests.fidelity.compare import audit, by_capture
 from tests.fidelity.readers import separate, stock
 from tests.fuzz.mutate import lying, mutated, struck
 from tests.fuzz.targets import TARGETS, found
-from tests.plugin import debian13
 
 FOUND = Path(__file__).with_name("found")
 """Every input that once broke something."""
@@ -46,10 +46,10 @@ def test_what_broke_once_breaks_no_more(name: str, data: bytes) -> None:
     TARGETS[name][0](data)
 
 
-@pytest.fixture(name="tshark", params=["this-machine", "debian-13"])
-def _tshark(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Each tshark: this machine's, and 4.4."""
-    return need("tshark") if request.param == "this-machine" else str(debian13.tshark(tmp_path))
+@pytest.fixture(name="tshark", params=["this-machine", *wiresharks.others()])
+def _tshark(request: pytest.FixtureRequest) -> str:
+    """Each version of tshark."""
+    return need("tshark") if request.param == "this-machine" else str(wiresharks.need(request.param).tshark)
 
 
 def test_damaged_captures_break_nothing_and_show_nothing_that_is_not_there(

@@ -1,4 +1,4 @@
-"""Fixtures: the machines with a tshark, and the plain Lua interpreters."""
+"""Fixtures: the versions of Wireshark, and the plain Lua interpreters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugin import debian13
+from tests import wiresharks
 from tests.plugin.machines import Machine, machine
 
 if TYPE_CHECKING:
@@ -19,19 +19,18 @@ def missing(program: str, package: str) -> None:
         pytest.fail(f"{program} is missing: apt-get install {package}", pytrace=False)
 
 
-# Unpacking Debian 13 takes minutes, once.
-@pytest.fixture(scope="session", params=["this-machine", pytest.param("debian-13", marks=pytest.mark.slow)])
+OTHERS = [pytest.param(version, marks=pytest.mark.slow) for version in wiresharks.others()]
+
+
+@pytest.fixture(scope="session", params=["this-machine", *OTHERS])
 def place(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """Each machine with a tshark: Lua 5.2 or whatever this one has, and Lua 5.4."""
-    root = None
-    if request.param == "debian-13":
-        try:
-            root = debian13.tree()
-        except RuntimeError as error:
-            pytest.fail(str(error), pytrace=False)
-    else:
+    """Each version of Wireshark: this machine's, and the others that are promised."""
+    programs = None
+    if request.param == "this-machine":
         missing("tshark", "tshark")
-    made = machine(request.param, root)
+    else:
+        programs = wiresharks.need(request.param).programs
+    made = machine(request.param, programs)
     yield made
     shutil.rmtree(made.folder, ignore_errors=True)
 

@@ -1,8 +1,8 @@
-"""The places where the plugin is tested: this machine's tshark, and Debian 13's with Lua 5.4.
+"""The places where the plugin is tested: this machine's Wireshark, and other versions with other Luas.
 
-In both, tshark runs as an unprivileged user: from version 4.4 on it loads no Lua for root.  Each test session
-has a folder in each place that this user may read, with a copy of the plugin, and a home folder without any
-configuration.
+Root's tests run Wireshark as an unprivileged user: from version 4.4 on it loads no Lua for root.  Each test
+session has a folder for each version that this user may read, with a copy of the plugin, and a home folder
+without any configuration.
 """
 
 from __future__ import annotations
@@ -31,52 +31,43 @@ def copy_plugin(target: Path) -> Path:
 
 @dataclass(frozen=True)
 class Machine:
-    """A place with a tshark.  ``root`` is its root folder, where that is not this machine's own."""
+    """A Wireshark and a folder for it.  ``programs`` is the folder of its programs; None: this machine's."""
 
     name: str
     folder: Path
-    root: Path | None = None
+    programs: Path | None = None
 
     @property
     def plugin(self) -> Path:
-        """The plugin's main file, as this machine's programs are told of it."""
-        return self.inside(self.folder / "plugin" / "certhash.lua")
+        """The plugin's main file."""
+        return self.folder / "plugin" / "certhash.lua"
 
     @property
     def home(self) -> Path:
-        """The test user's home folder, as seen from outside."""
+        """The test user's home folder."""
         return self.folder / "home"
 
-    def inside(self, path: Path) -> Path:
-        """Return how programs of this machine name a file."""
-        return Path("/") / path.relative_to(self.root) if self.root else path
-
     def put(self, name: str, content: bytes) -> Path:
-        """Write a file that this machine's programs may read; return it as they name it."""
+        """Write a file that the test user may read; return its path."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         path.chmod(0o644)
-        return self.inside(path)
+        return path
 
     def start(
         self, *arguments: str | Path, environment: dict[str, str] | None = None, folder: Path | None = None
     ) -> subprocess.Popen[str]:
         """Start a program here, as the unprivileged user; the process is the program itself."""
         variables = {
-            "HOME": str(self.inside(self.home)),
-            "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+            "HOME": str(self.home),
+            "PATH": ":".join(filter(None, [str(self.programs or ""), "/usr/bin:/bin:/usr/sbin:/sbin"])),
             "LC_ALL": "C.UTF-8",
             **(environment or {}),
         }
         given = [f"{name}={value}" for name, value in variables.items()]
-        start = str(self.inside(folder or self.folder))
-        command = ["env", "-i", "-C", start, *given, *map(str, arguments)]
-        if self.root:
-            command = ["chroot", f"--userspec={NOBODY}:nogroup", str(self.root), *command]
-            if os.geteuid() != 0:
-                command = ["sudo", "-n", *command]
-        user = NOBODY if os.geteuid() == 0 and not self.root else None
+        command = ["env", "-i", *given, *map(str, arguments)]
+        user = NOBODY if os.geteuid() == 0 else None
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -84,7 +75,7 @@ class Machine:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            cwd="/",
+            cwd=folder or self.folder,
             user=user,
             group=pwd.getpwnam(NOBODY).pw_gid if user else None,
             extra_groups=[] if user else None,
@@ -131,13 +122,12 @@ class Machine:
         return rows
 
 
-def machine(name: str, root: Path | None) -> Machine:
-    """Prepare a folder on a machine for one test session."""
-    parent = (root / "tmp") if root else Path(tempfile.gettempdir())
-    folder = Path(tempfile.mkdtemp(prefix="certhash-", dir=parent))
+def machine(name: str, programs: Path | None) -> Machine:
+    """Prepare a folder for one test session with a Wireshark."""
+    folder = Path(tempfile.mkdtemp(prefix="certhash-"))
     folder.chmod(0o755)
     copy_plugin(folder / "plugin")
-    made = Machine(name, folder, root)
+    made = Machine(name, folder, programs)
     made.home.mkdir()
     made.home.chmod(0o777)
     return made

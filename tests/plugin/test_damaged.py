@@ -28,7 +28,7 @@ def check(place: Machine, path: Path) -> int:
     capture = place.put("damaged.pcap", path.read_bytes())
     for file in (TOP / "captures" / "cnf").iterdir():
         place.put(f"cnf/{file.name}", file.read_bytes())
-    asked = ("-o", f"certhash.cnf_directory:{place.inside(place.folder / 'cnf')}")
+    asked = ("-o", f"certhash.cnf_directory:{place.folder / 'cnf'}")
     columns = [part for name in FIELDS for part in ("-e", f"certhash.{name}")]
     fields = place.tshark(capture, "-T", "fields", "-e", "_ws.lua.error", *columns, *asked)
     whole = place.tshark(capture, "-2", "-T", "pdml", *asked)

@@ -48,22 +48,22 @@ def test_by_path_from_anywhere(place: Machine) -> None:
 
 def installed(place: Machine, line: str, home: Path) -> Path:
     """Return a folder that tshark's ``-G folders`` names, as seen from outside."""
-    done = place.run("tshark", "-G", "folders", environment={"HOME": str(place.inside(home))})
+    done = place.run("tshark", "-G", "folders", environment={"HOME": str(home)})
     found = re.search(rf"^{line}:\s+(.*)$", done.stdout, re.MULTILINE)
     assert found, done.stdout
-    return Path(str(place.root or "") + found[1])
+    return Path(found[1])
 
 
 def test_from_the_plugin_folder(place: Machine) -> None:
     home = place.folder / "home-installed"
     folder = installed(place, "Personal Lua Plugins", home)
     copy_plugin(folder)
-    environment = {"HOME": str(place.inside(home))}
+    environment = {"HOME": str(home)}
     loaded = plugins(place, environment=environment)
     names = sorted(name for name, _ in loaded.values())
     modules = sorted(path.name for path in (PLUGIN / "certhash").glob("*.lua"))
     assert sorted(Path(name).name for name in names) == sorted(["certhash.lua", *modules])
-    assert loaded[str(place.inside(folder / "certhash.lua"))][1] == certhash.__version__
+    assert loaded[str(folder / "certhash.lua")][1] == certhash.__version__
     assert works(place, environment=environment)
 
 

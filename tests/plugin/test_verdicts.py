@@ -72,7 +72,7 @@ class Desk:
         for name, content in files.items():
             place.put(f"cnf/{name}", content)
         self.capture = place.put("desk.pcap", pcap(frames))
-        self.options = ("-o", f"certhash.cnf_directory:{place.inside(self.folder)}")
+        self.options = ("-o", f"certhash.cnf_directory:{self.folder}")
 
     def rows(self, *options: str, names: tuple[str, ...] = NAMES) -> list[dict[str, list[str]]]:
         """Return the frames with one of these fields."""
@@ -95,7 +95,7 @@ class Desk:
 
 
 def path(place: Machine, name: str) -> str:
-    return str(place.inside(place.folder / "cnf" / name))
+    return str(place.folder / "cnf" / name)
 
 
 def test_match(place: Machine) -> None:
@@ -515,7 +515,7 @@ def test_phones_of_this_head_end_among_hundreds_of_another(place: Machine) -> No
 def test_bad_folders(place: Machine) -> None:
     frames = conversation(talk(LEAF))
     desk = Desk(place, {}, frames)
-    missing = str(place.inside(desk.folder / "missing"))
+    missing = str(desk.folder / "missing")
     done = place.tshark(desk.capture, "-o", f"certhash.cnf_directory:{missing}", "-Y", "certhash")
     assert done.returncode == 0
     assert f"certhash: {missing}: there is no such folder" in done.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests import wiresharks
 from tests.plugin.machines import PLUGIN, TOP, Machine, machine
 from tests.plugin.screen import Screen, until, wireshark
 
@@ -44,15 +45,15 @@ def screen() -> Iterator[Screen]:
 @pytest.fixture(scope="module")
 def desk(place: Machine) -> Iterator[Machine]:
     """A home with the plugin and the profile installed, as ``certhash plugin install`` does it."""
-    place = machine(place.name, place.root)
+    place = machine(place.name, place.programs)
     assert place.run("sh", "-c", "command -v wireshark").returncode == 0, "apt-get install wireshark"
     said = place.run("tshark", "-G", "folders").stdout
     folders = dict(re.findall(r"^([A-Z][A-Za-z ]+):\s+(.*)$", said, re.MULTILINE))
     there = plugin_install.Wireshark(
         command=("tshark",),
         version="4.0",
-        plugins=Path(f"{place.root or ''}{folders['Personal Lua Plugins']}"),
-        configuration=Path(f"{place.root or ''}{folders['Personal configuration']}"),
+        plugins=Path(folders["Personal Lua Plugins"]),
+        configuration=Path(folders["Personal configuration"]),
         copies=(),
         complaint=None,
     )
@@ -79,8 +80,8 @@ def opened(
     desk: Machine, screen: Screen, *options: str, folder: Path | None = None
 ) -> AbstractContextManager[Window]:
     """Open the sample capture of a mismatch, with the folder of cnf files set."""
-    folder = folder or desk.inside(desk.folder / "cnf")
-    capture = desk.inside(desk.folder / "mismatch.pcapng")
+    folder = folder or desk.folder / "cnf"
+    capture = desk.folder / "mismatch.pcapng"
     return wireshark(desk, screen, capture, "-o", f"certhash.cnf_directory:{folder}", *options)
 
 
@@ -152,7 +153,7 @@ def test_saved_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
         screen.ask("xdotool", "windowfocus", "--sync", dialog)
         # Its line for the name has not the keyboard: it gets it by a click.
         screen.ask("xdotool", "mousemove", "--window", dialog, "200", "22", "click", "1")
-        name = str(desk.inside(saved))
+        name = str(saved)
         screen.ask("xdotool", "type", "--clearmodifiers", name)
         picture(screen, desk, "save", tmp_path)
         assert screen.copied("ctrl+a", "ctrl+c") == name
@@ -193,7 +194,10 @@ def test_reloaded_folder(desk: Machine, screen: Screen) -> None:
 
 
 # Wireshark has menus of packets for Lua from 4.2 on.
-@pytest.mark.parametrize("place", [pytest.param("debian-13", marks=pytest.mark.slow)], indirect=True)
+NEWER = [version for version in ("4.4", "4.6") if version in wiresharks.others()]
+
+
+@pytest.mark.parametrize("place", NEWER, indirect=True)
 def test_packet_menu(desk: Machine, screen: Screen, tmp_path: Path) -> None:
     def choose(entry: int) -> None:
         window.select(CERTIFICATE)
