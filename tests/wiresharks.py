@@ -186,12 +186,16 @@ def _write_scripts(tree: Path, root: Path) -> None:
     own = root / libraries.relative_to(tree)
     (qt,) = libraries.glob("qt[56]")
     environment = {
-        "FONTCONFIG_SYSROOT": root,
+        "FONTCONFIG_FILE": root / "fonts.conf",
         "GCONV_PATH": own / "gconv",
         "QT_PLUGIN_PATH": own / f"{qt.name}/plugins",
         "QT_XCB_GL_INTEGRATION": "none",
         "XKB_CONFIG_ROOT": root / "usr/share/X11/xkb",
     }
+    (tree / "fonts.conf").write_text(
+        f"<fontconfig><dir>{root}/usr/share/fonts</dir>"
+        '<cachedir prefix="xdg">fontconfig</cachedir></fontconfig>'
+    )
     exports = "".join(f"export {name}='{value}'\n" for name, value in environment.items())
     for folder in tree.glob("usr/lib*/**/wireshark/extcap"):  # programs that no test uses, without a script
         shutil.rmtree(folder)
