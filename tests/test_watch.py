@@ -20,9 +20,10 @@ from certhash import cnf
 from certhash.archive.walk import find_captures
 from certhash.capture import records, tshark
 from certhash.capture.workplace import workplace
+from certhash.cnf.stated import read_stated
 from certhash.commands.watch_live import Changed, Judged, Watcher, is_finding, line
 from certhash.judgement import document
-from certhash.model import Endpoint
+from certhash.model import Endpoint, Sources
 from tests import live_network, openssl
 from tests.conftest import TOP, certhash, need
 from tests.live_network import CABLE, OTHER_END, Watch, inside
@@ -481,3 +482,18 @@ def test_memory_stays_flat_and_no_handshake_is_lost() -> None:
     assert most - before < 50 << 20
     assert len(re.findall("  unlisted  ", said)) == connections
     assert "could not be done" not in said
+
+
+def test_a_stated_hash_is_watched_for(rows: list[records.Row]) -> None:
+    """One server that presents it is enough; the others are no findings, as they come one by one."""
+    stated = read_stated(["4qTQRt8KuAEbBHilnXE9s7WjEPc=", "11" * 20])
+    watcher = Watcher("samples", Sources(stated), document.Tool("", None, None, "plugin"), clock=_Clock())
+    for row in rows:
+        watcher.take(row)
+    events, result = watcher.finish(len(rows))
+    verdicts = {each.hashes[0].value: each.verdict for each in result.expectations}
+    assert verdicts["4qTQRt8KuAEbBHilnXE9s7WjEPc="] == "match"
+    assert verdicts["ERERERERERERERERERERERERERE="] == "unverifiable"  # two servers show no certificate
+    judged = [event.handshake.verdict for event in events if isinstance(event, Judged)]
+    assert "match" in judged
+    assert "mismatch" not in judged

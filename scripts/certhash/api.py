@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from certhash import audit, cnf
 from certhash.capture import tshark
 from certhash.capture.observe import TIMEOUT, Settings
+from certhash.cnf.stated import read_stated
 from certhash.report import jsonform
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def audit_captures(  # noqa: PLR0913 - each is an option of `certhash audit`, wi
     captures: Iterable[str],
     cnf: Iterable[str] = (),
     *,
+    expect: Iterable[str] = (),
     resolve: Mapping[str, Iterable[str]] | None = None,
     keylog: str | None = None,
     decode_as: Iterable[str] = (),
@@ -35,6 +37,7 @@ def audit_captures(  # noqa: PLR0913 - each is an option of `certhash audit`, wi
     Args:
         captures: capture files, and folders that are searched for them.
         cnf: what phones expect: files, folders, ``tftp://`` and ``http://`` addresses.
+        expect: hashes that phones expect, without a file, as ``--expect`` takes them.
         resolve: names in URLs to the addresses that they stand for.
         keylog: a file of TLS keys, as SSLKEYLOGFILE writes them.
         decode_as: as tshark's ``-d`` takes them, for TLS on ports that it gives to other protocols.
@@ -54,7 +57,7 @@ def audit_captures(  # noqa: PLR0913 - each is an option of `certhash audit`, wi
     settings = Settings(tshark.find(tshark_path), keylog, tuple(decode_as), carve, timeout)
     request = audit.Request(tuple(captures), settings, jobs, scheduler, cache)
     names = {name: tuple(addresses) for name, addresses in (resolve or {}).items()}
-    return audit.audit(request, cnf, names, audit.Audience())
+    return audit.audit(request, cnf, names, audit.Audience(), read_stated(expect))
 
 
 def read_cnf(paths: Iterable[str]) -> Sources:

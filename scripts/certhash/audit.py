@@ -55,7 +55,11 @@ class Audience(workers.Listener):
 
 
 def audit(
-    request: Request, cnf_paths: Iterable[str], resolve: Mapping[str, tuple[str, ...]], audience: Audience
+    request: Request,
+    cnf_paths: Iterable[str],
+    resolve: Mapping[str, tuple[str, ...]],
+    audience: Audience,
+    stated: tuple[CnfFile, ...] = (),
 ) -> Document:
     """Read captures and cnf files, and return the document with all verdicts.
 
@@ -64,6 +68,7 @@ def audit(
         cnf_paths: files, folders and URLs with what phones expect.
         resolve: host names in URLs, with the addresses that the user gives.
         audience: receives progress events.
+        stated: hashes that the user gives, without a file (:mod:`certhash.cnf.stated`).
 
     Raises:
         InputError: the scheduler does not answer, or the key log cannot be read.
@@ -77,7 +82,7 @@ def audit(
     if tool.hash_source == "python" and observations:
         audience.note(NO_PLUGIN)
     everything = Sources(
-        (*sources.cnf_files, *learned.cnf_files),
+        (*sources.cnf_files, *learned.cnf_files, *stated),
         sources.known,
         (*problems, *sources.problems, *learned.problems),
         unsettled=sources.unsettled,

@@ -192,7 +192,11 @@ class Fetch(Struct, frozen=True):
     server: str
 
 
-CnfKind = Literal["plain", "signed", "encrypted", "configuration"]
+CnfKind = Literal["plain", "signed", "encrypted", "configuration", "stated"]
+"""`stated`: no file at all, the user gave the hash (``--expect``)."""
+
+STATED = "-"
+"""The device of an expectation that the user stated."""
 
 
 class CnfFile(Struct, frozen=True):

@@ -343,6 +343,23 @@ def test_a_head_end_that_chooses_by_name(pki: Pki, tmp_path: Path) -> None:
     assert results["both"].returncode == 0
 
 
+def test_command_with_a_hash_and_no_file(pki: Pki) -> None:
+    with openssl_server(pki) as port:
+        url = f"https://127.0.0.1:{port}/SSLVPNphone"
+        for stated, status, verdict in (
+            (cert_hash(pki.middle), 0, "match"),
+            (hashlib.sha1(pki.leaf, usedforsecurity=False).hexdigest(), 0, "match"),
+            (f"{cert_hash(pki.leaf)}={url}", 0, "match"),
+            ("11" * 20, 1, "mismatch"),
+        ):
+            done = run(url, "--expect", stated)
+            assert done.returncode == status
+            assert f"-  --expect  {verdict}: " in done.stdout
+        elsewhere = run(url, "--expect", f"{cert_hash(pki.leaf)}=https://127.0.0.1:1/x")
+    assert elsewhere.returncode == 2
+    assert "https://127.0.0.1:1/x" in elsewhere.stderr
+
+
 def test_a_hash_counts_as_in_an_audit(pki: Pki, tmp_path: Path) -> None:
     """Beside hashAlg 0 a phone compares SHA-1: the SHA-256 of the right certificate is no match."""
     sha256 = base64.b64encode(hashlib.sha256(pki.leaf).digest()).decode()

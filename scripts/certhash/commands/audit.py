@@ -3,6 +3,7 @@
 Examples:
   certhash audit captures --cnf captures/cnf
   certhash audit office.pcapng --cnf /srv/tftp -f json -o result.json
+  certhash audit phone.pcapng --expect fZ2xQHMBcWj/fSoNs5IkPbA2Pt8=
   certhash audit captures --resolve vpn.example.com=203.0.113.40
   certhash audit --cnf cme-running-config.txt --cnf asa-running-config.txt
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from certhash import report
+from certhash.cnf.stated import read_stated
 from certhash.commands import options
 from certhash.errors import InputError
 
@@ -32,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("audit: no input; give captures, --cnf, or both")
     wanted = report.outputs(arguments)  # reports a wrong option before a long audit
     resolve = options.resolve(arguments)
+    stated = read_stated(arguments.expect)
     options.end_on_sigterm()
     request = options.request(arguments)
     from certhash.audit import audit
@@ -41,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     quiet = arguments.quiet
     console = Lines(request.settings.tshark, quiet=quiet) if streamed else Console(quiet=quiet)
     try:
-        document = audit(request, arguments.cnf, resolve, console)
+        document = audit(request, arguments.cnf, resolve, console, stated)
     finally:
         console.end()
     if isinstance(console, Lines):

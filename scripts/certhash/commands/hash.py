@@ -13,7 +13,6 @@ import re
 import sys
 
 from certhash import digest
-from certhash.commands.given import read_given
 from certhash.files import STANDARD_INPUT
 from certhash.visible import visible
 
@@ -21,7 +20,7 @@ TYPE_CHECKING = False  # type checkers know the name; typing would take longer t
 if TYPE_CHECKING:
     import argparse
 
-    from certhash.commands.given import Given
+    from certhash.cnf.given import Given
 
 _GROUP = re.compile(r"(?:[0-9A-Fa-f]{2}){1,8}")
 """Groups of hex digits as IOS (eight) and Windows (two) print them."""
@@ -53,13 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
     status = 0
     for given in _joined(inputs):
         try:
-            read, problems = read_given(given)
+            found, problems = _read(given)
         except ValueError as error:
-            read, problems = [], [str(error)]
+            found, problems = [], [str(error)]
         for problem in problems:
             print(f"certhash: {visible(_shorten(given))}: {visible(problem)}", file=sys.stderr)
             status = 2
-        found = list(map(_entry, read))
         if not arguments.json:
             for entry in found:
                 print(("\n" if entries else "") + _lines(entry))
@@ -89,9 +87,27 @@ def _joined(inputs: list[str]) -> list[str]:
     return joined
 
 
+def _read(given: str) -> tuple[list[dict[str, object]], list[str]]:
+    """Read one argument. A thumbprint is converted in less time than the import of what reads files takes."""
+    if given != STANDARD_INPUT and not os.path.lexists(given):
+        try:
+            value, algorithm = digest.read_hash(given)
+            return [_hash_entry(given, value, algorithm)], []
+        except ValueError:
+            pass  # the other reader says what is wrong
+    from certhash.cnf.given import read_given
+
+    found, problems = read_given(given)
+    return list(map(_entry, found)), problems
+
+
+def _hash_entry(name: str, value: bytes, algorithm: str) -> dict[str, object]:
+    return {"input": _shorten(name), **_forms(algorithm, value)}
+
+
 def _entry(given: Given) -> dict[str, object]:
     if given.der is None:
-        return {"input": _shorten(given.name), **_forms(given.algorithm, given.digest)}
+        return _hash_entry(given.name, given.digest, given.algorithm)
     from certhash.certificate import details
 
     seen = details(given.der)

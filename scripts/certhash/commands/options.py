@@ -93,12 +93,25 @@ def add_expected(parser: argparse.ArgumentParser) -> None:
         help="what phones expect: SEP<MAC>.cnf.xml files, running-configs, show output, certificates, "
         "folders of these, or tftp://HOST/FILE and http://HOST:6970/FILE; repeat for several",
     )
+    add_stated(parser)
     parser.add_argument(
         "--resolve",
         action="append",
         default=[],
         metavar="NAME=ADDRESS",
         help="the address of a host name in a URL, if the captures do not show it; repeat for several",
+    )
+
+
+def add_stated(parser: argparse.ArgumentParser) -> None:
+    """Add ``--expect``; :func:`certhash.cnf.stated.read_stated` reads it."""
+    parser.add_argument(
+        "--expect",
+        action="append",
+        default=[],
+        metavar="HASH[=URL]",
+        help="a hash that phones expect, without any file, in any form that `certhash hash` takes; with the "
+        "URL of the head-end, or of whatever server; may be repeated",
     )
 
 

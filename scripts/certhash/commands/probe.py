@@ -15,6 +15,8 @@ import msgspec
 from certhash import digest
 from certhash.certificate import CertificateDetails, details
 from certhash.cnf import describe_copies, read
+from certhash.cnf.stated import read_stated
+from certhash.commands import options
 from certhash.commands.probe_head_end import PATIENCE, VERSIONS, Answer, ask
 from certhash.headend import HeadEnd, parse_url
 from certhash.hostid import doubt
@@ -70,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cnf", action="append", default=[], metavar="PATH", help="what phones expect; repeat for several"
     )
+    options.add_stated(parser)
     parser.add_argument(
         "--tls", choices=VERSIONS, help="newest TLS version to offer; a 7900 phone offers 1.0"
     )
@@ -85,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the chain and the comparisons; return 1 for a mismatch, 2 for a problem."""
+    stated = read_stated(arguments.expect)
     try:
         head_end = parse_url(arguments.url)
         answer = ask(head_end, arguments.tls, arguments.timeout)
@@ -93,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     nameless = _without_name(head_end, arguments, answer)
     sources = read(arguments.cnf)
     comparisons = [
-        comparison for cnf in sources.cnf_files for comparison in _compare(cnf, head_end, answer, nameless)
+        comparison for cnf in (*sources.cnf_files, *stated) for comparison in _compare(cnf, head_end, answer, nameless)
     ]
     certificates = tuple(_show(position, der) for position, der in enumerate(answer.chain))
     result = Result(
@@ -119,10 +123,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"certhash: {describe_copies(sources.copies)}", file=sys.stderr)
     for problem in sources.problems:
         status = _fail(problem.path, problem.message)
-    if arguments.cnf and not comparisons:
-        named = sorted({url.value for cnf in sources.cnf_files if cnf.group for url in cnf.group.urls})
+    if (arguments.cnf or stated) and not comparisons:
+        files = (*sources.cnf_files, *stated)
+        named = sorted({url.value for cnf in files if cnf.group for url in cnf.group.urls})
         others = f"; they name {', '.join(named[:5])}" if named else ""
-        status = _fail(arguments.url, f"no --cnf file names this head-end{others}")
+        status = _fail(arguments.url, f"nothing of --cnf or --expect names this head-end{others}")
     return status
 
 
@@ -169,6 +174,8 @@ def _compare(
     if cnf.group is None:
         return []
     found = []
+    if cnf.kind == "stated" and not cnf.group.urls:
+        found.append(Comparison(cnf.device, cnf.source, "", *_judge(cnf.group, answer.chain)))
     for url in cnf.group.urls:
         try:
             named = parse_url(url.value)

@@ -18,7 +18,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from certhash import report
+from certhash.cnf.stated import read_stated
 from certhash.commands import options
 from certhash.errors import InputError
 from certhash.visible import visible
@@ -54,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Watch until a signal or the time limit, then write the summary."""
     wanted = report.outputs(arguments)
     resolve = options.resolve(arguments)
+    stated = read_stated(arguments.expect)
     settings = options.settings(arguments)
     from certhash import cnf
     from certhash.audit import NO_PLUGIN
@@ -79,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     from certhash.version import __version__
 
     tool = Tool(__version__, settings.tshark.version, settings.tshark.lua, "plugin" if plugin else "python")
+    sources = replace(sources, cnf_files=(*sources.cnf_files, *stated))
     watcher = Watcher(arguments.interface, sources, tool, resolve=resolve)
     live = Live(
         arguments.interface,

@@ -136,7 +136,7 @@ class Watcher:
         self._certificates: dict[bytes, bytes] = {}
         self._answers: OrderedDict[tuple[str, str], NameAnswer] = OrderedDict()
         self._learned: OrderedDict[str, deque[CnfFile]] = OrderedDict()
-        self._told: dict[tuple[str, str | None], tuple[str, str | None]] = {}
+        self._told: dict[tuple[str, ...], tuple[str, str | None]] = {}
         self._untold: dict[str, str] = {}
         """The handshakes whose findings were not reported yet, with their times."""
         self._rest_until = 0.0
@@ -264,7 +264,7 @@ class Watcher:
             del self._kept[kind]
         self._keep(fresh)
         # What a handshake's own verdict depends on is in it, and in what is expected.
-        result = self._correlate(fresh)
+        result = self._correlate(fresh, whole=False)
         judged = {_name(h): h for h in result.handshakes}
         for handshake in fresh:
             verdict = judged[_name(handshake)]
@@ -287,7 +287,7 @@ class Watcher:
             times = [self._untold[id_] for id_ in expectation.handshakes if id_ in self._untold]
             if not times:
                 continue
-            key = (expectation.device, expectation.url)
+            key = expectation.key
             now = (expectation.verdict, expectation.cause)
             before = self._told.get(key)
             if now != before and (expectation.verdict in FINDINGS or (before and before[0] in FINDINGS)):
@@ -323,7 +323,12 @@ class Watcher:
             self._pending.pop(key, None)
 
     def _correlate(
-        self, handshakes: list[Handshake], packets: int = 0, problems: list[str] | None = None
+        self,
+        handshakes: list[Handshake],
+        packets: int = 0,
+        problems: list[str] | None = None,
+        *,
+        whole: bool = True,
     ) -> document.Document:
         observation = Observation(
             path=self._interface,
@@ -337,7 +342,7 @@ class Watcher:
         )
         learned = [cnf for files in self._learned.values() for cnf in files]
         sources = replace(self._sources, cnf_files=(*self._sources.cnf_files, *learned))
-        return correlate([observation], sources, self._tool, resolve=self._resolve)
+        return correlate([observation], sources, self._tool, resolve=self._resolve, whole=whole)
 
 
 def line(event: Event) -> str:
@@ -351,7 +356,7 @@ def line(event: Event) -> str:
     told = event.expectation
     verdict = told.verdict.upper() if is_finding(event) else told.verdict
     cause = f"{told.cause}: " if told.cause else ""
-    where = f"{visible(told.device, _LONG)} at {visible(told.url or '', _LONG)}"
+    where = f"{visible(told.device, _LONG)} at {visible(told.where, _LONG)}"
     expected = ", ".join(visible(each.value, _LONG) for each in told.hashes) or "no hash"
     return f"{event.time}  {verdict}: {where} expects {expected}: {cause}{visible(told.explanation)}"
 

@@ -7,7 +7,7 @@ This module decides which of a device's files is in force, :mod:`~certhash.judge
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
@@ -15,10 +15,11 @@ from certhash.certificate import details
 from certhash.digest import thumbprint, to_base64
 from certhash.headend import parse_url
 from certhash.judgement import document, verdict
-from certhash.judgement.diagnose import Case, diagnose
+from certhash.judgement.anywhere import concerned, of_any_server
+from certhash.judgement.diagnose import Case, Diagnosis, diagnose
 from certhash.judgement.evidence import Evidence, Presented, Seen, is_before
 from certhash.judgement.verdict import Told
-from certhash.model import CnfFile, ExpectedHash, Fetch, HeadEndUrl, Observation, Problem, Sources
+from certhash.model import CnfFile, ExpectedHash, Fetch, HeadEndUrl, Observation, Problem, Sources, VpnGroup
 from certhash.times import iso
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def correlate(
     tool: document.Tool,
     *,
     resolve: Mapping[str, Iterable[str]] | None = None,
+    whole: bool = True,
 ) -> document.Document:
     """Hold what was seen against what is expected.
 
@@ -39,6 +41,7 @@ def correlate(
         sources: all cnf files, those seen on the wire included (they have a `fetch`).
         tool: what read the captures.
         resolve: names in URLs to addresses, as the user states them.
+        whole: all that was seen is there, so that what no server presents is known.
     """
     observations = list(observations)
     evidence = Evidence(observations, sources.cnf_files, sources.known, resolve, sources.unsettled)
@@ -46,11 +49,23 @@ def correlate(
     current, superseded = _in_force(sources.cnf_files)
     told, unusable = _told(current)
     history, _ = _told(superseded)
+    anywhere = [
+        _Anywhere(cnf, cnf.group, *of_any_server(cnf, cnf.group, evidence))
+        for cnf in current
+        if cnf.kind == "stated" and cnf.group and not cnf.group.urls
+    ]
     expectations = sorted(
-        [*(_expectation(t, evidence) for t in told), *unusable],
+        [*(_expectation(t, evidence) for t in told), *(_stated(each) for each in anywhere), *unusable],
         key=lambda e: (e.device, e.url or "", e.source),
     )
-    handshakes = _handshakes(evidence, [*told, *history], sources.cnf_files)
+    everywhere = [
+        pair
+        for each in anywhere
+        for pair in concerned(
+            each.cnf, each.group, evidence, nowhere=whole and each.decision.verdict == "mismatch"
+        )
+    ]
+    handshakes = _handshakes(evidence, [*told, *history], sources.cnf_files, everywhere)
     problems += _collisions(evidence)
     return document.Document(
         schema_version=document.SCHEMA_VERSION,
@@ -204,23 +219,48 @@ def _expectation(told: Told, evidence: Evidence) -> document.Expectation:
     handshakes = evidence.with_head_end(told.head_end)
     decision = verdict.decide(told, handshakes, evidence)
     diagnosis = diagnose(Case(decision, told.cnf, told.group, told.head_end, handshakes, evidence))
+    return _row(told.cnf, told.group, told.url, decision, diagnosis, handshakes)
+
+
+class _Anywhere(NamedTuple):
+    """A hash that was stated without a URL, and what all servers say to it."""
+
+    cnf: CnfFile
+    group: VpnGroup
+    decision: verdict.Decision
+    diagnosis: Diagnosis
+    handshakes: tuple[Seen, ...]
+
+
+def _stated(each: _Anywhere) -> document.Expectation:
+    return _row(each.cnf, each.group, None, each.decision, each.diagnosis, each.handshakes)
+
+
+def _row(  # noqa: PLR0913, PLR0917 - they are the parts of one row
+    cnf: CnfFile,
+    group: VpnGroup,
+    url: HeadEndUrl | None,
+    decision: verdict.Decision,
+    diagnosis: Diagnosis,
+    handshakes: Sequence[Seen],
+) -> document.Expectation:
     return document.Expectation(
-        device=told.cnf.device,
-        source=told.cnf.source,
-        frame=told.cnf.fetch.frame if told.cnf.fetch and told.cnf.fetch.capture == told.cnf.source else None,
-        url=told.url.value,
-        line=told.url.line,
-        hashes=tuple(_hash(h) for h in told.group.hashes),
-        host_id_check=told.group.host_id_check,
+        device=cnf.device,
+        source=cnf.source,
+        frame=cnf.fetch.frame if cnf.fetch and cnf.fetch.capture == cnf.source else None,
+        url=url.value if url else None,
+        line=url.line if url else None,
+        hashes=tuple(_hash(h) for h in group.hashes),
+        host_id_check=group.host_id_check,
         verdict=decision.verdict,
         cause=diagnosis.cause,
         explanation=diagnosis.explanation,
         advice=diagnosis.advice,
-        warnings=(*told.warnings, *diagnosis.warnings),
+        warnings=(*cnf.warnings, *diagnosis.warnings),
         handshakes=tuple(s.id for s in handshakes),
         decided_by=decision.seen.id if decision.seen else None,
         matched=to_base64(decision.certificate.sha1) if decision.certificate else None,
-        download=_download(told.cnf),
+        download=_download(cnf),
         on_paper=decision.on_paper,
     )
 
@@ -229,12 +269,17 @@ def _expectation(told: Told, evidence: Evidence) -> document.Expectation:
 
 
 def _handshakes(
-    evidence: Evidence, told: Iterable[Told], cnf_files: Iterable[CnfFile]
+    evidence: Evidence,
+    told: Iterable[Told],
+    cnf_files: Iterable[CnfFile],
+    everywhere: Iterable[tuple[Seen, Told]] = (),
 ) -> tuple[document.Handshake, ...]:
     using: dict[int, list[Told]] = defaultdict(list)
     for expectation in told:
         for seen in evidence.with_head_end(expectation.head_end):
             using[id(seen)].append(expectation)
+    for seen, expectation in everywhere:
+        using[id(seen)].append(expectation)
     fetches: dict[str, list[Fetch]] = defaultdict(list)
     for cnf in cnf_files:
         if cnf.fetch:

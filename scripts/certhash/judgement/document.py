@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from certhash.model import CaptureStatus, Endpoint, HashSource, Hidden, Problem, Sender, Transport
+from certhash.model import STATED, CaptureStatus, Endpoint, HashSource, Hidden, Problem, Sender, Transport
 
 SCHEMA_VERSION = 1
 
@@ -132,7 +132,7 @@ class Expectation(Struct, frozen=True):
     """The cnf file; for one that was seen on the wire the capture, and `frame` is set."""
     frame: int | None
     url: str | None
-    """None where the file is encrypted and its URLs cannot be told."""
+    """None where the file is encrypted and its URLs cannot be told, and of a hash that was stated without."""
     line: int | None
     hashes: tuple[Hash, ...]
     host_id_check: bool | None
@@ -152,6 +152,22 @@ class Expectation(Struct, frozen=True):
     download: Download | None
     on_paper: bool = False
     """The verdict rests on configurations alone: no handshake was seen."""
+
+    @property
+    def where(self) -> str:
+        """The URL, or words for why there is none."""
+        return where(self.device, self.url)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells it from the others of a result: device and URL; of stated ones the hashes, too."""
+        stated = tuple(each.value for each in self.hashes) if self.device == STATED else ()
+        return self.device, self.url or "", *stated
+
+
+def where(device: str, url: str | None) -> str:
+    """Return a URL, or words for why an expectation has none."""
+    return url or ("any head-end" if device == STATED else "(no URL can be read)")
 
 
 class Summary(Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from certhash.judgement.document import FINDINGS, Cause, Document, Handshake, Verdict
+from certhash.judgement.document import FINDINGS, Cause, Document, Handshake, Verdict, where
 from certhash.report.groups import ORDER, presented
 from certhash.report.jsonform import encode
 from certhash.report.text import count, visible
@@ -89,12 +89,14 @@ _LONG = 300
 def compare(old: Document, new: Document) -> Difference:
     """Return what changed from `old` to `new`. If a result has a device and URL twice, the worse counts."""
     before, after = _states(old), _states(new)
+    names = {each.key: (each.device, each.url) for each in (*old.expectations, *new.expectations)}
     groups: dict[str, list[Change]] = {name: [] for name in _TITLES}
     for key in [*after, *(key for key in before if key not in after)]:
         old_state, new_state = before.get(key), after.get(key)
         kind = _kind(old_state, new_state)
         if kind:
-            groups[kind].append(Change(*key, old_state, new_state))
+            device, url = names[key]
+            groups[kind].append(Change(device, url, old_state, new_state))
     return Difference(
         **{name: tuple(changes) for name, changes in groups.items()}, certificates=_renewals(old, new)
     )
@@ -126,7 +128,7 @@ def render_table(difference: Difference, look: Look) -> str:
             style = COLORS[state.verdict] if state else ""
             page.line(
                 (visible(change.device, _LONG), "bold"),
-                f"  at  {visible(change.url or '(no URL can be read)', _LONG)}",
+                f"  at  {visible(where(change.device, change.url), _LONG)}",
             )
             page.line(f"  {_word(change.old)} -> ", (_word(change.new), style))
             if name == "worse" and change.new:
@@ -149,10 +151,10 @@ def _word(state: State | None) -> str:
     return f"{state.verdict} ({state.cause})" if state.cause else state.verdict
 
 
-def _states(document: Document) -> dict[tuple[str, str | None], State]:
-    states: dict[tuple[str, str | None], State] = {}
+def _states(document: Document) -> dict[tuple[str, ...], State]:
+    states: dict[tuple[str, ...], State] = {}
     for each in document.expectations:
-        key = (each.device, each.url)
+        key = each.key
         if key not in states or ORDER.index(each.verdict) < ORDER.index(states[key].verdict):
             hashes = tuple(expected.value for expected in each.hashes)
             states[key] = State(each.verdict, each.cause, hashes, each.explanation)

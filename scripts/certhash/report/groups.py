@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from certhash.judgement.document import FINDINGS
+from certhash.judgement.document import FINDINGS, NO_DEVICE
 from certhash.report.text import count
 
 if TYPE_CHECKING:
     from certhash.judgement.document import Certificate, Document, Expectation, Handshake, Verdict
-
-NO_DEVICE = "-"
-"""The device of an expectation that `--expect` states."""
 
 ORDER: tuple[Verdict, ...] = ("mismatch", "rejected", "unverifiable", "unseen", "match")
 """The verdicts, the worst first."""

@@ -89,7 +89,7 @@ def render(document: Document) -> str:
         "base-uri 'none'; form-action 'none'"
     )
     groups = findings(document)
-    urls = list(dict.fromkeys(each.url for each in document.expectations))
+    urls = list(dict.fromkeys(each.where for each in document.expectations))
     numbers = {verdict: getattr(document.summary, verdict) for verdict in ORDER}
     return template.render(
         document=document,
@@ -196,13 +196,16 @@ def _steps(advice: tuple[str, ...]) -> tuple[tuple[bool, tuple[str, ...]], ...]:
     return tuple((typed, tuple(lines)) for typed, lines in blocks)
 
 
-def _matrix(document: Document, urls: list[str | None]) -> list[Row]:
+def _matrix(document: Document, urls: list[str]) -> list[Row]:
     """Return a row per device, the worst first. If two files name one URL, the worse verdict counts."""
-    devices: dict[str, dict[str | None, Expectation]] = {}
+    devices: dict[str, dict[str, Expectation]] = {}
     for each in document.expectations:
-        cells = devices.setdefault(each.device, {})
-        if each.url not in cells or ORDER.index(each.verdict) < ORDER.index(cells[each.url].verdict):
-            cells[each.url] = each
+        # A hash that the user stated is of no device, and stands for itself.
+        stated = each.device == NO_DEVICE
+        name = ", ".join(expected.value for expected in each.hashes) if stated else each.device
+        cells, url = devices.setdefault(name, {}), each.where
+        if url not in cells or ORDER.index(each.verdict) < ORDER.index(cells[url].verdict):
+            cells[url] = each
     rows = [
         Row(
             device,

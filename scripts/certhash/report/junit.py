@@ -47,7 +47,7 @@ def _suite(root: etree._Element, name: str, numbers: dict[str, int]) -> etree._E
 
 
 def _case(suite: etree._Element, expectation: Expectation, decided: Handshake | None) -> None:
-    url = visible(expectation.url or "(no URL can be read)", _LONG)
+    url = visible(expectation.where, _LONG)
     # The part of a class name before a dot would become a package.
     device = visible(expectation.device, _LONG).replace(".", "_")
     place = {} if expectation.frame is not None else {"file": visible(expectation.source, _LONG)}

@@ -76,7 +76,7 @@ def _result(expectation: Expectation, decided: Handshake | None, order: dict[str
     rule = _rule_id(expectation)
     finding = expectation.verdict in FINDINGS
     # Device and URL are stable from run to run; the path of the cnf file may change.
-    identity = "\0".join((expectation.device, expectation.url or "", rule))
+    identity = "\0".join((*expectation.key, rule))
     result: Object = {
         "ruleId": rule,
         "ruleIndex": order[rule],
@@ -107,7 +107,7 @@ def _message(expectation: Expectation, decided: Handshake | None) -> str:
         basis = f" ({ON_PAPER})" if expectation.on_paper else ""
         warnings = "".join(f" Warning: {warning}." for warning in expectation.warnings)
         explanation = f"match{basis}. {explanation}{warnings}"
-    text = visible(f"{expectation.device} at {expectation.url or 'an unknown URL'}: {explanation}", _LONG)
+    text = visible(f"{expectation.device} at {expectation.where}: {explanation}", _LONG)
     # Section 3.11.5: {0} would be a placeholder; section 3.11.6: [x](1) would be a link.
     return text.replace("{", "{{").replace("}", "}}").replace("](", "] (")
 

@@ -37,7 +37,6 @@ _NAMES = 3  # devices of a group to name
 _LONG = 300  # characters to show of a text from outside
 _SENTENCES = 2000  # characters to show of an explanation
 _ALWAYS = 3  # columns of the table that are printed at any width
-_NO_URL = "(no URL can be read)"
 
 
 def render(document: Document, look: Look) -> str:
@@ -158,7 +157,7 @@ class _Report(Page):
             Text(visible(first.device, _LONG), "bold"),
             Text(_and_more(group), "bold"),
             "  at  ",
-            Text(visible(first.url or _NO_URL, _LONG)),
+            Text(visible(first.where, _LONG)),
         )
         if len(group) > 1:
             names = ", ".join(each.device for each in group[1 : _NAMES + 1])
@@ -215,6 +214,11 @@ class _Report(Page):
             for command in commands:
                 self.unbroken(" " * _INDENT, Text(visible(command, _LONG), "cyan"))
 
+    def _head_end(self, expectation: Expectation) -> str:
+        """Return the URL; of a hash that was stated without one, the server that decides."""
+        decided = self.handshakes.get(expectation.decided_by or "")
+        return expectation.where if expectation.url or decided is None else str(decided.server)
+
     def expectations(self) -> None:
         rows = sorted(
             self.document.expectations,
@@ -226,7 +230,7 @@ class _Report(Page):
         columns = {
             "verdict": [Text(described(each), COLORS[each.verdict]) for each in rows],
             "device": [Text(visible(each.device, _LONG)) for each in rows],
-            "head-end": [Text(visible(each.url or "-", _LONG)) for each in rows],
+            "head-end": [Text(visible(self._head_end(each), _LONG)) for each in rows],
             "cause": [Text(each.cause or "") for each in rows],
             "matched": [Text(visible(each.matched or "")) for each in rows],
         }
@@ -273,7 +277,7 @@ class _Report(Page):
             self.heading("Not verified")
         for group in sorted(groups.values(), key=lambda group: ORDER.index(group[0].verdict)):
             first = group[0]
-            device, url = visible(first.device, _LONG), visible(first.url or _NO_URL, _LONG)
+            device, url = visible(first.device, _LONG), visible(first.where, _LONG)
             verdict = Text(described(first), COLORS[first.verdict])
             self.line(verdict, "  ", Text(device + _and_more(group), "bold"), f"  at  {url}")
             self.field("why", first.explanation)

@@ -1,17 +1,17 @@
-"""What a user gives where a certificate or its hash is wanted: a file of either, or the hash itself.
-
-Little is imported here until it is needed: a thumbprint is turned round in less time than that takes.
-"""
+"""What a user gives where a certificate or its hash is wanted: a file of either, or the hash itself."""
 
 from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
 
 from certhash import digest
+from certhash.certfile import certificates_in, decode_text, is_der
+from certhash.cnf.cleaning import clean
+from certhash.cnf.pasted import read_pasted
 from certhash.files import STANDARD_INPUT, read_small_file
 
-TYPE_CHECKING = False  # type checkers know the name; typing would take longer to import than the rest to run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -44,8 +44,6 @@ def read_given(given: str) -> tuple[list[Given], list[str]]:
         return [Given(given, *digest.read_hash(given))], []
     except ValueError as error:
         reason = error
-    from certhash.certfile import certificates_in
-
     try:
         return list(_of_certificates(given, certificates_in(given.encode("utf-8", "surrogateescape")))), []
     except ValueError:
@@ -54,8 +52,6 @@ def read_given(given: str) -> tuple[list[Given], list[str]]:
 
 def _from_content(data: bytes, name: str) -> tuple[list[Given], list[str]]:
     """Read a file: certificates, one hash (its lines may be wrapped), a hash a line, or a tool's output."""
-    from certhash.certfile import certificates_in, decode_text, is_der
-
     try:
         return list(_of_certificates(name, certificates_in(data))), []
     except ValueError as error:
@@ -94,9 +90,6 @@ def _lines(text: str) -> list[Given]:
 
 def _from_configuration(text: str, name: str) -> tuple[list[Given], list[str]]:
     """Read the certificates and fingerprints of a configuration, or of what a show command printed."""
-    from certhash.cnf.cleaning import clean
-    from certhash.cnf.pasted import read_pasted
-
     sources = read_pasted(clean(text), name)
     if sources is None:
         return [], []

@@ -1,0 +1,53 @@
+"""``--expect HASH[=URL]``: what phones expect, as the user states it, without any file."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from certhash.cnf.given import read_given
+from certhash.digest import to_base64
+from certhash.errors import InputError
+from certhash.headend import parse_url
+from certhash.model import STATED, CnfFile, ExpectedHash, HeadEndUrl, VpnGroup
+from certhash.visible import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SOURCE = "--expect"
+_WITH_URL = re.compile(r"(?s)(?P<hash>.*?)=(?P<url>[A-Za-z][A-Za-z0-9+.-]*://.*)")
+"""Base64 ends in ``=`` itself; with a URL after it there are two."""
+
+
+def read_stated(texts: Iterable[str]) -> tuple[CnfFile, ...]:
+    """Read hashes, in any form that ``certhash hash`` takes, each with or without ``=`` and the URL.
+
+    A file with several certificates states that any of them will do.
+
+    Raises:
+        InputError: one of them is no hash, or its URL is not that of a head-end.
+    """
+    return tuple(map(_read, texts))
+
+
+def _read(text: str) -> CnfFile:
+    parts = _WITH_URL.fullmatch(text)
+    given, url = (parts["hash"], parts["url"]) if parts else (text, None)
+    try:
+        found, problems = read_given(given)
+        if problems:
+            raise ValueError(problems[0])  # noqa: TRY301 - said in one place
+        if url is not None:
+            parse_url(url)
+    except ValueError as error:
+        raise InputError(f"--expect {visible(text)}: {visible(str(error))}") from error
+    hashes = tuple(
+        ExpectedHash(number, to_base64(each.digest), each.digest, each.algorithm)
+        for number, each in enumerate({each.digest: each for each in found}.values(), 1)
+    )
+    # A phone compares the SHA-1; who asks for another digest wants to know whether that is presented.
+    others = {each.algorithm for each in hashes if each.algorithm and each.algorithm != "SHA-1"}
+    algorithm = ", ".join(sorted(others)) or None
+    urls = (HeadEndUrl(1, url),) if url is not None else ()
+    return CnfFile(STATED, SOURCE, "stated", VpnGroup(urls, hashes, None, algorithm))

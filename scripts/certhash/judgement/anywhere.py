@@ -1,0 +1,149 @@
+"""A hash that was stated without a URL: does any server present its certificate, where, and what does each?
+
+Each server is judged by itself, as a head-end is; a server is an address, a port, and the name that clients
+asked for there. One that presents the certificate is enough. That no server does is known only where each
+showed its certificates: one that did not may be the very one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from certhash.certificate import details
+from certhash.digest import to_base64
+from certhash.headend import HeadEnd
+from certhash.judgement.causes import CAUSES, HIDDEN, VERDICTS
+from certhash.judgement.diagnose import Case, Diagnosis, diagnose
+from certhash.judgement.verdict import Decision, Told, carries, decide
+from certhash.model import HeadEndUrl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from certhash.judgement.evidence import Evidence, Seen
+    from certhash.model import CnfFile, Endpoint, VpnGroup
+
+MOST_SERVERS = 10
+"""So many are named in an explanation."""
+
+
+def of_any_server(
+    cnf: CnfFile, group: VpnGroup, evidence: Evidence
+) -> tuple[Decision, Diagnosis, tuple[Seen, ...]]:
+    """Decide for all servers that were seen, explain it, and return the handshakes that bear on it."""
+    cases = [_case(cnf, group, handshakes, evidence) for handshakes in _servers(evidence)]
+    if not cases:
+        return (
+            Decision("unseen"),
+            Diagnosis(None, "No handshake is in the captures.", VERDICTS["unseen"].advice),
+            (),
+        )
+    best = min(cases, key=lambda case: (_rank(case), -case.seen.handshake.time))
+    seen = tuple(evidence.seen)
+    if best.decision.certificate is not None:
+        return best.decision, _with_others(diagnose(best), best, cases), tuple(best.handshakes)
+    if best.decision.verdict == "unverifiable":
+        return best.decision, _hidden(cases), seen
+    return best.decision, _differing(cases), seen
+
+
+def concerned(
+    cnf: CnfFile, group: VpnGroup, evidence: Evidence, *, nowhere: bool
+) -> Iterator[tuple[Seen, Told]]:
+    """Yield the handshakes of which a stated hash says something.
+
+    These are the ones in which a server presents its certificate. Where none does (`nowhere`), these are all
+    that show another.
+    """
+    for seen in evidence.seen:
+        if seen.chain and (nowhere or carries(seen.chain, group)):
+            yield seen, Told(cnf, group, _NOWHERE, _head_end(seen.handshake.server))
+
+
+_NOWHERE = HeadEndUrl(0, "")
+
+
+def _servers(evidence: Evidence) -> list[list[Seen]]:
+    """Part the handshakes by server, oldest first in each."""
+    servers: dict[tuple[Endpoint, str | None], list[Seen]] = defaultdict(list)
+    for seen in evidence.seen:
+        servers[seen.handshake.server, seen.handshake.server_name].append(seen)
+    return list(servers.values())
+
+
+def _head_end(server: Endpoint) -> HeadEnd:
+    return HeadEnd(server.address, server.port or 0, is_address=True)
+
+
+def _case(cnf: CnfFile, group: VpnGroup, handshakes: list[Seen], evidence: Evidence) -> Case:
+    head_end = _head_end(handshakes[0].handshake.server)
+    decision = decide(Told(cnf, group, _NOWHERE, head_end), handshakes, evidence)
+    return Case(decision, cnf, group, head_end, handshakes, evidence)
+
+
+def _rank(case: Case) -> int:
+    """Order what servers say: that one presents it is worth more than that others do not."""
+    if case.decision.certificate is not None:
+        return ("match", "rejected", "unverifiable").index(case.decision.verdict)
+    return 3 if case.decision.verdict == "unverifiable" else 4
+
+
+def _with_others(diagnosis: Diagnosis, best: Case, cases: list[Case]) -> Diagnosis:
+    others = [case for case in cases if case is not best and case.decision.certificate is not None]
+    if not others:
+        return diagnosis
+    named = ", ".join(f"{_server(case)} ({case.decision.verdict})" for case in others[:MOST_SERVERS])
+    return diagnosis._replace(explanation=f"{diagnosis.explanation} So is the one of {named}{_more(others)}.")
+
+
+def _hidden(cases: list[Case]) -> Diagnosis:
+    unseen = [case for case in cases if case.decision.verdict == "unverifiable"]
+    reasons = Counter(s.handshake.hidden for case in unseen for s in case.handshakes if s.handshake.hidden)
+    names = ", ".join(map(_server, unseen[:MOST_SERVERS])) + _more(unseen)
+    why = "; ".join(HIDDEN[reason].title for reason in sorted(reasons))
+    explanation = (
+        f"No certificate that was seen has this hash, and what {names} presents cannot be seen: {why}."
+    )
+    differing = [case for case in cases if case not in unseen]
+    if differing:
+        explanation += f" {_listing(differing)}"
+    advice = next((HIDDEN[r].advice for r in reasons if HIDDEN[r].advice), VERDICTS["unverifiable"].advice)
+    return Diagnosis(None, explanation, advice)
+
+
+def _differing(cases: list[Case]) -> Diagnosis:
+    """Say what each server presents; the cause is that of the one for which there is one."""
+    causes = [diagnose(case) for case in cases]
+    found = next((each for each in causes if each.cause != "unknown-certificate"), None)
+    if found is not None:
+        return found._replace(explanation=f"{found.explanation} {_listing(cases)}")
+    explanation = f"No certificate that was seen has this hash. {_listing(cases)}"
+    return Diagnosis("unknown-certificate", explanation, CAUSES["unknown-certificate"].advice)
+
+
+def _listing(cases: list[Case]) -> str:
+    """Say what each server presented last."""
+    said = "; ".join(
+        f"{_server(case)} presented {_subject(case)} ({to_base64(case.chain[0].sha1)}) "
+        f"in {case.seen.capture}, frame {_frame(case)}"
+        for case in cases[:MOST_SERVERS]
+    )
+    return f"{said}{_more(cases)}."
+
+
+def _frame(case: Case) -> int:
+    return next(c.frame for c in case.seen.handshake.certificates if c.sender == "server")
+
+
+def _server(case: Case) -> str:
+    name = case.seen.handshake.server_name
+    return f"{case.seen.handshake.server}" + (f" as {name}" if name else "")
+
+
+def _subject(case: Case) -> str:
+    return details(case.chain[0].der).subject or "a certificate that cannot be parsed"
+
+
+def _more(cases: list[Case]) -> str:
+    return f" and {len(cases) - MOST_SERVERS:,} more" if len(cases) > MOST_SERVERS else ""
