@@ -494,6 +494,6 @@ def test_a_stated_hash_is_watched_for(rows: list[records.Row]) -> None:
     verdicts = {each.hashes[0].value: each.verdict for each in result.expectations}
     assert verdicts["4qTQRt8KuAEbBHilnXE9s7WjEPc="] == "match"
     assert verdicts["ERERERERERERERERERERERERERE="] == "unverifiable"  # two servers show no certificate
-    judged = [event.handshake.verdict for event in events if isinstance(event, Judged)]
-    assert "match" in judged
-    assert "mismatch" not in judged
+    judged = [e.handshake.verdict for e in events if isinstance(e, Judged) and "-" in e.handshake.devices]
+    assert judged
+    assert set(judged) <= {"match", "rejected"}

@@ -97,7 +97,9 @@ def run(arguments: argparse.Namespace) -> int:
     nameless = _without_name(head_end, arguments, answer)
     sources = read(arguments.cnf)
     comparisons = [
-        comparison for cnf in (*sources.cnf_files, *stated) for comparison in _compare(cnf, head_end, answer, nameless)
+        comparison
+        for cnf in (*sources.cnf_files, *stated)
+        for comparison in _compare(cnf, head_end, answer, nameless)
     ]
     certificates = tuple(_show(position, der) for position, der in enumerate(answer.chain))
     result = Result(
@@ -189,7 +191,8 @@ def _compare(
                     f"{explanation}; but the head-end presents another certificate to a client that does not "
                     f"ask for {head_end.host}, and whether phones ask for it is not documented"
                 )
-            unnamed = doubt(cnf.group.host_id_check, answer.chain[0], named) if verdict == "match" else None
+            checks = verdict == "match" and cnf.kind != "stated"  # a stated hash is of no phone that checks
+            unnamed = doubt(cnf.group.host_id_check, answer.chain[0], named) if checks else None
             warnings = (*cnf.warnings, *([unnamed] if unnamed else []))
             found.append(Comparison(cnf.device, cnf.source, url.value, verdict, explanation, warnings))
     return found

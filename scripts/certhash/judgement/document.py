@@ -124,6 +124,10 @@ class Download(Struct, frozen=True):
     server: str
 
 
+NO_DEVICE = STATED
+"""The device of an expectation that ``--expect`` states."""
+
+
 class Expectation(Struct, frozen=True):
     """One device and one URL, with all the hashes of its file: the row that operators act on."""
 

@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from certhash.digest import decode_cert_hash
 from certhash.judgement.causes import CAUSES, HIDDEN, VERDICTS, is_typed
-from certhash.judgement.document import FINDINGS, Certificate, Expectation, Handshake, Verdict
-from certhash.report.groups import NO_DEVICE, ON_PAPER, ORDER, checked, described, findings, presented
+from certhash.judgement.document import FINDINGS, NO_DEVICE, Certificate, Expectation, Handshake, Verdict
+from certhash.report.groups import ON_PAPER, ORDER, checked, described, findings, presented
 from certhash.report.jsonform import encode
 from certhash.report.ladder import WIDTH, Ladder, draw
 from certhash.report.text import count, visible

@@ -262,7 +262,7 @@ class _Report(Page):
         if rows:
             self.heading(f"Matches {ON_PAPER}")
         for each in rows:
-            device, url = visible(each.device, _LONG), visible(each.url or _NO_URL, _LONG)
+            device, url = visible(each.device, _LONG), visible(each.where, _LONG)
             self.line(Text(described(each), COLORS[each.verdict]), "  ", (device, "bold"), f"  at  {url}")
             self.field("why", each.explanation)
 
