@@ -229,7 +229,7 @@ def test_a_prompt_ends_what_a_command_shows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [f"$ cat {ONE}.cnf.xml {TWO}.cnf.xml", f"R1#more flash:{TWO}.cnf.xml"])
 def test_two_names_for_one_file_are_refused(tmp_path: Path, command: str) -> None:
     (problem,) = read_text(tmp_path, f"{command}\n{sample(ONE)}", f"{ONE}.cnf.xml").problems
-    assert f"{ONE} and {TWO} are named" in problem.message
+    assert f"{ONE} and {TWO} are both named" in problem.message
 
 
 @pytest.mark.parametrize("pager", PAGERS)

@@ -249,7 +249,7 @@ def _device(scope: _Scope, path: str, warnings: list[str]) -> str:
     own = device_of(path)
     if len(named) > 1 or (named and own and named[0] != own):
         both = visible(" and ".join(named if len(named) > 1 else [own or "", named[0]]))
-        raise ValueError(f"{both} are named, and whose config it is is not known")
+        raise ValueError(f"{both} are both named, so the device is not known")
     if named or own:
         return named[0] if named else own or ""
     warnings.append("its name names no phone (SEP and 12 hex digits)")

@@ -1,7 +1,8 @@
 """The cnf file as a phone would get it right now, over TFTP or HTTP (``http://HOST:6970/SEP....cnf.xml``).
 
-TFTP is tftpy's, told to stop at our limits of size and time. For HTTP the standard library's plain client
-serves: no proxy of the environment, no redirection, no credentials, just as little as a phone sends.
+TFTP is tftpy's, told to stop at our limits of size and time; it speaks IPv4 only. For HTTP the standard
+library's plain client serves: no proxy of the environment, no redirection, no credentials, just as little as
+a phone sends.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ def _tftp(host: str, port: int, name: str) -> bytes:
     from tftpy.TftpShared import TftpException, TftpFileNotFoundError, TftpTimeout
 
     if ":" in host:
-        raise ValueError("over TFTP a file is fetched from IPv4 addresses only")
+        raise ValueError(
+            "certhash fetches over TFTP from IPv4 addresses only: fetch the file with "
+            f"`curl -O 'tftp://[{host}]/{name}'`, and give that"
+        )
     # Its warning of each repetition would go to the user's terminal.
     logging.getLogger("tftpy").propagate = False
     logging.getLogger("tftpy").addHandler(logging.NullHandler())

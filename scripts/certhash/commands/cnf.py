@@ -1,7 +1,7 @@
 """Show what phones expect: the head-ends, certificate hashes and host-ID check of each file.
 
 Each PATH is a file, a folder to search, or the address of a phone's cnf file:
-  cnf files, plain or signed
+  cnf files, plain or signed; a <vpnGroup> alone; a terminal's log of `more flash:/its/SEP….cnf.xml`
   running-configs of CME and ASA
   output of `show voice vpn` and `show crypto pki certificates verbose`
   certificates

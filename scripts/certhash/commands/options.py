@@ -90,8 +90,8 @@ def add_expected(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="what phones expect: SEP<MAC>.cnf.xml files, running-configs, show output, certificates, "
-        "folders of these, or tftp://HOST/FILE and http://HOST:6970/FILE; repeat for several",
+        help="what phones expect: SEP<MAC>.cnf.xml files or parts of them, running-configs, show output, "
+        "certificates, folders of these, or tftp://HOST/FILE and http://HOST:6970/FILE; repeat for several",
     )
     add_stated(parser)
     parser.add_argument(

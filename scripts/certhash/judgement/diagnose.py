@@ -296,8 +296,8 @@ def _unresolved(case: Case) -> Diagnosis:
     )
     return Diagnosis(
         None,
-        f"{case.cnf.source} does not contain the certificate that it names by "
-        f"{', '.join(case.group.unresolved)}. {shown}",
+        f"Not all hashes that {case.cnf.device} expects are known. In {case.cnf.source}, "
+        f"{'; '.join(case.group.unresolved)}. {shown}",
         ("Give the configuration with its certificates, or the output of:", *CME_SHOW),
     )
 
