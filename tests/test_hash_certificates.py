@@ -8,6 +8,7 @@ import datetime as dt
 import itertools
 import subprocess
 import textwrap
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -90,6 +91,18 @@ def test_pkcs7_as_openssl_writes_it(tmp_path: Path, form: str) -> None:
     command = ["openssl", "crl2pkcs7", "-nocrl", "-certfile", "chain.pem", "-outform", form]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
     assert sorted(certificates_in(done.stdout)) == sorted([LEAF, ROOT])
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["one", "two", "three"])))
+def test_pkcs7_in_any_order_without_a_warning(tmp_path: Path, order: tuple[str, ...]) -> None:
+    """OpenSSL keeps the order of its input. DER wants a SET OF sorted (X.690, 11.6), and libraries warn."""
+    ders = [make(name) for name in order]
+    (tmp_path / "chain.pem").write_text("".join(map(pem, ders)))
+    command = "openssl crl2pkcs7 -nocrl -certfile chain.pem -outform DER -out chain.p7b"
+    subprocess.run(command.split(), cwd=tmp_path, check=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert certificates_in((tmp_path / "chain.p7b").read_bytes()) == ders
 
 
 def test_pkcs7_of_indefinite_length(tmp_path: Path) -> None:

@@ -275,6 +275,28 @@ VERDICTS: dict[str, Topic] = {
 
 # ---------------------------------------------------------------- why a certificate is hidden
 
+# Syntax: ASA general operations CLI configuration guide, "Capturing Packets" (`capture`, `copy /pcap`); Cisco
+# document 116045, "Embedded Packet Capture" (`monitor capture`). By default an ASA keeps 512 KB in all and 1,518
+# bytes of a packet, IOS 68 bytes of a packet.
+ON_THE_HEAD_END = (
+    "Whole packets, captured on an ASA that is the head-end:",
+    "  capture PHONE interface outside packet-length 1522 buffer 33554432 match ip host ADDRESS any",
+    "  copy /pcap capture:PHONE tftp://SERVER/phone.pcap",
+    "  no capture PHONE",
+    "The same on IOS, where max-size matters:",
+    "  monitor capture buffer PHONE size 10240 max-size 1518 linear",
+    "  monitor capture point ip cef OUTSIDE INTERFACE both",
+    "  monitor capture point associate OUTSIDE PHONE",
+    "  monitor capture point start OUTSIDE",
+    "  monitor capture point stop OUTSIDE",
+    "  monitor capture buffer PHONE export tftp://SERVER/phone.pcap",
+    "The same on IOS XE:",
+    "  monitor capture PHONE interface INTERFACE both match ipv4 any any",
+    "  monitor capture PHONE start",
+    "  monitor capture PHONE stop",
+    "  monitor capture PHONE export tftp://SERVER/phone.pcap",
+)
+
 HIDDEN: dict[str, Topic] = {
     "resumed": Topic(
         "the session was resumed",
@@ -293,13 +315,16 @@ HIDDEN: dict[str, Topic] = {
         "packets are missing or out of order",
         "The capture lacks parts of the handshake, or has them in an order that tshark does not reassemble.",
         "TCP sequence numbers or DTLS fragments have a gap.",
-        ("Capture closer to the phone or the head-end. Check whether the capture program drops packets.",),
+        (
+            "Capture closer to the phone or the head-end. Check whether the capture program drops packets.",
+            *ON_THE_HEAD_END,
+        ),
     ),
     "snaplen": Topic(
         "the capture cut the packets",
         "The capture holds only the first bytes of each packet.",
         "The captured length is less than the length on the wire.",
-        ("Capture whole packets:", "  tshark -i INTERFACE -s 0 -w FILE.pcapng"),
+        ("Capture whole packets:", "  tshark -i INTERFACE -s 0 -w FILE.pcapng", *ON_THE_HEAD_END),
     ),
     "too-long": Topic(
         "a Certificate message of 64 KB or more",
