@@ -276,7 +276,7 @@ VERDICTS: dict[str, Topic] = {
 # ---------------------------------------------------------------- why a certificate is hidden
 
 # Syntax: ASA general operations CLI configuration guide, "Capturing Packets" (`capture`, `copy /pcap`); Cisco
-# document 116045, "Embedded Packet Capture" (`monitor capture`). By default an ASA keeps 512 KB in all and 1,518
+# document 116045, "Embedded Packet Capture" (`monitor capture`). By default an ASA keeps 512 KB and 1,518
 # bytes of a packet, IOS 68 bytes of a packet.
 ON_THE_HEAD_END = (
     "Whole packets, captured on an ASA that is the head-end:",
