@@ -95,11 +95,26 @@ function M.using(needs)
         end
     end
 
+    -- A frame may complete several responses.  The one that counts is the only final one (an interim response such as 100
+    -- says nothing): of several, which a phone asked for without waiting, Wireshark does not always tell the requests.
+    local function final_status()
+        local status
+        for _, code in ipairs({ read.http_code() }) do
+            if code.value >= 200 then
+                if status then
+                    return nil
+                end
+                status = code.value
+            end
+        end
+        return status
+    end
+
     -- The body of a response, as the server meant it (chunks joined, compression undone), is what the field's range covers;
     -- its value is text in some versions, and ends at a NUL.
     local function observe_http(info, tvb, pinfo)
-        local code, uri = read.http_code(), read.http_response_for() or read.http_uri()
-        if not code or code.value ~= 200 or not uri or tvb:len() < tvb:reported_len() then
+        local uri = read.http_response_for() or read.http_uri()
+        if not uri or final_status() ~= 200 or tvb:len() < tvb:reported_len() then
             return
         end
         if not cnf.device(uri.value) or not info.range or info.range:len() > tftp.MAX_FILE then
@@ -109,6 +124,10 @@ function M.using(needs)
         local length = read.http_length()
         if length and not read.http_encoding() and tostring(length.value) ~= tostring(#content) then
             return  -- cut short
+        end
+        -- Where a HEAD and a GET were sent at once, Wireshark takes the second response for the body of the first.
+        if content:find("^HTTP/1%.%d %d%d%d") then
+            return
         end
         learn(pinfo, uri.value, content, endpoints(pinfo))
     end
