@@ -1,4 +1,4 @@
--- certhash: the hash of every certificate in a TLS or DTLS handshake, as Cisco IP phones' configuration files write it.
+-- certhash: the hash of every certificate in a TLS or DTLS handshake, as in the cnf files of Cisco IP phones.
 --
 -- This file connects Wireshark to the modules in the folder certhash beside it: frame (what a frame holds), memory (what is
 -- remembered of a capture), show (what is shown of it), batch (lines for a program), carriers (TLS in other protocols) and
@@ -33,25 +33,25 @@ set_plugin_info({
     author = "The certhash authors",
 })
 
--- A program that reads whole captures, and says so, gets lines of text; nothing is shown then.
+-- A batch run prints lines of text instead of a tree.
 local BATCH = os.getenv("CERTHASH_BATCH") == "1"
 
 local certhash = Proto("certhash", "Certificate hash (Cisco IP phone VPN)")
 local field, warn = module("fields").declare(certhash)
 
-certhash.prefs.cnf_directory = Pref.string("Folder of phone configurations", "",
-    "A folder with SEP<MAC>.cnf.xml files (plain or signed), copied from the call agent's flash or TFTP server. "
-    .. "It is read once, when the first certificate is looked at; Tools > certhash > Reload cnf folder reads it again.")
-certhash.prefs.learn_from_capture = Pref.bool("Learn configurations from the capture", true,
-    "Read the configuration files that phones fetch in the capture, over TFTP or HTTP, and use them for what follows.")
-certhash.prefs.follow_tls = Pref.bool("Follow TLS inside RDP, upgraded HTTP and OpenVPN", false,
-    "Dissect TLS where Wireshark does not look for it. This changes how such connections are dissected. On a registered "
-    .. "port it also takes TCP's preference to try heuristic sub-dissectors first. certhash audit always does it.")
+certhash.prefs.cnf_directory = Pref.string("cnf folder", "",
+    "Folder with SEP<MAC>.cnf.xml files (plain or signed), copied from flash or from the TFTP server. "
+    .. "It is read once, at the first certificate. Tools > certhash > Reload cnf folder reads it again.")
+certhash.prefs.learn_from_capture = Pref.bool("Learn cnf files from the capture", true,
+    "Use the cnf files that phones download in the capture over TFTP or HTTP, from then on.")
+certhash.prefs.follow_tls = Pref.bool("Find TLS inside RDP, upgraded HTTP and OpenVPN", false,
+    "Dissect TLS where Wireshark does not look for it. This changes the dissection of such connections. On a "
+    .. "registered port it also needs TCP's preference to try heuristic sub-dissectors first. An audit always does it.")
 certhash.prefs.info_column = Pref.bool("Show the verdict in the Info column", true,
     "Add match, mismatch or rejected to the Info column of packets with certificates.")
 
--- The folder of configurations outlives a capture.  It is read when it is first needed, since preferences have their
--- defaults while this script is loaded, and since reading thousands of files takes its time.
+-- The cnf folder is kept from capture to capture.  It is read when it is first needed, because preferences have their
+-- defaults while this script is loaded, and because reading thousands of files takes long.
 local directory  -- { path =, files =, problems =, copies = }, or nil
 
 local function list_folder(path)

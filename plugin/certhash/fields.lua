@@ -1,8 +1,8 @@
--- The fields and the expert information that the plugin declares.
+-- Declares the fields and the expert information of the plugin.
 
 local M = {}
 
---- Declare them as the protocol's own.
+--- Add the fields and the expert information to the protocol.
 -- @return the fields by name, the expert information by name
 function M.declare(protocol)
     local show = {
@@ -11,36 +11,36 @@ function M.declare(protocol)
         thumbprint = ProtoField.bytes("certhash.thumbprint", "Thumbprint (SHA-1)"),
         sha256 = ProtoField.string("certhash.sha256", "SHA-256, Base64"),
         position = ProtoField.uint32("certhash.position", "Position in the chain"),
-        whole = ProtoField.bytes("certhash.certificate_bytes", "Certificate as it stands in the message"),
-        match = ProtoField.bool("certhash.match", "Listed in a known configuration"),
+        whole = ProtoField.bytes("certhash.certificate_bytes", "Certificate bytes"),
+        match = ProtoField.bool("certhash.match", "Listed in a cnf file"),
         device = ProtoField.string("certhash.device", "Device"),
-        cnf = ProtoField.string("certhash.cnf", "Configuration file"),
-        url = ProtoField.string("certhash.url", "Told to use"),
+        cnf = ProtoField.string("certhash.cnf", "cnf file"),
+        url = ProtoField.string("certhash.url", "URL"),
         verdict = ProtoField.string("certhash.verdict", "Verdict"),
-        story = ProtoField.string("certhash.story", "In words"),
+        story = ProtoField.string("certhash.story", "Explanation"),
         certificate_in = ProtoField.framenum("certhash.certificate_in", "Rejected certificate in", base.NONE,
             frametype.REQUEST),
         rejected_in = ProtoField.framenum("certhash.rejected_in", "Rejected in", base.NONE, frametype.RESPONSE),
-        cnf_downloaded = ProtoField.string("certhash.cnf_downloaded", "Phone configuration downloaded"),
-        cnf_content = ProtoField.bytes("certhash.cnf_content", "File as transferred"),
-        cnf_client = ProtoField.string("certhash.cnf_client", "Fetched by"),
+        cnf_downloaded = ProtoField.string("certhash.cnf_downloaded", "cnf file downloaded"),
+        cnf_content = ProtoField.bytes("certhash.cnf_content", "File content"),
+        cnf_client = ProtoField.string("certhash.cnf_client", "Downloaded by"),
         cnf_server = ProtoField.string("certhash.cnf_server", "Served by"),
-        cnf_problem = ProtoField.string("certhash.cnf_problem", "Cannot be used"),
+        cnf_problem = ProtoField.string("certhash.cnf_problem", "Problem"),
     }
     local warn = {
         mismatch = ProtoExpert.new("certhash.expert.mismatch",
-            "The certificate is not the one that phones are told to expect",
+            "The certificate does not match what phones expect",
             expert.group.SECURITY, expert.severity.WARN),
         rejected = ProtoExpert.new("certhash.expert.rejected", "The certificate was rejected",
             expert.group.SECURITY, expert.severity.ERROR),
-        match = ProtoExpert.new("certhash.expert.match", "The certificate is one that phones are told to expect",
+        match = ProtoExpert.new("certhash.expert.match", "The certificate matches what phones expect",
             expert.group.SECURITY, expert.severity.CHAT),
         host_id = ProtoExpert.new("certhash.expert.host_id",
             "The hash matches, but the certificate does not name the URL's host and the phone's host-ID check is on",
             expert.group.SECURITY, expert.severity.WARN),
-        stale = ProtoExpert.new("certhash.expert.stale", "The copy in the folder is not what the phone fetched",
+        stale = ProtoExpert.new("certhash.expert.stale", "The copy in the cnf folder differs from the downloaded file",
             expert.group.SECURITY, expert.severity.WARN),
-        unusable = ProtoExpert.new("certhash.expert.unusable", "The phone configuration cannot be used",
+        unusable = ProtoExpert.new("certhash.expert.unusable", "The cnf file cannot be used",
             expert.group.SECURITY, expert.severity.NOTE),
     }
     local fields, experts = {}, {}

@@ -1,13 +1,12 @@
 -- The menus: Tools > certhash, and in Wireshark 4.2 and later the context menu of a packet.
 --
--- Everything that touches Wireshark comes in through `gui` (see the end of certhash.lua), so that what the menus say can be
--- tested without a window.
+-- All of Wireshark's functions come in through `gui` (see the end of certhash.lua), so that tests need no window.
 
 local M = {}
 
 local story, visible
 
---- Give this module the ones that it builds on.
+--- Set the modules that this one uses.
 function M.using(others)
     story, visible = others.story, others.visible
     return M
@@ -15,14 +14,27 @@ end
 
 local RANK = { mismatch = 1, rejected = 2, match = 3, unlisted = 4 }
 
--- The orders of the list: what is wrong first, by time, by head-end.
+-- The orders of the list: findings first, by time, by head-end.
 local ORDERS = {
     function(a, b) return (RANK[a.verdict] or 5) < (RANK[b.verdict] or 5) end,
     function(a, b) return a.first < b.first end,
     function(a, b) return a.server < b.server end,
 }
 
--- One row for each head-end, name and chain: { server, shown, chain, verdict, found, first, count, refused, devices }.
+-- Return the names of all devices that use a head-end, as far as they were collected.
+local function phones(told)
+    local names = {}
+    for i, entry in ipairs(told) do
+        names[i] = visible.text(entry.file.device, 60)
+    end
+    if told.more then
+        names[#names + 1] = "and others"
+    end
+    return #names > 0 and table.concat(names, ", ") or "-"
+end
+
+-- Return one row for each head-end, server name and chain:
+-- { server, shown, chain, verdict, found, first, count, refused, devices }.
 local function rows(gui, order)
     local by_key, list = {}, {}
     for _, handshake in ipairs(gui.handshakes()) do
@@ -35,7 +47,7 @@ local function rows(gui, order)
         local key = table.concat({ where, handshake.server_name or "", table.concat(hashes, " ") }, "\0")
         local row = by_key[key]
         if not row then
-            -- The name that was asked for is all that tells some rows apart.
+            -- Some rows differ only in the server name.
             local name = handshake.server_name and " " .. visible.text(handshake.server_name, 100) or ""
             row = { server = where, shown = where .. name, chain = sent.chain, first = sent.frame }
             row.count, row.refused = 0, 0
@@ -46,10 +58,10 @@ local function rows(gui, order)
         row.last = handshake
     end
     for _, row in ipairs(list) do
-        -- The last handshake is judged: by then all has been learned that the capture teaches.
+        -- Judge the last handshake: by then, all cnf files of the capture are known.
         local found = gui.judge(row.last)
         row.found, row.verdict = found, found and found.verdict or "?"
-        row.devices = found and #found.told > 0 and story.devices(found.told) or "-"
+        row.devices = found and phones(found.told) or "-"
     end
     local before = ORDERS[order or 1]
     table.sort(list, function(a, b)
@@ -61,7 +73,7 @@ local function rows(gui, order)
     return list
 end
 
--- Lines of cells, set in columns.
+-- Return lines of cells as columns.
 local function set(lines)
     local widths, out = {}, {}
     for _, cells in ipairs(lines) do
@@ -79,7 +91,7 @@ local function set(lines)
     return table.concat(out, "\n")
 end
 
--- A line folded between words, where Wireshark 4.0's window does not yet fold it: that tears hashes at a / or a +.
+-- Fold a line between words before Wireshark 4.0's window does, which breaks hashes at a / or a +.
 local WIDEST = 70
 
 local function folded(line, indent)
@@ -96,13 +108,13 @@ local function folded(line, indent)
     return table.concat(out, "\n")
 end
 
---- The text of the window: a line for each head-end and chain, then the reasons where somebody expects or refused one.
--- `order` is 1 (what is wrong first), 2 (by frame) or 3 (by head-end).
+--- Return the text of the window: a row for each head-end and chain, then each finding once, with all its phones.
+-- `order` is 1 (findings first), 2 (by frame) or 3 (by head-end).
 function M.overview(gui, order)
     local list = rows(gui, order)
-    -- Two lines each: one would be too wide.
-    local lines = { { "VERDICT", "FRAME", "SEEN", "REFUSED", "HEAD-END" }, { "", "", "", "", "CERTHASH" } }
-    local reasons = {}
+    -- Two lines per row: one would be too wide.
+    local lines = { { "VERDICT", "FRAME", "SEEN", "REJECTED", "HEAD-END" }, { "", "", "", "", "CERTHASH" } }
+    local reasons, known = {}, {}
     for _, row in ipairs(list) do
         lines[#lines + 1] = {
             row.verdict, ("%d"):format(row.first), ("%d"):format(row.count), ("%d"):format(row.refused),
@@ -110,9 +122,8 @@ function M.overview(gui, order)
         }
         lines[#lines + 1] = { "", "", "", "", row.chain[1].sha1 }
         if row.found and (row.verdict ~= "unlisted" or row.refused > 0) then
-            local reason = { ("%s, first in frame %d"):format(row.shown, row.first) }
-            reason[2] = folded(story.verdict(row.found, row.server), "  ")
-            reason[3] = folded("devices: " .. row.devices, "  ")
+            local reason = { folded(story.verdict(row.found, row.server, row.chain[1].sha1), "  ") }
+            reason[2] = folded("phones: " .. row.devices, "  ")
             for _, doubt in ipairs(story.host_id(row.found)) do
                 reason[#reason + 1] = folded("warning: " .. doubt, "  ")
             end
@@ -120,35 +131,40 @@ function M.overview(gui, order)
                 reason[#reason + 1] = ("  certificate %d: %s"):format(position - 1, certificate.sha1)
                 reason[#reason + 1] = "    " .. certificate.subject
             end
-            reasons[#reasons + 1] = table.concat(reason, "\n")
+            local text = table.concat(reason, "\n")
+            if not known[text] then
+                known[text] = { text = text, rows = {} }
+                reasons[#reasons + 1] = known[text]
+            end
+            table.insert(known[text].rows, ("%s, first in frame %d"):format(row.shown, row.first))
         end
     end
     local out = {}
     if #list == 0 then
-        out[1] = "No server's certificate can be seen in this capture.\n\n"
-            .. "That does not mean that none was sent: TLS 1.3 and resumed sessions show none."
+        out[1] = "This capture shows no server certificate.\n\n"
+            .. "TLS 1.3 encrypts certificates, and resumed sessions do not repeat them."
     else
         out[1] = set(lines)
     end
-    if #reasons > 0 then
-        out[#out + 1] = table.concat(reasons, "\n\n")
+    for _, reason in ipairs(reasons) do
+        out[#out + 1] = table.concat(reason.rows, "\n") .. "\n" .. reason.text
     end
     local path = gui.folder()
-    out[#out + 1] = ("%d phone configurations are known%s."):format(
-        gui.files(), path ~= "" and ", with those in " .. visible.text(path) or "; no folder of them is set")
+    out[#out + 1] = ("%d cnf files known; %s."):format(
+        gui.files(), path ~= "" and "cnf folder: " .. visible.text(path) or "no cnf folder is set")
     local problems = gui.problems()
     if #problems > 0 then
-        out[#out + 1] = "Could not be read:\n  " .. table.concat(problems, "\n  ", 1, math.min(#problems, 100))
+        out[#out + 1] = "Problems:\n  " .. table.concat(problems, "\n  ", 1, math.min(#problems, 100))
     end
     local copies = gui.copies()
     if #copies > 0 then
-        out[#out + 1] = ("%d copies are passed over, since no phone asks for such a name, for example %s.")
+        out[#out + 1] = ("Skipped %d copies, because no phone asks for a file of this name: %s, for example.")
             :format(#copies, visible.text(copies[1]))
     end
     return table.concat(out, "\n\n") .. "\n"
 end
 
---- The lines that a configuration needs for the head-ends of this capture, the ones with a mismatch first.
+--- Return the certHash lines for the head-ends of this capture, those with a mismatch first.
 function M.lines(gui)
     local out, known = {}, {}
     for _, row in ipairs(rows(gui)) do
@@ -179,7 +195,7 @@ local function open_overview(gui)
     local text = M.overview(gui, order)
     window:set(text)
     window:set_editable(false)
-    window:add_button("Sort otherwise", function()
+    window:add_button("Change order", function()
         order = order % #ORDERS + 1
         text = M.overview(gui, order)
         window:set(text)
@@ -191,10 +207,10 @@ end
 local function copy_lines(gui)
     local lines = M.lines(gui)
     if #lines == 0 then
-        gui.fail("certhash: no server's certificate can be seen in this capture.")
+        gui.fail("certhash: this capture shows no server certificate.")
         return
     end
-    -- A phone takes ten hashes at most, and a capture may hold any number of head-ends.
+    -- A phone accepts ten hashes at most.
     local text = table.concat(lines, "\n", 1, math.min(#lines, 10))
     gui.copy(text)
     local window = gui.window("Copied to the clipboard")
@@ -206,13 +222,13 @@ local function reload(gui)
     gui.reload()
     local problems = gui.problems()
     if gui.folder() == "" then
-        gui.fail("certhash: no folder is set. Edit > Preferences > Protocols > CERTHASH names it.")
+        gui.fail("certhash: no cnf folder is set. Set it in Edit > Preferences > Protocols > CERTHASH.")
     elseif #problems > 0 then
         gui.fail("certhash: " .. table.concat(problems, "\n", 1, math.min(#problems, 10)))
     end
 end
 
--- The value of the first certificate's field among the fields of a packet.
+-- Return the field of the first certificate among the fields of a packet.
 local function value_of(name, fields)
     for _, info in ipairs(fields) do
         if info.name == name then
@@ -222,9 +238,9 @@ local function value_of(name, fields)
     return nil
 end
 
---- Add the menus.
+--- Register the menus.
 function M.register(gui)
-    -- Whatever goes wrong in an action is said in a dialog.
+    -- Show any error of an action in a dialog.
     local function guarded(action)
         return function(...)
             local ok, problem = pcall(action, ...)

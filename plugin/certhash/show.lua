@@ -1,10 +1,10 @@
--- What the plugin shows of a frame: tree items, expert information, and the Info column.
+-- Shows a frame: tree items, expert information, and the Info column.
 
 local M = {}
 
---- Make what shows.
+--- Return the function that shows a frame.
 -- @param needs the modules story and visible; protocol, its fields and its expert information; memory, of the capture;
---   endpoint_text(endpoint); info_column(), whether the user wants the verdict in the Info column
+--   endpoint_text(endpoint); info_column(), whether to add the verdict to the Info column
 -- @return the function show, at the end
 function M.using(needs)
     local story, visible, memory = needs.story, needs.visible, needs.memory
@@ -17,9 +17,9 @@ function M.using(needs)
         return story.refusal(refusal, sent.chain[1].sha1, judgement)
     end
 
-    -- The 20 bytes of a thumbprint are nowhere in the packet: they get a place of their own among the frame's bytes, one
-    -- for all thumbprints of the frame.  (Bytes that are handed to a tree item as a value are taken to be as long as the
-    -- item's range, and memory behind them would be shown.)
+    -- The 20 bytes of a thumbprint are not in the packet, so all thumbprints of the frame share a data source of their own.
+    -- (Wireshark takes bytes that are passed to a tree item as a value to be as long as the item's range, and would show
+    -- memory behind them.)
     local function thumbprints_tvb(found)
         local all = {}
         for _, message in ipairs(found) do
@@ -35,14 +35,14 @@ function M.using(needs)
         local device = item:add(field.device, visible.text(file.device, 60)):set_generated()
         local source = device:add(field.cnf, visible.text(file.path or file.name)):set_generated()
         if file.frame then
-            source:append_text((" (fetched in frame %d)"):format(file.frame))
+            source:append_text((" (downloaded in frame %d)"):format(file.frame))
         end
         for _, url in ipairs(file.urls or {}) do
             device:add(field.url, visible.text(url.text, 255)):set_generated()
         end
     end
 
-    -- Devices, but none that this frame shows already: a column should not repeat them.
+    -- Skip devices that this frame shows already, so that a column does not repeat them.
     local function show_devices(item, list, shown)
         for _, entry in ipairs(list) do
             if not shown[entry.file] then
@@ -51,19 +51,19 @@ function M.using(needs)
             end
         end
         if list.more then
-            item:add(protocol, "and more devices, which are not listed here"):set_generated()
+            item:add(protocol, "more devices, not listed"):set_generated()
         end
     end
 
-    -- What of all this anybody asked for: everything where the packet's tree is looked at, in a batch run the fields that a
-    -- filter, a column or an output names.  Making the others would be the largest part of this plugin's cost.
+    -- The requested fields: all if the packet's tree is shown, else those that a filter, a column or an output names.
+    -- Adding the others would be the largest part of this plugin's cost.
     local OPTIONAL = {
         "certificate", "sha1", "thumbprint", "sha256", "position", "match", "device", "cnf", "url", "verdict", "story",
     }
 
     local EVERYTHING = setmetatable({}, { __index = function() return true end })
     local NOTHING = {}
-    local ourselves -- as something to ask about
+    local ourselves -- this dissector, for tree:referenced
 
     local function wanted(tree)
         if tree.visible then
@@ -124,15 +124,12 @@ function M.using(needs)
 
     local EXPERT = { match = warn.match, mismatch = warn.mismatch, rejected = warn.rejected }
 
-    -- The verdict on a server's certificates, and what follows from it.
+    -- Show the verdict on a server's certificates, its expert information, and its mark in the Info column.
     local function show_verdict(tree, pinfo, sent, judgement, wants)
         local kind = judgement.verdict
         local expert_info = EXPERT[kind]
         local text = (expert_info or wants.verdict or wants.story)
-            and story.verdict(judgement, needs.endpoint_text(sent.handshake.server))
-        if wants.verdict then
-            tree:append_text((": %s, %s"):format(sent.chain[1].sha1, kind or "no verdict"))
-        end
+            and story.verdict(judgement, needs.endpoint_text(sent.handshake.server), sent.chain[1].sha1)
         if kind and text then
             local item = tree:add(field.verdict, kind, "Verdict: " .. text):set_generated()
             if expert_info then
@@ -163,11 +160,13 @@ function M.using(needs)
         local sent = alert.sent
         local judgement = memory.judge(sent)
         local text = refusal_text(alert, judgement)
+        tree:set_text("Certificate hash: " .. text)
         tree:add(field.story, text):set_generated():add_proto_expert_info(warn.rejected, text)
         tree:add(field.certificate_in, sent.frame):set_generated()
         if judgement and judgement.verdict then
             local item = tree:add(field.verdict, judgement.verdict):set_generated()
-            item:set_text("Verdict: " .. story.verdict(judgement, needs.endpoint_text(sent.handshake.server)))
+            item:set_text("Verdict: " .. story.verdict(judgement, needs.endpoint_text(sent.handshake.server),
+                sent.chain[1].sha1))
             show_devices(item, judgement.told, {})
             if needs.info_column() then
                 local known = judgement.verdict ~= "unlisted" and ", " .. judgement.verdict or ""
@@ -188,12 +187,13 @@ function M.using(needs)
         if what then
             show_device(item, what)
             local summary = what.urls and "expects " .. story.hashes(what)
-                or what.kind == "encrypted" and "encrypted for the phone: what it expects cannot be told"
-                or "no VPN is configured in it"
+                or what.kind == "encrypted" and "encrypted: the expected hashes cannot be read"
+                or "no VPN configured"
             item:add(field.story, summary):set_generated()
             item:append_text(" (" .. summary .. ")")
+            tree:set_text(("Certificate hash: %s downloaded, %s"):format(file.name, summary))
             for _, copy in ipairs(memory.book():stale_copies(what)) do
-                local text = ("the copy %s says something else: it expects %s"):format(
+                local text = ("the copy %s differs: it expects %s"):format(
                     visible.text(copy.path), copy.urls and story.expectation(copy) or "no VPN")
                 item:add(field.story, text):set_generated():add_proto_expert_info(warn.stale, text)
             end
@@ -205,7 +205,7 @@ function M.using(needs)
         end
     end
 
-    --- Show what a frame holds.
+    --- Show a frame.
     -- @param found the certificate messages in it
     local function show(tree, pinfo, found)
         local number = pinfo.number
@@ -217,8 +217,12 @@ function M.using(needs)
         end
         local own = tree:add(protocol):set_generated()
         if certified then
-            -- Expert information cannot be asked about, so that a verdict is looked for wherever there can be one.
+            -- tree:referenced does not know expert information, so every frame that may have a verdict is judged.
             local judgement = sent and (wants.verdict or wants.story or memory.book().files > 0) and memory.judge(sent)
+            if wants == EVERYTHING and sent then
+                local server = sent.role == "client" and "" or needs.endpoint_text(sent.handshake.server)
+                own:set_text("Certificate hash: " .. story.summary(judgement, sent.chain[1].sha1, server))
+            end
             if judgement then
                 show_verdict(own, pinfo, sent, judgement, wants)
             end

@@ -1,8 +1,8 @@
--- What was found, in words: the lines of the packet tree.
+-- Turns what was found into the text of the packet tree, of expert information and of the overview window.
 
 local M = {}
 
--- The fatal alerts by which a client refuses a certificate (RFC 5246, section 7.2; 47 is about something else).
+-- The fatal alerts by which a client rejects a certificate (RFC 5246, section 7.2; 47 has another meaning).
 M.REFUSALS = {
     [42] = "bad_certificate", [43] = "unsupported_certificate", [44] = "certificate_revoked",
     [45] = "certificate_expired", [46] = "certificate_unknown", [48] = "unknown_ca",
@@ -10,14 +10,14 @@ M.REFUSALS = {
 
 local visible
 
---- Give this module the ones that it builds on.
+--- Set the modules that this one uses.
 ---@param others table<string, table> the modules, by name
 function M.using(others)
     visible = others.visible
     return M
 end
 
---- An endpoint: 203.0.113.1:443, [2001:db8::1]:443.
+--- Return an endpoint as text: 203.0.113.1:443, [2001:db8::1]:443.
 ---@param text string
 ---@param port integer|nil
 ---@return string
@@ -28,7 +28,7 @@ function M.endpoint(text, port)
     return (text:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(text, port)
 end
 
---- A span of time in seconds.
+--- Return a time span as text.
 ---@param seconds number
 ---@return string
 function M.span(seconds)
@@ -38,12 +38,12 @@ function M.span(seconds)
     return ("%.1f s"):format(seconds)
 end
 
---- Where a configuration comes from.
+--- Return where a cnf file comes from.
 ---@param file certhash.File
 ---@return string
 function M.source(file)
     if file.frame then
-        return ("fetched in frame %d"):format(file.frame)
+        return ("downloaded in frame %d"):format(file.frame)
     end
     return visible.text(file.path)
 end
@@ -52,7 +52,7 @@ local function device(file)
     return visible.text(file.device, 60)
 end
 
---- Some devices by name.
+--- Return the names of the first three devices, and how many more there are.
 function M.devices(list)
     local names = {}
     for i = 1, math.min(#list, 3) do
@@ -67,19 +67,19 @@ function M.devices(list)
     return table.concat(names, ", ")
 end
 
---- The hashes that a file lists.
+--- Return the hashes that a cnf file lists.
 ---@param file certhash.File
 ---@return string
 function M.hashes(file)
     local texts = {}
     for _, item in ipairs(file.hashes or {}) do
         local text = visible.text(item.text, 90)
-        texts[#texts + 1] = item.digest and text or ('"%s" (no hash)'):format(text)
+        texts[#texts + 1] = item.digest and text or ('"%s" (not a hash)'):format(text)
     end
-    return #texts > 0 and table.concat(texts, ", ") or "no certificate at all (no certHash)"
+    return #texts > 0 and table.concat(texts, ", ") or "no hash (no certHash in the file)"
 end
 
---- All that a file says of the VPN: the hashes that it lists, and for which head-ends.
+--- Return the hashes that a cnf file lists, and the URLs that they are for.
 ---@param file certhash.File
 ---@return string
 function M.expectation(file)
@@ -87,10 +87,10 @@ function M.expectation(file)
     for i, url in ipairs(file.urls) do
         urls[i] = visible.text(url.text, 255)
     end
-    return ("%s of %s"):format(M.hashes(file), #urls > 0 and table.concat(urls, ", ") or "no head-end at all (no url)")
+    return ("%s for %s"):format(M.hashes(file), #urls > 0 and table.concat(urls, ", ") or "no URL")
 end
 
---- Whose hash a certificate has: "certHash1 of SEP001F6C81110E, its CA".
+--- Return which certHash a certificate matches: "certHash1 of SEP001F6C81110E, CA certificate".
 function M.listed(list, position)
     local first = list[1]
     local text = ("certHash%d of %s"):format(first.item.number, M.devices(list))
@@ -98,10 +98,10 @@ function M.listed(list, position)
         text = text .. (" (%s)"):format(first.item.algorithm)
     end
     if position > 0 then
-        text = text .. ", its CA"
+        text = text .. ", CA certificate"
     end
     if not first.url then
-        text = text .. ", which is told to use another head-end"
+        text = text .. ", which uses another head-end"
     end
     return text
 end
@@ -110,39 +110,74 @@ local function expect(list)
     if #list == 1 and not list.more then
         return ("%s expects %s"):format(device(list[1].file), M.hashes(list[1].file))
     end
-    return ("%s expect others, the first of them %s"):format(M.devices(list), M.hashes(list[1].file))
+    local first = M.hashes(list[1].file)
+    for _, entry in ipairs(list) do
+        if M.hashes(entry.file) ~= first then
+            return ("%s expect other certificates; %s expects %s"):format(M.devices(list), device(list[1].file), first)
+        end
+    end
+    return ("%s expect %s"):format(M.devices(list), first)
 end
 
---- The verdict on a server's certificates, with its reason; `server` is the head-end as text.
----@param found certhash.Found
----@param server string
----@return string
-function M.verdict(found, server)
-    if found.verdict == "unlisted" then
-        return ("unlisted: no known configuration names %s"):format(server)
-    elseif found.verdict == "mismatch" then
-        return ("mismatch: told to use %s, %s"):format(server, expect(found.told))
-    elseif not found.verdict then
-        return "cannot tell: a configuration lists SHA-512, which is not computed here"
-    end
+-- The first listed hash of a device that uses this head-end: the entry, and the position of its certificate.
+local function matched(found)
     for position, list in ipairs(found.listed) do
         for _, entry in ipairs(list) do
             if entry.url then
-                local text = ("certHash%d of %s is that of certificate %d")
-                    :format(entry.item.number, device(entry.file), position - 1)
-                if found.verdict == "rejected" then
-                    return ("rejected: %s, and still the client refused it"):format(text)
-                end
-                return "match: " .. text
+                return entry, position - 1
             end
         end
     end
-    return found.verdict
+end
+
+--- Return the whole answer for the top line of the tree: "mismatch, SEP001F6C81110E expects 51HY...=, got cOXg...=".
+---@param found certhash.Found|nil nil for certificates without a verdict
+---@param hash string Base64 SHA-1 of the first certificate
+---@param server string the head-end as text
+---@return string
+function M.summary(found, hash, server)
+    if not found or not found.verdict then
+        return hash
+    elseif found.verdict == "unlisted" then
+        return ("%s, unlisted: no cnf file names %s"):format(hash, server)
+    elseif found.verdict == "mismatch" then
+        return ("mismatch, %s, got %s"):format(expect(found.told), hash)
+    end
+    local entry = matched(found)
+    if not entry then
+        return ("%s, %s"):format(found.verdict, hash)
+    end
+    local answer = found.verdict == "rejected" and "rejected, though" or found.verdict .. ","
+    return ("%s %s expects %s"):format(answer, device(entry.file), visible.text(entry.item.text, 90))
+end
+
+--- Return the verdict on a server's certificates, with its reason.
+---@param found certhash.Found
+---@param server string the head-end as text
+---@param hash string Base64 SHA-1 of the first certificate
+---@return string
+function M.verdict(found, server, hash)
+    if found.verdict == "unlisted" then
+        return ("unlisted: no cnf file names %s"):format(server)
+    elseif found.verdict == "mismatch" then
+        return ("mismatch: %s, but %s presents %s"):format(expect(found.told), server, hash)
+    elseif not found.verdict then
+        return "no verdict: a cnf file lists a SHA-512 hash, which the plugin does not compute"
+    end
+    local entry, position = matched(found)
+    if not entry then
+        return found.verdict
+    end
+    local text = ("certHash%d of %s matches certificate %d"):format(entry.item.number, device(entry.file), position)
+    if found.verdict == "rejected" then
+        return ("rejected: %s, but the client rejected it"):format(text)
+    end
+    return "match: " .. text
 end
 
 local MOST_DOUBTS = 5
 
---- Why phones end the connection although the hash matches: the host-ID check, a line for each reason.
+--- Return why phones end the connection although the hash matches (the host-ID check), a line for each reason.
 ---@param found certhash.Found
 ---@return string[]
 function M.host_id(found)
@@ -162,22 +197,22 @@ function M.host_id(found)
     return lines
 end
 
---- What the phone at the other end itself expects, where that differs from what was sent; nil otherwise.  Behind an address
--- that several phones share it may be another one.
+--- Return what the phone at the client's address expects, if that differs from what was sent; else nil.  If several phones
+-- share the address, it may be another phone.
 ---@param found certhash.Found
 ---@return string|nil
 function M.own(found)
     if found.own and found.own_differs then
-        return ("%s was the last to fetch its configuration at this address, and expects %s"):format(
+        return ("%s, the last phone to download its cnf file at this address, expects %s"):format(
             device(found.own), M.hashes(found.own))
     end
     return nil
 end
 
---- A refusal: who refused which certificate, how long after it was sent, and what is expected instead.
--- refusal is { by = address text, code, after = seconds }, hash the Base64 of the refused chain's first certificate.
+--- Return who rejected which certificate, how long after it was sent, and what is expected instead.
+-- refusal is { by = address text, code, after = seconds }, hash the Base64 SHA-1 of the first certificate.
 function M.refusal(refusal, hash, found)
-    -- A clock that was set back in between tells no span.
+    -- If a clock was set back in between, there is no span.
     local when = refusal.after >= 0 and (" %s later"):format(M.span(refusal.after)) or ""
     local text = ("%s rejected %s%s: %s (%d)"):format(refusal.by, hash, when, M.REFUSALS[refusal.code], refusal.code)
     if found and found.own_differs then
@@ -185,7 +220,7 @@ function M.refusal(refusal, hash, found)
     elseif found and found.verdict == "mismatch" then
         return text .. "; " .. expect(found.told)
     elseif found and (found.verdict == "match" or found.verdict == "rejected") then
-        return text .. "; the hash is the expected one, so that the cause is another"
+        return text .. "; the hash matches, so there is another cause"
     end
     return text
 end

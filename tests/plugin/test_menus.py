@@ -33,7 +33,7 @@ def test_overview(lua: str, tmp_path: Path) -> None:
     shown = said(lua, tmp_path / "saved")
     text = "\n".join(shown["TEXT"])
     rows = [line.split() for line in shown["TEXT"][:9]]
-    assert rows[:2] == [["VERDICT", "FRAME", "SEEN", "REFUSED", "HEAD-END"], ["CERTHASH"]]
+    assert rows[:2] == [["VERDICT", "FRAME", "SEEN", "REJECTED", "HEAD-END"], ["CERTHASH"]]
     assert rows[2:8] == [
         ["mismatch", "30", "2", "2", "203.0.113.2:443"],
         [TWO],
@@ -43,14 +43,24 @@ def test_overview(lua: str, tmp_path: Path) -> None:
         [THREE],
     ]
     assert max(map(len, shown["TEXT"])) <= 70  # Wireshark 4.0's window folds lines of 76, within a hash too
-    assert f"  mismatch: told to use 203.0.113.2:443, SEP000000000002 expects\n    {ONE}\n" in text
-    assert "match: certHash1 of SEP000000000001 is that of certificate 0" in text
+    assert f"  mismatch: SEP000000000002 expects {ONE}, but\n    203.0.113.2:443 presents {TWO}\n" in text
+    assert "match: certHash1 of SEP000000000001 matches certificate 0" in text
     assert (tmp_path / "saved").read_text() in text + "\n"
-    assert "2 phone configurations are known, with those in /cnf." in text
+    assert "2 cnf files known; cnf folder: /cnf." in text
     again = [
         line.split()[1] for line in shown["TEXT"] if line.startswith(("mismatch ", "match ", "unlisted "))
     ]
-    assert again == ["30", "20", "10", "10", "20", "30"]  # and after "Sort otherwise"
+    assert again == ["30", "20", "10", "10", "20", "30"]  # and after "Change order"
+
+
+def test_equal_findings_are_shown_once_with_all_their_phones(lua: str, tmp_path: Path) -> None:
+    text = "\n".join(said(lua, tmp_path / "saved", "shared")["TEXT"])
+    first = text[: text.index("VERDICT", 10)]  # the text is shown again in another order
+    assert first.count("mismatch: ") == 1
+    assert "203.0.113.2:443, first in frame 30\n203.0.113.2:443 vpn.example, first in frame 40\n" in first
+    finding = first[first.index("mismatch: ") : first.index("certificate 0: ")]
+    phones = " ".join(finding[finding.index("phones: ") :].split())
+    assert phones == "phones: " + ", ".join(f"SEP00000000000{number}" for number in range(2, 7))
 
 
 def test_lines_to_copy(lua: str, tmp_path: Path) -> None:
@@ -71,8 +81,8 @@ def test_packet_menu(lua: str, tmp_path: Path) -> None:
 
 def test_what_goes_wrong_is_said_in_a_dialog(lua: str, tmp_path: Path) -> None:
     assert "it is empty" in "".join(said(lua, tmp_path / "saved", "broken")["FAIL"])
-    assert "Could not be read:" in said(lua, tmp_path / "saved", "broken")["TEXT"]
-    assert "no folder is set" in "".join(said(lua, tmp_path / "saved", "unset")["FAIL"])
-    assert "no server's certificate" in "".join(said(lua, tmp_path / "saved", "nothing")["FAIL"]).lower()
-    assert "No server's certificate can be seen" in said(lua, tmp_path / "saved", "nothing")["TEXT"][0]
+    assert "Problems:" in said(lua, tmp_path / "saved", "broken")["TEXT"]
+    assert "no cnf folder is set" in "".join(said(lua, tmp_path / "saved", "unset")["FAIL"])
+    assert "shows no server certificate" in "".join(said(lua, tmp_path / "saved", "nothing")["FAIL"]).lower()
+    assert "This capture shows no server certificate." in said(lua, tmp_path / "saved", "nothing")["TEXT"][0]
     assert "cannot/be" in "".join(said(lua, tmp_path / "cannot" / "be")["FAIL"])

@@ -116,7 +116,7 @@ def test_hash_of_the_ca(place: Machine) -> None:
     (row,) = desk.rows()
     assert row["certhash.verdict"] == ["match"]
     assert [flag in {"1", "True"} for flag in row["certhash.match"]] == [False, True]
-    assert f"certHash2 of {DEVICE}, its CA" in desk.words()
+    assert f"certHash2 of {DEVICE}, CA certificate" in desk.words()
 
 
 def test_mismatch_with_its_alert(place: Machine) -> None:
@@ -131,6 +131,8 @@ def test_mismatch_with_its_alert(place: Machine) -> None:
     words = desk.words()
     assert f"{PHONE} rejected {value(LEAF)} 1 ms later: bad_certificate (42)" in words
     assert f"{DEVICE} expects {value(OTHER)}" in words
+    top = f"\n[Certificate hash: mismatch, {DEVICE} expects {value(OTHER)}, got {value(LEAF)}]\n"
+    assert top in words, "the top line of the tree says the whole answer"
     assert desk.frames("certhash.expert.mismatch") == certificate["frame.number"]
     assert desk.frames("certhash.expert.rejected") == alert["frame.number"]
 
@@ -162,7 +164,7 @@ def test_rejected_though_it_matches(place: Machine) -> None:
     desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(rejected(LEAF)))
     assert desk.verdicts() == ["match", "rejected"]  # the alert comes after the certificate's frame
     assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
-    assert "the cause is another" in desk.words()
+    assert "the hash matches, so there is another cause" in desk.words()
 
 
 def test_unlisted(place: Machine) -> None:
@@ -174,7 +176,7 @@ def test_unlisted(place: Machine) -> None:
     (row,) = desk.rows()
     assert row["certhash.verdict"] == ["unlisted"]
     assert [flag in {"1", "True"} for flag in row["certhash.match"]] == [True, False]
-    assert "told to use another head-end" in desk.words()
+    assert "which uses another head-end" in desk.words()
 
 
 def test_alert_of_openssl_without_any_configuration(place: Machine) -> None:
@@ -348,7 +350,7 @@ def test_stale_copy_in_the_folder(place: Machine) -> None:
     frames = transfer(name, told(value(LEAF))) + conversation(talk(LEAF))
     desk = Desk(place, {name: told(value(OTHER))}, frames)
     assert desk.verdicts() == ["match"]  # what the phone has counts
-    assert "says something else" in desk.words()
+    assert " differs: it expects " in desk.words()
     assert len(desk.frames("certhash.expert.stale")) == 1
     same = Desk(place, {name: told(value(LEAF)) + b"\n"}, frames)
     assert same.frames("certhash.expert.stale") == []
@@ -358,7 +360,7 @@ def test_copy_for_another_head_end(place: Machine) -> None:
     """What differs is said, also where it is not the hash."""
     name, elsewhere = f"{DEVICE}.cnf.xml", "https://198.51.100.99/x"
     desk = Desk(place, {name: told(value(LEAF), url=elsewhere)}, transfer(name, told(value(LEAF))))
-    assert f"says something else: it expects {value(LEAF)} of {elsewhere}]" in desk.words()
+    assert f" differs: it expects {value(LEAF)} for {elsewhere}]" in desk.words()
 
 
 @pytest.mark.parametrize("fetched", [False, True])
@@ -377,8 +379,7 @@ def test_phone_that_differs_from_the_others(place: Machine) -> None:
     assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
     words = desk.words()
     assert (
-        f"{DEVICE} was the last to fetch its configuration at this address, and expects {value(OTHER)}"
-        in words
+        f"{DEVICE}, the last phone to download its cnf file at this address, expects {value(OTHER)}" in words
     )
     assert f"bad_certificate (42); {DEVICE} expects {value(OTHER)}" in words
     elsewhere = transfer(f"{DEVICE}.cnf.xml", told(value(OTHER)), client=OTHER_PHONE)
@@ -495,7 +496,7 @@ def test_hundreds_of_devices(place: Machine) -> None:
     (row,) = desk.rows()
     assert row["certhash.verdict"] == ["match"]
     assert len(row["certhash.device"]) == 20
-    assert "and more devices" in desk.words()
+    assert "more devices, not listed" in desk.words()
 
 
 def test_phones_of_this_head_end_among_hundreds_of_another(place: Machine) -> None:
@@ -508,8 +509,8 @@ def test_phones_of_this_head_end_among_hundreds_of_another(place: Machine) -> No
     assert row["certhash.verdict"] == ["match"]
     assert row["certhash.device"][0] == DEVICE
     words = desk.words()
-    assert f"Verdict: match: certHash1 of {DEVICE} is that of certificate 0" in words
-    assert "told to use another head-end" not in words
+    assert f"Verdict: match: certHash1 of {DEVICE} matches certificate 0" in words
+    assert "which uses another head-end" not in words
 
 
 def test_bad_folders(place: Machine) -> None:
@@ -550,7 +551,7 @@ def test_bad_files_are_named_and_the_rest_is_read(place: Machine) -> None:
 
 
 def test_pipes_and_devices_block_nothing(place: Machine) -> None:
-    """A named pipe that nobody writes to is passed over and named; the run ends."""
+    """A named pipe without a writer is skipped and reported; the run ends."""
     desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(talk(LEAF)))
     pipe = desk.folder / f"{OTHER_DEVICE}.cnf.xml"
     os.mkfifo(pipe)
@@ -583,7 +584,7 @@ def test_hostile_text_is_written_out(place: Machine) -> None:
     assert shown.endswith(r"CN=a\x1b[31m\x07%s\x0a\xe2\x80\xaeb, O=É")
     words = desk.words()
     assert "\x1b" not in words
-    assert r'"x"\x7f\xc2\x9b0m%d\xe2\x80\xae" (no hash)' in words
+    assert r'"x"\x7f\xc2\x9b0m%d\xe2\x80\xae" (not a hash)' in words
 
 
 def test_info_column(place: Machine) -> None:

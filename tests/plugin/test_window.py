@@ -136,8 +136,8 @@ def test_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
         assert re.search(
             rf"^mismatch +8 +1 +1 +203\.0\.113\.20:443\n +{re.escape(HASH)}$", text, re.MULTILINE
         ), text
-        assert f"{DEVICE} expects\n    {EXPECTED}\n" in text
-        assert "phone configurations are known, with those in" in text
+        assert f"  mismatch: {DEVICE} expects {EXPECTED}," in text
+        assert "cnf files known; cnf folder: " in text
 
 
 def test_saved_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_saved_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
         number = screen.window("Certificates in this capture")
         screen.ask("xdotool", "windowfocus", "--sync", number)
         text = screen.copied("ctrl+a", "ctrl+c")
-        # From the text over the search field and "Sort otherwise" to "Save".
+        # From the text over the search field and "Change order" to "Save".
         screen.keys("Tab", "Tab", "Tab", "space")
         dialog = screen.window("Save the list of certificates")
         screen.ask("xdotool", "windowfocus", "--sync", dialog)

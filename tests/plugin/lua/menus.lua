@@ -14,7 +14,7 @@ local function say(kind, text)
     end
 end
 
--- Three head-ends: one as expected, one not, one that nobody is told to use.
+-- Three head-ends: one matches, one does not, and no cnf file names the third.
 local book = module("verdict").using({ hostid = module("hostid").using({ address = address }) }).new()
 local ONE, TWO, THREE = ("\1"):rep(20), ("\2"):rep(20), ("\3"):rep(20)
 local function expect(device, host, digest)
@@ -44,6 +44,12 @@ local handshakes = given == "nothing" and {} or {
     handshake(30, "203.0.113.2", TWO, true),
     handshake(40, "203.0.113.2", TWO, true),
 }
+if given == "shared" then  -- five phones with one finding, at a head-end that is asked for with a name and without
+    for i = 3, 6 do
+        expect("SEP00000000000" .. i, "203.0.113.2", ONE)
+    end
+    handshakes[4].server_name = "vpn.example"
+end
 if handshakes[1] then
     handshakes[1].server_name = "vpn.example"
 end
@@ -95,7 +101,7 @@ actions["certhash/Certificates in this capture"]()
 if buttons["Save"] then
     buttons["Save"]()
     say("SORT", "")
-    buttons["Sort otherwise"]()
+    buttons["Change order"]()
 end
 actions["certhash/Copy certHash line"]()
 actions["certhash/Reload cnf folder"]()
