@@ -140,6 +140,8 @@ class Observation(Struct, frozen=True):
     certificates: dict[bytes, bytes] = {}
     """SHA-256 to DER of every certificate that was presented."""
     problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What is worth knowing of how it was read, and keeps nothing from being seen; a line each."""
     interrupted: bool = False
     """tshark was ended before it had read everything: another try may see more."""
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from certhash.capture.observe import Settings
 
-FORMAT = 3
+FORMAT = 4
 """Of the database's table."""
 APPLICATION = 0x43485348
 """SQLite's application_id, by which a database is known to be ours."""

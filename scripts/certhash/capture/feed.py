@@ -15,7 +15,7 @@ from itertools import pairwise
 from multiprocessing.connection import Connection, Pipe
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn, cast
 
-from certhash.capture.first_pass.carve import Carved, NotShareableError, Numbers, carve
+from certhash.capture.first_pass.carve import Carved, Ends, NotShareableError, Numbers, carve
 from certhash.capture.first_pass.decompress import Source
 from certhash.capture.tshark import widen
 
@@ -48,9 +48,10 @@ class Feed:
         source: the capture, at its beginning. Its position goes on while it is read.
         shares: how many tsharks share the connections of the capture.
         keys: secrets are at hand with which TLS can be decrypted.
+        only: as for :func:`certhash.capture.carve.carve`.
     """
 
-    def __init__(self, source: BinaryIO, shares: int, *, keys: bool) -> None:
+    def __init__(self, source: BinaryIO, shares: int, *, keys: bool, only: Ends = frozenset()) -> None:
         self.numbers = tuple(Numbers() for _ in range(shares))
         self._fed: Fed | None = None
         self._ended = False
@@ -63,7 +64,7 @@ class Feed:
         here, there = Pipe(duplex=False)
         self._process = os.fork()
         if not self._process:
-            _be_the_pass(source, inlets, there, keys=keys)
+            _be_the_pass(source, inlets, there, keys, only)
         there.close()
         for inlet in inlets:
             os.close(inlet)
@@ -128,26 +129,26 @@ def _reap(process: int) -> int | None:
 # ------------------------------------------------------------------------------------------- in its process
 
 
-def _be_the_pass(source: BinaryIO, inlets: list[int], there: Connection, *, keys: bool) -> NoReturn:
+def _be_the_pass(source: BinaryIO, inlets: list[int], there: Connection, keys: bool, only: Ends) -> NoReturn:
     status = 1
     try:
         # What else was open is not ours: whoever waits for the end of a pipe would wait for us as well.
         used = sorted((2, source.fileno(), there.fileno(), *inlets))
         for before, after in pairwise((*used, os.sysconf("SC_OPEN_MAX"))):
             os.closerange(before + 1, after)
-        there.send(_pass(source, inlets, there, keys=keys))
+        there.send(_pass(source, inlets, there, keys, only))
         status = 0
     finally:
         os._exit(status)  # nothing of what we were copied from is ours to clean up
 
 
-def _pass(source: BinaryIO, inlets: list[int], there: Connection, *, keys: bool) -> Fed:
+def _pass(source: BinaryIO, inlets: list[int], there: Connection, keys: bool, only: Ends) -> Fed:
     """Read the capture, and write to each tshark what it is to read."""
     capture = Source(source)
     sinks = [_Sink(inlet) for inlet in inlets]
     numbers = [_ToldNumbers(share, there) for share in range(len(inlets))]
     try:
-        carved = carve(capture, *(sink.write for sink in sinks), keys=keys, numbers=numbers)
+        carved = carve(capture, *(sink.write for sink in sinks), keys=keys, numbers=numbers, only=only)
         return Fed(carved._replace(shares=()), damage=capture.error)
     except BrokenPipeError:
         return Fed()  # how that tshark ended says why

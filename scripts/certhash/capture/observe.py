@@ -16,12 +16,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from certhash.capture import records, tshark
+from certhash.capture import again, records, tshark
 from certhash.capture.feed import Fed, Feed
-from certhash.capture.first_pass.carve import carve, is_plain
+from certhash.capture.first_pass.carve import Ends, carve, is_plain
 from certhash.capture.first_pass.decompress import Source
-from certhash.capture.first_pass.overlooked import Trace, overlooked
+from certhash.capture.first_pass.overlooked import Trace, not_shown
 from certhash.capture.first_pass.pcap import WINDOW
 from certhash.capture.first_pass.source import is_carvable, open_capture
 from certhash.capture.handshakes import Handshakes
@@ -150,7 +151,51 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: Workplace, 
                 )
         if last_try or not run.outcome.failed or run.outcome.timed_out:
             break
-    return run.observation()
+    return _look_again(run, lambda again: _Run(path, source, settings, place, again), way)
+
+
+def _look_again(run: _Run, read: Callable[[_Way], _Run], way: _Way) -> Observation:
+    """Return what a run saw, and what other ways show of certificates that it did not show.
+
+    Where it showed all that there is, nothing is read again.
+    """
+    seen = run.observation()
+    missing = not_shown(run.traces(), seen.certificates.values())
+    cut = frozenset(
+        frozenset((each.client, each.server))
+        for each in seen.handshakes
+        if each.hidden == "packets-missing" and each.transport == "tcp"
+    )
+    if run.outcome.failed or not (missing or cut):
+        return seen
+    places = run.places(missing) if missing else None
+    known = {trace: place for trace in missing if places and (place := places.of.get(trace.frame))}
+    asked = cut | {place.ends for place in known.values() if place.transport} | {t.ends for t in missing}
+    # What is in a tunnel nobody finds by its ends.
+    outside = all(trace in known and trace.ends == known[trace].ends for trace in missing)
+    way = way._replace(tsharks=1, only=asked if outside else frozenset())
+    notes: list[str] = []
+    tries = again.ways([(place, places.above(place)) for place in known.values() if places])
+    for each in itertools.chain(tries if missing else (again.STOCK,)):
+        other = read(way._replace(arguments=each.arguments))
+        if other.outcome.failed or other.missing_plugin:
+            continue
+        seen, taken = again.merged(seen, other.observation(), asked - {frozenset()}, missing)
+        notes += [
+            f"frame {shown.certificates[0].frame}: tshark shows this certificate {each.words}"
+            for shown in taken
+            if shown.certificates
+        ]
+        missing = not_shown(missing, seen.certificates.values())
+        if not missing:
+            break
+    left = [t for t in missing if not again.is_told(t, known.get(t), seen.handshakes)]
+    problems = [f"frame {trace.frame}: {again.words(trace, known.get(trace))}" for trace in left]
+    return replace(
+        seen,
+        problems=(*(Problem(seen.path, message) for message in problems), *seen.problems),
+        notes=(*seen.notes, *notes),
+    )
 
 
 def _is_plain(source: BinaryIO) -> bool:
@@ -171,6 +216,10 @@ class _Way(NamedTuple):
     """How many share what the first pass leaves; 1 where there is none."""
     end: float
     """When it must have come to its end, on the monotonic clock."""
+    only: Ends = frozenset()
+    """The connections that are read, where the first pass can tell them apart; empty for all."""
+    arguments: tuple[str, ...] = ()
+    """More of them, for tshark."""
 
     @property
     def seconds_left(self) -> float:
@@ -184,6 +233,7 @@ class _Run:
         self.fed = Fed()
         """How the first pass ended, where there was one."""
         self._source = source
+        self._settings = settings
         self._keys = settings.keylog is not None
         self._place = place
         self._way = way
@@ -199,6 +249,7 @@ class _Run:
                 display_filter=records.display_filter(plugin=False),
                 decode_as=settings.decode_as,
             )
+        self._command += way.arguments
         self._shares = [_Share(number) for number in range(way.tsharks)]
         outcomes = self._read(self._command, self._take, batch=way.plugin)
         self.missing_plugin = way.plugin and any(
@@ -210,8 +261,10 @@ class _Run:
             or bool(self.plugin_failures)
             or self.must_read_whole
             or any(not o.timed_out and (o.uncounted or o.status != "complete") for o in outcomes)
+            or (way.tsharks > 1 and self._seem_short(outcomes))
         )
-        if outcomes[0].uncounted and not self.must_not_be_shared:
+        if (outcomes[0].uncounted or self._seem_short(outcomes)) and not self.must_not_be_shared:
+            # tshark's statistics leave out errors of ICMP that were cut when they were recorded.
             count = itertools.count()
             (counted,) = self._read(tshark.counting(self._command), lambda _share, _line: next(count))
             outcomes = [counted._replace(packets=next(count))]
@@ -230,7 +283,19 @@ class _Run:
 
     def observation(self) -> Observation:
         """Return all that was seen."""
-        return self._reading.observation(self.outcome, self._traces())
+        return self._reading.observation(self.outcome)
+
+    def places(self, traces: list[Trace]) -> again.Places:
+        """Ask tshark where the frames are in which certificates stand."""
+        command = tshark.arguments(
+            self._settings.tshark, self._place, fields=again.FIELDS, display_filter="frame"
+        )
+        share = self._shares[0]
+        found = again.Places(share.frame, traces)
+        self._shares = [share]
+        self._way = self._way._replace(tsharks=1)
+        self._read(command, lambda _, line: found.take(line))
+        return found
 
     def complain(self, message: str) -> None:
         """Add to the observation what is wrong."""
@@ -241,7 +306,11 @@ class _Run:
     ) -> list[tshark.Outcome]:
         """Run tshark for every share, hand over each line, and return how they ended."""
         self._source.seek(0)
-        feed = Feed(self._source, len(self._shares), keys=self._keys) if self._way.carve else None
+        feed = (
+            Feed(self._source, len(self._shares), keys=self._keys, only=self._way.only)
+            if self._way.carve
+            else None
+        )
         runs: list[tshark.Run] = []
 
         def read(run: tshark.Run, share: _Share) -> tshark.Outcome:
@@ -267,7 +336,7 @@ class _Run:
             if feed:
                 self.fed = feed.end()
 
-    def _traces(self) -> tuple[Trace, ...]:
+    def traces(self) -> tuple[Trace, ...]:
         """Return where certificates seem to stand: what the first pass found, or would have."""
         if self.outcome.failed or self.outcome.status == "unreadable":
             return ()  # it is known that not everything was read
@@ -290,6 +359,14 @@ class _Run:
         if row is not None:
             with self._one_at_a_time:
                 self._reading.take(row, share.number)
+
+    def _seem_short(self, outcomes: list[tshark.Outcome]) -> bool:
+        """Tell whether a tshark says that it read everything, and counted fewer packets than it was given."""
+        carved = self.fed.carved
+        return carved is not None and any(
+            each.status == "complete" and each.packets < len(numbers)
+            for numbers, each in zip(carved.shares, outcomes, strict=True)
+        )
 
     def _completed(self, outcomes: list[tshark.Outcome]) -> tshark.Outcome:
         """Add what the first pass knows of the capture: how many packets it has, and how it ends."""
@@ -330,7 +407,7 @@ class _Share:
         self.number = number
         self.feed: Feed | None = None
         """What tells the numbers of the packets; where there is none, tshark counts as it is."""
-        self.lines = records.Lines(self._frame)
+        self.lines = records.Lines(self.frame)
 
     def row(self, line: str, *, plugin: bool) -> records.Row | None:
         """Read a line; None where it tells of no frame, or of one that is another's.
@@ -341,7 +418,7 @@ class _Share:
         if plugin:
             return self.lines.parse(line)
         row = records.parse(line, plugin=False)
-        frame = self._frame(row.frame)
+        frame = self.frame(row.frame)
         return row._replace(frame=frame) if frame else None
 
     def complaint(self, said: str) -> tuple[int, str] | None:
@@ -349,10 +426,11 @@ class _Share:
         named = _PACKET.search(said)
         if named is None:
             return 0, said
-        frame = self._frame(int(named[1]))
+        frame = self.frame(int(named[1]))
         return (frame, f"{said[: named.start(1)]}{frame}{said[named.end(1) :]}") if frame else None
 
-    def _frame(self, number: int) -> int:
+    def frame(self, number: int) -> int:
+        """Return the number in the capture of a packet that tshark was given."""
         return number if self.feed is None else self.feed.frame(self.number, number)
 
 
@@ -419,19 +497,13 @@ class Reading:
                 )
         return sha256
 
-    def observation(self, outcome: tshark.Outcome, traces: tuple[Trace, ...] = ()) -> Observation:
-        """Return all that was seen.
-
-        Args:
-            outcome: how the run ended that gave the rows.
-            traces: where certificates seem to stand; what was not seen of them is complained of.
-        """
+    def observation(self, outcome: tshark.Outcome) -> Observation:
+        """Return all that was seen; `outcome` is how the run ended that gave the rows."""
         handshakes = self._handshakes.finish()
-        for trace in overlooked(traces, handshakes, self._certificates.values()):
-            self.complain(trace.frame, trace.words)
         told = sorted(self._problems, key=itemgetter(0))
         problems = [f"frame {frame}: {message}" if frame else message for frame, message in told]
-        problems += outcome.complaints
+        failures, notes = tshark.sorted_complaints(outcome.complaints)
+        problems += failures
         if outcome.error is not None:
             problems.insert(0, outcome.error)
         return Observation(
@@ -445,5 +517,6 @@ class Reading:
             answers=tuple(sorted(self._answers.values(), key=attrgetter("frame"))),
             certificates=dict(sorted(self._certificates.items())),
             problems=tuple(Problem(self._path, message) for message in problems),
+            notes=notes,
             interrupted=outcome.failed,
         )

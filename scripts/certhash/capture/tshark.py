@@ -28,7 +28,7 @@ from certhash.capture.workplace import surroundings, workplace
 from certhash.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from certhash.capture.workplace import Workplace
     from certhash.model import CaptureStatus
@@ -221,6 +221,37 @@ def counting(command: list[str]) -> list[str]:
 
 _WHEN = re.compile(r"^\*\* \(.*?:\d+\) [\d:.]+ (?:\[.*?\] -- )?")
 """What GLib puts before a warning: which process it comes from, and when."""
+
+
+_BUG = re.compile(r"Dissector bug, protocol (.+?), in packet (\d+)")
+_CARRIERS = re.compile(
+    r"D?TLS|SSL|TCP|UDP|SCTP|IP|IPv[46]|Internet|Ethernet|802\.1|Frame|VLAN|PPP|GRE|GTP|VXLAN|Geneve|L2TP|CAPWAP|MPLS"
+    r"|Teredo|EAP|RADIUS|QUIC|HTTP|DNS|TFTP|STUN|TURN|SOCKS|OpenVPN|X\.?509|PKIX|Lua|certhash|Certhash|data",
+    re.IGNORECASE,
+)
+"""Protocols that carry TLS, DTLS, certificates or phones' files, as tshark names them or begins to."""
+
+
+def sorted_complaints(complaints: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what tshark complains of that may hide a certificate, and what cannot; a line a protocol each.
+
+    Where a dissector fails in a protocol that carries nothing of what is read here, the rest of the packet is
+    of no use, and what stands before it has been read.
+    """
+    bugs: dict[str, list[str]] = {}
+    failures: list[str] = []
+    notes: list[str] = []
+    for said in complaints:
+        found = _BUG.search(said)
+        if found is None:
+            failures.append(said)
+        else:
+            bugs.setdefault(found[1], []).append(said)
+    for protocol, every in bugs.items():
+        more = f" (and in {len(every) - 1:,} more packets)" if len(every) > 1 else ""
+        into = failures if _CARRIERS.match(protocol) else notes
+        into.append(f"{every[0]}{more}")
+    return tuple(failures), tuple(notes)
 
 
 class Run:

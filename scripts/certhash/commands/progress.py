@@ -118,7 +118,8 @@ class Lines(Console):
         self._start(observation.hash_source)
         for handshake in unjudged(observation):
             to_standard_output(ndjson.event("handshake", handshake))
-        status = Capture(observation.path, observation.status, observation.packets, observation.error)
+        seen = observation
+        status = Capture(seen.path, seen.status, seen.packets, seen.error, seen.notes)
         to_standard_output(ndjson.event("capture", status))
         self._problems(observation.problems)
 

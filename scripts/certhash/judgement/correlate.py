@@ -70,7 +70,7 @@ def correlate(
     return document.Document(
         schema_version=document.SCHEMA_VERSION,
         tool=tool,
-        captures=tuple(document.Capture(o.path, o.status, o.packets, o.error) for o in observations),
+        captures=tuple(document.Capture(o.path, o.status, o.packets, o.error, o.notes) for o in observations),
         handshakes=handshakes,
         expectations=tuple(expectations),
         problems=tuple(dict.fromkeys(problems)),

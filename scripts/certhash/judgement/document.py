@@ -48,6 +48,8 @@ class Capture(Struct, frozen=True):
     status: CaptureStatus
     packets: int
     error: str | None
+    notes: tuple[str, ...] = ()
+    """What is worth knowing of how it was read, and kept nothing from being seen."""
 
 
 class Certificate(Struct, frozen=True):

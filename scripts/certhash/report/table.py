@@ -329,6 +329,8 @@ class _Report(Page):
             if capture.status != "complete":
                 error = capture.error or "only the packets before the damage were read"
                 self.field(capture.status, f"{capture.path}: {error}")
+            for note in capture.notes:
+                self.field("note", f"{capture.path}: {note}")
         hidden = sum(summary.hidden.values())
         if hidden:
             self.line(f"{count(hidden, 'handshake')} could not be checked:")

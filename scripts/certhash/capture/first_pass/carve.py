@@ -30,7 +30,7 @@ import numpy as np
 from certhash.capture.first_pass.directions import Directions
 from certhash.capture.first_pass.flows import FlowTable
 from certhash.capture.first_pass.follow import Follower, Lanes, are_records
-from certhash.capture.first_pass.overlooked import Trace, Traces
+from certhash.capture.first_pass.overlooked import Trace, Traces, ends
 from certhash.capture.first_pass.packets import (
     FIN,
     LISP,
@@ -49,6 +49,7 @@ from certhash.capture.first_pass.packets import (
 )
 from certhash.capture.first_pass.pcap import SLACK, WINDOW, Ints, Pcapng, Readable, Records, Status, windows
 from certhash.capture.first_pass.streams import APPLICATION_DATA, HEADER, SKIP, Moved
+from certhash.model import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Sink = Callable[[bytes | memoryview], object]
+Ends = frozenset[frozenset[Endpoint]]
+"""Connections, each by its two ends."""
 
 
 class Numbers:
@@ -130,6 +133,7 @@ def carve(
     keys: bool = False,
     window: int = WINDOW,
     numbers: Sequence[Numbers] = (),
+    only: Ends = frozenset(),
 ) -> Carved:
     """Read a capture and hand to a sink a smaller one of the same format.
 
@@ -148,12 +152,15 @@ def carve(
         keys: secrets are at hand with which TLS can be decrypted.
         window: how many bytes are looked at together.
         numbers: one for each sink, for whoever asks for numbers before the pass has come to its end.
+        only: connections, by their two ends. The one sink gets those packets, and of all other connections no
+            more than tshark needs to number streams as before; these packets have the number 0. Where the
+            capture has tunnels or keys, the sink gets everything. Empty: all connections.
 
     Raises:
         NotShareableError: of several sinks: packets of TCP are not understood (fragments, tunnels), so nobody
             knows whose they are; or there are keys, and a session of one connection is resumed in another.
     """
-    carver = _Carver(tuple(numbers) or tuple(Numbers() for _ in sinks), keys=keys)
+    carver = _Carver(tuple(numbers) or tuple(Numbers() for _ in sinks), keys=keys, only=only)
     status: Status = "complete"
     error = ""
     size = 0
@@ -233,8 +240,9 @@ class _Share(NamedTuple):
 class _Carver:
     """The state of one pass over a capture."""
 
-    def __init__(self, numbers: tuple[Numbers, ...], *, keys: bool) -> None:
+    def __init__(self, numbers: tuple[Numbers, ...], *, keys: bool, only: Ends = frozenset()) -> None:
         self.packets = 0
+        self._only = only
         self._records = 1
         self.numbers = numbers
         self.traces = Traces()
@@ -261,7 +269,8 @@ class _Carver:
         self.keys |= records.secrets
         self._hiding += parsed.hiding
         several = len(self.numbers) > 1
-        if several and (self.keys or parsed.hiding or parsed.missed):
+        unclear = self.keys or self._hiding or parsed.missed
+        if several and unclear:
             raise NotShareableError
         keep = np.ones(len(records.start), bool)
         keep[parsed.esp_row] = False
@@ -276,6 +285,11 @@ class _Carver:
             if several:
                 self._find_owners(look, packets, direction, np.flatnonzero(born))
                 self._share(packets, direction, place, share)
+            elif self._only and not unclear:
+                self._choose(records.buffer, packets, direction, np.flatnonzero(born))
+                self._share(packets, direction, place, share)
+                share.all[packets.row[self._directions.known["owner"][direction] == 0]] = True
+                keep &= share.all
             order = np.argsort(direction.astype(np.uint16), kind="stable")
             if len(self._directions.known) > 1 << 16:
                 order = order[np.argsort(direction[order] >> 16, kind="stable")]
@@ -496,6 +510,11 @@ class _Carver:
         owner[packets.protocol[new] != TCP] = 0
         self._directions.known["owner"][direction[new]] = owner
 
+    def _choose(self, buffer: bytearray, packets: Packets, direction: Ints, new: Ints) -> None:
+        """Give the connections that are asked for to the sink, and new directions of all others to nobody."""
+        chosen = [frozenset(ends(buffer, packets, at)) in self._only for at in new.tolist()]
+        self._directions.known["owner"][direction[new]] = 1 - np.array(chosen, np.int64)
+
     def _share(self, packets: Packets, direction: Ints, place: Words, share: _Share) -> None:
         """Say which sink each record is for, and which go to all."""
         known = self._directions.known
@@ -516,8 +535,9 @@ class _Carver:
         self.traces.look(records, packets, keep, number)
         made = {at: [_remade(records, packets, at, one) for one in several] for at, several in moved.items()}
         for lane, numbers in enumerate(self.numbers):
-            mine = keep if len(self.numbers) == 1 else keep & (share.all | (share.owner == lane))
-            named = number * (share.owner == lane) if len(self.numbers) > 1 else number
+            alone = len(self.numbers) == 1
+            mine = keep if alone else keep & (share.all | (share.owner == lane))
+            named = number if alone and not self._only else number * (share.owner == lane)
             parts = {int(packets.row[at]): made[at] for at in made if mine[packets.row[at]]}
             passed, part = _joined(records, mine, parts)
             numbers.add(named[passed[is_packet[passed]]], self.packets)

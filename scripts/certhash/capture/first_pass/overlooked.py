@@ -1,16 +1,20 @@
-"""Certificates that stand in a capture and that no dissector shows: what gives them away.
+"""Certificates that stand in a capture and that tshark may not show: what gives them away.
 
-What is TLS, tshark decides, and nearly always rightly. Where it does not (TLS inside of a protocol that it
-does not open, or on a port that it gives to another), nothing would tell of the certificates there. But a
+tshark decides what is TLS, and is nearly always right. Where it is not (TLS inside a protocol that it does
+not open, or on a port that it gives to another protocol), it says nothing of the certificates there. But a
 Certificate message gives itself away: its own length, that of its list, that of the first certificate and
-that of this one's DER all agree (RFC 5246, section 7.4.2; RFC 6347, section 4.2.2; X.690, section 8.1.3). No
-hash is taken of what is found so, and nothing is concluded from it but that something was not seen.
+that of this certificate's DER agree (RFC 5246, section 7.4.2; RFC 6347, section 4.2.2; X.690, section 8.1.3).
+So does the ServerHello of SSL 2, which has the certificate in it (the SSL 2.0 specification, section 2.6).
+
+No hash is taken of what is found here. It says where tshark has to look again, and what to name if it still
+shows nothing (:mod:`certhash.capture.again`).
 """
 
 from __future__ import annotations
 
 import re
 import socket
+import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
 
     from certhash.capture.first_pass.packets import Bools, Packets
     from certhash.capture.first_pass.pcap import Records
-    from certhash.model import Handshake
 
 _MESSAGE = re.compile(
     # Type and length of the message; in DTLS its number, and the place and length of this, its first
@@ -33,13 +36,17 @@ _MESSAGE = re.compile(
     rb"\x0b[\x00-\x0f]..(?:..\0\0\0[\x00-\x0f]..)?[\x00-\x0f]..[\x00-\x0f]..\x30[\x81\x82]",
     re.DOTALL,
 )
+_SSL_2 = b"\x04\0\x01\0\x02"
+"""Of a ServerHello of SSL 2: type, no session, X.509, the version. Three lengths follow, the last one 16."""
 _HEADERS = (4, 12)
 """Bytes before the length of the list, in TLS and in DTLS."""
+_SSL_2_LENGTHS, _SSL_2_IDENTIFIER = 6, 16
 _MOST = 64
 """Bytes of a certificate that tell it from others: beyond its serial number."""
 _FEWEST = 32
 _SMALLEST = 100
 """Bytes of a record of a capture that may hold a packet with so much of a certificate."""
+_SEQUENCE = 0x30
 _CHECKSUM = 4
 """Bytes of a frame check sequence, which may end a packet."""
 
@@ -54,21 +61,13 @@ class Trace(NamedTuple):
     """``tcp`` or ``udp``; None where the packet is in a tunnel, or of another protocol."""
     sender: Endpoint | None
     receiver: Endpoint | None
+    message: int = 0
+    """Bytes of the Certificate message; 0 for SSL 2, which has none."""
 
     @property
-    def words(self) -> str:
-        """What to say of it, in one line."""
-        if self.sender is None or self.receiver is None:
-            return (
-                "what looks like a certificate on its way is inside of something that tshark does not open, "
-                "and so was not seen"
-            )
-        port = min(self.sender.port or 0, self.receiver.port or 0)
-        return (
-            f"what looks like a certificate that {self.sender} sends is not shown by tshark, and so was not "
-            f"seen; where the port is the reason, give --decode-as {self.transport}.port=={port},"
-            f"{'tls' if self.transport == 'tcp' else 'dtls'}"
-        )
+    def ends(self) -> frozenset[Endpoint]:
+        """The two ends of its connection; empty where they are not known."""
+        return frozenset(end for end in (self.sender, self.receiver) if end is not None)
 
 
 class Traces:
@@ -87,47 +86,60 @@ class Traces:
         begins, ends = records.start[edges[::2]], records.end[edges[1::2] - 1]
         large = ends - begins >= _SMALLEST
         for begin, end in zip(begins[large].tolist(), ends[large].tolist(), strict=True):
-            for at in _certificates(records.buffer, begin, end):
+            for at, message in _certificates(records.buffer, begin, end):
                 if bytes(records.buffer[at : at + _MOST]) in self._found:
                     continue  # nearly all are of few certificates
                 row = int(np.searchsorted(records.start, at, "right")) - 1
-                if records.data[row]:
-                    self._note(records, packets, row, int(frame[row]), at)
-
-    def _note(self, records: Records, packets: Packets, row: int, frame: int, at: int) -> None:
-        index = int(np.searchsorted(packets.row, row))
-        known = index < len(packets.row) and packets.row[index] == row
-        if known:
-            end = int(packets.payload[index] + packets.here[index])
-        else:
-            end = int(records.data[row] + records.captured[row]) - _CHECKSUM
-        beginning = bytes(records.buffer[at : min(at + _MOST, end)])
-        if len(beginning) < _FEWEST or beginning in self._found:
-            return
-        ends = _ends(records.buffer, packets, index) if known else (None, None)
-        transport = ("tcp" if packets.protocol[index] == TCP else "udp") if known else None
-        self._found[beginning] = Trace(frame, beginning, transport, *ends)
+                if records.data[row] and (trace := _trace(records, packets, row, at)):
+                    self._found.setdefault(
+                        trace.beginning, trace._replace(frame=int(frame[row]), message=message)
+                    )
 
 
-def _certificates(buffer: bytearray, begin: int, end: int) -> Iterator[int]:
-    """Yield where first certificates of Certificate messages stand in a part of a buffer."""
+def _trace(records: Records, packets: Packets, row: int, at: int) -> Trace | None:
+    """Return the trace of a certificate that begins `at` in a record; None where too little is there."""
+    index = int(np.searchsorted(packets.row, row))
+    known = index < len(packets.row) and packets.row[index] == row
+    if known:
+        end = int(packets.payload[index] + packets.here[index])
+    else:
+        end = int(records.data[row] + records.captured[row]) - _CHECKSUM
+    beginning = bytes(records.buffer[at : min(at + _MOST, end)])
+    if len(beginning) < _FEWEST:
+        return None
+    both = ends(records.buffer, packets, index) if known else (None, None)
+    transport = ("tcp" if packets.protocol[index] == TCP else "udp") if known else None
+    return Trace(0, beginning, transport, *both)
+
+
+def _certificates(buffer: bytearray, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield where first certificates stand in a part of a buffer, and the sizes of their messages."""
     for match in _MESSAGE.finditer(buffer, begin, end):
         whole = int.from_bytes(buffer[match.start() + 1 : match.start() + 4], "big")
         for header in _HEADERS:
             at = match.start() + header
             several, one = (int.from_bytes(buffer[n : n + 3], "big") for n in (at, at + 3))
-            der = at + 6
-            size = buffer[der + 1] - 0x80 + 2
-            if (
-                whole == several + 3
-                and one + 3 <= several
-                and size in (3, 4)
-                and one == size + int.from_bytes(buffer[der + 2 : der + size], "big")
-            ):
-                yield der
+            if whole == several + 3 and one + 3 <= several and one == _size(buffer, at + 6):
+                yield at + 6, whole
+    at = buffer.find(_SSL_2, begin, end)
+    while at >= 0:
+        at += len(_SSL_2)
+        der = at + _SSL_2_LENGTHS
+        one, _, identifier = struct.unpack_from(">3H", buffer, at)
+        if identifier == _SSL_2_IDENTIFIER and one == _size(buffer, der):
+            yield der, 0
+        at = buffer.find(_SSL_2, at, end)
 
 
-def _ends(buffer: bytearray, packets: Packets, index: int) -> tuple[Endpoint, Endpoint]:
+def _size(buffer: bytearray, der: int) -> int:
+    """Return the size that a sequence in DER states, header included; 0 where it is no such sequence."""
+    if buffer[der] != _SEQUENCE:
+        return 0
+    header = buffer[der + 1] - 0x80 + 2
+    return header + int.from_bytes(buffer[der + 2 : der + header], "big") if header in (3, 4) else 0
+
+
+def ends(buffer: bytearray, packets: Packets, index: int) -> tuple[Endpoint, Endpoint]:
     """Return who sent a packet to whom."""
     ip = int(packets.ip[index])
     four = buffer[ip] >> 4 == V4
@@ -141,25 +153,14 @@ def _ends(buffer: bytearray, packets: Packets, index: int) -> tuple[Endpoint, En
     )
 
 
-def overlooked(
-    traces: Iterable[Trace], handshakes: Iterable[Handshake], certificates: Iterable[bytes]
-) -> Iterator[Trace]:
-    """Yield the traces of what is not among the certificates (DER) that were shown, nor told of otherwise.
-
-    It is told of where there is a handshake of the same two ends, which says what of it cannot be seen and
-    why; in a tunnel, where the ends are not known, any such handshake may be the one.
-    """
+def not_shown(traces: Iterable[Trace], certificates: Iterable[bytes]) -> list[Trace]:
+    """Return the traces of what is not among the certificates (DER) that were shown."""
     traces = tuple(traces)
     if not traces:
-        return
+        return []
     shown = {der[:_MOST] for der in certificates}
-    ends = set()
-    hidden = False
-    for handshake in handshakes:
-        ends.add(frozenset((handshake.client, handshake.server)))
-        hidden |= handshake.hidden is not None
-    for trace in traces:
-        told = hidden if trace.sender is None else frozenset((trace.sender, trace.receiver)) in ends
-        start = trace.beginning
-        if not told and start not in shown and not any(der.startswith(start) for der in shown):
-            yield trace
+    return [
+        trace
+        for trace in traces
+        if trace.beginning not in shown and not any(der.startswith(trace.beginning) for der in shown)
+    ]

@@ -1,0 +1,268 @@
+"""Ways to make tshark show a certificate that stands in a capture and that a first reading did not show.
+
+Each way is tried on the connections in question, and what it shows is taken; nothing is advised that was not
+tried. Where no way helps, :func:`words` says what the certificate is in.
+"""
+
+from __future__ import annotations
+
+import re
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
+
+from certhash.capture.tshark import AGGREGATOR, SEPARATOR
+from certhash.model import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from certhash.capture.first_pass.carve import Ends
+    from certhash.capture.first_pass.overlooked import Trace
+    from certhash.model import Handshake, Observation
+
+EXPLAINED = ("packets-missing", "snaplen", "too-long")
+"""Reasons why a certificate whose beginning is in the capture is not shown."""
+_LARGEST_MESSAGE = 1 << 16
+"""Bytes from which on tshark takes a message for an encrypted one."""
+
+FIELDS = (
+    "frame.number", "frame.protocols", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst",
+    "tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport", "sctp.srcport", "sctp.dstport",
+)  # fmt: skip
+"""What tells where a packet is."""
+_PORTS = {"tcp": 6, "udp": 8, "sctp": 10}
+_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
+
+
+class Place(NamedTuple):
+    """Where tshark sees a frame: its innermost transport, the two ends there, and all its protocols."""
+
+    transport: str
+    sender: Endpoint
+    receiver: Endpoint
+    protocols: tuple[str, ...]
+
+    @property
+    def ends(self) -> frozenset[Endpoint]:
+        """The two ends of its connection."""
+        return frozenset((self.sender, self.receiver))
+
+
+class Places:
+    """What tshark says of where frames are.
+
+    Args:
+        frame_of: from the number of a packet that tshark was given to that in the capture, 0 for none.
+        traces: what is asked for.
+    """
+
+    def __init__(self, frame_of: Callable[[int], int], traces: Iterable[Trace]) -> None:
+        self._frame_of = frame_of
+        self._wanted = {trace.frame for trace in traces}
+        self._above: dict[frozenset[Endpoint], dict[str, None]] = {}
+        self.of: dict[int, Place] = {}
+        """By frame."""
+
+    def take(self, line: str) -> None:
+        """Take a line of tshark's with :data:`FIELDS`."""
+        cells = line.split(SEPARATOR)
+        if len(cells) != len(FIELDS):
+            return
+        protocols = tuple(cells[1].split(":"))
+        transport = next((name for name in reversed(protocols) if name in _PORTS), "")
+        ports = cells[_PORTS[transport] :][:2] if transport else ("", "")
+        hosts = cells[4:6] if cells[4] and not cells[2] else cells[2:4]
+        sender, receiver = (
+            Endpoint(host.split(AGGREGATOR)[-1], int(last) if (last := port.split(AGGREGATOR)[-1]) else None)
+            for host, port in zip(hosts, ports, strict=True)
+        )
+        place = Place(transport, sender, receiver, protocols)
+        above = self._above.setdefault(place.ends, {})
+        above |= dict.fromkeys(place.protocols[_above(place) :])
+        if (frame := self._frame_of(int(cells[0]))) in self._wanted:
+            self.of[frame] = place
+
+    def above(self, place: Place) -> list[str]:
+        """Return all protocols that tshark saw above the transport of a connection."""
+        return [name for name in self._above[place.ends] if _NAME.fullmatch(name)]
+
+
+def _above(place: Place) -> int:
+    """Return the number of the first protocol above the innermost transport."""
+    names = place.protocols
+    return len(names) - names[::-1].index(place.transport) if place.transport else len(names)
+
+
+class Way(NamedTuple):
+    """A way to read some packets."""
+
+    arguments: tuple[str, ...]
+    """More of them, for tshark."""
+    words: str
+    """What a user does to see the same in tshark or Wireshark."""
+
+
+STOCK = Way(
+    ("-o", "tcp.reassemble_out_of_order:FALSE"), "only without reassembly of segments that came out of order"
+)
+_NOT_FIRST = Way(
+    (*STOCK.arguments, "-o", "tcp.try_heuristic_first:FALSE", "-o", "udp.try_heuristic_first:FALSE"),
+    "only with Wireshark's default preferences",
+)
+_HARMLESS = (
+    "tls",
+    "dtls",
+    "data",
+    "x509af",
+    "x509sat",
+    "x509ce",
+    "pkix1explicit",
+    "pkix1implicit",
+    "certhash",
+)
+_OVER = {"tcp": ("tls", "tds"), "udp": ("dtls", "vxlan", "openvpn", "geneve"), "sctp": ("tls",)}
+"""What may be on a port that tshark gives to another protocol, or to none."""
+_MOST_PORTS = 8
+
+
+def ways(places: Sequence[tuple[Place, Sequence[str]]]) -> Iterator[Way]:
+    """Yield ways to read packets in which certificates stand, likely ones first.
+
+    Args:
+        places: where they are, each with the protocols that tshark sees on its connection.
+    """
+    transports = {place.transport for place, _ in places}
+    if "tcp" in transports:
+        yield STOCK
+    if transports & {"tcp", "udp"}:
+        yield _NOT_FIRST
+    in_the_way = dict.fromkeys(name for _, names in places for name in names if name not in _HARMLESS)
+    if in_the_way:
+        yield Way(
+            tuple(word for name in in_the_way for word in ("--disable-protocol", name)),
+            " ".join(f"--disable-protocol {name}" for name in in_the_way),
+        )
+    if "capwap" in {name for place, _ in places for name in place.protocols}:
+        for swap in ("TRUE", "FALSE"):
+            yield Way(("-o", f"capwap.swap_fc:{swap}"), f"-o capwap.swap_fc:{swap}")
+    ports = dict.fromkeys(
+        (place.transport, port)
+        for place, _ in places
+        for port in sorted((place.sender.port or 0, place.receiver.port or 0))
+        if place.transport
+    )
+    for protocol in dict.fromkeys(
+        name for transport in sorted(transports & {*_OVER}) for name in _OVER[transport]
+    ):
+        rules = [
+            f"{transport}.port=={port},{protocol}"
+            for transport, port in list(ports)[:_MOST_PORTS]
+            if protocol in _OVER[transport]
+        ]
+        if rules:
+            yield Way(
+                tuple(word for rule in rules for word in ("-d", rule)),
+                " ".join(f"--decode-as {rule}" for rule in rules),
+            )
+
+
+class Merged(NamedTuple):
+    """What two readings of a capture show together."""
+
+    observation: Observation
+    taken: tuple[Handshake, ...]
+    """What is from the second one."""
+
+
+def merged(seen: Observation, again: Observation, asked: Ends, missing: Iterable[Trace]) -> Merged:
+    """Take from a second reading the connections in which it shows certificates that the first did not show.
+
+    Args:
+        seen: the first reading.
+        again: the second one.
+        asked: the connections that were in question.
+        missing: where else certificates stand: in tunnels, connections are not known before they are seen.
+    """
+    starts = tuple(trace.beginning for trace in missing)
+    mine, theirs = _by_connection(seen.handshakes), _by_connection(again.handshakes)
+    dropped: set[int] = set()
+    taken: list[Handshake] = []
+    for connection, handshakes in theirs.items():
+        before = mine.get(connection, [])
+        new = _certificates(handshakes) - _certificates(before)
+        wanted = connection[1] in asked or any(again.certificates[one].startswith(starts) for one in new)
+        if not new or not wanted:
+            continue
+        whole = _certificates(before) <= _certificates(handshakes)
+        chosen = [each for each in handshakes if whole or new & _certificates([each])]
+        frames = {each.frame for each in chosen}
+        dropped |= {id(each) for each in before if whole or each.frame in frames}
+        taken += chosen
+    kept = [each for each in seen.handshakes if id(each) not in dropped]
+    shown = {one: again.certificates[one] for one in _certificates(taken)}
+    return Merged(
+        replace(
+            seen,
+            handshakes=tuple(sorted((*kept, *taken), key=attrgetter("frame"))),
+            certificates=dict(sorted((seen.certificates | shown).items())),
+        ),
+        tuple(taken),
+    )
+
+
+def _by_connection(handshakes: Iterable[Handshake]) -> dict[tuple[str, frozenset[Endpoint]], list[Handshake]]:
+    found: dict[tuple[str, frozenset[Endpoint]], list[Handshake]] = {}
+    for each in handshakes:
+        found.setdefault((each.transport, frozenset((each.client, each.server))), []).append(each)
+    return found
+
+
+def _certificates(handshakes: Iterable[Handshake]) -> set[bytes]:
+    return {certificate.sha256 for each in handshakes for certificate in each.certificates}
+
+
+def is_told(trace: Trace, place: Place | None, handshakes: Iterable[Handshake]) -> bool:
+    """Tell whether a handshake of the same connection says already why the certificate is not shown."""
+    ends = place.ends if place is not None and place.transport else trace.ends
+    return bool(ends) and any(
+        handshake.hidden in EXPLAINED and ends == {handshake.client, handshake.server}
+        for handshake in handshakes
+    )
+
+
+_KNOWN = {
+    "turnchannel": "TURN",
+    "stun": "TURN",
+    "l2tp": "an L2TP tunnel",
+    "capwap": "a CAPWAP tunnel",
+    "capwap.data": "a CAPWAP tunnel",
+    "gre": "a GRE tunnel",
+    "gtp": "a GTP tunnel",
+    "vxlan": "a VXLAN tunnel",
+    "esp": "IPsec",
+    "openvpn": "OpenVPN",
+    "rdpudp": "RDP over UDP",
+    "tds": "TDS",
+    "sctp": "SCTP",
+    "ssl2": "SSL 2",
+}
+
+
+def words(trace: Trace, place: Place | None) -> str:
+    """Say, in one line, what is not shown, and what it is in."""
+    who = f"{trace.sender} sends" if trace.sender else "is sent"
+    if place is not None and place.transport and not trace.sender:
+        who = f"{place.sender} sends"
+    what = f"what looks like a certificate that {who} is not shown by tshark, and so was not seen"
+    if not trace.message:
+        return f"{what}: it is in a ServerHello of SSL 2"
+    if trace.message >= _LARGEST_MESSAGE:
+        size = f"{trace.message:,} bytes"
+        return f"{what}: its message has {size}, and tshark takes messages of 64 KB or more for encrypted"
+    if place is None:
+        return f"{what}: it is inside of something that tshark does not open"
+    names = [name for name in place.protocols if name != "data"]
+    known = next((_KNOWN[name] for name in reversed(names) if name in _KNOWN), None)
+    return f"{what}: it is inside {known or names[-1]}, and no way to show it was found"

@@ -1,0 +1,96 @@
+"""What a first reading does not show is read again, in ways that are tried before anybody is told of them."""
+
+from __future__ import annotations
+
+import ssl
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from certhash.capture import tshark
+from tests.benchmarks.captures import make_identity, tcp_frame, tcp_segments, tls_transcript, udp_frame
+from tests.capture.test_overlooked import ENDS, _in_chunks
+from tests.fidelity.compare import both
+from tests.fidelity.kinds import pcap
+from tests.fidelity.readers import stock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.benchmarks.captures import Turn
+
+
+def _numbers_in_the_wrong_byte_order(turns: list[Turn]) -> list[bytes]:
+    """TCP, with sequence numbers whose bytes one recorder writes the wrong way round."""
+    frames = [bytearray(tcp_frame(ENDS, segment)) for segment in tcp_segments(turns)]
+    for frame in frames:
+        for at in (38, 42):
+            frame[at : at + 4] = frame[at : at + 4][::-1]
+    return [bytes(frame) for frame in frames]
+
+
+def _without_the_reply_to_connect(turns: list[Turn]) -> list[bytes]:
+    """TLS through a proxy, whose reply to CONNECT is not in the capture."""
+    asks = turns[0]._replace(data=b"CONNECT vpn.example:443 HTTP/1.1\r\nHost: vpn.example:443\r\n\r\n")
+    return [tcp_frame(ENDS, segment) for segment in tcp_segments([asks, *turns])]
+
+
+def _in_vxlan(turns: list[Turn]) -> list[bytes]:
+    """VXLAN (RFC 7348) on a port of somebody's own."""
+    header = struct.pack(">II", 0x08000000, 7 << 8)
+    inner = [tcp_frame(ENDS, segment) for segment in tcp_segments(turns)]
+    return [udp_frame(ENDS, True, header + frame) for frame in inner]
+
+
+@pytest.mark.parametrize(
+    ("wrap", "says"),
+    [
+        (_numbers_in_the_wrong_byte_order, "only without reassembly of segments that came out of order"),
+        (_without_the_reply_to_connect, "--disable-protocol http"),
+        (_in_chunks, "--decode-as sctp.port==40001,tls"),
+        (_in_vxlan, "--decode-as udp.port==40001,vxlan"),
+    ],
+)
+def test_what_another_way_of_reading_shows_is_taken_and_the_way_is_named(
+    tmp_path: Path, wrap: Callable[[list[Turn]], list[bytes]], says: str
+) -> None:
+    identity = make_identity(tmp_path, "vpn.example")
+    der = ssl.PEM_cert_to_DER_cert(identity.certificate.read_text())
+    path = tmp_path / "hidden.pcap"
+    path.write_bytes(pcap(wrap(tls_transcript(identity, version=ssl.TLSVersion.TLSv1_2))))
+    assert stock(path) == [], "a tuned tshark shows it at once: choose another wrapping"
+    seen = both(path)
+    assert set(seen.certificates.values()) == {der}
+    assert seen.problems == ()
+    (note,) = seen.notes
+    assert says in note
+
+
+def test_dissectors_that_fail_are_told_of_once_a_protocol() -> None:
+    said = [
+        f"Dissector bug, protocol {name}, in packet {n}: bad" for name in ("SNMP", "TLS") for n in (1, 2, 3)
+    ]
+    failures, notes = tshark.sorted_complaints([*said, "Lua: bad"])
+    assert failures == (
+        "Lua: bad",
+        "Dissector bug, protocol TLS, in packet 1: bad (and in 2 more packets)",
+    )
+    assert notes == ("Dissector bug, protocol SNMP, in packet 1: bad (and in 2 more packets)",)
+
+
+def test_an_icmp_error_that_was_cut_is_no_missing_packet(tmp_path: Path) -> None:
+    """The statistics of tshark do not count it."""
+    whole = udp_frame(ENDS, True, b"x")
+    cited = whole[14:34] + bytes(40)
+    body = b"\x03\x03" + bytes(6) + cited[:2] + b"\x01\x00" + cited[4:]
+    head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body) + 200, 0, 0, 64, 1, 0) + whole[26:34]
+    cut = whole[:14] + head + body
+    capture = bytearray(pcap([whole, cut, whole]))
+    at = 24 + 16 + len(whole)
+    struct.pack_into("<II", capture, at + 8, len(cut), len(cut) + 200)
+    path = tmp_path / "icmp.pcap"
+    path.write_bytes(capture)
+    seen = both(path)
+    assert (seen.status, seen.packets, seen.problems) == ("complete", 3, ())
