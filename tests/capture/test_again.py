@@ -83,13 +83,15 @@ def test_dissectors_that_fail_are_told_of_once_a_protocol() -> None:
 def test_an_icmp_error_that_was_cut_is_no_missing_packet(tmp_path: Path) -> None:
     """The statistics of tshark do not count it."""
     whole = udp_frame(ENDS, True, b"x")
-    cited = whole[14:34] + bytes(40)
-    body = b"\x03\x03" + bytes(6) + cited[:2] + b"\x01\x00" + cited[4:]
-    head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body) + 200, 0, 0, 64, 1, 0) + whole[26:34]
-    cut = whole[:14] + head + body
+    # Of DNS; the name that is asked for is cut off.
+    question = struct.pack(">HHHH6H", 1202, 53, 41, 0, 0, 0x0100, 1, 0, 0, 0)
+    cited = struct.pack(">BBHHHBBH", 0x45, 0, 61, 0, 0, 64, 17, 0) + whole[26:34] + question
+    missing = 61 - len(cited)
+    head = struct.pack(">BBHHHBBH", 0x45, 0, 28 + 61, 0, 0, 64, 1, 0) + whole[26:34]
+    cut = whole[:14] + head + b"\x03\x03" + bytes(6) + cited
     capture = bytearray(pcap([whole, cut, whole]))
     at = 24 + 16 + len(whole)
-    struct.pack_into("<II", capture, at + 8, len(cut), len(cut) + 200)
+    struct.pack_into("<II", capture, at + 8, len(cut), len(cut) + missing)
     path = tmp_path / "icmp.pcap"
     path.write_bytes(capture)
     seen = both(path)

@@ -48,7 +48,7 @@ class Feed:
         source: the capture, at its beginning. Its position goes on while it is read.
         shares: how many tsharks share the connections of the capture.
         keys: secrets are at hand with which TLS can be decrypted.
-        only: as for :func:`certhash.capture.carve.carve`.
+        only: as for :func:`certhash.capture.first_pass.carve.carve`.
     """
 
     def __init__(self, source: BinaryIO, shares: int, *, keys: bool, only: Ends = frozenset()) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from operator import attrgetter, itemgetter
 from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -20,7 +21,7 @@ from msgspec.structs import replace
 
 from certhash.capture import again, records, tshark
 from certhash.capture.feed import Fed, Feed
-from certhash.capture.first_pass.carve import Ends, carve, is_plain
+from certhash.capture.first_pass.carve import Carved, Ends, carve, is_plain
 from certhash.capture.first_pass.decompress import Source
 from certhash.capture.first_pass.overlooked import Trace, not_shown
 from certhash.capture.first_pass.pcap import WINDOW
@@ -160,7 +161,7 @@ def _look_again(run: _Run, read: Callable[[_Way], _Run], way: _Way) -> Observati
     Where it showed all that there is, nothing is read again.
     """
     seen = run.observation()
-    missing = not_shown(run.traces(), seen.certificates.values())
+    missing = not_shown(run.traces, seen.certificates.values())
     cut = frozenset(
         frozenset((each.client, each.server))
         for each in seen.handshakes
@@ -264,7 +265,6 @@ class _Run:
             or (way.tsharks > 1 and self._seem_short(outcomes))
         )
         if (outcomes[0].uncounted or self._seem_short(outcomes)) and not self.must_not_be_shared:
-            # tshark's statistics leave out errors of ICMP that were cut when they were recorded.
             count = itertools.count()
             (counted,) = self._read(tshark.counting(self._command), lambda _share, _line: next(count))
             outcomes = [counted._replace(packets=next(count))]
@@ -283,7 +283,11 @@ class _Run:
 
     def observation(self) -> Observation:
         """Return all that was seen."""
-        return self._reading.observation(self.outcome)
+        outcome = self.outcome
+        if outcome.status == "complete" and self.looked_at is not None:
+            # The statistics of tshark leave out errors of ICMP that were cut when they were recorded.
+            outcome = outcome._replace(packets=max(outcome.packets, self.looked_at.packets))
+        return self._reading.observation(outcome)
 
     def places(self, traces: list[Trace]) -> again.Places:
         """Ask tshark where the frames are in which certificates stand."""
@@ -336,17 +340,27 @@ class _Run:
             if feed:
                 self.fed = feed.end()
 
-    def traces(self) -> tuple[Trace, ...]:
-        """Return where certificates seem to stand: what the first pass found, or would have."""
+    @cached_property
+    def looked_at(self) -> Carved | None:
+        """What the first pass found, or finds now; None where not everything was read."""
         if self.outcome.failed or self.outcome.status == "unreadable":
-            return ()  # it is known that not everything was read
+            return None
         if self.fed.carved is not None:
-            return self.fed.carved.traces
+            return self.fed.carved
         try:
+            if is_carvable(self._source):
+                self._source.seek(0)
+                return carve(Source(self._source), keys=self._keys)
             self._source.seek(0)
-            return carve(Source(self._source), keys=self._keys).traces
+            with tshark.as_pcapng(self._settings.tshark, self._place, self._source) as packets:
+                return carve(packets, keys=self._keys)
         except Exception:  # noqa: BLE001 - of a capture that tshark has read nothing is lost without it
-            return ()
+            return None
+
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        """Where certificates seem to stand."""
+        return self.looked_at.traces if self.looked_at is not None else ()
 
     def _take(self, share: _Share, line: str) -> None:
         """Take a line of the tshark that reads a share."""

@@ -20,7 +20,7 @@ import tempfile
 import threading
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from msgspec import Struct
 
@@ -30,6 +30,7 @@ from certhash.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from certhash.capture.first_pass.pcap import Readable
     from certhash.capture.workplace import Workplace
     from certhash.model import CaptureStatus
 
@@ -221,6 +222,36 @@ def counting(command: list[str]) -> list[str]:
 
 _WHEN = re.compile(r"^\*\* \(.*?:\d+\) [\d:.]+ (?:\[.*?\] -- )?")
 """What GLib puts before a warning: which process it comes from, and when."""
+
+
+@contextlib.contextmanager
+def as_pcapng(tshark: Tshark, place: Workplace, source: BinaryIO) -> Iterator[Readable]:
+    """Let tshark write a capture of any format as pcapng, frame by frame and without a look into them.
+
+    Args:
+        tshark: what writes it.
+        place: where it runs, and as whom.
+        source: the capture, at its beginning.
+
+    Raises:
+        ValueError: at the end: tshark could not write all of it (pcapng has no place for its link type, say).
+    """
+    command = [tshark.path, "-n", "-r", "-", "-F", "pcapng", "-w", "-"]
+    process = _start(_confined(command, None), place, source)
+    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+    assert process.stderr is not None  # noqa: S101
+    silence = threading.Thread(target=process.stderr.read, daemon=True)
+    silence.start()
+    try:
+        yield cast("Readable", process.stdout)
+        if process.wait():
+            raise ValueError(f"tshark failed with exit status {process.returncode}")
+    finally:
+        _kill(process)
+        process.wait()
+        silence.join()
+        process.stdout.close()
+        process.stderr.close()
 
 
 _BUG = re.compile(r"Dissector bug, protocol (.+?), in packet (\d+)")
