@@ -520,7 +520,8 @@ class _Carver:
         known = self._directions.known
         share.owner[packets.row] = known["owner"][direction]
         first = (known["born"][direction] == place) & (known["born"][direction ^ 1] - np.uint64(1) >= place)
-        share.all[packets.row] = first | (packets.flags & (SYN | _ACK) == SYN)
+        # Up to 4.2, tshark begins a stream with a SYN alone; from 4.4 on, with one that has ACK, too.
+        share.all[packets.row] = first | (packets.flags & SYN != 0)
         for flow in set(self._reopened.tolist()):
             bounds = (direction >> 1 == flow) & (packets.flags & (SYN | FIN | RST) != 0)
             share.all[packets.row[bounds]] = True
