@@ -26,6 +26,8 @@ SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 """1.2.840.113549.1.7.2, PKCS#7 signedData (RFC 2315, section 14)."""
 
 _LOOKED_AT = 64
+_LENGTH_BYTES = 4
+"""Of a length: no file here has 4 GB."""
 _DEEPEST = 16
 """Layers of indefinite length; SignedData without a signer has five."""
 _TEXT_BYTES = bytes(range(0x20, 0x7F)) + b"\t\n\r\f"
@@ -255,6 +257,8 @@ def _content(der: bytes, start: int, depth: int = 0) -> tuple[int, int]:
         return first, end
     if length > 0x80:  # noqa: PLR2004 - X.690, 8.1.3.5
         count = length - 0x80
+        if count > _LENGTH_BYTES:
+            raise ValueError("DER whose length is no sensible number")
         length = int.from_bytes(der[first : first + count], "big")
         first += count
     if first + length > len(der):

@@ -138,6 +138,35 @@ def test_what_prints_no_fingerprint_is_fine_beside_the_certificates(tmp_path: Pa
     assert len(sources.known) == 3
 
 
+def test_show_trustpoints_without_status(tmp_path: Path) -> None:
+    text = "Trustpoint CME:\n    Subject Name:\n    cn=CA\n    Certificate configured.\n"
+    (message,) = messages(read_text(tmp_path, text))
+    assert message.endswith("type `show crypto pki trustpoints status`")
+    assert messages(read_text(tmp_path, text.replace("CME", "cme_cert") + shown.VERBOSE)) == []
+
+
+def test_the_built_in_pool_is_passed_over(tmp_path: Path) -> None:
+    pool = (
+        "CA Certificate\n  Status: Available\n  Certificate Usage: Signature\n  Trustpool: Built-In\n\n" * 3
+    )
+    assert messages(read_text(tmp_path, pool + shown.VERBOSE)) == []
+
+
+def test_the_fingerprint_of_a_request_is_passed_over(tmp_path: Path) -> None:
+    request = "CSR Fingerprint SHA1: 583381E9DDC3D287CC59BA96ED12AF917097D339\n"
+    sources = read_text(tmp_path, request + shown.VERBOSE)
+    assert messages(sources) == []
+    assert len(sources.known) == 3
+
+
+def test_show_certificates_pem_names_each_trustpoint(tmp_path: Path, leaf: Certificate) -> None:
+    text = f"------Trustpoint: CME------\n% Self-signed CA certificate:\n{leaf.pem}"
+    sources = read_text(
+        tmp_path, text + "------Trustpoint: other------\n% General Purpose Certificate:\n" + leaf.pem
+    )
+    assert [(item.trustpoint, item.role) for item in sources.known] == [("CME", "ca"), ("other", "leaf")]
+
+
 PKCS12 = base64.encodebytes(bytes.fromhex("3082030902010330") * 30).decode()
 
 

@@ -36,6 +36,8 @@ _CONFIGURED = re.compile(
 )
 _STATE = re.compile(r"(?:State|Last enrollment status):.*", re.IGNORECASE)
 """What ends the certificates of a trustpoint in that output."""
+_PEM_OF = re.compile(r"-+Trustpoint: (\S+?)-+", re.IGNORECASE)
+"""The heading of ``show crypto pki certificates pem``."""
 _ANY_HEADING = re.compile(
     r"((?:[A-Z][\w-]* )*Certificate)(?: \(([\w ,-]+)\))?|(Certificate has the following attributes:)"
 )
@@ -96,9 +98,15 @@ class _Certificates:
             self._role, self._listed = _role_under(heading), None
         elif _FINGERPRINT.match(text):
             self._take_fingerprint(line, lines, index)
-        elif text.startswith("Status:"):
+        else:
+            self._take_detail(line)
+
+    def _take_detail(self, line: Line) -> None:
+        if line.text.startswith("Status:"):
             self._has_status = True
-        elif text.startswith("Associated Trustpoint"):
+        elif line.text.startswith("Trustpool:"):
+            self._described = None  # one of the hundreds that IOS has built in: no trustpoint's
+        elif line.text.startswith("Associated Trustpoint"):
             self._take_trustpoints(line)
 
     def flush(self) -> None:
@@ -197,11 +205,13 @@ def _hex_after(lines: list[Line], index: int) -> str:
 
 
 def _last_typed(command: Line | None, line: Line) -> Line | None:
-    return line if line.typed else command
+    return line if line.typed or _PEM_OF.fullmatch(line.text) else command
 
 
 def _trustpoint_of(command: Line) -> str | None:
     """Return the trustpoint that a typed command names."""
+    if found := _PEM_OF.fullmatch(command.text):
+        return found[1]
     found = re.match(r"crypto (?:pki|ca) (?:export|authenticate) (\S+)", expand(command.text), re.IGNORECASE)
     return found[1] if found else None
 

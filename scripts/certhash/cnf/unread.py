@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from certhash.cnf.terminal import Line
 
 _SHA1 = r"(?<![0-9a-f])(?:[0-9a-f]{2}[ :]?){20}(?![ :]?[0-9a-f])"
+_FINGERPRINT = "is a fingerprint that cannot be read"
+_NO_REQUEST = r"(?!.*(?:request|\bCSR\b))"
+"""The fingerprint of a request for a certificate is none of a certificate."""
 _HERE = "cannot be read here: the lines above it that it belongs to are not in the text"
 
 _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), what)
     for pattern, what in (
-        # The fingerprint of a request for a certificate is none of a certificate.
-        (r"(?!.*request).*\bfinger ?print\W*sha-? ?1\b", "is a fingerprint that cannot be read"),
-        (rf"(?!.*request).*\b(?:finger|thumb) ?print\b.*?{_SHA1}", "is a fingerprint that cannot be read"),
+        (rf"{_NO_REQUEST}.*\bfinger ?print\W*sha-? ?1\b.*?(?:[0-9a-f]{{2}}[ :]?){{4}}", _FINGERPRINT),
+        (rf"{_NO_REQUEST}.*\b(?:finger|thumb) ?print\b.*?{_SHA1}", _FINGERPRINT),
         (r"\W*vpn-(?:ga|gr|trust|hash|prof)\S* +\S", _HERE),
         (r"\W*VPN +(?:Trustpoint|Gateway) +\d", _HERE),
         (r"\W*(?:the )?host.?id.?check\b.*\S", _HERE),
@@ -45,7 +47,20 @@ def unread(lines: list[Line], configuration: Configuration) -> list[str]:
         if what:
             shown = line.text if len(line.text) <= _LONGEST_SHOWN else line.text[:_LONGEST_SHOWN] + "..."
             found.append(f'line {line.number} "{shown}" {what}')
-    return found + _without_fingerprint(lines, configuration)
+    return found + _without_fingerprint(lines, configuration) + _without_status(lines, configuration)
+
+
+def _without_status(lines: list[Line], configuration: Configuration) -> list[str]:
+    """Say what to type instead of ``show crypto pki trustpoints``."""
+    known = {item.trustpoint for item in configuration.stored if item.sha1}
+    name, at = "", 0
+    for line in lines:
+        if found := re.fullmatch(r"Trustpoint (\S+):", line.text):
+            name, at = found[1], line.number
+        elif re.fullmatch(r"Certificate configured\.", line.text) and name and name not in known:
+            what = "`show crypto pki trustpoints`", "`show crypto pki trustpoints status`"
+            return [f"line {at}: this is {what[0]}, which prints no fingerprint: type {what[1]}"]
+    return []
 
 
 def _without_fingerprint(lines: list[Line], configuration: Configuration) -> list[str]:
