@@ -69,7 +69,7 @@ def test_what_is_well_is_said_to_be_well(home: Path) -> None:
 def test_people_read_a_line_a_check(home: Path) -> None:
     ended = certhash("doctor", HOME=str(home))
     assert ended.status == 0
-    assert "good   self-test" in ended.out
+    assert "ok     self-test" in ended.out
     assert "note   in Wireshark" in ended.out
     assert "certhash plugin install" in ended.out
 

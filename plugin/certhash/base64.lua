@@ -23,8 +23,8 @@ function M.encode(bytes)
     return table.concat(out)
 end
 
---- Base64 to bytes; nil where the text is no Base64.
--- White space anywhere is passed over, and the padding may be missing, since files in the field have both.  Letters
+--- Decode Base64 to bytes; return nil if the text is not Base64.
+-- White space is ignored, and the padding may be missing, since files in the field have both.  Letters
 -- outside of the alphabet, padding in the middle, a lone letter at the end and bits that no encoder leaves set are refused.
 ---@param text string
 ---@return string|nil bytes

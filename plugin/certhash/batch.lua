@@ -27,7 +27,7 @@ local function hex(bytes)
     return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
 end
 
--- What strangers wrote, with whatever would end a value or a line written out.
+-- Return a text from outside, with the characters that would end a value or a line escaped.
 local function text(info)
     local shown = tostring(info)
     if shown:find("%c") then

@@ -431,8 +431,8 @@ local function text_of(group, parent, name)
     return first or "", other
 end
 
--- The elements prefixN under a parent of the group: { number =, text = } each, by number.  Nil and what is wrong where
--- nobody can tell what one says.
+-- The elements prefixN under a parent of the group: { number =, text = } each, by number.  Returns nil and an error if
+-- one of them is ambiguous.
 local function numbered(group, parent, prefix, highest)
     local holders = {}
     for _, element in ipairs(group.within) do
@@ -500,7 +500,7 @@ end
 
 --- Read a configuration file, plain or signed.
 -- Returns { device, name, kind, urls, hashes, hash_algorithm, host_id_check }: kind is "plain", "signed" or "encrypted";
--- urls and hashes are nil where the file has no vpnGroup, or where it is encrypted and nobody can tell; a url is
+-- urls and hashes are nil where the file has no vpnGroup, or where it is encrypted; a url is
 -- { number, text, head_end or problem }, a hash { number, text, digest (bytes), algorithm }, both nil where malformed.
 -- Where it cannot be read as it should be, nil and what is wrong, in words that follow the file's name.
 ---@param name string

@@ -1,5 +1,5 @@
--- TLS handshakes, put together from the frames of a conversation: who is the client, who the server, which name was
--- asked for.  Whatever else belongs to a handshake is kept in it by whoever finds it.
+-- Assembles TLS handshakes from the frames of a conversation: client, server, and the requested server name.  Other
+-- modules store what else belongs to a handshake in it.
 --
 --   local tracker = handshakes.new()
 --   local handshake, role = tracker:observe(source, target, types, server_name, random)

@@ -61,7 +61,7 @@ function M.doubt(file, names, host)
     end
     local listed = #names > 0 and table.concat(names, ", ") or "no host at all"
     local wildcard = listed:find("*", 1, true) and ", and a wildcard does not count" or ""
-    -- Lua 5.2's format ends a text at a NUL, which a stranger may have put there.
+    -- Lua 5.2's format ends a text at a NUL, which a text from outside may contain.
     return "the host-ID check " .. state .. ", and the certificate does not name " .. host .. " (it names " .. listed
         .. wildcard .. "): the phone then ends the connection"
 end

@@ -52,7 +52,7 @@ function Transfers:trim()
     end
 end
 
---- Note a read request; other requests, and files that are not wanted, are passed over.
+--- Store a read request; ignore other requests and other files.
 ---@param frame integer
 ---@param payload string
 function Transfers:request(frame, payload)

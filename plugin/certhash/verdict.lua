@@ -10,7 +10,7 @@
 --
 -- Digests and addresses are bytes.
 
----@class certhash.Case the certificates that a server sent, and to whom
+---@class certhash.Case the certificates of a server, and its client
 ---@field frame integer
 ---@field server { address: string, port: integer }
 ---@field client { address: string, port: integer }
@@ -20,7 +20,7 @@
 ---@field rejected boolean|nil
 ---@field most integer
 
----@class certhash.Found what is to be said of a case
+---@class certhash.Found the result for a case
 ---@field verdict string|nil
 ---@field listed table[]
 ---@field told table[]
@@ -162,8 +162,8 @@ function Book:in_force(file, frame)
     return not file.frame
 end
 
---- The copies in the folder that say something else than a file that their phone fetched.  What an encrypted file says
--- nobody can tell.
+--- Return the copies in the folder that differ from the file that their phone downloaded.  Encrypted files cannot be
+-- compared.
 ---@param file certhash.File
 ---@return certhash.File[]
 function Book:stale_copies(file)

@@ -1,5 +1,5 @@
--- Text that strangers wrote (certificates, file names, URLs), as it may be shown: in the packet tree, which also ends up on
--- terminals and in CSV files.
+-- Escapes text from outside (certificates, file names, URLs) for the packet tree, which also ends up on terminals and in
+-- CSV files.
 
 local M = {}
 

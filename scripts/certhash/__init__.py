@@ -11,7 +11,7 @@ What other programs can rely on is what this module exports; everything else may
 
 `audit_captures` returns the `Document` that ``certhash audit -f json`` writes, `load_document` reads one that
 was saved, `read_cnf` returns what phones expect, and `sha1_base64` computes what CME writes as ``certHash1``.
-What a user can mend is raised as `InputError`, in one line.
+Errors in the input are raised as `InputError`, with a message of one line.
 """
 
 from __future__ import annotations

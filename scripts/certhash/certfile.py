@@ -1,9 +1,9 @@
-"""Certificates out of files, as DER.
+"""Extract certificates from files, as DER.
 
 DER, PEM (one or many, with any text around them, as IOS and ASA export them), PKCS#7, and the hex or Base64
 of a DER certificate. What a phone hashes is the bytes, so nothing is decoded further than needed: the
-structure is told apart by the tags of ASN.1's outer layers (RFC 5280, 2986, 5958, 2315), since a library for
-X.509 refuses real certificates whose hash is wanted all the same.
+structure is recognised by the tags of the outer ASN.1 layers (RFC 5280, 2986, 5958, 2315). An X.509 library
+would refuse some real certificates.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a certificate says, for people: none of it decides whether a phone trusts it, the hash does that.
+"""Read the details of a certificate, for display: a phone trusts it by its hash alone.
 
-``cryptography`` refuses some real certificates (RFC violations that phones do not mind), so every detail is
+``cryptography`` refuses some real certificates (RFC violations that phones accept), so every detail is
 optional by itself.
 """
 

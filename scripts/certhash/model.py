@@ -104,7 +104,7 @@ class Download(Struct, frozen=True):
     """The frame of the last block."""
     time: int
     client: str
-    """The address of whoever fetched it."""
+    """Address of the client that downloaded it."""
     server: str
     content: bytes
     """The file, as transferred."""
@@ -210,7 +210,7 @@ class CnfFile(Struct, frozen=True):
     """The path of the file; of the capture, where it was seen on the wire."""
     kind: CnfKind
     group: VpnGroup | None
-    """None where there is no vpnGroup, and where the file is encrypted and nobody can tell."""
+    """None if there is no vpnGroup, or the file is encrypted."""
     fetch: Fetch | None = None
     warnings: tuple[str, ...] = ()
 
@@ -276,5 +276,5 @@ class Sources(Struct, frozen=True):
     known: tuple[KnownCertificate, ...] = ()
     problems: tuple[Problem, ...] = ()
     copies: tuple[str, ...] = ()
-    """Paths passed over in folders: copies of phones' files, under names that no phone asks for."""
+    """Paths skipped in folders: copies of cnf files, with names that no phone requests."""
     unsettled: tuple[Unsettled, ...] = ()

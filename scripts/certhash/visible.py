@@ -1,4 +1,4 @@
-"""Text that strangers wrote, made harmless: what cannot be seen is written out.
+"""Make text from outside safe to display: escape every character that is not visible.
 
 Subjects, server names, file names and cnf files may hold escape sequences, control characters, marks that
 turn the direction of writing, and bytes that are no UTF-8 (which reach us as lone surrogates, PEP 383).

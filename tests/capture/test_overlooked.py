@@ -1,4 +1,4 @@
-"""No certificate is passed over in silence: what tshark does not take for TLS is named, nothing else is."""
+"""No certificate is silently ignored: TLS that tshark does not recognise is reported, and nothing else."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def damaged(text: str) -> Iterator[tuple[str, str]]:
 def read(text: str) -> Sources:
     try:
         return read_source("log.txt", text.encode())
-    except NoCertificateError:  # in a folder, such a file is passed over
+    except NoCertificateError:  # in a folder, such a file is skipped
         return Sources()
 
 

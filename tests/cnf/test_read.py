@@ -73,7 +73,7 @@ def test_what_was_named_must_be_usable(folder: Path) -> None:
 
 
 def test_what_was_named_must_be_usable_in_a_folder_that_was_named_too(folder: Path) -> None:
-    """In either order; and a copy that was named is read, and not counted as passed over."""
+    """In either order; and a copy that is given is read, and not counted as skipped."""
     notes, copy = folder / "its" / "notes.txt", folder / "its" / "SEP000000000009.cnf.xml.bak"
     copy.write_text(phone())
     for paths in ([folder, notes, copy], [copy, notes, folder]):
@@ -115,12 +115,12 @@ def test_copies_are_passed_over_in_folders_and_read_where_they_are_named(folder:
 def test_a_folder_of_nothing_but_copies_says_so(tmp_path: Path) -> None:
     (tmp_path / "SEP000000000001.cnf.xml.bak").write_text(phone())
     (problem,) = read([str(tmp_path)]).problems
-    assert "passed over 1 copy of phones' files (SEP000000000001.cnf.xml.bak)" in problem.message
+    assert "skipped 1 copy of cnf files (SEP000000000001.cnf.xml.bak)" in problem.message
     done = run(str(tmp_path))
     assert done.returncode == 2
     (tmp_path / "SEP000000000002.cnf.xml").write_text(phone())
     done = run(str(tmp_path))
-    assert (done.returncode, done.stderr.count(b"passed over 1 copy")) == (0, 1)
+    assert (done.returncode, done.stderr.count(b"skipped 1 copy")) == (0, 1)
 
 
 def test_unreadable_folder_is_a_problem() -> None:

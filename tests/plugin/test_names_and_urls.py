@@ -158,7 +158,7 @@ def test_devices(lua: str, tmp_path: Path) -> None:
 
 
 def test_copies(lua: str, tmp_path: Path) -> None:
-    """A folder's copies are passed over by both, and counted."""
+    """Both skip and count the copies in a folder."""
 
     def says(name: str) -> str | None:
         return "copy" if is_copy(name) else None

@@ -62,7 +62,7 @@ _DAMAGE = (
 
 
 class FileKey(NamedTuple):
-    """What a file is, as far as it can be told without reading it."""
+    """The identity of a file, without reading it."""
 
     device: int
     inode: int

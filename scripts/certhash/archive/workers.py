@@ -50,18 +50,18 @@ LOST_WORKER = (
 _TICK = 0.25
 """Seconds between two looks at how far the workers are."""
 _ENOUGH = 1000
-"""Captures handed to a cluster at once: more than a likely one has processors, and few enough to watch."""
+"""Number of captures to submit to a cluster at once: more than it has processors, and few enough to track."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Listener:
-    """Whoever is told how the reading goes on; this one does nothing with it."""
+    """Receives progress events; the default ignores them."""
 
     def note(self, line: str) -> None:
-        """Take a line for people that is no part of the result."""
+        """Show a progress message; not part of the result."""
 
     def under_way(self, count: int) -> None:
-        """Take how many bytes of captures that are not finished were read; comes a few times a second."""
+        """Receive the number of bytes read from unfinished captures, a few times a second."""
 
 
 def observe_all(
@@ -72,19 +72,19 @@ def observe_all(
     workers: int = 0,
     scheduler: str | None = None,
 ) -> Generator[Observation]:
-    """Yield what each capture shows, in the order in which they are finished.
+    """Yield the observation of each capture, in the order in which they finish.
 
-    Whoever stops iterating (by an exception too) ends what is still being read.
+    If the caller stops iterating, the unfinished captures are aborted.
 
     Args:
         paths: the captures.
-        settings: how they are read.
-        listener: is told how it goes on.
-        workers: how many at once; 0 is one a processor.
+        settings: how to read them.
+        listener: receives progress events.
+        workers: number of captures to read at once; 0: one per processor.
         scheduler: the address of a Dask scheduler, ``tcp://HOST:8786``, whose workers see the same paths.
 
     Raises:
-        InputError: the scheduler cannot be used, or the key log not read.
+        InputError: the scheduler does not answer, or the key log cannot be read.
     """
     if not paths:
         return

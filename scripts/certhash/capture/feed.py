@@ -1,7 +1,7 @@
-"""The first pass over a capture, in a process of its own, and the pipes from it to the tsharks that read on.
+"""Run the first pass over a capture in its own process, with pipes to the tsharks.
 
-In one process with the reader of what the tsharks say, the two would take turns; so they do not, and the
-pass begins while tshark still starts.
+In one process, the pass and the reader of tshark's output would take turns. The pass also starts while tshark
+is still starting.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Feed:
 
 
 def _reap(process: int) -> int | None:
-    """Return the exit status of a process that has ended or is about to; None where nobody can tell."""
+    """Wait for a process, and return its exit status; None if the system has already reaped it."""
     try:
         return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     except ChildProcessError:  # with SIGCHLD ignored, as some start their programs, the system has reaped it
@@ -132,7 +132,7 @@ def _reap(process: int) -> int | None:
 def _be_the_pass(source: BinaryIO, inlets: list[int], there: Connection, keys: bool, only: Ends) -> NoReturn:
     status = 1
     try:
-        # What else was open is not ours: whoever waits for the end of a pipe would wait for us as well.
+        # Close inherited descriptors: a reader of another pipe would wait until this process ends, too.
         used = sorted((2, source.fileno(), there.fileno(), *inlets))
         for before, after in pairwise((*used, os.sysconf("SC_OPEN_MAX"))):
             os.closerange(before + 1, after)

@@ -106,7 +106,7 @@ def is_worth_sharing(path: str) -> bool:
             if size < _LARGE or not is_carvable(source):
                 return False
             carved = carve(Source(io.BytesIO(source.read(_BEGINNING))), lambda _: None)
-    except Exception:  # noqa: BLE001 - whoever reads it to its end says what is wrong
+    except Exception:  # noqa: BLE001 - the full read reports the error
         return False
     return len(carved.frames) * size > _MANY * _BEGINNING
 
@@ -204,7 +204,7 @@ def _is_plain(source: BinaryIO) -> bool:
     source.seek(0)
     try:
         return os.fstat(source.fileno()).st_size <= WINDOW and is_plain(Source(source))
-    except Exception:  # noqa: BLE001 - whoever reads it to its end says what is wrong
+    except Exception:  # noqa: BLE001 - the full read reports the error
         return False
 
 

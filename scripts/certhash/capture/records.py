@@ -281,7 +281,7 @@ class Lines:
         self.greeted = False
         """The plugin was there."""
         self.failures: list[tuple[int, str]] = []
-        """Frames on which the plugin failed, and what it said of that."""
+        """Frames on which the plugin failed, and its error messages."""
         self._certificates: dict[str, tuple[bytes, str]] = {}
 
     def parse(self, line: str) -> Row | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _KNOWN_ENDS = 20_000
 _LARGEST_BLOCK = 1 << 24
-"""Bytes: more than any packet that can be captured, with all that is said of it."""
+"""Bytes: more than any packet with its headers."""
 
 SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
 DESCRIPTIONS = (SECTION, INTERFACE)

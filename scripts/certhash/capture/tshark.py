@@ -101,7 +101,7 @@ class Outcome(NamedTuple):
     error: str | None
     """One line, where the status is not ``complete``."""
     complaints: tuple[str, ...]
-    """What tshark said of its own trouble while it dissected: each may hide a certificate."""
+    """Errors of tshark during the dissection: each may hide a certificate."""
     failed: bool = False
     """tshark itself failed or was ended: another try may see more."""
     missing_fields: bool = False
@@ -452,7 +452,7 @@ def _confined(command: list[str], timeout: float | None) -> list[str]:
     import resource
 
     def at_most(kind: int, wished: int) -> int:
-        """Ask for no more than whoever started us allows: that would be refused."""
+        """Return the wished limit, or the inherited one if it is lower: more is not permitted."""
         allowed = resource.getrlimit(kind)[1]
         return wished if allowed == resource.RLIM_INFINITY else min(wished, allowed)
 

@@ -36,7 +36,7 @@ _folders: set[Path] = set()
 
 
 class Workplace(NamedTuple):
-    """The folder a tshark lives in while it runs, and whom it runs as."""
+    """The folder a tshark lives in while it runs, and its user."""
 
     folder: Path
     user: int | None
@@ -122,7 +122,7 @@ def surroundings(place: Workplace) -> dict[str, Any]:
 
 @atexit.register
 def clean_up() -> None:
-    """Remove every workplace: for whoever has no time to unwind."""
+    """Remove every workplace, for exits that skip the clean-up."""
     for folder in list(_folders):
         shutil.rmtree(folder, ignore_errors=True)
 

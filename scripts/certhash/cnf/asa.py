@@ -118,7 +118,7 @@ def _places(configuration: Configuration, interface: Interface | None, line: Lin
 
 
 def _everywhere(configuration: Configuration, item: SslTrustpoint) -> Iterator[ServedAt]:
-    """Yield where a trust-point for one name is presented: on every interface, to whoever asks for it."""
+    """Yield where a trust-point for one name is presented: on every interface, to clients that ask for it."""
     port = configuration.webvpn_port
     for name in configuration.webvpn_interfaces:
         interface = _named(configuration, name)

@@ -2,7 +2,7 @@
 
 :func:`clean` is the one stage that all readers of text share: ``clean(decode_text(data))``, then the reader.
 It never changes a letter or a digit of what a device wrote, and never joins lines: a window's line breaks are
-for the reader to mend, who knows what a line may look like. A phone's own file, which is read as the phone
+repaired by the reader, which knows the syntax of a line. A phone's own file, which is read as the phone
 gets it, does not go through here unless it cannot be read as it is.
 """
 

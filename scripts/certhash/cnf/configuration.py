@@ -247,7 +247,7 @@ class _Reader:
         )
         self._section = _pass_over
         if found["trustpoint"] and self._group_open:
-            # Which of the two the group has nobody can tell.
+            # Which of the two the group has is unknown.
             number = int(found["trustpoint"])
             self._group_open.trustpoints[number] = Trustpoint(number, "", "", None, first.number, first.text)
         return True

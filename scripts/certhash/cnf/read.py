@@ -41,16 +41,15 @@ _SNIFFED = 4096
 def read(paths: Iterable[str]) -> Sources:
     """Read the cnf files, configurations and certificates of files, folders and addresses; never raises.
 
-    A path that was named must be usable; in a folder, a file that is nothing of the kind is passed over
-    unless its name claims that it is a phone's config or a certificate. Copies of phones' files, under names
-    that no phone asks for, are passed over in folders and listed. Where nothing is found at all, that is a
-    problem: with no expectation nothing could ever be wrong.
+    A path that is given must be usable. In a folder, other files are skipped, unless the name is that of a
+    cnf file or a certificate. Copies of cnf files, with names that no phone requests, are skipped in folders
+    and listed. If nothing is found, that is a problem: an audit without expectations never finds anything.
     """
     paths = list(paths)
     found: list[Sources] = []
     copies: list[str] = []
     seen: set[tuple[int, int]] = set()
-    # What is named comes first: a folder that has it passes over what cannot be used, and a name does not.
+    # Given files come first: a folder skips a file that cannot be used, a given file is reported.
     for given in sorted(paths, key=_is_folder):
         for path, named, unusable in _walk(given, seen):
             if not named and is_copy(path):
@@ -63,8 +62,8 @@ def read(paths: Iterable[str]) -> Sources:
                     continue
                 found.append(read_source(path, _content(path)))
             except ValueError as error:
-                passed_over = isinstance(error, NoCertificateError) or unusable
-                if named or _claims(path) or not passed_over or unusable == NOT_PERMITTED:
+                skipped = isinstance(error, NoCertificateError) or unusable
+                if named or _claims(path) or not skipped or unusable == NOT_PERMITTED:
                     found.append(Sources(problems=(Problem(path, visible(str(error))),)))
     if paths and not found:
         more = f"; {describe_copies(copies)}" if copies else ""
@@ -79,13 +78,13 @@ def read(paths: Iterable[str]) -> Sources:
 
 
 def describe_copies(copies: Sequence[str]) -> str:
-    """Say in one line which files of folders were passed over, and how to have one read."""
+    """Return one line that names the skipped copies, and how to read one."""
     shown = ", ".join(visible(base_name(path)) for path in copies[:_SHOWN])
     more = f" and {len(copies) - _SHOWN} more" if len(copies) > _SHOWN else ""
     several = "copies" if len(copies) > 1 else "copy"
     return (
-        f"passed over {len(copies)} {several} of phones' files ({shown}{more}), since no phone asks for such "
-        "a name: name a file itself to have it read"
+        f"skipped {len(copies)} {several} of cnf files ({shown}{more}): no phone requests a file of this "
+        "name; to read one, give the file itself"
     )
 
 
@@ -180,7 +179,7 @@ def _claims(path: str) -> bool:
 
 
 def _may_be_read_here(path: str) -> bool:
-    """Look at the start of a file: captures and other binary files, which may be large, are passed over."""
+    """Return whether the start of a file looks readable: captures and other binary files may be large."""
     start = read_start(path, _SNIFFED)
     return is_der(start) or signed.is_signed(start) or start[:2] in _UTF16_STARTS or b"\0" not in start
 

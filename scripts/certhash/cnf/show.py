@@ -2,7 +2,7 @@
 
 ``show crypto pki certificates verbose``, ``show crypto pki trustpoints status``, and PEM in a log. Formats as
 the genieparser project's samples (``Fingerprint SHA1:`` in groups of eight, ``Associated Trustpoints:``) and
-Cisco's export pages print them. MD5 and SHA-256 fingerprints are passed over: a phone compares the SHA-1.
+Cisco's export pages print them. MD5 and SHA-256 fingerprints are ignored: a phone compares the SHA-1.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import argparse
 
 _WIDTH = 13
+_WORDS = {"good": "ok", "mend": "fix"}
+"""How the text output names states of the JSON."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     for check in examine(arguments.tshark):
         checks.append(check)
         if not arguments.json:
-            print(f"{check.state:6} {check.name:{_WIDTH}} {check.found}")
+            print(f"{_WORDS.get(check.state, check.state):6} {check.name:{_WIDTH}} {check.found}")
             if check.advice:
                 print(f"{'':6} {'':{_WIDTH}} {check.advice}", flush=True)
     status = exit_status(checks)

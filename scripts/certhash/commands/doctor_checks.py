@@ -283,7 +283,7 @@ def _pyshark(found: Tshark) -> Check:
             raise InputError("it finds no certificate in the self-test capture; report this")  # noqa: TRY301
     except InputError as error:
         return Check("pyshark", "mend", *_parted(str(error)))
-    except Exception as error:  # noqa: BLE001 - whatever it trips over is what is to be told
+    except Exception as error:  # noqa: BLE001 - any failure is the result of the check
         python = ".".join(map(str, sys.version_info[:2]))
         return Check(
             "pyshark",

@@ -119,7 +119,7 @@ def _handshake(
         unfinished = "the head-end closed the connection"
     except (BaseTLSException, OSError) as error:
         unfinished = str(error) or type(error).__name__
-    except Exception as error:  # noqa: BLE001 - a pure-Python TLS stack, fed by a stranger
+    except Exception as error:  # noqa: BLE001 - a TLS stack in Python, with input from outside
         unfinished = f"{type(error).__name__} in the TLS library"
     if not messages:
         raise _NoCertificateError(

@@ -165,7 +165,7 @@ CAUSES: dict[str, Topic] = {
     ),
     "host-id": Topic(
         "the certificate does not name the host of the URL",
-        "The hash matches. The host-ID check is on (the default of CME and CUCM), but the host of the URL is"
+        "The hash matches, and the host-ID check is on (the default of CME and CUCM). The host of the URL is"
         " neither a subject alternative name nor the common name of the certificate. A wildcard does not"
         " count. The phone then rejects the certificate.",
         "The host of the URL was compared with the names in the matching certificate.",

@@ -34,13 +34,13 @@ def correlate(
     resolve: Mapping[str, Iterable[str]] | None = None,
     whole: bool = True,
 ) -> document.Document:
-    """Hold what was seen against what is expected.
+    """Compare the captures with what phones expect, and return the document.
 
     Args:
-        observations: one a capture, in the order in which they are to be reported.
-        sources: all cnf files, those seen on the wire included (they have a `fetch`).
+        observations: one per capture, in the order of the report.
+        sources: all cnf files, including those from captures (which have a `fetch`).
         tool: what read the captures.
-        resolve: names in URLs to addresses, as the user states them.
+        resolve: host names in URLs, with the addresses that the user gives.
         whole: all that was seen is there, so that what no server presents is known.
     """
     observations = list(observations)
@@ -110,10 +110,10 @@ def _in_force(cnf_files: Sequence[CnfFile]) -> tuple[list[CnfFile], list[CnfFile
 
 
 def _fetched_last(fetched: list[CnfFile]) -> tuple[list[CnfFile], list[CnfFile]]:
-    """Part what a phone was seen to fetch into what it has now and what that replaced.
+    """Split the downloads of a phone into the current file and those that it replaced.
 
-    Where a clock was set back while a capture was recorded, the newest by time and the one that stands last
-    in the capture may say two things: nobody can tell which of them the phone has, so both count.
+    If a clock was set back during the capture, the newest file by time and the last one in the capture may
+    differ. Which of them the phone has is unknown, so both count.
     """
     *older, newest = sorted(fetched, key=lambda c: c.fetch.time if c.fetch else 0)
     behind = max(
@@ -130,7 +130,7 @@ def _fetched_last(fetched: list[CnfFile]) -> tuple[list[CnfFile], list[CnfFile]]
     return several, [c for c in older if c is not behind]
 
 
-CLOCK_SET_BACK = "a clock was set back, and nobody can tell whether this or another file is newer: see"
+CLOCK_SET_BACK = "a clock was set back, so this file or another one may be newer: see"
 
 
 def _place(cnf: CnfFile) -> tuple[str, int]:
@@ -140,9 +140,9 @@ def _place(cnf: CnfFile) -> tuple[str, int]:
 
 
 def _with_copies(newest: CnfFile, copies: list[CnfFile]) -> CnfFile:
-    """Let a copy that says the same stand for what was fetched, and warn of those that say otherwise.
+    """Replace a downloaded file by an equal copy in a folder, and warn of copies that differ.
 
-    What an encrypted file says nobody can tell, nor whether another says otherwise.
+    Encrypted files cannot be compared.
     """
     same = next((c for c in copies if c.says == newest.says), None)
     differing = tuple(

@@ -141,12 +141,10 @@ def _by_configuration(told: Told, evidence: Evidence) -> Decision:
         found = carries([each.presented for each in chain], told.group)
         if found is not None:
             matching = matching or Decision("match", None, *found, configured=chain)
-        elif (
-            chain[0].known.role != "ca"
-        ):  # of a chain whose first certificate is not there nothing can be told
+        elif chain[0].known.role != "ca":  # without its first certificate, a chain proves nothing
             differing += chain
     if matching and differing:
-        # Which of several is in use nobody can tell: a match is one only if it is in each.
+        # Which of several is in use is unknown: a match must match all.
         return matching._replace(verdict="unverifiable", contradicted_on_paper=differing[0])
     decision = matching or Decision("mismatch" if differing else "unseen", configured=tuple(differing))
     if decision.configured and any(line.presents for line in unsettled):

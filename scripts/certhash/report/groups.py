@@ -1,4 +1,4 @@
-"""Group equal findings, and pick out what was presented: shared by the reports for people."""
+"""Group equal findings, and pick out what was presented: shared by table and HTML."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The first pass over a capture: leave out what no verdict can depend on, before tshark reads the rest."""
+"""The first pass over a capture: drop the packets that cannot change a verdict before tshark."""

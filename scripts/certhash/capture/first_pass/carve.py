@@ -1,20 +1,19 @@
-"""Leave out of a capture what no verdict can depend on, before tshark dissects the rest.
+"""Drop the packets that cannot change a verdict, before tshark dissects the rest.
 
 tshark needs some 15 microseconds a packet, and remembers each.  Most packets of an archive are application
 data, voice and bare acknowledgements.  ``carve`` reads a capture once and passes on everything but these, so
 that what tshark says of handshakes, certificates, alerts, names and file transfers is the same as for the
 whole capture:
 
-- What is not surely understood passes: other link types, tunnels, fragments, IPv6 extension headers,
-  protocols not listed here.
-- The first packet of every direction of every flow passes, and every SYN, so tshark counts its streams as
-  before.
-- Of TLS over TCP, records of application data are left out, and what comes after moves up (see ``streams``).
-- Acknowledgements without data pass only where they tell of data that was not captured: nothing else depends
-  on them.
-- DTLS application data, RTP, and encrypted QUIC and ESP packets are left out one by one.
+- Packets that cannot be parsed with certainty are kept: other link types, tunnels, fragments, IPv6 extension
+  headers, protocols not listed here.
+- The first packet of every direction of every flow is kept, and every SYN, so that tshark numbers its streams
+  as before.
+- Application data records of TLS over TCP are dropped, and the bytes after them move up (see ``streams``).
+- Acknowledgements without data are kept only if they acknowledge data that was not captured.
+- DTLS application data, RTP, and encrypted QUIC and ESP packets are dropped one by one.
 
-With keys at hand, TLS, DTLS and QUIC pass whole, since decryption needs every record.
+With keys, TLS, DTLS and QUIC are kept completely, because decryption needs every record.
 """
 
 from __future__ import annotations
@@ -100,7 +99,7 @@ class Carved(NamedTuple):
 
     ``packets`` is how many packets the capture has.  ``shares`` has the numbers of what each sink was given.
     ``doubtful`` counts cases in which something was left out that might have mattered after all (a gap that
-    was filled megabytes later, say): then the capture is to be read again as a whole.
+    was filled megabytes later, say): then the whole capture must be read again.
     """
 
     packets: int
@@ -151,7 +150,7 @@ def carve(
         sinks: what takes the smaller ones.
         keys: secrets are at hand with which TLS can be decrypted.
         window: how many bytes are looked at together.
-        numbers: one for each sink, for whoever asks for numbers before the pass has come to its end.
+        numbers: one for each sink, for callers that need numbers before the pass ends.
         only: connections, by their two ends. The one sink gets those packets, and of all other connections no
             more than tshark needs to number streams as before; these packets have the number 0. Where the
             capture has tunnels or keys, the sink gets everything. Empty: all connections.

@@ -1,8 +1,8 @@
 """Find the TCP and UDP headers in the packets of a window, all packets at once.
 
-Only what is surely understood is: IPv4 without fragments and IPv6 without extension headers, over Ethernet
-(with VLAN tags), Linux cooked (both versions), raw IP, and BSD loopback.  Of everything else nothing is said,
-so that it can be passed on whole. Sources: RFC 791, RFC 8200, RFC 9293, RFC 768, IEEE 802.1Q, the link types
+Only headers that can be parsed with certainty are found: IPv4 without fragments and IPv6 without extension
+headers, over Ethernet (with VLAN tags), Linux cooked (both versions), raw IP, and BSD loopback.  All other
+packets are kept unchanged. Sources: RFC 791, RFC 8200, RFC 9293, RFC 768, IEEE 802.1Q, the link types
 of tcpdump.org.
 """
 

@@ -76,7 +76,7 @@ def open_capture(path: str) -> BinaryIO:
 
 
 def is_carvable(source: BinaryIO) -> bool:
-    """Tell whether the packets of a capture can be told apart here; other formats only tshark reads."""
+    """Return whether this module can split the capture into packets; only tshark reads other formats."""
     source.seek(0)
     start = bytearray(_PEEK)
     count = 0

@@ -244,8 +244,8 @@ class Stream:
         """Step over records of any kind.
 
         Begin to leave out application data where a packet starts with it or ends amid it.
-        ``can_enter`` says that ``data`` starts where a packet does.  Return how many of the bytes are to be
-        shown.
+        ``can_enter`` says that ``data`` starts where a packet does.  Return how many of the bytes to
+        show.
         """
         size = len(data)
         shown = size
