@@ -421,8 +421,17 @@ def test_where_the_name_asked_for_chooses_the_certificate_a_url_without_one_is_g
     seen = observation(default, handshake(1, [LEAF], name="vpn.example.com"), before, named)
     assert only(judged([seen], told(LEAF))).verdict == "mismatch"
     assert only(judged([seen], told(OTHER))).verdict == "match"
-    by_name = told(LEAF, url="https://vpn.example.com/phone")
-    assert only(judged([seen], by_name)).verdict == "match"
+    for expected in (LEAF, OTHER):
+        row = only(judged([seen], told(expected, url="https://vpn.example.com/phone")))
+        assert row.verdict == "unverifiable"  # which of the two a phone is given is not documented
+        assert "chooses by the name" in row.explanation
+    both = told(LEAF, OTHER, url="https://vpn.example.com/phone")
+    assert only(judged([seen], both)).verdict == "match"
+    assert only(judged([seen], told(OLD, url="https://vpn.example.com/phone"))).verdict == "mismatch"
+    # Where the phone itself was seen, it is known: this one asks by name.
+    for expected, verdict in ((LEAF, "match"), (OTHER, "mismatch")):
+        own = told(expected, url="https://vpn.example.com/phone", fetch=fetched(0))
+        assert only(judged([seen], own)).verdict == verdict
 
 
 def test_a_renewed_certificate_is_not_chosen_by_a_name() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from certhash.cnf.configuration import Interface
 from certhash.cnf.served import Serving, has_certificate
 from certhash.headend import parse_url
 from certhash.model import ServedAt
@@ -20,7 +21,7 @@ from certhash.model import ServedAt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from certhash.cnf.configuration import Configuration, Interface, SslTrustpoint
+    from certhash.cnf.configuration import Configuration, SslTrustpoint
     from certhash.cnf.terminal import Line
 
 ROLES = ("leaf", "self-signed", "ca")
@@ -63,6 +64,8 @@ def _interface(
     """Place the trust-points of one interface on which webvpn is enabled."""
     interface = _named(configuration, name)
     known = interface is not None and bool(interface.addresses)
+    if known and interface and interface.elsewhere:
+        serving.leave_open(enabling, f"{name} has another address, which is not there: {interface.elsewhere}")
     if not known:
         stands = f" ({interface.elsewhere})" if interface and interface.elsewhere else ""
         missing = f"the address of interface {name} is not in the configuration{stands}"
@@ -102,8 +105,11 @@ def _present(
 
 
 def _named(configuration: Configuration, name: str) -> Interface | None:
-    """Return the interface with a ``nameif``."""
-    return next((each for each in configuration.interfaces.values() if each.name == name), None)
+    """Return the interface with a ``nameif``; of two with the same one, none has an address that is known."""
+    found = [each for each in configuration.interfaces.values() if each.name == name]
+    if len(found) > 1:
+        return Interface(name, [], f"{len(found)} interfaces have this name")
+    return found[0] if found else None
 
 
 def _places(configuration: Configuration, interface: Interface | None, line: Line) -> Iterator[ServedAt]:
@@ -138,6 +144,7 @@ def _hosts(configuration: Configuration) -> list[tuple[str, int]]:
             head_end = parse_url(url)
         except ValueError:
             continue
-        if not head_end.is_address:
+        # Another port is none on which the ASA answers.
+        if not head_end.is_address and head_end.port == configuration.webvpn_port:
             found.append((head_end.host, head_end.port))
     return list(dict.fromkeys(found))

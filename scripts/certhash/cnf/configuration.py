@@ -127,6 +127,10 @@ class Configuration(Struct):
     """ASA: ``group-url URL enable`` of a tunnel-group."""
     damaged: dict[str | None, str] = field(default_factory=dict)
     """Trustpoint to what is wrong with the hex of its certificate; :attr:`problems` says so, too."""
+    damaged_roles: set[tuple[str | None, Role | None]] = field(default_factory=set)
+    """Trustpoints and roles of those certificates; None where the text does not say."""
+    left_open: list[tuple[Line, str]] = field(default_factory=list)
+    """Lines that may change what a head-end presents, and why nobody can tell."""
     without_fingerprint: list[tuple[Line, tuple[str, ...]]] = field(default_factory=list)
     """Certificates that a show command describes without a fingerprint: the line, and their trustpoints."""
     problems: list[str] = field(default_factory=list)
@@ -203,9 +207,13 @@ class _Reader:
         self._group_open: Group | None = None
         self._once: dict[str, Line] = {}
         """Of the open section, the lines that it can have once, by what they set."""
+        self._once_of: dict[str, dict[str, Line]] = {}
+        """The same of each section, by its first line: a text may open one again."""
 
     def take(self, line: Line) -> None:
         taken = self.configuration.taken
+        if "  " in line.text and not self._certificate:
+            line = replace(line, text=" ".join(line.text.split()))
         if self._certificate and self._take_hex(line):
             taken.add(line.number)
             return
@@ -218,7 +226,7 @@ class _Reader:
             return
         if self._open(line) or self._take_back(line.text):
             taken.add(line.number)
-            self._once.clear()
+            self._once = self._once_of.setdefault(line.text.lower(), {})
             self._indented = False
             return
         if self._section is None:
@@ -242,9 +250,9 @@ class _Reader:
         first = self._once.setdefault(found[0].lower(), line)
         if first.text == line.text:
             return False
-        self._complain(
-            line, f"sets again what line {first.number} sets: a line that stands between them is missing"
-        )
+        what = f"sets again what line {first.number} sets: a line that stands between them is missing"
+        self._complain(line, what)
+        self.configuration.left_open.append((line, f"it {what}"))
         self._section = _pass_over
         if found["trustpoint"] and self._group_open:
             # Which of the two the group has is unknown.
@@ -323,13 +331,13 @@ class _Reader:
     def _voice(self, line: Line) -> bool:
         if found := _match(r"vpn-group " + _NUMBER, line.text):
             group = self.configuration.groups.setdefault(int(found[1]), Group(line.number))
-            self._once.clear()
+            self._once = self._once_of.setdefault(line.text.lower(), {})
             self._group_open = group
             self._section = lambda line: self._group(group, line) or self._voice(line)
         elif found := _match(r"vpn-profile " + _NUMBER, line.text):
             tag = int(found[1])
             self.configuration.profiles.setdefault(tag, None)
-            self._once.clear()
+            self._once = self._once_of.setdefault(line.text.lower(), {})
             self._section = lambda line: self._profile(tag, line) or self._voice(line)
         elif found := _match(r"no vpn-(group|profile) " + _NUMBER, line.text):
             tags = self.configuration.groups if found[1].lower() == "group" else self.configuration.profiles
@@ -431,10 +439,25 @@ class _Reader:
             if address is None:
                 interface.elsewhere = line.text
             elif not line.text.lower().endswith(" secondary"):
-                interface.addresses.append(address)
+                self._set_address(interface, address, line)
+        elif _match(r"no ip address\b.*", line.text):
+            interface.addresses.clear()
         else:
             return False
         return True
+
+    def _set_address(self, interface: Interface, address: str, line: Line) -> None:
+        """Take an address; what is typed replaces the one before it, of the same family."""
+        others = [one for one in interface.addresses if (":" in one) == (":" in address)]
+        if line.typed and ":" not in address:
+            interface.addresses = [one for one in interface.addresses if one not in others]
+        elif others and address not in others and ":" not in address:
+            self._complain(line, "is another address of an interface that has one already: neither is used")
+            interface.addresses = [one for one in interface.addresses if one not in others]
+            interface.elsewhere = line.text
+            return
+        if address not in interface.addresses:
+            interface.addresses.append(address)
 
     # -------------------------------------------------- the ASA's own sections
 
@@ -445,6 +468,7 @@ class _Reader:
         )
         if found is None or (found["interface"] or "").lower() == "domain":
             self._complain(line, "cannot be read")
+            self.configuration.left_open.append((line, "it cannot be read"))
             return
         domain = plain_name(found["domain"]) if found["domain"] else None
         interface = found["interface"].lower() if found["interface"] else None
@@ -458,6 +482,8 @@ class _Reader:
             self.configuration.webvpn_interfaces.pop(found[1].lower(), None)
         elif found := _match(r"port " + _NUMBER, line.text):
             self.configuration.webvpn_port = int(found[1])
+        elif _match(r"no port\b.*", line.text):
+            self.configuration.webvpn_port = 443
         elif _match(r"(?:enable|port)\b.*", line.text):
             self._complain(line, "of webvpn cannot be read")
         else:
@@ -519,9 +545,14 @@ class _Reader:
             der = _certificate_of("".join(self._hex))
         except ValueError as error:
             self.configuration.damaged[self._chain] = str(error)
+            self.configuration.damaged_roles.add((self._chain, role))
             self._complain(line, f"of trustpoint {self._chain}: {error}" if self._chain else f": {error}")
             return
         self.configuration.stored.append(Stored(line.number, self._chain, role, sha1(der), der))
+        if not _CERTIFICATE.fullmatch(line.text):
+            self.configuration.left_open.append(
+                (line, "the line that says whose certificate it is is missing")
+            )
 
     def _complain(self, line: Line, what: str) -> None:
         shown = line.text if len(line.text) <= _LONGEST_SHOWN else line.text[:_LONGEST_SHOWN] + "..."

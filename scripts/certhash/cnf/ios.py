@@ -164,6 +164,10 @@ def _resolve(configuration: Configuration, trustpoint: Trustpoint) -> tuple[byte
     roles = {"leaf": {"leaf", "self-signed"}, "root": {"ca", "self-signed"}}.get(
         trustpoint.end or "", {"leaf", "ca", "self-signed"}
     )
+    if any((trustpoint.name, role) in configuration.damaged_roles for role in (*roles, None)):
+        # What is whole beside it may be from before a renewal.
+        damage = configuration.damaged[trustpoint.name]
+        return b"", f"{damage}; what is whole beside it may be of another time" if stored else damage
     candidates = [item for item in stored if item.role in roles]
     digests = list(dict.fromkeys(item.sha1 for item in candidates if item.sha1))
     if not digests:

@@ -55,6 +55,8 @@ def read_pasted(text: str, source: str) -> Sources | None:
     known = _known(configuration, source, (on_ios, on_asa))
     problems += configuration.problems + on_ios.problems + on_asa.problems
     problems += unread(lines, configuration)
+    for serving in (on_ios, on_asa):
+        serving.leave_damaged_open(configuration)
     unsettled = [
         replace(item, source=source, says=visible(item.says)) for item in on_ios.unsettled + on_asa.unsettled
     ]

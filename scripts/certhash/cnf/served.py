@@ -34,11 +34,29 @@ class Serving(Struct):
         """Note a line that leaves open what is presented, and why."""
         self.unsettled.append(Unsettled("", line.number, line.text, why, tuple(places), presents))
 
+    def leave_damaged_open(self, configuration: Configuration) -> None:
+        """Note what cannot be read and may change what is presented, wherever something is."""
+        for line, why in configuration.left_open:
+            places = [place for several in self.places.values() for place in several]
+            self.leave_open(line, f"{why}; it may change what is presented", dict.fromkeys(places))
+        damaged = configuration.damaged_roles
+        for (trustpoint, role), places in self.places.items():
+            if damaged & {(trustpoint, role), (trustpoint, None), (None, None)}:
+                why = configuration.damaged.get(trustpoint) or configuration.damaged[None]
+                lines = {(place.line, place.says) for place in places}
+                self.unsettled += [
+                    Unsettled("", line or 0, says, f"of trustpoint {trustpoint}: {why}", tuple(places))
+                    for line, says in sorted(lines, key=str)
+                ]
+
     def complain(self, line: Line, what: str) -> None:
         """Note that a line cannot be used as it should be."""
         self.problems.append(f'line {line.number} "{line.text}": {what}')
 
 
 def has_certificate(configuration: Configuration, trustpoint: str) -> bool:
-    """Tell whether a certificate of a trustpoint, or its fingerprint, is in the text."""
-    return any(item.trustpoint == trustpoint and item.sha1 for item in configuration.stored)
+    """Tell whether a trustpoint's own certificate, or its fingerprint, is in the text."""
+    return any(
+        item.trustpoint == trustpoint and item.sha1 and item.role in {"leaf", "self-signed"}
+        for item in configuration.stored
+    )

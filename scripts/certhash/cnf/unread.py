@@ -27,13 +27,18 @@ _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\W*vpn-(?:ga|gr|trust|hash|prof)\S* +\S", _HERE),
         (r"\W*VPN +(?:Trustpoint|Gateway) +\d", _HERE),
         (r"\W*(?:the )?host.?id.?check\b.*\S", _HERE),
-        (r"\W*ssl +trust-?point\b", "cannot be read here"),
+        (r"\W*ssl +trust-?point\b|.*\btrust-?point \S+ domain \S", "cannot be read here"),
         (r"certificate (?:rollover |self-signed |ca )*[0-9A-F]{2,}$", "has no certificate below it"),
         (r".*-----BEGIN [A-Z0-9 ]*CERTIFICATE", "begins a certificate that cannot be read"),
         (r".*<certHash\d", "cannot be read here: a phone's config is read as a file of its own"),
         (r"30 ?8[0-4](?: ?[0-9A-Fa-f]{2}){12,}", "begins a certificate in hex that cannot be read"),
     )
 )
+_OPENS = re.compile(
+    r".*(?:finger ?print|thumb ?print|ssl +trust-?point|trust-?point \S+ domain|BEGIN [A-Z0-9 ]*CERTIFICATE)|certificate |30 ?8",
+    re.IGNORECASE,
+)
+"""Of these, what may change what a head-end presents."""
 _LONGEST_SHOWN = 80
 
 
@@ -45,6 +50,8 @@ def unread(lines: list[Line], configuration: Configuration) -> list[str]:
             continue
         what = next((what for kind, what in _KINDS if kind.match(line.text)), None)
         if what:
+            if _OPENS.match(line.text):
+                configuration.left_open.append((line, what))
             shown = line.text if len(line.text) <= _LONGEST_SHOWN else line.text[:_LONGEST_SHOWN] + "..."
             found.append(f'line {line.number} "{shown}" {what}')
     return found + _without_fingerprint(lines, configuration) + _without_status(lines, configuration)

@@ -273,6 +273,15 @@ def _unverifiable(case: Case) -> Diagnosis:
                 "  reordercap FILE.pcapng SORTED.pcapng",
             ),
         )
+    if case.decision.contradicted_by_name is not None:
+        return Diagnosis(
+            None,
+            f"{_place(case.seen)} and {_place(case.decision.contradicted_by_name)} show different "
+            "certificates: the head-end chooses by the name that a client asks for. Whether a phone with "
+            f"{case.head_end.host} in its URL asks for it is not documented, and only one of the two "
+            "certificates has its hash.",
+            ("Capture a handshake of this phone, with the download of its cnf file.",),
+        )
     if case.decision.on_paper:
         return _unverifiable_on_paper(case)
     if case.decision.certificate is not None:
@@ -347,7 +356,12 @@ def _unverifiable_on_paper(case: Case) -> Diagnosis:
             f"Which of the two a phone is given is unknown.{by_name} {ON_PAPER}",
             ("Remove outdated parts of the configuration, or add a capture of a handshake.",),
         )
-    open_lines = "; ".join(_unsettled(line) for line in case.decision.unsettled if line.presents)
+    open_lines = "; ".join(
+        [
+            *(_unsettled(line) for line in case.decision.unsettled if line.presents),
+            *(f"no configuration is of its address {each}" for each in case.decision.elsewhere),
+        ]
+    )
     return Diagnosis(
         None,
         f"{start} But what else the head-end presents is unknown: {open_lines}. {ON_PAPER}",
@@ -370,7 +384,12 @@ def _unseen(case: Case) -> Diagnosis:
         )
     # A line without a place may be about this head-end.
     nowhere = [line for line in case.evidence.unsettled if not line.at]
-    reasons = "; ".join(map(_unsettled, [*case.decision.unsettled, *nowhere][:_MOST_REASONS]))
+    others = dict.fromkeys(
+        f'{known.source}, line {place.line} "{place.says}": it is for port {place.port}'
+        for known, place in case.evidence.at_other_ports(head_end)
+    )
+    lines = [*map(_unsettled, [*case.decision.unsettled, *nowhere]), *others]
+    reasons = "; ".join(lines[:_MOST_REASONS])
     if reasons:
         explanation += f" The given configuration leaves it open: {reasons}."
     return Diagnosis(None, explanation, advice)

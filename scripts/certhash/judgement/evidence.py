@@ -12,6 +12,8 @@ from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from certhash.headend import HeadEnd, plain_name, read_address
 
 if TYPE_CHECKING:
@@ -216,6 +218,24 @@ class Evidence:
         """Return the lines of configurations that leave open what this head-end presents."""
         return tuple(line for line in self.unsettled if any(self._is_at(each, head_end) for each in line.at))
 
+    def at_other_ports(self, head_end: HeadEnd) -> tuple[tuple[KnownCertificate, ServedAt], ...]:
+        """Return what configurations make the address of a head-end present at other ports."""
+        return tuple(
+            (known, place)
+            for several in self.known.values()
+            for known in several
+            for place in known.served_at
+            if place.port != head_end.port and self._is_at(replace(place, port=head_end.port), head_end)
+        )
+
+    def not_configured(self, head_end: HeadEnd) -> tuple[str, ...]:
+        """Return the addresses of a name for which no configuration says what is presented."""
+        places = [each.place for each in self.configured(head_end)]
+        if any(place.address is None for place in places):
+            return ()
+        known = {read_address(place.address or "") or place.address for place in places}
+        return tuple(sorted(self.addresses_of(head_end) - known))
+
     def _is_at(self, place: ServedAt, head_end: HeadEnd) -> bool:
         """Tell whether a configuration's head-end is this one.
 
@@ -263,19 +283,29 @@ def as_without_a_name(handshakes: Sequence[Seen]) -> Sequence[Seen]:
     known where it showed by name what it did not show without one, at the same time: a certificate that was
     only renewed is never older than one that came after it.
     """
+    return [seen for seen in handshakes if _name(seen) is None] if chooses_by_name(handshakes) else handshakes
+
+
+def of_kind(handshakes: Sequence[Seen], other: Seen) -> tuple[list[Seen], list[Seen]]:
+    """Part handshakes into those that state a name, or none, as another does, and the rest."""
+    alike = [seen for seen in handshakes if (_name(seen) is None) == (_name(other) is None)]
+    return alike, [seen for seen in handshakes if seen not in alike]
+
+
+def chooses_by_name(handshakes: Sequence[Seen]) -> bool:
+    """Tell whether a head-end chooses its certificate by the name that a client asks for."""
     spans: dict[bool, dict[Presented, tuple[int, int]]] = {False: {}, True: {}}
     for seen in handshakes:
         if seen.chain:
             time, of_kind = seen.handshake.time, spans[_name(seen) is not None]
             first, _ = of_kind.get(seen.chain[0], (time, time))
             of_kind[seen.chain[0]] = first, time
-    chooses = any(
+    return any(
         named[0] < nameless[1] and nameless[0] < named[1]
         for certificate, named in spans[True].items()
         if certificate not in spans[False]
         for nameless in spans[False].values()
     )
-    return [seen for seen in handshakes if _name(seen) is None] if chooses else handshakes
 
 
 def is_before(fetch: Fetch | None, seen: Seen) -> bool:

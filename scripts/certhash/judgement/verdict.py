@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from certhash.judgement.evidence import as_without_a_name, is_before
+from certhash.judgement.evidence import as_without_a_name, chooses_by_name, is_before, of_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,10 +48,15 @@ class Decision(NamedTuple):
     """Where no handshake was seen: what a configuration makes the head-end present."""
     contradicted_by: Seen | None = None
     """A handshake that stands later in its capture than one that matches, though its time is earlier."""
+    contradicted_by_name: Seen | None = None
+    """A handshake with another certificate, given to a client that asks for the name, or for none."""
     contradicted_on_paper: Configured | None = None
     """What a configuration makes the head-end present instead of the one that matches."""
     unsettled: tuple[Unsettled, ...] = ()
     """Where no handshake was seen: lines that leave open what the head-end presents."""
+
+    elsewhere: tuple[str, ...] = ()
+    """Where no handshake was seen: addresses of the head-end's name that no configuration is of."""
 
     @property
     def on_paper(self) -> bool:
@@ -90,10 +95,34 @@ def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decisi
         other = _of_all(told, sorted(handshakes, key=lambda s: s.order_of_packets), evidence)
         if other.verdict != "match":
             decision = decision._replace(verdict="unverifiable", contradicted_by=other.seen)
+    if not told.head_end.is_address and decision.verdict in {"match", "mismatch"}:
+        decision = _as_either_kind(decision, told, handshakes, evidence)
     if decision.verdict == "mismatch" and told.group.unresolved:
         # The hash that is not known may be the one that matches.
         return decision._replace(verdict="unverifiable")
     return decision
+
+
+def _as_either_kind(
+    decision: Decision, told: Told, handshakes: Sequence[Seen], evidence: Evidence
+) -> Decision:
+    """Leave open what a phone sees where a head-end was seen to choose by name.
+
+    Whether a phone with a name in its URL asks for it is not documented: it may be given either certificate.
+    Where this phone itself was seen, what it does is known.
+    """
+    seen = decision.seen
+    if seen is None or not chooses_by_name(handshakes):
+        return decision
+    own = [each for each in handshakes if each.chain and evidence.device_of(each) == told.cnf.device]
+    if own:
+        return _of_all(told, of_kind(handshakes, own[-1])[0], evidence)
+    alike, others = of_kind(handshakes, seen)
+    decision = _of_all(told, alike, evidence)
+    other = _of_all(told, others, evidence)
+    if decision.verdict == other.verdict or decision.verdict not in {"match", "mismatch"}:
+        return decision
+    return decision._replace(verdict="unverifiable", contradicted_by_name=other.seen)
 
 
 def _of_all(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
@@ -147,9 +176,10 @@ def _by_configuration(told: Told, evidence: Evidence) -> Decision:
         # Which of several is in use is unknown: a match must match all.
         return matching._replace(verdict="unverifiable", contradicted_on_paper=differing[0])
     decision = matching or Decision("mismatch" if differing else "unseen", configured=tuple(differing))
-    if decision.configured and any(line.presents for line in unsettled):
+    elsewhere = evidence.not_configured(told.head_end)
+    if decision.configured and (elsewhere or any(line.presents for line in unsettled)):
         decision = decision._replace(verdict="unverifiable")
-    return decision._replace(unsettled=unsettled)
+    return decision._replace(unsettled=unsettled, elsewhere=elsewhere)
 
 
 def _chains(configured: Iterable[Configured]) -> list[tuple[Configured, ...]]:
