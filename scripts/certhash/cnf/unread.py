@@ -35,7 +35,8 @@ _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 _OPENS = re.compile(
-    r".*(?:finger ?print|thumb ?print|ssl +trust-?point|trust-?point \S+ domain|BEGIN [A-Z0-9 ]*CERTIFICATE)|certificate |30 ?8",
+    r".*(?:finger ?print|thumb ?print|ssl +trust-?point|trust-?point \S+ domain|BEGIN [A-Z0-9 ]*CERTIFICATE)"
+    r"|certificate |30 ?8",
     re.IGNORECASE,
 )
 """Of these, what may change what a head-end presents."""
