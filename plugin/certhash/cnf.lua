@@ -466,9 +466,32 @@ end
 -- The lengths of the digests that a certHash may be: SHA-1, SHA-256, SHA-512.
 local ALGORITHMS = { [20] = "SHA-1", [32] = "SHA-256", [64] = "SHA-512" }
 
+-- What is wrong where text stands among the URLs or the hashes ("[lines omitted]", dots, a diff's signs); nil otherwise.
+local function gap(group)
+    local holders = {}
+    for _, element in ipairs(group.within) do
+        holders[element.parent] = true
+    end
+    for _, element in ipairs(group.within) do
+        if (element.name == "addresses" or element.name == "credentials") and holders[element]
+            and trim(element.text) ~= "" then
+            return "text stands among its URLs or hashes, and something may be left out there: copy all of the vpnGroup"
+        end
+    end
+    local own = trim(group.text)
+    if own ~= "" and own:find("^[-+%s]+$") and #group.within > 0 then
+        return "signs stand in its vpnGroup as in a diff, and which lines count is not known"
+    end
+    return nil
+end
+
 -- Read the vpnGroup into the file; nil and what is wrong where it cannot be.
 local function read_group(file, group)
-    local urls, hashes, problem
+    local urls, hashes
+    local problem = gap(group)
+    if problem then
+        return nil, problem
+    end
     urls, problem = numbered(group, "addresses", "url", 3)
     if not urls then
         return nil, problem

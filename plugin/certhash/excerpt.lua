@@ -93,16 +93,6 @@ local function beginnings(text, name)
     return number, first
 end
 
--- Whether text stands among the URLs or the hashes: "[lines omitted]", or a time stamp.
-local function has_gap(group)
-    for _, element in ipairs(group.within) do
-        if (element.name == "addresses" or element.name == "credentials") and cnf.trim(element.text) ~= "" then
-            return true
-        end
-    end
-    return false
-end
-
 -- Whether what stands before a signed file is more than a declaration: then it is the header, as a terminal shows it.
 local function header_is_lost(name, before)
     return name:lower():find("%.sgn$") and before:gsub("<%?xml[^<>]*%?>", ""):find("%S")
@@ -190,8 +180,6 @@ function M.read(name, content)
     elseif not group then
         file.kind = problem or file.kind
         return file
-    elseif has_gap(group) then
-        return nil, "text stands among its URLs or hashes, and something may be left out: copy all of the vpnGroup"
     end
     return cnf.read_group(file, group)
 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import textwrap
 import time
 from datetime import UTC, datetime, timedelta
@@ -116,8 +117,8 @@ def test_a_line_with_which_the_log_begins_has_no_stamp(samples: list[str]) -> No
         lambda text: text.replace("\n", "<br>\n"),
         lambda text: "<pre><code>" + text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"),
         lambda text: text.replace(" ", "&nbsp;"),
-        lambda text: text.replace("\n<", "\n- <"),
-        lambda text: text.replace("\n<", "\n\u25bc<"),
+        lambda text: re.sub(r"\n(?=<\w+>\n)", "\n- ", text),
+        lambda text: re.sub(r"\n(?=<\w+>\n)", "\n\u25bc", text),
         lambda text: textwrap.indent(stamped(text, "[%H:%M:%S] "), "> ", lambda _: True),
         lambda text: stamped(numbered(text), "%Y-%m-%d %H:%M:%S "),
     ],
@@ -151,6 +152,14 @@ def test_the_pager_goes_with_what_rubs_it_out(samples: list[str], pager: str, fo
         assert [line.strip() for line in cleaned.split("\n")] == [line.strip() for line in lines]
         if "\b" in pager:
             assert bare(cleaned) == bare(text)
+
+
+def test_what_a_diff_takes_out_stays_marked() -> None:
+    for line in (
+        "-<certHash2>fZ2xQHMBcWj/fSoNs5IkPbA2Pt8=</certHash2>",
+        "- <url1>https://203.0.113.1/x</url1>",
+    ):
+        assert clean(f"<x>\n{line}\n</x>") == f"<x>\n{line}\n</x>"
 
 
 def test_what_was_rubbed_out_at_a_prompt_was_not_said() -> None:

@@ -135,6 +135,8 @@ def test_a_fragment_without_its_end_says_what_to_copy(tmp_path: Path) -> None:
         ),
         (f"  <certHash1>{TAC}</certHash1>\n", "...\n", "something may be left out there"),
         ("</addresses>", "...</addresses>", "something may be left out there"),
+        (f"  <certHash1>{TAC}</certHash1>\n", f"- <certHash1>{TAC}</certHash1>\n", '"-" stands among'),
+        ("<addresses>", "-<mtu>1290</mtu>\n<addresses>", "as in a diff"),
         ("</vpnGroup>\n", "</vpnGroup> -->\n", "the end of a comment follows"),
         ("</certHash1>", "</certHash>", "it is damaged"),
         (
@@ -202,6 +204,7 @@ COMMANDS = [
         "PS C:\\t> Get-Content {}.cnf.xml",
     ),
     "[root@tftp tftp]# curl tftp://192.0.2.1/{}.cnf.xml",
+    "$ curl -v http://192.0.2.1/{0}.cnf.xml\n> GET /{0}.cnf.xml HTTP/1.1\n> Host: x\n< HTTP/1.1 200 OK",
 ]
 
 

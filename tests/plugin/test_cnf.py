@@ -73,6 +73,12 @@ FILES: dict[str, bytes] = {
             "<mtu>", "<enableHostIDCheck>0</enableHostIDCheck><enableHostIDCheck>1</enableHostIDCheck><mtu>"
         )
     ),
+    "lines left out among the hashes": device(GROUP.replace("<hashAlg>", "[lines omitted]<hashAlg>")),
+    "dots among the URLs": device(GROUP.replace("<url1>", "...<url1>")),
+    "no-break blank among the hashes": device(GROUP.replace("<hashAlg>", "\u00a0<hashAlg>")),
+    "lines left out in the group": device(GROUP.replace("<mtu>", "[lines omitted]<mtu>")),
+    "diff": device(GROUP.replace("<certHash1>", "\n-<certHash1>")),
+    "diff in the group": device(GROUP.replace("<mtu>", "\n-<mtu>")),
     "hashAlg twice": device(GROUP.replace("<hashAlg>", "<hashAlg>1</hashAlg><hashAlg>")),
     "backslash in a URL": device(GROUP.replace("203.0.113.1/", "good\\@evil/")),
     "group without anything": device("<vpnGroup></vpnGroup>"),

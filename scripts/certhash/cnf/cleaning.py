@@ -67,8 +67,13 @@ _MARKUP = re.compile(
 What a window broke (``</a``, ``ddresses>``) must not look like one, so attributes have values.
 """
 
-_FOLDING = re.compile("^([ \\t]*)[-\u25bc\u25be\u25b6\u25b8][ \\t]?(?=</?[A-Za-z?])", re.MULTILINE)
-"""The marks with which a browser folds XML. What is folded is not copied, and its element then has no end."""
+_FOLDING = re.compile(
+    "^([ \\t]*)[-\u25bc\u25be\u25b6\u25b8][ \\t]?(?=<[A-Za-z][^<>/]*>[ \\t]*$)", re.MULTILINE
+)
+"""The marks with which a browser folds XML, before a start tag alone on its line: a diff's lines have more.
+
+What is folded is not copied, and its element then has no end.
+"""
 _QUOTED = re.compile(r" ?>")
 _FENCE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*[\w+-]*[ \t]*$|`{3,}", re.MULTILINE)
 _LOOKED_AT = 160

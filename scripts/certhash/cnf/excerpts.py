@@ -15,13 +15,12 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from lxml import etree
 from msgspec import Struct
 
 from certhash.cnf.names import base_name, device_of, is_cnf_name
 from certhash.cnf.phone_xml import vpn_group
 from certhash.cnf.rules import LARGEST
-from certhash.cnf.xml import local_name, parse_text, refuse_other_root, text_at
+from certhash.cnf.xml import parse_text, refuse_other_root, text_at
 from certhash.model import CnfFile
 from certhash.visible import visible
 
@@ -41,7 +40,7 @@ _COMMAND = re.compile(
     r"|busybox|strings|vi|vim|nano|xmllint|view|file|dump|Get-Content|gc)\b",
     re.IGNORECASE,
 )
-_PROMPT = re.compile(r"[\w.@:~/\\\[\]() -]{0,60}[#>$%](?: |\S|$)")
+_PROMPT = re.compile(r"(?:[\w.@:~/\\\[\]() -]{1,60}[#>$%]|[#$%])(?: |\S|$)")
 _HEADING = re.compile(r"[\s=:<>#*`\"'-]+")
 """Around a name that stands alone on its line (``==> SEP….cnf.xml <==``)."""
 _MOST = 1000
@@ -232,7 +231,6 @@ def _read(text: str, bare: str, place: tuple[int, int], scope: _Scope, path: str
         root = parse_text(body, warnings, strict=True)
     else:
         root = parse_text(body, warnings, strict=lost_header)
-    _refuse_gaps(root, warnings)
     group = vpn_group(root, warnings)
     if group is None and text_at(root, "fullConfig").lower() == "false":
         return CnfFile(device, source, "encrypted", None, None, tuple(warnings))
@@ -290,21 +288,3 @@ def _joined(text: str, before: int) -> str:
             gone = 0
         full = length == window >= _NARROWEST
     return "\n".join([*map("".join, out), *([""] * gone)])
-
-
-def _refuse_gaps(root: etree._Element, warnings: list[str]) -> None:
-    """Raise ValueError where text stands among the URLs or hashes, such as "[lines omitted]" or dots."""
-    for element in root.iter(etree.Element):
-        name = local_name(element)
-        if name not in {"vpnGroup", "addresses", "credentials"}:
-            continue
-        said = " ".join("".join([element.text or "", *(child.tail or "" for child in element)]).split())
-        if said and name == "vpnGroup":
-            warnings.append(
-                f'"{visible(said[:60])}" stands in the vpnGroup: what was left out there is not known'
-            )
-        elif said:
-            raise ValueError(
-                f'"{visible(said[:60])}" stands among the {name}, and something may be left out there: '
-                "copy all from <vpnGroup> to </vpnGroup>"
-            )

@@ -95,6 +95,7 @@ def vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
     if not groups:
         return None
     group = groups[0]
+    _refuse_gaps(group, warnings)
     urls = tuple(
         HeadEndUrl(number, text, line)
         for number, text, line in _numbered(group, "addresses", "url", URLS, warnings)
@@ -116,6 +117,29 @@ def vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
     hash_algorithm = (algorithms[0] if algorithms else "") or None
     _weigh(urls, hashes, hash_algorithm, warnings)
     return VpnGroup(urls, hashes, host_id_check, hash_algorithm)
+
+
+def _refuse_gaps(group: etree._Element, warnings: list[str]) -> None:
+    """Raise ValueError where text stands among the URLs or hashes: "[lines omitted]", dots, a diff's signs.
+
+    Half a list of hashes makes a false mismatch, and a line that a diff takes out a false match.
+    """
+    for element in group.iter(etree.Element):
+        name = local_name(element)
+        holds_elements = next(element.iterchildren(etree.Element), None) is not None
+        pieces = [element.text or "", *(child.tail or "" for child in element)]
+        said = re.sub(r"[ \t\r\n]+", " ", "".join(pieces)).strip(" ")
+        if not said or name not in {"vpnGroup", "addresses", "credentials"} or not holds_elements:
+            continue
+        shown = f'"{visible(said[:60])}"'
+        if name != "vpnGroup":
+            raise ValueError(
+                f"{shown} stands among the {name}, and something may be left out there: "
+                "copy all from <vpnGroup> to </vpnGroup>"
+            )
+        if not said.strip("-+ "):
+            raise ValueError(f"{shown} stands in the vpnGroup, as in a diff: which lines count is not known")
+        warnings.append(f"{shown} stands in the vpnGroup: what was left out there is not known")
 
 
 def _texts_at(group: etree._Element, path: str) -> list[str]:

@@ -30,7 +30,10 @@ _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\W*ssl +trust-?point\b|.*\btrust-?point \S+ domain \S", "cannot be read here"),
         (r"certificate (?:rollover |self-signed |ca )*[0-9A-F]{2,}$", "has no certificate below it"),
         (r".*-----BEGIN [A-Z0-9 ]*CERTIFICATE", "begins a certificate that cannot be read"),
-        (r".*<certHash\d", "cannot be read here: a phone's config is read as a file of its own"),
+        (
+            r".*<certHash\d+\s*>\s*[A-Za-z0-9+/=]{8}",
+            "cannot be read here: a phone's config is read as a file of its own",
+        ),
         (r"30 ?8[0-4](?: ?[0-9A-Fa-f]{2}){12,}", "begins a certificate in hex that cannot be read"),
     )
 )
