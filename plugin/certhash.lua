@@ -23,6 +23,7 @@ local address, base64, visible, xml = module("address"), module("base64"), modul
 local cnf = module("cnf").using({ base64 = base64, address = address, xml = xml })
 local excerpt = module("excerpt").using({ cnf = cnf, xml = xml })
 local folder = module("folder").using({ cnf = cnf, excerpt = excerpt, visible = visible })
+local stated = module("stated").using({ cnf = cnf, base64 = base64, visible = visible })
 local story = module("story").using({ visible = visible })
 local handshakes = module("handshakes")
 local menu = module("menu").using({ story = story, visible = visible })
@@ -42,6 +43,9 @@ local field, warn = module("fields").declare(certhash)
 certhash.prefs.cnf_directory = Pref.string("cnf folder", "",
     "Folder with SEP<MAC>.cnf.xml files (plain or signed), copied from flash or from the TFTP server. "
     .. "It is read once, at the first certificate. Tools > certhash > Reload cnf folder reads it again.")
+certhash.prefs.expect = Pref.string("Expected hash", "",
+    "A hash that phones expect, without any file: Base64, or hex as in a thumbprint. HASH=https://HOST/PATH is for one "
+    .. "head-end, HASH alone for any. Separate several with semicolons.")
 certhash.prefs.learn_from_capture = Pref.bool("Learn cnf files from the capture", true,
     "Use the cnf files that phones download in the capture over TFTP or HTTP, from then on.")
 certhash.prefs.follow_tls = Pref.bool("Find TLS inside RDP, upgraded HTTP and OpenVPN", false,
@@ -82,6 +86,22 @@ local function read_directory()
     return directory
 end
 
+-- The files that count from the first frame on: those of the folder, and the hashes that the user states.
+local function files_from_the_start()
+    local files = {}
+    for _, file in ipairs(read_directory().files) do
+        files[#files + 1] = file
+    end
+    local told, problems = stated.read(certhash.prefs.expect)
+    for _, file in ipairs(told) do
+        files[#files + 1] = file
+    end
+    if #problems > 0 then
+        report_failure("certhash: " .. table.concat(problems, "; "))
+    end
+    return files
+end
+
 -- The fields of the dissectors that this one reads.  A name that this Wireshark does not know gives a reader that finds
 -- nothing.  Protocols ("ip", "tftp") are there in any case; every other name makes Wireshark keep a value for us.
 local function reader(name)
@@ -106,7 +126,8 @@ local memory = module("memory").using({
     address = address,
     batch = BATCH,
     cnf = cnf,
-    folder_files = function() return read_directory().files end,
+    folder_files = files_from_the_start,
+    nowhere = stated.nowhere,
     frame = frame,
     handshakes = handshakes,
     tftp = module("tftp"),

@@ -14,7 +14,8 @@ local MOST_DEVICES = 20
 
 --- Make the memory of a capture.
 -- @param needs the modules address, cnf, handshakes, tftp, verdict and visible; frame, what a frame holds; batch, whether
---   nothing is shown; folder_files(), which gives the configurations of the user's folder
+--   nothing is shown; folder_files(), which gives the configurations of the user's folder and what the user states;
+--   nowhere(file, servers), whether none of them presents what is stated
 -- @return the functions at the end
 function M.using(needs)
     local address, cnf, handshakes, tftp = needs.address, needs.cnf, needs.handshakes, needs.tftp
@@ -39,9 +40,27 @@ function M.using(needs)
             handshakes = {},  -- those whose server sent certificates, in their order
             files = {},       -- frame -> configuration file that this frame completes
             files_bytes = 0,
+            servers = {},     -- address, port and name -> the chain that a server showed last, false where it showed none
+            nowhere = {},     -- file -> whether none of them presents what it states, as far as they are known
         }
     end
     forget()
+
+    -- A server was seen, with its chain or without.
+    local function note_server(handshake, chain)
+        local server = handshake.server .. (handshake.server_name or "")
+        if capture.servers[server] == nil or chain then
+            capture.servers[server] = chain or false
+            capture.nowhere = {}
+        end
+    end
+
+    local function nowhere(file)
+        if capture.nowhere[file] == nil then
+            capture.nowhere[file] = needs.nowhere(file, capture.servers)
+        end
+        return capture.nowhere[file]
+    end
 
     local function book()
         if not capture.book_has_folder then
@@ -184,6 +203,9 @@ function M.using(needs)
         if name and role == "client" then
             capture.book:answer(name, (handshakes.split(target)), pinfo.number)
         end
+        if handshake.server then
+            note_server(handshake)
+        end
         if #found > 0 then
             local chain = {}
             for _, message in ipairs(found) do
@@ -210,6 +232,9 @@ function M.using(needs)
                 end
                 handshake.server = handshake.server or source
                 handshake.client = handshake.client or target
+            end
+            if role ~= "client" then
+                note_server(handshake, sent.chain)
             end
             handshake[whose] = sent
             capture.sent[pinfo.number] = sent
@@ -253,6 +278,7 @@ function M.using(needs)
             chain = sent.chain,
             rejected = sent.refusal,
             most = most or MOST_DEVICES,
+            nowhere = nowhere,
         })
     end
 

@@ -49,7 +49,7 @@ function M.source(file)
 end
 
 local function device(file)
-    return visible.text(file.device, 60)
+    return file.kind == "stated" and file.name or visible.text(file.device, 60)
 end
 
 --- Return the names of the first three devices, and how many more there are.

@@ -19,6 +19,7 @@
 ---@field chain { thumbprint: string, thumbprint256: string }[]
 ---@field rejected boolean|nil
 ---@field most integer
+---@field nowhere nil|fun(file: table): boolean whether no server presents what a file without a URL states
 
 ---@class certhash.Found the result for a case
 ---@field verdict string|nil
@@ -58,6 +59,7 @@ function M.new()
         names = {},       -- address -> { name -> first frame }
         names_count = 0,
         has_sha512 = false,
+        anywhere = {},    -- files without a URL, that the user states: they are of any head-end
     }, Book)
 end
 
@@ -105,6 +107,9 @@ function Book:add(file)
         end
     end
     self.files = self.files + 1
+    if file.anywhere then
+        self.anywhere[#self.anywhere + 1] = file
+    end
     for _, url in ipairs(file.urls or {}) do
         local head_end = url.head_end
         if head_end then
@@ -212,6 +217,9 @@ end
 ---@param case certhash.Case
 ---@return certhash.Url|nil
 function Book:url_for(file, case)
+    if file.anywhere then
+        return file.anywhere
+    end
     for _, url in ipairs(file.urls or {}) do
         if self:names_head_end(url, case) then
             return url
@@ -268,18 +276,6 @@ function Book:told_by_host(case)
     return lists
 end
 
--- Call a function with every file in force whose URL names the head-end; it returns true to stop.
-function Book:each_told(case, visit)
-    for _, list in ipairs(self:told_by_host(case)) do
-        for _, entry in ipairs(list) do
-            if self:names_head_end(entry.url, case) and self:in_force(entry.file, case.frame) and visit(entry) then
-                return true
-            end
-        end
-    end
-    return false
-end
-
 -- The hash of a file that one certificate of the chain has: position (from 0) and the hash; nil where there is none.
 local function carried(file, chain)
     for position, certificate in ipairs(chain) do
@@ -291,6 +287,25 @@ local function carried(file, chain)
         end
     end
     return nil
+end
+
+-- Call a function with every file in force whose URL names the head-end; it returns true to stop.  A hash that is stated
+-- without a URL is of a head-end that presents its certificate; where none does, of each.
+function Book:each_told(case, visit)
+    for _, list in ipairs(self:told_by_host(case)) do
+        for _, entry in ipairs(list) do
+            if self:names_head_end(entry.url, case) and self:in_force(entry.file, case.frame) and visit(entry) then
+                return true
+            end
+        end
+    end
+    for _, file in ipairs(self.anywhere) do
+        if (carried(file, case.chain) or case.nowhere and case.nowhere(file))
+            and visit({ file = file, url = file.anywhere }) then
+            return true
+        end
+    end
+    return false
 end
 
 -- A list that keeps its first members and counts the rest, without a file twice.

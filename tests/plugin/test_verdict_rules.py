@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 from tests.plugin.machines import PLUGIN
 
 from certhash.cnf import from_download, read_phone_xml
+from certhash.cnf.stated import read_stated
 from certhash.headend import HeadEnd, parse_url
 from certhash.hostid import doubt
 from certhash.judgement.correlate import correlate
@@ -133,7 +134,7 @@ class Met(NamedTuple):
             resumed=False,
             encrypted=False,
             client_proceeded=not self.rejected,
-            hidden=None,
+            hidden=None if self.chain else "packets-missing",
             certificates=tuple(
                 PresentedCertificate(position, "server", self.frame, hashlib.sha256(der).digest())
                 for position, der in enumerate(self.chain)
@@ -142,6 +143,8 @@ class Met(NamedTuple):
         )
 
     def line(self) -> str:
+        if not self.chain:
+            return cells("hidden", packed(self.server.address), self.server.port or "", self.name or "")
         chain = ",".join(
             f"{digest('sha1', der).hex()}:{digest('sha256', der).hex()}:{der.hex()}" for der in self.chain
         )
@@ -155,6 +158,7 @@ class World(NamedTuple):
     files: list[File]
     answers: list[tuple[str, str]]
     handshakes: list[Met]
+    stated: list[str] = []  # noqa: RUF012 - a tuple's default, and nobody adds to it
 
     def audited(self) -> list[str]:
         """Return the audit's verdict and devices of every handshake."""
@@ -168,11 +172,12 @@ class World(NamedTuple):
             answers=tuple(NameAnswer(name, address, 0, 0) for name, address in self.answers),
             certificates={digest("sha256", der): der for der in CERTIFICATES},
         )
-        sources = Sources(tuple(file.read() for file in self.files))
+        sources = Sources((*(file.read() for file in self.files), *read_stated(self.stated)))
         document = correlate([observation], sources, Tool("0", "4.0", "5.2", "plugin"))
         return [
             "\n".join([f"{one.verdict} {','.join(one.devices)}", *self._doubts(one, sources)])
             for one in document.handshakes
+            if one.certificates
         ]
 
     def _doubts(self, one: HandshakeRow, sources: Sources) -> list[str]:
@@ -182,7 +187,8 @@ class World(NamedTuple):
         chain = next(met.chain for met in self.handshakes if met.frame == one.frame)
         presented = [Presented(der) for der in chain]
         found = set()
-        pairs = [(cnf, url) for cnf in in_force(sources.cnf_files, one) for url in urls_of(cnf)]
+        files = [cnf for cnf in in_force(sources.cnf_files, one) if cnf.kind != "stated"]
+        pairs = [(cnf, url) for cnf in files for url in urls_of(cnf)]
         for cnf, url in pairs:
             assert cnf.group is not None
             unnamed = doubt(cnf.group.host_id_check, chain[0], url)
@@ -204,7 +210,8 @@ class World(NamedTuple):
         """Return what the Lua script is told of this world."""
         answers = [cells("answer", name, packed(address)) for name, address in self.answers]
         files = [file.line() for file in self.files]
-        return ["world", *answers, *files, *(met.line() for met in self.handshakes)]
+        stated = [cells("stated", text) for text in self.stated]
+        return ["world", *answers, *files, *stated, *(met.line() for met in self.handshakes)]
 
 
 def in_force(files: tuple[CnfFile, ...], one: HandshakeRow) -> list[CnfFile]:
@@ -281,10 +288,16 @@ def world(choose: random.Random) -> World:
                 choose.choice(["tcp", "tcp", "udp"]),
                 name,
                 choose.random() < 0.3,
-                tuple(choose.sample(CERTIFICATES, choose.choice([1, 1, 2]))),
+                tuple(choose.sample(CERTIFICATES, choose.choice([1, 1, 2]))) if choose.random() < 0.9 else (),
             )
         )
-    return World(sorted(files, key=lambda file: file.frame or 0), answers, handshakes)
+    stated = []
+    if choose.random() < 0.5:
+        files = files if choose.random() < 0.5 else []
+        value = digest(choose.choice(["sha1", "sha1", "sha256"]), choose.choice(CERTIFICATES))
+        text = choose.choice([base64.b64encode(value).decode(), value.hex(), value.hex(":").upper()])
+        stated.append(text + choose.choice(["", "", *(f"={url}" for url in URLS if url.startswith("https"))]))
+    return World(sorted(files, key=lambda file: file.frame or 0), answers, handshakes, stated)
 
 
 def test_the_plugin_judges_as_the_audit_does(lua: str, tmp_path: Path) -> None:
@@ -303,7 +316,7 @@ def test_the_plugin_judges_as_the_audit_does(lua: str, tmp_path: Path) -> None:
     shown = [each.replace("\0", "\n") for each in shown]
     assert sum("\ndoubt" in each for each in expected) > 100
     assert len(shown) == len(expected)
-    handshakes = [(each, met) for each in worlds for met in each.handshakes]
+    handshakes = [(each, met) for each in worlds for met in each.handshakes if met.chain]
     different = [
         (said, wanted, met, each)
         for said, wanted, (each, met) in zip(shown, expected, handshakes, strict=True)

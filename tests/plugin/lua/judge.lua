@@ -8,6 +8,7 @@ local address = module("address")
 local cnf = module("cnf").using({ base64 = module("base64"), address = address, xml = module("xml") })
 local verdict = module("verdict").using({ hostid = module("hostid").using({ address = address }) })
 local x509 = module("x509")
+local stated = module("stated").using({ cnf = cnf, base64 = module("base64"), visible = module("visible") })
 
 local function bytes(hex)
     return (hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
@@ -25,9 +26,30 @@ end
 
 local book
 local things = {}
+-- An audit knows the whole capture: so all servers of a world are known before the first handshake is judged.
+local servers, waiting = {}, {}
+
+local function finish()
+    for _, judge in ipairs(waiting) do
+        judge()
+    end
+    servers, waiting = {}, {}
+end
 
 function things.world()
+    finish()
     book = verdict.new()
+end
+
+function things.stated(text)
+    local files, problems = stated.read(text)
+    assert(#files == 1 and #problems == 0, problems[1])
+    book:add(files[1])
+end
+
+function things.hidden(server, port, name)
+    local key = server .. ":" .. port .. ":" .. name
+    servers[key] = servers[key] or false
 end
 
 function things.file(name, content, frame, client)
@@ -42,7 +64,8 @@ function things.answer(name, address)
     book:answer(name, bytes(address), 0)
 end
 
-function things.handshake(frame, server, port, client, transport, name, rejected, chain)
+local function judge(frame, server, port, client, transport, name, rejected, chain)
+    local here = servers
     local found = book:judge({
         frame = tonumber(frame),
         server = { address = bytes(server), port = tonumber(port) },
@@ -52,6 +75,7 @@ function things.handshake(frame, server, port, client, transport, name, rejected
         rejected = rejected == "1" or nil,
         chain = chain_of(chain),
         most = 100,
+        nowhere = function(file) return stated.nowhere(file, here) end,
     })
     local devices, known = {}, {}
     for _, told in ipairs(found.told) do
@@ -74,6 +98,13 @@ function things.handshake(frame, server, port, client, transport, name, rejected
     end
 end
 
+function things.handshake(...)
+    local _, server, port, _, _, name, _, chain = ...
+    servers[server .. ":" .. port .. ":" .. name] = chain_of(chain)
+    local cells = { ... }
+    waiting[#waiting + 1] = function() judge(table.unpack(cells)) end
+end
+
 for line in io.lines(input) do
     local cells = {}
     for cell in (line .. "\t"):gmatch("([^\t]*)\t") do
@@ -81,3 +112,4 @@ for line in io.lines(input) do
     end
     things[cells[1]](cells[2], cells[3], cells[4], cells[5], cells[6], cells[7], cells[8], cells[9])
 end
+finish()

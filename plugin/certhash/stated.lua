@@ -1,0 +1,102 @@
+-- Hashes that the user states without any file (the preference certhash.expect), each with or without a URL.
+--
+--   local files, problems = stated.read("fZ2xQHMBcWj/fSoNs5IkPbA2Pt8=; 7d9db140...=https://203.0.113.1/phone")
+--
+-- A file is one as cnf.read returns it, for the device "-".  Without a URL, `anywhere` is set: it matches where any server
+-- presents its certificate.  scripts/certhash/cnf/stated.py and judgement/anywhere.py have the same rules.
+
+local M = {}
+
+local cnf, base64, visible
+
+--- Give this module the ones that it builds on.
+---@param others table<string, table> the modules, by name
+function M.using(others)
+    cnf, base64, visible = others.cnf, others.base64, others.visible
+    return M
+end
+
+local ALGORITHMS = { [20] = "SHA-1", [32] = "SHA-256", [64] = "SHA-512" }
+
+-- The bytes of a hash in hex (with colons, blanks, dashes or none) or in Base64; nil where it is none.  What Windows, IOS
+-- and openssl print before the digits may stand there, too.
+local function digest_of(text)
+    text = text:gsub("\226\128[\142\143]", ""):match("^%s*(.-)%s*$")  -- marks that Windows puts before a thumbprint
+    local bare = text:match("^[%w%s-]*[Ff]ingerprint[%w%s-]*[:=]%s*(.+)$") or text:match("^[Tt]humbprint%s*[:=]?%s*(.+)$")
+        or text
+    local digits = bare:gsub("[%s:.-]", "")
+    if digits:match("^%x+$") and ALGORITHMS[#digits / 2] then
+        return (digits:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
+    end
+    local bytes = base64.decode((bare:gsub("%s", "")))
+    return bytes and ALGORITHMS[#bytes] and bytes or nil
+end
+
+local function read_one(text)
+    local hash, url = text:match("^(.-)=(%a[%w+.-]*://.*)$")
+    local digest = digest_of(hash or text)
+    if not digest then
+        return nil, ("%s: this is no hash (SHA-1: 28 characters of Base64 or 40 hex digits)"):format(visible.text(text, 90))
+    end
+    local algorithm = ALGORITHMS[#digest]
+    local file = {
+        device = "-",
+        name = "certhash.expect",
+        path = "the preference certhash.expect",
+        kind = "stated",
+        urls = {},
+        hashes = { { number = 1, text = base64.encode(digest), digest = digest, algorithm = algorithm } },
+        hash_algorithm = algorithm == "SHA-1" and "" or algorithm,
+        host_id_check = "0",  -- it is of no phone that checks
+    }
+    if url then
+        local head_end, problem = cnf.head_end(url)
+        if not head_end then
+            return nil, ("%s: %s"):format(visible.text(url, 90), problem)
+        end
+        file.urls[1] = { number = 1, text = url, head_end = head_end }
+    else
+        file.anywhere = { number = 0, text = "any head-end" }
+    end
+    return file
+end
+
+--- Read the preference: hashes apart by semicolons.
+---@param text string
+---@return table[] files
+---@return string[] problems
+function M.read(text)
+    local files, problems = {}, {}
+    for one in text:gmatch("[^;]+") do
+        if one:find("%S") then
+            local file, problem = read_one(one:match("^%s*(.-)%s*$"))
+            files[#files + 1] = file
+            problems[#problems + 1] = problem and "certhash.expect: " .. problem
+        end
+    end
+    return files, problems
+end
+
+--- Tell whether no server presents a certificate that a stated hash is of.  That is known only where each showed its
+-- certificates: one that did not may be the very one.
+---@param file table
+---@param servers table<string, table|false> by address, port and name: the chain that it showed last, or false
+---@return boolean
+function M.nowhere(file, servers)
+    local any = false
+    for _, chain in pairs(servers) do
+        if not chain then
+            return false
+        end
+        for _, certificate in ipairs(chain) do
+            local digest = file.hashes[1].digest
+            if digest == certificate.thumbprint or digest == certificate.thumbprint256 then
+                return false
+            end
+        end
+        any = true
+    end
+    return any
+end
+
+return M
