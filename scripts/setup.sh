@@ -19,6 +19,16 @@ need_packages() {
     return 0
 }
 
+# need_libraries SONAME=PACKAGE ...: the same for shared libraries that a Python package brings no copy of.
+need_libraries() {
+    local pair missing=() PATH="$PATH:/usr/sbin:/sbin"
+    for pair in "$@"; do
+        ldconfig -p 2>/dev/null | grep -qF "${pair%%=*} " || missing+=("${pair#*=}")
+    done
+    [ ${#missing[@]} -gt 0 ] && install_packages "${missing[@]}"
+    return 0
+}
+
 install_packages() {
     local as_root=()
     local command="apt-get update && apt-get install --no-install-recommends $*"

@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 TOP = Path(__file__).resolve().parents[1]
 
@@ -83,8 +84,27 @@ def _tmp_path() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@cache
+def ordinary() -> list[str]:
+    """Return what goes before a command whose Wireshark must load Lua: from 4.4 on, root's loads none.
+
+    The command runs as nobody, with root's right to read and write files and to capture: this Python, the
+    temporary folders and dumpcap may be root's alone.
+    """
+    said = subprocess.run([need("tshark"), "--version"], capture_output=True, text=True, check=True).stdout
+    if os.geteuid() != 0 or said.startswith("TShark (Wireshark) 4.0."):
+        return []
+    command = [need("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups"]
+    for capabilities in ("+dac_override,+net_raw,+net_admin", "+dac_override,+net_raw", "+dac_override"):
+        as_nobody = [*command, f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
+        if subprocess.run([*as_nobody, "true"], capture_output=True, check=False).returncode == 0:
+            return as_nobody
+    pytest.skip("this Wireshark loads no Lua for root, and this machine does not permit to become nobody")
+
+
 CACHE = tempfile.mkdtemp(prefix="certhash-tests-")
 """Stands in for the user's cache folder: tests must not find what an earlier run left there."""
+Path(CACHE).chmod(0o777)  # for those of ordinary()
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
 
@@ -102,12 +122,19 @@ class Ended(NamedTuple):
 
 
 def certhash(
-    *arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None, **environment: str
+    *arguments: str | Path,
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    before: Sequence[str] = (),
+    **environment: str,
 ) -> Ended:
-    """Run certhash in a process of its own; the result is text, and a traceback fails the test."""
+    """Run certhash in a process of its own; the result is text, and a traceback fails the test.
+
+    `before` is a command that runs it, as :func:`ordinary` returns one.
+    """
     need("tshark")
     ended = subprocess.run(
-        [sys.executable, "-m", "certhash", *map(str, arguments)],
+        [*before, sys.executable, "-m", "certhash", *map(str, arguments)],
         input=stdin,
         capture_output=True,
         check=False,

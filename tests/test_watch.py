@@ -24,7 +24,7 @@ from certhash.cnf.stated import read_stated
 from certhash.commands.watch_live import Changed, Judged, Watcher, is_finding, line
 from certhash.judgement import document
 from certhash.model import Endpoint, Sources
-from tests import live_network, openssl
+from tests import live_network, openssl, permitted
 from tests.conftest import TOP, certhash, need
 from tests.live_network import CABLE, OTHER_END, Watch, inside
 
@@ -39,8 +39,9 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="capturing and namespaces
 
 @pytest.fixture(name="network", scope="module")
 def _network() -> Iterator[str]:
-    for program in ("ip", "dumpcap", "tshark", "openssl"):
+    for program in ("tshark", "openssl"):
         need(program)
+    permitted.namespaces()
     with live_network.namespace() as name:
         yield name
 
@@ -429,7 +430,7 @@ def _refused(*arguments: str | Path) -> str:
 
 
 def test_an_interface_that_is_not_there_is_named_with_those_that_are() -> None:
-    need("dumpcap")
+    permitted.capture()
     said = _refused("nosuch0")
     assert "nosuch0" in said
     assert "lo" in said.partition("there are:")[2]
@@ -444,6 +445,7 @@ def test_what_is_no_time_is_not_watched_for(number: str) -> None:
 
 
 def test_a_filter_that_dumpcap_does_not_take_is_one_line() -> None:
+    permitted.capture()
     assert "filter" in _refused("lo", "--capture-filter", "no such filter")
 
 
@@ -478,6 +480,7 @@ def test_an_interface_that_goes_away_ends_it_with_what_was_seen(network: str) ->
 @as_root
 def test_memory_stays_flat_and_no_handshake_is_lost() -> None:
     """60,000 packets: all fit into the kernel's buffer, so that a busy machine drops none."""
+    permitted.namespaces()
     before, most, connections, said = live_network.measure(60_000)
     assert most - before < 50 << 20
     assert len(re.findall("  unlisted  ", said)) == connections

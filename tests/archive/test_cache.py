@@ -19,6 +19,7 @@ from certhash.archive import cache as cache_module
 from certhash.archive.cache import SETTLED, Cache, default_path
 from certhash.capture import tshark
 from certhash.capture.observe import Settings, observe
+from tests import permitted
 from tests.archive.conftest import Counted
 from tests.conftest import TOP, Ended, certhash, need
 
@@ -310,6 +311,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
 def test_a_full_disk(tmp_path: Path) -> None:
+    permitted.mounts()
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], check=True)

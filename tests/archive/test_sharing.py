@@ -77,7 +77,7 @@ def test_most_of_what_is_recorded_can_be_shared() -> None:
 @pytest.mark.parametrize("seed", range(300, 312))
 def test_what_is_generated_is_observed_alike(seed: int, settings: Settings, tmp_path: Path) -> None:
     """Streams with every oddity: loss, reordering, overlap, port reuse, fragments, tunnels."""
-    kitchen = Kitchen(tmp_path)
+    kitchen = Kitchen()
     chance = random.Random(seed)
     path = tmp_path / "soup.pcap"
     path.write_bytes(chance.choice((as_pcap, as_pcapng))(soup(kitchen, seed, 20)))

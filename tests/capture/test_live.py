@@ -14,7 +14,7 @@ import pytest
 from certhash.capture import records
 from certhash.capture.splice import SECTION, Splice
 from certhash.capture.tshark import SEPARATOR
-from tests import live_network
+from tests import live_network, permitted
 from tests.conftest import TOP, certhash, need
 from tests.live_network import Watch
 
@@ -28,7 +28,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="capturing and namespaces
 
 @pytest.fixture(name="network", scope="module")
 def _network() -> Iterator[str]:
-    need("ip")
+    permitted.namespaces()
     with live_network.namespace() as name:
         yield name
 
@@ -68,6 +68,7 @@ def test_a_dumpcap_that_may_not_be_run_is_replaced_by_another(tmp_path: Path) ->
 )
 def test_without_a_dumpcap_one_line_says_what_to_do(tmp_path: Path, beside: bool, says: str) -> None:
     """In a mount namespace of its own, every dumpcap of this machine is a file that nobody may run."""
+    permitted.mounts()
     found, closed = programs(tmp_path), tmp_path / "closed"
     closed.touch(mode=0o644)
     (tmp_path / "dumpcap").chmod(0o644)

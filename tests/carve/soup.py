@@ -1,10 +1,17 @@
-"""Captures that are hard on whoever leaves packets out: oddities of TCP and TLS in random mixture."""
+"""Captures that are hard on whoever leaves packets out: oddities of TCP and TLS in random mixture.
+
+``python -m tests.carve.soup`` records the handshakes anew.
+"""
 
 from __future__ import annotations
 
+import base64
+import json
 import random
 import ssl
 import struct
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.captures import (
@@ -22,7 +29,6 @@ from tests.benchmarks.captures import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 ALERT = b"\x15\x03\x03\x00\x02\x02\x2a"
 """A fatal bad_certificate in the clear."""
@@ -39,20 +45,46 @@ def handshake(kind: int, body: bytes, piece: int = 16384) -> bytes:
     return b"".join(record(22, message[at : at + piece]) for at in range(0, len(message), piece))
 
 
-class Kitchen:
-    """Transcripts to choose from; making them takes a while, so make one kitchen a session."""
+RECORDED = Path(__file__).with_name("handshakes.json")
+"""A certificate (DER) and, for each version of TLS, the turns of a connection without data, in Base64."""
+OVERHEAD = {"TLSv1_2": 24, "TLSv1_3": 17}
+"""Bytes by which a record of AES-GCM is longer than its data (RFC 5288, RFC 8446 section 5.2)."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make certificates in a folder and shake hands with them."""
-        identity = make_identity(folder, "soup.example")
-        der = ssl.PEM_cert_to_DER_cert(identity.certificate.read_text())
-        tls12, tls13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
-        self.full = [
-            tls_transcript(identity, version=version, download=size, write_size=write)
-            for version in (tls12, tls13)
-            for size, write in ((0, 1), (3000, 700), (40_000, 1419), (60_000, 16384))
-        ]
-        self.der = der
+
+def record_handshakes() -> None:
+    """Shake hands by this machine's TLS library, and write :data:`RECORDED`."""
+    with tempfile.TemporaryDirectory() as folder:
+        identity = make_identity(Path(folder), "soup.example")
+        said: dict[str, object] = {
+            "certificate": base64.b64encode(
+                ssl.PEM_cert_to_DER_cert(identity.certificate.read_text())
+            ).decode()
+        }
+        for version in OVERHEAD:
+            turns = tls_transcript(identity, version=ssl.TLSVersion[version])
+            said[version] = [[turn.side, base64.b64encode(turn.data).decode()] for turn in turns]
+    RECORDED.write_text(json.dumps(said, indent=1) + "\n")
+
+
+class Kitchen:
+    """Transcripts to choose from.
+
+    The handshakes are recorded: another TLS library, or another release of one, would cook another soup.
+    """
+
+    def __init__(self) -> None:
+        """Read the recorded handshakes, and put data of several sizes into them."""
+        recorded = json.loads(RECORDED.read_text())
+        self.der = base64.b64decode(recorded["certificate"])
+        self.full = []
+        for version, overhead in OVERHEAD.items():
+            *shaken, closed = [Turn(side, base64.b64decode(data)) for side, data in recorded[version]]
+            for size, write in ((0, 1), (3000, 700), (40_000, 1419), (60_000, 16384)):
+                pieces = [min(write, size - at) for at in range(0, size, write)]
+                choose = random.Random(size)
+                data = b"".join(record(23, choose.randbytes(piece + overhead)) for piece in pieces)
+                exchange = [Turn("client", record(23, choose.randbytes(99))), Turn("server", data)]
+                self.full.append([*shaken, *(exchange if size else []), closed])
 
     def script(self, choose: random.Random) -> list[Turn]:  # noqa: C901, PLR0911  (a list of cases)
         """Return what a connection says, mostly TLS, in one of its many ways."""
@@ -259,3 +291,7 @@ def soup(kitchen: Kitchen, seed: int, connections: int) -> list[tuple[bytes, int
         if not one:
             active.remove(one)
     return frames
+
+
+if __name__ == "__main__":
+    record_handshakes()

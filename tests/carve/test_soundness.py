@@ -8,6 +8,7 @@ import random
 import shutil
 import ssl
 import subprocess
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,8 +109,8 @@ def the_same(capture: bytes, folder: Path, window: int = 8 << 20, sinks: int = 1
 
 
 @pytest.fixture(scope="session")
-def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
-    return Kitchen(tmp_path_factory.mktemp("keys"))
+def kitchen() -> Kitchen:
+    return Kitchen()
 
 
 def quiet(frames: Sequence[Frame]) -> list[Frame]:
@@ -149,8 +150,10 @@ LAYOUTS: dict[str, Callable[[Sequence[Frame]], bytes]] = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout(layout: str, kitchen: Kitchen, tmp_path: Path) -> None:
-    dropped = [the_same(LAYOUTS[layout](soup(kitchen, seed, 20)), tmp_path, 100_000) for seed in (50, 51, 52)]
-    assert sum(count for count in dropped if count > 0) > 500
+    """Many of these captures are in doubt and pass whole: compare the first two that are not."""
+    soups = (LAYOUTS[layout](soup(kitchen, seed, 20)) for seed in range(50, 80))
+    compared = (count for count in (the_same(each, tmp_path, 100_000) for each in soups) if count >= 0)
+    assert sum(islice(compared, 2)) > 500
 
 
 def test_tunnels_pass_whole(kitchen: Kitchen) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,10 +40,13 @@ def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     assert program, "missing: apt-get install chromium"
     arguments = [*QUIET, "--no-sandbox"] if os.geteuid() == 0 else list(QUIET)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+    with ExitStack() as stack:
+        try:
+            playwright = stack.enter_context(sync_playwright())
+            browser = stack.enter_context(playwright.chromium.launch(executable_path=program, args=arguments))
+        except Exception as error:  # noqa: BLE001 - a library of playwright's driver may be missing, say
+            pytest.fail(f"no browser could be started: {error}", pytrace=False)
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,18 @@ from certhash.errors import InputError
 if TYPE_CHECKING:
     from certhash.capture.tshark import Tshark
 
-HOW_TO_CAPTURE = (
-    "run it as root; or on Debian and Ubuntu: sudo dpkg-reconfigure wireshark-common, answer yes, "
-    "sudo usermod -aG wireshark $USER, and log in again"
-)
+
+def how_to_capture() -> str:
+    """Return what gives this user the right to capture."""
+    if os.geteuid() == 0:
+        return (
+            "root has no right to capture here, as in most containers: start the container with "
+            "--cap-add=NET_RAW --cap-add=NET_ADMIN, or run it outside"
+        )
+    return (
+        "run it as root; or on Debian and Ubuntu: sudo dpkg-reconfigure wireshark-common, answer yes, "
+        "sudo usermod -aG wireshark $USER, and log in again"
+    )
 
 
 def find(tshark: Tshark) -> str:
@@ -29,7 +37,7 @@ def find(tshark: Tshark) -> str:
         if path and os.access(path, os.X_OK):
             return path
     if Path(beside).exists():
-        raise InputError(f"{beside} may not be run by this user; {HOW_TO_CAPTURE}")
+        raise InputError(f"{beside} may not be run by this user; {how_to_capture()}")
     raise InputError(
         "dumpcap is not installed; install it: apt-get install wireshark-common (Debian, Ubuntu)"
     )

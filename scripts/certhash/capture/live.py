@@ -69,7 +69,7 @@ def interfaces(found: tshark.Tshark) -> list[str]:
     try:
         return [str(name) for name in get_all_tshark_interfaces_names(found.path)]
     except (OSError, subprocess.SubprocessError, UnicodeError) as error:
-        raise InputError(f"the interfaces cannot be listed ({error}); {dumpcap.HOW_TO_CAPTURE}") from None
+        raise InputError(f"the interfaces cannot be listed ({error}); {dumpcap.how_to_capture()}") from None
 
 
 def try_out(found: tshark.Tshark, capture: bytes) -> list[Row]:
@@ -302,7 +302,9 @@ class _Recorder(LiveCapture):  # type: ignore[misc]  # pyshark has no types
                 eventloop=asyncio.get_running_loop(),
             )
         except (OSError, subprocess.SubprocessError, UnicodeError) as error:
-            raise InputError(f"the interfaces cannot be listed ({error}); {dumpcap.HOW_TO_CAPTURE}") from None
+            raise InputError(
+                f"the interfaces cannot be listed ({error}); {dumpcap.how_to_capture()}"
+            ) from None
 
     def _get_tshark_version(self) -> Version:
         return _version(self._found)
@@ -373,7 +375,7 @@ class _Recorder(LiveCapture):  # type: ignore[misc]  # pyshark has no types
         said = " ".join(line for line in self._said if line)
         name = visible(self.interfaces[0])
         if "permission" in said or "not permitted" in said:
-            return f"{name}: this user may not capture; {dumpcap.HOW_TO_CAPTURE}"
+            return f"{name}: this user may not capture; {dumpcap.how_to_capture()}"
         if "No such device" in said or "no device" in said or "no interface" in said:
             known = ", ".join(interfaces(self._found)) or "none that this user may capture from"
             return f"{name}: there is no such interface; there are: {known}"

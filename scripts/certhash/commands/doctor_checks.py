@@ -253,7 +253,7 @@ def _right_to_capture(found: Tshark) -> Check:
         "capture",
         "mend",
         f"this user has no permission to capture with {program}",
-        _group(program) or dumpcap.HOW_TO_CAPTURE,
+        _group(program) or dumpcap.how_to_capture(),
     )
 
 
@@ -264,7 +264,7 @@ def _group(program: str) -> str | None:
         user = pwd.getpwuid(os.getuid()).pw_name
     except (OSError, KeyError):
         return None
-    if group.gr_gid == 0:
+    if group.gr_gid == 0 or os.geteuid() == 0:
         return None
     if user in group.gr_mem and group.gr_gid not in os.getgroups():
         return f"log in again: you joined the group {group.gr_name} after you logged in"
