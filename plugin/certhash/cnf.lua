@@ -575,6 +575,48 @@ end
 M.plain_text, M.without_comments, M.thorough, M.read_group = plain_text, without_comments, thorough, read_group
 M.without_declaration, M.trim, M.wanted = without_declaration, trim, WANTED
 
+local LONGEST_SHOWN, CERTIFICATE = 90, 200
+
+--- A certHash for a message: of what is no hash by its length, the beginning.
+---@param text string
+---@return string
+function M.shown(text)
+    text = text:gsub("%s", "")
+    if #text <= LONGEST_SHOWN then
+        return text
+    end
+    return ("%s... (%s characters)"):format(text:sub(1, 20), (tostring(#text):gsub("^(%d+)(%d%d%d)$", "%1,%2")))
+end
+
+--- What is wrong with a certHash that decodes to no known digest.  scripts/certhash/cnf/rules.py says the same.
+---@param text string
+---@return string
+function M.why_malformed(text)
+    text = text:gsub("%s", "")
+    local digits = text:gsub("[:-]", "")
+    local lower = text:lower()
+    if text == "" then
+        return "no certificate can match it"
+    elseif #digits == 40 and digits:find("^%x+$") then
+        return "that is the thumbprint in hex, where a phone needs Base64"
+    elseif #digits == 32 and digits:find("^%x+$") then
+        return "that is an MD5 in hex: a phone compares the SHA-1, in Base64"
+    elseif lower:find("^sha256/") or lower:find("^pin%-sha256=") then
+        return "that is the pin of a public key: a phone compares the SHA-1 of the certificate"
+    elseif #text > CERTIFICATE and (text:find("^MI") or text:find("^%-%-%-%-%-BEGIN")) then
+        return "that is a whole certificate, not its hash: `certhash hash FILE` prints the hash"
+    end
+    local data = base64.decode(text) or ""
+    if #data == 16 then
+        return "that has 16 bytes, as an MD5 has: a phone compares the SHA-1, which has 20"
+    end
+    local bytes = data:gsub("(%x%x)[ :-]?", "%1"):gsub("%s*$", "")
+    if #bytes == 40 and bytes:find("^%x+$") then
+        return "that is the Base64 of the thumbprint's hex text, where a phone needs the Base64 of its bytes"
+    end
+    return "not the Base64 of a SHA-1, SHA-256 or SHA-512"
+end
+
 --- What makes a file impossible to check, in words: URLs and hashes that are none.
 ---@param file certhash.File
 ---@return string[]
@@ -587,8 +629,8 @@ function M.problems(file)
     end
     for _, item in ipairs(file.hashes or {}) do
         if not item.digest then
-            out[#out + 1] = ('certHash%d is "%s": not the Base64 of a SHA-1, SHA-256 or SHA-512')
-                :format(item.number, item.text)
+            local written = item.text == "" and "is empty" or 'is "' .. M.shown(item.text) .. '"'
+            out[#out + 1] = ("certHash%d %s: %s"):format(item.number, written, M.why_malformed(item.text))
         end
     end
     return out

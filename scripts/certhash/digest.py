@@ -183,5 +183,6 @@ def _why_not(text: str, digits: str) -> str:
         bare = compact.rstrip("=")
         if len(bare) * 6 // 8 in ALGORITHMS:
             return "it is Base64 with wrong padding or a wrong last character: no digest is written so"
-        return f"{len(compact)} characters of Base64 are no hash: SHA-1 has 28, SHA-256 44"
+        characters = "1 character" if len(compact) == 1 else f"{len(compact)} characters"
+        return f"{characters} of Base64 cannot be a hash: SHA-1 has 28, SHA-256 44"
     return "it is neither hex (SHA-1: 40 digits) nor Base64 (SHA-1: 28 characters)"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from certhash.digest import MD5_BYTES
 from certhash.headend import parse_url
+from certhash.mistakes import raw
 from certhash.model import Problem
 from certhash.visible import visible
 
@@ -27,7 +29,7 @@ def problems_of(cnf: CnfFile) -> list[Problem]:
     problems = []
     for item in cnf.group.hashes:
         if item.algorithm is None:
-            written = f'is "{visible(item.value)}"' if item.value else "is empty"
+            written = f'is "{shown(item.value)}"' if item.value else "is empty"
             message = f"{place}{cnf.device}: certHash{item.number} {written}: {why_malformed(item.value)}"
             problems.append(Problem(cnf.source, message))
     for url in cnf.group.urls:
@@ -39,11 +41,45 @@ def problems_of(cnf: CnfFile) -> list[Problem]:
     return problems
 
 
+LONGEST_SHOWN = 90
+"""Characters of a value that are repeated in a message; a SHA-512 in Base64 has 88."""
+
+
+def shown(value: str) -> str:
+    """Return a ``certHashN`` for a message: of what is no hash by its length, the beginning."""
+    text = visible("".join(value.split()))
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:20]}... ({len(text):,} characters)"
+
+
 def why_malformed(value: str) -> str:
-    """Say in a few words what is wrong with a ``certHashN`` that decodes to no known digest."""
+    """Say in a few words what is wrong with a ``certHashN`` that decodes to no known digest.
+
+    ``cnf.lua`` says the same of the same value.
+    """
     text = "".join(value.split())
-    if not text:
-        return "no certificate can match it"
-    if re.fullmatch(r"(?:[0-9A-Fa-f]{2}[:-]?){20}", text):
-        return "that is the thumbprint in hex, where a phone needs Base64"
+    said = next((words for pattern, words in _WRITTEN if re.fullmatch(pattern, text)), None)
+    if said:
+        return said
+    data = raw(text)
+    if len(data) == MD5_BYTES:
+        return "that has 16 bytes, as an MD5 has: a phone compares the SHA-1, which has 20"
+    if re.fullmatch(rb"(?:[0-9A-Fa-f]{2}[ :-]?){20}\s*", data):
+        return "that is the Base64 of the thumbprint's hex text, where a phone needs the Base64 of its bytes"
     return "not the Base64 of a SHA-1, SHA-256 or SHA-512"
+
+
+_WRITTEN = (
+    ("", "no certificate can match it"),
+    (r"(?:[0-9A-Fa-f][:-]*){40}", "that is the thumbprint in hex, where a phone needs Base64"),
+    (r"(?:[0-9A-Fa-f][:-]*){32}", "that is an MD5 in hex: a phone compares the SHA-1, in Base64"),
+    (
+        r"(?i:sha256/|pin-sha256=).*",
+        "that is the pin of a public key: a phone compares the SHA-1 of the certificate",
+    ),
+    # No certificate is shorter in Base64, and no hash is longer.
+    (
+        r"(?=.{201})(?:MI|-----BEGIN).*",
+        "that is a whole certificate, not its hash: `certhash hash FILE` prints the hash",
+    ),
+)
+"""What is told by the text itself, white space left out."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from certhash.cnf import describe_copies, read
+from certhash.cnf.rules import shown, why_malformed
 from certhash.digest import ios_fingerprint, thumbprint, to_base64
 from certhash.visible import visible
 
@@ -64,9 +65,9 @@ def _describe(cnf: CnfFile) -> str:
     else:
         rows = [(f"url{url.number}", visible(url.value)) for url in cnf.group.urls]
         for item in cnf.group.hashes:
-            value = visible("".join(item.value.split()))
+            value = shown(item.value)
             if item.algorithm is None:
-                rows.append((f"certHash{item.number}", f"{value}  malformed"))
+                rows.append((f"certHash{item.number}", f"{value}  malformed: {why_malformed(item.value)}"))
             else:
                 rows.append(
                     (f"certHash{item.number}", f"{value}  {item.algorithm} {thumbprint(item.digest)}")

@@ -126,7 +126,10 @@ class _Report(Page):
         summary = self.document.summary
         numbers = {verdict: getattr(summary, verdict) for verdict in ORDER}
         if not self.document.expectations:
-            self.line(Text("Nothing to check: no cnf file was given, and the captures contain none.", "bold"))
+            captures = {each.path for each in self.document.captures}
+            unread = any(each.path not in captures for each in self.document.problems)
+            why = "what was given could not be read" if unread else "no cnf file was given"
+            self.line(Text(f"Nothing to check: {why}, and the captures contain none.", "bold"))
             return
         parts = [
             Text(f"{number:,} {verdict}", COLORS[verdict]) for verdict, number in numbers.items() if number
