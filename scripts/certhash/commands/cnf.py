@@ -18,12 +18,13 @@ import msgspec
 from certhash.cnf import describe_copies, read
 from certhash.cnf.rules import shown, why_malformed
 from certhash.digest import ios_fingerprint, thumbprint, to_base64
+from certhash.model import Endpoint
 from certhash.visible import visible
 
 if TYPE_CHECKING:
     import argparse
 
-    from certhash.model import CnfFile, KnownCertificate
+    from certhash.model import CnfFile, KnownCertificate, ServedAt, Unsettled
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         blocks = [_describe(cnf) for cnf in sources.cnf_files]
         blocks += [_describe_certificate(certificate) for certificate in sources.known]
+        blocks += [_describe_unsettled(line) for line in sources.unsettled]
         if blocks:
             print("\n\n".join(blocks))
     for problem in sources.problems:
@@ -87,5 +89,15 @@ def _describe_certificate(certificate: KnownCertificate) -> str:
         from certhash.certificate import details
 
         lines.append(f"  subject        {details(certificate.der).subject or '(cannot be read)'}")
-    lines += [f"  served at      {end.address}:{end.port}" for end in certificate.served_at]
+    lines += [f"  served at      {visible(_place(place))}" for place in certificate.served_at]
     return "\n".join(lines)
+
+
+def _place(place: ServedAt) -> str:
+    where = str(Endpoint(place.address or place.name or "an unknown address", place.port))
+    only = f" for the name {place.name}" if place.name and place.address else ""
+    return f"{where}{only}, line {place.line}: {place.says}" if place.line else f"{where}{only}"
+
+
+def _describe_unsettled(line: Unsettled) -> str:
+    return f"left open  {visible(line.source)}, line {line.line}: {visible(line.says)}\n  {visible(line.why)}"
