@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
+import lzma
 import random
 import sys
+import zipfile
 from typing import TYPE_CHECKING
 
 import lz4.frame
@@ -14,6 +18,7 @@ from tests.carve.files import as_pcap
 
 from certhash.capture.first_pass.carve import carve
 from certhash.capture.first_pass.decompress import Source, SourceError
+from certhash.capture.first_pass.source import Unpacked, looks_like_capture, open_capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +30,9 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "two gzip members": lambda data: gzip.compress(data[:5000]) + gzip.compress(data[5000:]),
     "zstd": zstandard.ZstdCompressor().compress,
     "lz4": lz4.frame.compress,
+    "xz": lzma.compress,
+    "two xz streams": lambda data: lzma.compress(data[:5000]) + bytes(4) + lzma.compress(data[5000:]),
+    "bzip2": bz2.compress,
 }
 
 
@@ -52,7 +60,7 @@ def test_all_bytes_come_out(name: str, capture: bytes, tmp_path: Path) -> None:
     assert (carved.packets, carved.status) == (200, "complete")
 
 
-@pytest.mark.parametrize("name", ["gzip", "lz4"])
+@pytest.mark.parametrize("name", ["gzip", "lz4", "xz", "bzip2"])
 def test_data_that_end_early_are_told(name: str, capture: bytes, tmp_path: Path) -> None:
     path = tmp_path / "some.pcap"
     path.write_bytes(COMPRESSORS[name](capture)[:-5000])
@@ -117,3 +125,49 @@ def test_bytes_read_before_come_first(capture: bytes, tmp_path: Path) -> None:
         head = raw.read(1)
         assert carve(Source(raw, head), out.extend).packets == 200
     assert bytes(out) == capture
+
+
+def zipped(**files: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name.replace("_", "."), data)
+    return out.getvalue()
+
+
+def test_what_tshark_does_not_unpack_is_unpacked(capture: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "some.pcap.packed"
+    for data in (lzma.compress(capture), bz2.compress(capture), zipped(a_pcap=capture, read_txt=b"me")):
+        path.write_bytes(data)
+        assert looks_like_capture(data[:4096]) or data.startswith(b"BZh")
+        with open_capture(str(path)) as source:
+            assert isinstance(source, Unpacked)
+            assert source.damage == ""
+            assert source.read() == capture
+
+
+def test_a_damaged_archive_gives_what_is_before_the_damage(capture: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "some.pcap.xz"
+    path.write_bytes(lzma.compress(capture)[:-5000])
+    with open_capture(str(path)) as source:
+        assert isinstance(source, Unpacked)
+        assert "too early" in source.damage
+        assert capture.startswith(source.read(1000))
+
+
+@pytest.mark.parametrize("files", [{"a_pcap": b"1", "b_pcap": b"2"}, {"a_txt": b"1"}])
+def test_a_zip_file_of_any_number_of_captures_but_one_says_what_to_do(
+    files: dict[str, bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "some.zip"
+    path.write_bytes(zipped(**files))
+    with pytest.raises(ValueError, match="unpack it, and give its folder"):
+        open_capture(str(path))
+
+
+def test_a_zip_bomb_is_not_unpacked_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "some.zip"
+    path.write_bytes(zipped(a_pcap=as_pcap([]) + bytes(200 << 20)))
+    with open_capture(str(path)) as source:
+        assert isinstance(source, Unpacked)
+        assert "grow more than" in source.damage

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from certhash.capture.first_pass.source import looks_like_capture
+from certhash.capture.first_pass.source import NAMES, looks_like_capture
 from certhash.files import explain
 from certhash.model import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_CLAIMS = re.compile(
-    r"\.(?:pcap|pcapng|ntar|cap|dmp|snoop|trc|trace\d*|erf)\d*(?:\.(?:gz|zst|lz4))?$", re.IGNORECASE
-)
+_CLAIMS = NAMES
 """File names of captures. In a folder, such a file is read, or reported as a problem."""
 
 

@@ -223,11 +223,22 @@ def _certificates(handshakes: Iterable[Handshake]) -> set[bytes]:
     return {certificate.sha256 for each in handshakes for certificate in each.certificates}
 
 
-def is_told(trace: Trace, place: Place | None, handshakes: Iterable[Handshake]) -> bool:
-    """Tell whether a handshake of the same connection says already why the certificate is not shown."""
+def is_told(trace: Trace, place: Place | None, names: Iterable[str], handshakes: Iterable[Handshake]) -> bool:
+    """Tell whether a handshake of the same connection says already why the certificate is not shown.
+
+    Args:
+        trace: where the certificate stands.
+        place: where tshark sees that frame.
+        names: the protocols that it sees on the connection. Where that is TLS over TCP, or DTLS over UDP,
+            what is not shown is a message that does not end in the capture, whatever the handshake lacks.
+        handshakes: all that were seen.
+    """
     ends = place.ends if place is not None and place.transport else trace.ends
+    own = {"tcp": "tls", "udp": "dtls"}.get(place.transport) if place is not None else None
+    is_tls = own is not None and own in names
     return bool(ends) and any(
-        handshake.hidden in EXPLAINED and ends == {handshake.client, handshake.server}
+        (handshake.hidden in EXPLAINED or (is_tls and handshake.hidden is not None))
+        and ends == {handshake.client, handshake.server}
         for handshake in handshakes
     )
 
@@ -264,5 +275,9 @@ def words(trace: Trace, place: Place | None) -> str:
     if place is None:
         return f"{what}: it is inside of something that tshark does not open"
     names = [name for name in place.protocols if name != "data"]
+    if names[-1] in {"tls", "dtls"} and "rdpudp" not in names:
+        return f"{what}: tshark takes it for TLS, and does not show the message"
+    if names[-1] in {"tcp", "udp"}:
+        return f"{what}: tshark sees no TLS in this connection, and no way to show it was found"
     known = next((_KNOWN[name] for name in reversed(names) if name in _KNOWN), None)
     return f"{what}: it is inside {known or names[-1]}, and no way to show it was found"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import io
 import itertools
 import os
@@ -12,7 +10,6 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from operator import attrgetter, itemgetter
 from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -23,21 +20,23 @@ from certhash.capture import again, records, tshark
 from certhash.capture.feed import Fed, Feed
 from certhash.capture.first_pass.carve import Carved, Ends, carve, is_plain
 from certhash.capture.first_pass.decompress import Source
-from certhash.capture.first_pass.overlooked import Trace, not_shown
+from certhash.capture.first_pass.overlooked import Trace, not_shown, traces_in_bytes
 from certhash.capture.first_pass.pcap import WINDOW
-from certhash.capture.first_pass.source import is_carvable, open_capture
-from certhash.capture.handshakes import Handshakes
+from certhash.capture.first_pass.source import (
+    NOT_A_CAPTURE,
+    Unpacked,
+    is_carvable,
+    looks_like_capture,
+    open_capture,
+)
+from certhash.capture.reading import Reading
 from certhash.capture.workplace import Workplace, workplace
-from certhash.model import Download, NameAnswer, Observation, Problem
+from certhash.model import Observation, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-TIMELESS = (
-    "packets in it have no time: what they show counts as older than everything else; record the capture "
-    "with times to know what is newest"
-)
+    from certhash.model import CaptureStatus
 
 
 _MOST_FAILURES = 5
@@ -91,11 +90,19 @@ def observe(
             if opened is not None:
                 opened(source)
             place = place or stack.enter_context(workplace(settings.tshark.path, keylog=settings.keylog))
-            return _observe(path, source, settings, place, tsharks)
+            seen = _observe(path, source, settings, place, tsharks)
+            damage = source.damage if isinstance(source, Unpacked) else ""
+            return _damaged(seen, damage) if damage else seen
     except OSError as error:
         return unreadable(path, f"{error.strerror or error}")
     except ValueError as error:
         return unreadable(path, str(error))
+
+
+def _damaged(seen: Observation, damage: str) -> Observation:
+    """Return what is observed of a capture whose archive is damaged behind it."""
+    status: CaptureStatus = "truncated" if seen.status == "complete" else seen.status
+    return replace(seen, status=status, error=damage, problems=(Problem(seen.path, damage), *seen.problems))
 
 
 def is_worth_sharing(path: str) -> bool:
@@ -152,6 +159,11 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: Workplace, 
                 )
         if last_try or not run.outcome.failed or run.outcome.timed_out:
             break
+    if run.looked_at is None or not run.looked_at.packets:
+        source.seek(0)
+        if not looks_like_capture(source.read(4096)) and not run.outcome.timed_out:
+            # tshark takes any text, and many a picture, for a capture of its own kind.
+            return unreadable(path, NOT_A_CAPTURE)
     return _look_again(run, lambda again: _Run(path, source, settings, place, again), way)
 
 
@@ -171,12 +183,13 @@ def _look_again(run: _Run, read: Callable[[_Way], _Run], way: _Way) -> Observati
         return seen
     places = run.places(missing) if missing else None
     known = {trace: place for trace in missing if places and (place := places.of.get(trace.frame))}
+    names = {trace: places.above(place) for trace, place in known.items() if places}
     asked = cut | {place.ends for place in known.values() if place.transport} | {t.ends for t in missing}
     # What is in a tunnel nobody finds by its ends.
     outside = all(trace in known and trace.ends == known[trace].ends for trace in missing)
     way = way._replace(tsharks=1, only=asked if outside else frozenset())
     notes: list[str] = []
-    tries = again.ways([(place, places.above(place)) for place in known.values() if places])
+    tries = again.ways([(place, names[trace]) for trace, place in known.items()])
     for each in itertools.chain(tries if missing else (again.STOCK,)):
         other = read(way._replace(arguments=each.arguments))
         if other.outcome.failed or other.missing_plugin:
@@ -190,8 +203,11 @@ def _look_again(run: _Run, read: Callable[[_Way], _Run], way: _Way) -> Observati
         missing = not_shown(missing, seen.certificates.values())
         if not missing:
             break
-    left = [t for t in missing if not again.is_told(t, known.get(t), seen.handshakes)]
-    problems = [f"frame {trace.frame}: {again.words(trace, known.get(trace))}" for trace in left]
+    left = [t for t in missing if not again.is_told(t, known.get(t), names.get(t, ()), seen.handshakes)]
+    problems = [
+        (f"frame {trace.frame}: " if trace.frame else "") + again.words(trace, known.get(trace))
+        for trace in left
+    ]
     return replace(
         seen,
         problems=(*(Problem(seen.path, message) for message in problems), *seen.problems),
@@ -347,20 +363,29 @@ class _Run:
             return None
         if self.fed.carved is not None:
             return self.fed.carved
+        own = None
         try:
             if is_carvable(self._source):
                 self._source.seek(0)
-                return carve(Source(self._source), keys=self._keys)
+                own = carve(Source(self._source), keys=self._keys)
+                if own.packets == self.outcome.packets:
+                    return own
+            # A format that only tshark knows, or one that seems to be pcap: it writes what it reads.
             self._source.seek(0)
             with tshark.as_pcapng(self._settings.tshark, self._place, self._source) as packets:
                 return carve(packets, keys=self._keys)
         except Exception:  # noqa: BLE001 - of a capture that tshark has read nothing is lost without it
-            return None
+            return own
 
     @property
     def traces(self) -> tuple[Trace, ...]:
         """Where certificates seem to stand."""
-        return self.looked_at.traces if self.looked_at is not None else ()
+        if self.looked_at is not None:
+            return self.looked_at.traces
+        if self.outcome.failed or self.outcome.status == "unreadable":
+            return ()
+        self._source.seek(0)
+        return traces_in_bytes(Source(self._source))
 
     def _take(self, share: _Share, line: str) -> None:
         """Take a line of the tshark that reads a share."""
@@ -446,91 +471,3 @@ class _Share:
     def frame(self, number: int) -> int:
         """Return the number in the capture of a packet that tshark was given."""
         return number if self.feed is None else self.feed.frame(self.number, number)
-
-
-class Reading:
-    """The rows of tshark, as they become an observation; those of each connection come in order."""
-
-    def __init__(self, path: str, *, plugin: bool) -> None:
-        self._path = path
-        self._plugin = plugin
-        self._handshakes = Handshakes(self._keep)
-        self._certificates: dict[bytes, bytes] = {}
-        self._sha256_of: dict[bytes, bytes] = {}
-        self._downloads: list[Download] = []
-        self._answers: dict[tuple[str, str], NameAnswer] = {}
-        self._timed = True
-        self._problems: list[tuple[int, str]] = []
-
-    def complain(self, frame: int, message: str) -> None:
-        """Remember what is wrong; the frame is 0 where it concerns none."""
-        self._problems.append((frame, message))
-
-    def take(self, row: records.Row, reader: int = 0) -> None:
-        """Take the next row of one of several tsharks."""
-        self._handshakes.add(row, reader)
-        if self._timed and not row.timed and (row.types or row.alerts or row.answers or row.downloads):
-            self._timed = False
-            self.complain(0, TIMELESS)
-        for name, address in row.answers:
-            known = self._answers.get((name, address))
-            if known is None or row.frame < known.frame:
-                self._answers[name, address] = NameAnswer(name, address, row.frame, row.time)
-        for found in row.downloads:
-            client, server = found.client or row.destination.address, found.server or row.source.address
-            self._downloads.append(Download(found.name, row.frame, row.time, client, server, found.content))
-        if row.plugin_error:
-            self.complain(row.frame, "the plugin failed on it; please report it with the capture")
-        if row.unpaired_hashes:
-            self.complain(
-                row.frame,
-                f"the plugin hashed {len(row.certificates) + row.unpaired_hashes} of "
-                f"{len(row.certificates)} certificates, and Python hashed them instead; please report it",
-            )
-
-    def _keep(self, record: records.CertificateRecord, frame: int) -> bytes:
-        """Keep a certificate once, and hold the plugin's hash of it against our own."""
-        der = record.der
-        sha256 = self._sha256_of.get(der)
-        if sha256 is None:
-            sha256 = hashlib.sha256(der).digest()
-            self._sha256_of[der] = sha256
-            self._certificates[sha256] = der
-        if not record.whole:
-            self.complain(
-                frame,
-                f"certificate {record.position} is damaged and shown in part: its hash is not known",
-            )
-        if record.sha1 is not None:
-            ours = base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()
-            if record.sha1 != ours:
-                self.complain(
-                    frame,
-                    f"the plugin's hash {record.sha1} of certificate {record.position} is not {ours}, which "
-                    "Python computes; trust neither, and please report it with the capture",
-                )
-        return sha256
-
-    def observation(self, outcome: tshark.Outcome) -> Observation:
-        """Return all that was seen; `outcome` is how the run ended that gave the rows."""
-        handshakes = self._handshakes.finish()
-        told = sorted(self._problems, key=itemgetter(0))
-        problems = [f"frame {frame}: {message}" if frame else message for frame, message in told]
-        failures, notes = tshark.sorted_complaints(outcome.complaints)
-        problems += failures
-        if outcome.error is not None:
-            problems.insert(0, outcome.error)
-        return Observation(
-            path=self._path,
-            status=outcome.status,
-            packets=outcome.packets,
-            error=outcome.error,
-            hash_source="plugin" if self._plugin else "python",
-            handshakes=handshakes,
-            downloads=tuple(sorted(self._downloads, key=attrgetter("frame"))),
-            answers=tuple(sorted(self._answers.values(), key=attrgetter("frame"))),
-            certificates=dict(sorted(self._certificates.items())),
-            problems=tuple(Problem(self._path, message) for message in problems),
-            notes=notes,
-            interrupted=outcome.failed,
-        )

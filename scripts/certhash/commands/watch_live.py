@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from msgspec.structs import replace
 
 from certhash.audit import learn
-from certhash.capture.observe import Reading
+from certhash.capture.reading import Reading
 from certhash.capture.tshark import Outcome
 from certhash.headend import plain_name
 from certhash.judgement.correlate import correlate

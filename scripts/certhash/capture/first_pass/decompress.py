@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
@@ -16,6 +18,13 @@ FREE_BYTES = 64 << 20
 MOST_TIMES = 400
 """What is decompressed may be so many times what was read, beyond some free bytes; captures come nowhere near
 that."""
+
+
+XZ, BZ2 = b"\xfd7zXZ\0", b"BZh"
+"""How files of xz and bzip2 begin."""
+XZ_MEMORY = 256 << 20
+"""Bytes that decompression of xz may take: four times what ``xz -9`` asks for."""
+_XZ_PIECE = 1 << 16
 
 
 class SourceError(Exception):
@@ -35,7 +44,7 @@ class Source:
         self._raw = _Counted(raw, head)
         self._inner: Readable = self._raw
         self._came = 0
-        start = self._raw.peek(4)
+        start = self._raw.peek(_LONGEST_MAGIC)
         for magic, opener in _OPENERS.items():
             if start.startswith(magic):
                 self._inner = opener(cast("BinaryIO", io.BufferedReader(self._raw, 1 << 20)))
@@ -118,6 +127,41 @@ def _lz4(raw: BinaryIO) -> Readable:
     return cast("Readable", _optional("lz4.frame", "lz4").open(raw))
 
 
+class _Xz(io.RawIOBase):
+    """The data of an xz file, one stream after the other, with a limit on memory that ``lzma.open`` lacks."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        self._stream = self._another()
+
+    @staticmethod
+    def _another() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        while True:
+            if self._stream.eof:
+                rest = self._stream.unused_data.lstrip(b"\0") or self._raw.read(_XZ_PIECE).lstrip(b"\0")
+                if not rest:
+                    return 0
+                self._stream = self._another()
+            else:
+                rest = self._raw.read(_XZ_PIECE) if self._stream.needs_input else b""
+                if self._stream.needs_input and not rest:
+                    raise EOFError
+            data = self._stream.decompress(rest, len(buffer))
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+
+
+def _bz2(raw: BinaryIO) -> Readable:
+    return cast("Readable", bz2.BZ2File(raw))
+
+
 def _optional(module: str, what: str) -> Any:  # noqa: ANN401  (packages without types)
     try:
         return import_module(module)
@@ -130,4 +174,7 @@ _OPENERS: dict[bytes, Callable[[BinaryIO], Readable]] = {
     b"\x1f\x8b": _gzip,
     b"\x28\xb5\x2f\xfd": _zstd,
     b"\x04\x22\x4d\x18": _lz4,
+    XZ: lambda raw: cast("Readable", _Xz(raw)),
+    BZ2: _bz2,
 }
+_LONGEST_MAGIC = max(map(len, _OPENERS))

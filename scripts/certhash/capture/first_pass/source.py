@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import lzma
 import os
+import re
 import stat
+import struct
+import tempfile
+import zipfile
 import zlib
 from typing import BinaryIO, cast
 
-from certhash.capture.first_pass.decompress import Source, SourceError
+from certhash.capture.first_pass.decompress import (
+    BZ2,
+    FREE_BYTES,
+    MOST_TIMES,
+    XZ,
+    XZ_MEMORY,
+    Source,
+    SourceError,
+)
 from certhash.capture.first_pass.pcap import recognise
 
 _PEEK = 64
@@ -37,7 +51,15 @@ _MAGICS = (
     b"\x01\x10\x4c\0\x01\x05",  # Novell LANalyzer
     b"+---------+---------------+----------+",  # K12 text
 )
+NAMES = re.compile(
+    r"\.(?:pcap|pcapng|ntar|cap|dmp|snoop|trc|trace\d*|erf|ncfx?|enc|syc|5vw|rf5|vwr)\d*(?:\.(?:gz|zst|lz4|xz|bz2|zip))?$",
+    re.IGNORECASE,
+)
+"""File names of captures."""
 _GZIP = b"\x1f\x8b"
+_COMMVIEW = struct.Struct("<HHBHBBBBBI")
+_ZIP = b"PK\x03\x04"
+_PIECE = 1 << 20
 _OTHER_COMPRESSION = (
     b"\x28\xb5\x2f\xfd",
     b"\x04\x22\x4d\x18",
@@ -47,17 +69,46 @@ NOT_A_CAPTURE = "not a capture file (pcap, pcapng, snoop, Network Monitor...); c
 
 
 def looks_like_capture(start: bytes) -> bool:
-    """Tell by its first bytes whether a file is a capture, compressed or not."""
+    """Tell by its first bytes whether a file is a capture, compressed or not.
+
+    Of bzip2, whose blocks are large, they tell nothing: there the name has to.
+    """
     if start.startswith(_GZIP):
         try:
             start = zlib.decompressobj(wbits=31).decompress(start, _PEEK)
         except zlib.error:
             return False
-    return start.startswith(_MAGICS) or start[:4] in _OTHER_COMPRESSION
+    if start.startswith(_ZIP):
+        # Its first file is named behind 30 bytes (APPNOTE.TXT, section 4.3.7).
+        size = int.from_bytes(start[26:28], "little")
+        return NAMES.search(start[30 : 30 + size].decode("utf-8", "replace")) is not None
+    try:
+        if start.startswith(XZ):
+            start = lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY).decompress(start, _PEEK)
+    except lzma.LZMAError:
+        return False
+    return start.startswith(_MAGICS) or start[:4] in _OTHER_COMPRESSION or _is_commview(start)
+
+
+def _is_commview(start: bytes) -> bool:
+    """Tell by its first record whether a file is of CommView (NCF): sizes, version 0, a date."""
+    if len(start) < _COMMVIEW.size:
+        return False
+    size, whole, version, year, month, day, hour, minute, second, micro = _COMMVIEW.unpack_from(start)
+    return (
+        0 < size <= whole
+        and version == 0
+        and (year, month, day) >= (1990, 1, 1)
+        and (year, month, day, hour, minute, second, micro) <= (2200, 12, 31, 23, 59, 60, 999_999)
+        and month <= 12  # noqa: PLR2004
+        and day <= 31  # noqa: PLR2004
+    )
 
 
 def open_capture(path: str) -> BinaryIO:
-    """Open a capture file, as it lies on the disk.
+    """Open a capture file, as it lies on the disk; what is packed in a way of its own, unpacked.
+
+    Formats without a signature (ERF, CommView) pass: whether it is a capture, tshark knows.
 
     Raises:
         OSError: it cannot be read.
@@ -69,10 +120,69 @@ def open_capture(path: str) -> BinaryIO:
     source = open(path, "rb", buffering=0)  # noqa: SIM115, PTH123 - the caller closes it
     start = source.read(_PEEK * 64)
     source.seek(0)
-    if start and looks_like_capture(start):
+    if start.startswith((_ZIP, XZ, BZ2)):
+        with source:
+            return cast("BinaryIO", _unpacked(source, start))
+    if start:
         return cast("BinaryIO", source)
     source.close()
-    raise ValueError(NOT_A_CAPTURE if start else "the file is empty; record the capture again")
+    raise ValueError("the file is empty; record the capture again")
+
+
+class Unpacked(io.FileIO):
+    """A capture out of an archive that tshark does not open, in a temporary file without a name."""
+
+    damage = ""
+    """What is wrong with the archive, in one line; then this is what there is before it."""
+
+
+def _unpacked(source: BinaryIO, start: bytes) -> Unpacked:
+    """Return the capture in a file of xz or bzip2, or in a zip file that holds one.
+
+    Raises:
+        OSError: there is no room for it.
+        ValueError: there is none, or several; one line that says what to do.
+    """
+    with tempfile.TemporaryFile(buffering=0) as temporary:
+        whole = Unpacked(os.dup(temporary.fileno()), "r+b")
+    try:
+        whole.damage = _unzip(source, whole) if start.startswith(_ZIP) else _decompress(source, whole)
+    except BaseException:
+        whole.close()
+        raise
+    whole.seek(0)
+    return whole
+
+
+def _decompress(source: BinaryIO, whole: Unpacked) -> str:
+    inner = Source(source)
+    piece = memoryview(bytearray(_PIECE))
+    while count := inner.readinto(piece):
+        whole.write(piece[:count])
+    return inner.error
+
+
+def _unzip(source: BinaryIO, whole: Unpacked) -> str:
+    try:
+        with zipfile.ZipFile(source) as archive:
+            captures = [member for member in archive.infolist() if NAMES.search(member.filename)]
+            if len(captures) != 1:
+                raise ValueError(
+                    f"a zip file with {len(captures)} captures, not with one; unpack it, and give its folder"
+                )
+            limit = FREE_BYTES + MOST_TIMES * captures[0].compress_size
+            with archive.open(captures[0]) as member:
+                while piece := member.read(_PIECE):
+                    whole.write(piece)
+                    if whole.tell() > limit:
+                        return f"the data grow more than {MOST_TIMES} times, so the rest is not read"
+    except (RuntimeError, NotImplementedError) as error:
+        raise ValueError(f"a zip file that cannot be unpacked here ({error}); unpack it first") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        if not whole.tell():
+            raise ValueError(f"a damaged zip file ({error}); copy it here once more") from None
+        return f"the zip file is damaged ({error})"
+    return ""
 
 
 def is_carvable(source: BinaryIO) -> bool:

@@ -1,0 +1,108 @@
+"""The rows that tshark gives of one capture, as they become an observation."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING
+
+from certhash.capture import tshark
+from certhash.capture.handshakes import Handshakes
+from certhash.model import Download, NameAnswer, Observation, Problem
+
+if TYPE_CHECKING:
+    from certhash.capture import records
+
+TIMELESS = (
+    "packets in it have no time: what they show counts as older than everything else; record the capture "
+    "with times to know what is newest"
+)
+
+
+class Reading:
+    """The rows of tshark, as they become an observation; those of each connection come in order."""
+
+    def __init__(self, path: str, *, plugin: bool) -> None:
+        self._path = path
+        self._plugin = plugin
+        self._handshakes = Handshakes(self._keep)
+        self._certificates: dict[bytes, bytes] = {}
+        self._sha256_of: dict[bytes, bytes] = {}
+        self._downloads: list[Download] = []
+        self._answers: dict[tuple[str, str], NameAnswer] = {}
+        self._timed = True
+        self._problems: list[tuple[int, str]] = []
+
+    def complain(self, frame: int, message: str) -> None:
+        """Remember what is wrong; the frame is 0 where it concerns none."""
+        self._problems.append((frame, message))
+
+    def take(self, row: records.Row, reader: int = 0) -> None:
+        """Take the next row of one of several tsharks."""
+        self._handshakes.add(row, reader)
+        if self._timed and not row.timed and (row.types or row.alerts or row.answers or row.downloads):
+            self._timed = False
+            self.complain(0, TIMELESS)
+        for name, address in row.answers:
+            known = self._answers.get((name, address))
+            if known is None or row.frame < known.frame:
+                self._answers[name, address] = NameAnswer(name, address, row.frame, row.time)
+        for found in row.downloads:
+            client, server = found.client or row.destination.address, found.server or row.source.address
+            self._downloads.append(Download(found.name, row.frame, row.time, client, server, found.content))
+        if row.plugin_error:
+            self.complain(row.frame, "the plugin failed on it; please report it with the capture")
+        if row.unpaired_hashes:
+            self.complain(
+                row.frame,
+                f"the plugin hashed {len(row.certificates) + row.unpaired_hashes} of "
+                f"{len(row.certificates)} certificates, and Python hashed them instead; please report it",
+            )
+
+    def _keep(self, record: records.CertificateRecord, frame: int) -> bytes:
+        """Keep a certificate once, and hold the plugin's hash of it against our own."""
+        der = record.der
+        sha256 = self._sha256_of.get(der)
+        if sha256 is None:
+            sha256 = hashlib.sha256(der).digest()
+            self._sha256_of[der] = sha256
+            self._certificates[sha256] = der
+        if not record.whole:
+            self.complain(
+                frame,
+                f"certificate {record.position} is damaged and shown in part: its hash is not known",
+            )
+        if record.sha1 is not None:
+            ours = base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()
+            if record.sha1 != ours:
+                self.complain(
+                    frame,
+                    f"the plugin's hash {record.sha1} of certificate {record.position} is not {ours}, which "
+                    "Python computes; trust neither, and please report it with the capture",
+                )
+        return sha256
+
+    def observation(self, outcome: tshark.Outcome) -> Observation:
+        """Return all that was seen; `outcome` is how the run ended that gave the rows."""
+        handshakes = self._handshakes.finish()
+        told = sorted(self._problems, key=itemgetter(0))
+        problems = [f"frame {frame}: {message}" if frame else message for frame, message in told]
+        failures, notes = tshark.sorted_complaints(outcome.complaints)
+        problems += failures
+        if outcome.error is not None:
+            problems.insert(0, outcome.error)
+        return Observation(
+            path=self._path,
+            status=outcome.status,
+            packets=outcome.packets,
+            error=outcome.error,
+            hash_source="plugin" if self._plugin else "python",
+            handshakes=handshakes,
+            downloads=tuple(sorted(self._downloads, key=attrgetter("frame"))),
+            answers=tuple(sorted(self._answers.values(), key=attrgetter("frame"))),
+            certificates=dict(sorted(self._certificates.items())),
+            problems=tuple(Problem(self._path, message) for message in problems),
+            notes=notes,
+            interrupted=outcome.failed,
+        )
