@@ -108,9 +108,10 @@ function M.using(needs)
             capture.transfers:request(pinfo.number, payload)
             return
         end
-        local done = capture.transfers:packet(request.value, payload)
+        local source, target = endpoints(pinfo)
+        local done = capture.transfers:packet(request.value, payload, source, target)
         if done then
-            learn(pinfo, done.name, done.content, endpoints(pinfo))
+            learn(pinfo, done.name, done.content, source, target)
         end
     end
 

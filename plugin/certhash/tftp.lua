@@ -5,7 +5,8 @@
 --
 --   local transfers = tftp.new(wanted)         wanted(name) says whether a file is worth keeping
 --   transfers:request(frame, payload)          a read request, seen in that frame
---   transfers:packet(request_frame, payload)   an answer; returns the transfer when it is now complete
+--   transfers:packet(request_frame, payload, source, target)   what follows a request, with both its endpoints (any text
+--                                              that tells them apart); returns the transfer when it is now complete
 --
 -- A transfer is { name =, content =, request = }.  Whatever the capture holds, memory stays bounded: a file may have
 -- MAX_FILE bytes, all unfinished files together MAX_OPEN_BYTES, and there may be MAX_OPEN of them; beyond that the
@@ -64,11 +65,13 @@ function Transfers:request(frame, payload)
     if not name or not self.wanted(name) then
         return
     end
+    local asked = options(rest)
     self.open[frame] = {
         name = name,
         request = frame,
         netascii = mode:lower() == "netascii",
-        asked = options(rest).blksize,
+        asked = asked.blksize,
+        asked_total = asked.tsize,
         blocks = {},
         size = 0,
         count = 0,
@@ -129,21 +132,40 @@ local function assemble(transfer)
     return { name = transfer.name, content = content, request = transfer.request }
 end
 
---- Note an answer; returns the transfer where this packet completes it, and nil otherwise.
+-- The size that the server announced.  In netascii atftpd 0.8.0 announces 0, and where a client asks with a size of its own
+-- tftpd-hpa 5.2 returns that.
+local function announced(transfer, total)
+    if transfer.netascii or total ~= 0 and total == transfer.asked_total then
+        return nil
+    end
+    return total
+end
+
+--- Note what follows a request; returns the transfer where this packet completes it, and nil otherwise.
+--
+-- A request that is sent again may be answered twice, from two ports.  The client ends the second transfer with an error,
+-- or the server does after a time; the first goes on undisturbed (RFC 1350, section 4).
 ---@param payload string
-function Transfers:packet(request, payload)
+---@param source string
+---@param target string
+function Transfers:packet(request, payload, source, target)
     local transfer = self.open[request]
     if not transfer or #payload < 4 then
         return nil
     end
     local _, opcode, high, low = payload:byte(1, 4)
     if opcode == ERROR then
-        self:drop(request)
+        local server = transfer.server
+        if not server or server == source or server == target then
+            self:drop(request)
+        end
     elseif opcode == OPTIONS then
+        transfer.server = transfer.server or source
         local agreed = options(payload:sub(3))
         transfer.size_agreed = agreed.blksize or 512
-        transfer.total = not transfer.netascii and agreed.tsize or nil
+        transfer.total = announced(transfer, agreed.tsize)
     elseif opcode == DATA then
+        transfer.server = transfer.server or source
         local number = full_number(transfer, high * 256 + low)
         if number < 1 or transfer.blocks[number] then
             return nil  -- a retransmission: the first one counts

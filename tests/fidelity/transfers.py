@@ -162,6 +162,27 @@ def _served_twice(
     return [request, *early, request, *start, *body], True
 
 
+def _second_server_ended(
+    talk: _Talk, request: bytes, start: list[bytes], body: list[bytes], blocks: list[bytes]
+) -> _Told:
+    """The phone asks again, is answered from two ports, and ends the second transfer as RFC 1350 has it."""
+    other = talk.server_port + 1 if talk.server_port != talk.port else 49999
+    second = talk.said(blocks[0], other) if not start else b""
+    ended = talk.chance.choice((talk.answered, talk.said))(b"\0\5\0\5unknown transfer ID\0", other)
+    at = talk.chance.randrange(1, len(body))
+    return [
+        request,
+        *start,
+        *body[:1],
+        request,
+        *([second] if second else []),
+        ended,
+        *body[1:at],
+        ended,
+        *body[at:],
+    ], True
+
+
 def _window_again(
     talk: _Talk, request: bytes, start: list[bytes], body: list[bytes], _blocks: list[bytes]
 ) -> _Told:
@@ -226,6 +247,7 @@ _TROUBLES = {
     "smooth": _smooth,
     "request again": _request_again,
     "served twice": _served_twice,
+    "second server ended": _second_server_ended,
     "window again": _window_again,
     "each twice": _each_twice,
     "lost": _lost,

@@ -148,6 +148,25 @@ def test_size_announced_by_the_server(place: Machine) -> None:
     assert learned(place, frames) == []
 
 
+def test_size_that_the_server_returns_as_it_was_asked(place: Machine) -> None:
+    """So does tftpd-hpa 5.2, where the client does not ask with 0: it says nothing of the file."""
+    frames = transfer(NAME, FILE)
+    asked = b"\0\1" + NAME.encode() + b"\0octet\0tsize\x005\0"
+    frames[0] = packets.udp(PHONE, 49300, TFTP_SERVER, 69, asked)
+    frames.insert(1, packets.udp(TFTP_SERVER, 32769, PHONE, 49300, b"\0\6tsize\x005\0"))
+    assert learned(place, frames) == [(NAME, FILE, PHONE)]
+
+
+@pytest.mark.parametrize("phone_ends_it", [True, False])
+def test_request_sent_again_and_answered_from_two_ports(place: Machine, phone_ends_it: bool) -> None:
+    """The transfer that the phone does not want ends with an error, and the other goes on (RFC 1350)."""
+    first, second = transfer(NAME, FILE), transfer(NAME, FILE, server_port=32770)
+    ends = (PHONE, 49300, TFTP_SERVER, 32770) if phone_ends_it else (TFTP_SERVER, 32770, PHONE, 49300)
+    error = packets.udp(*ends, b"\0\5\0\5unknown transfer ID\0")
+    frames = [first[0], second[0], first[1], second[1], error, *first[2:5], error, *first[5:]]
+    assert learned(place, frames) == [(NAME, FILE, PHONE)]
+
+
 def test_option_acknowledgement_missing(place: Machine) -> None:
     frames = transfer(NAME, FILE, size=1000)
     assert learned(place, [frames[0], *frames[3:]]) == [(NAME, FILE, PHONE)]
