@@ -92,7 +92,9 @@ def verdict(folder: Path, *texts: str, resolve: bool = True) -> str:
 # ---------------------------------------------------------------- an ASA that chooses by name
 
 
-@pytest.mark.parametrize("name", [HOST, HOST.upper(), "*.example.com"])
+@pytest.mark.parametrize(
+    "name", [HOST, HOST.upper(), f'"{HOST}"', f"{HOST}.", "*.example.com", "vpn*.example.com"]
+)
 @pytest.mark.parametrize("expected", ["old", "new"])
 def test_a_trust_point_by_name_leaves_open_what_the_phone_sees(
     pki: Pki, tmp_path: Path, name: str, expected: str

@@ -463,7 +463,8 @@ class _Reader:
 
     def _ssl_trustpoint(self, line: Line) -> None:
         found = _match(
-            r"ssl trust-point (\S+)(?: domain (?P<domain>\S+)| (?P<interface>\S+)(?P<shared> vpnlb-ip)?)?",
+            r"ssl trust-point (\S+)(?: domain [\"']?(?P<domain>[\w.*-]+)[\"']?"
+            r"| (?P<interface>\S+)(?P<shared> vpnlb-ip)?)?",
             line.text,
         )
         if found is None or (found["interface"] or "").lower() == "domain":

@@ -7,6 +7,7 @@ address" and "who presents a certificate with this digest".
 from __future__ import annotations
 
 import hashlib
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from functools import cached_property
@@ -272,7 +273,8 @@ def _name_fits(name: str, head_end: HeadEnd) -> bool:
     if head_end.is_address:
         return False
     name = plain_name(name)
-    return head_end.host == name or (name.startswith("*.") and head_end.host.endswith(name[1:]))
+    pattern = ".*".join(map(re.escape, name.split("*")))
+    return re.fullmatch(pattern, head_end.host) is not None
 
 
 def as_without_a_name(handshakes: Sequence[Seen]) -> Sequence[Seen]:
