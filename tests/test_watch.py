@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import struct
 import subprocess
 import sys
@@ -25,7 +26,10 @@ from certhash.commands.watch_live import Changed, Judged, Watcher, is_finding, l
 from certhash.judgement import document
 from certhash.model import Endpoint, Sources
 from tests import live_network, openssl, permitted
+from tests.benchmarks.captures import make_identity, tcp_frame, tcp_segments, tls_transcript
+from tests.capture.test_overlooked import ENDS, framed
 from tests.conftest import TOP, certhash, need
+from tests.fidelity.kinds import pcap
 from tests.live_network import CABLE, OTHER_END, Watch, inside
 
 if TYPE_CHECKING:
@@ -382,6 +386,37 @@ def test_tshark_has_no_privileges_and_dumpcap_none_of_its_configuration(network:
     assert int(user) != 0
     assert b"WIRESHARK_CONFIG_DIR=" in environment
     assert b"/certhash-" in environment
+
+
+_SEND = """
+import socket, struct, sys
+data, at = open(sys.argv[1], "rb").read(), 24
+cable = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+cable.bind((sys.argv[2], 0))
+while at < len(data):
+    size = struct.unpack_from("<I", data, at + 8)[0]
+    cable.send(data[at + 16 : at + 16 + size])
+    at += 16 + size
+"""
+"""Send the packets of a pcap file."""
+
+
+@as_root
+def test_a_certificate_that_tshark_does_not_show_is_named(network: str, tmp_path: Path) -> None:
+    path = tmp_path / "hidden.pcap"
+    hidden, shown = (
+        tls_transcript(make_identity(tmp_path, name), version=ssl.TLSVersion.TLSv1_2)
+        for name in ("vpn.example", "other.example")
+    )
+    other = ENDS._replace(server_port=443)
+    path.write_bytes(pcap([*framed(hidden), *(tcp_frame(other, each) for each in tcp_segments(shown))]))
+    with Watch(network, CABLE) as watch:
+        watch.wait_until_ready()
+        subprocess.run([*inside(network), sys.executable, "-c", _SEND, path, OTHER_END], check=True)
+        watch.wait_for(r"203\.0\.113\.10:443")
+        assert watch.end() == 2
+    assert "a certificate that 203.0.113.10:45678 sends is not shown by tshark" in watch.complained
+    assert "audit the file" in watch.complained
 
 
 @as_root

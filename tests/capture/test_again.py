@@ -10,7 +10,7 @@ import pytest
 
 from certhash.capture import tshark
 from tests.benchmarks.captures import make_identity, tcp_frame, tcp_segments, tls_transcript, udp_frame
-from tests.capture.test_overlooked import ENDS, _in_chunks
+from tests.capture.test_overlooked import ENDS, in_chunks
 from tests.fidelity.compare import both
 from tests.fidelity.kinds import pcap
 from tests.fidelity.readers import stock
@@ -49,7 +49,7 @@ def _in_vxlan(turns: list[Turn]) -> list[bytes]:
     [
         (_numbers_in_the_wrong_byte_order, "only without reassembly of segments that came out of order"),
         (_without_the_reply_to_connect, "--disable-protocol http"),
-        (_in_chunks, "--decode-as sctp.port==40001,tls"),
+        (in_chunks, "--decode-as sctp.port==40001,tls"),
         (_in_vxlan, "--decode-as udp.port==40001,vxlan"),
     ],
 )

@@ -34,7 +34,7 @@ ENDS = Endpoints(b"\xc6\x33\x64\x07", b"\xcb\x00\x71\x0a", 40001, 45678)
 DATA, SCTP = 0, 132
 
 
-def _framed(turns: list[Turn]) -> list[bytes]:
+def framed(turns: list[Turn]) -> list[bytes]:
     """TCP, with a header of somebody's own before every write, as TDS has one."""
     framed = [turn._replace(data=b"OWN!" + struct.pack(">I", len(turn.data)) + turn.data) for turn in turns]
     return [tcp_frame(ENDS, segment) for segment in tcp_segments(framed)]
@@ -45,7 +45,7 @@ def _in_datagrams(turns: list[Turn]) -> list[bytes]:
     return [udp_frame(ENDS, turn.side == "client", b"OWN!" + turn.data) for turn in turns]
 
 
-def _in_chunks(turns: list[Turn]) -> list[bytes]:
+def in_chunks(turns: list[Turn]) -> list[bytes]:
     """SCTP (RFC 9260), on a port that tshark does not know."""
     frames = []
     for number, turn in enumerate(turns):
@@ -58,7 +58,7 @@ def _in_chunks(turns: list[Turn]) -> list[bytes]:
     return frames
 
 
-@pytest.mark.parametrize("wrap", [_framed, _in_datagrams])
+@pytest.mark.parametrize("wrap", [framed, _in_datagrams])
 def test_what_tshark_does_not_take_for_tls_is_named(
     tmp_path: Path, wrap: Callable[[list[Turn]], list[bytes]]
 ) -> None:
@@ -78,10 +78,10 @@ def test_what_tshark_does_not_take_for_tls_is_named(
 
 def test_one_certificate_is_named_once_and_not_where_tshark_shows_it_elsewhere(tmp_path: Path) -> None:
     turns = tls_transcript(make_identity(tmp_path, "vpn.example"), version=ssl.TLSVersion.TLSv1_2)
-    hidden, path = _framed(turns), tmp_path / "twice.pcap"
+    hidden, path = framed(turns), tmp_path / "twice.pcap"
     other = Endpoints(b"\xc6\x33\x64\x08", b"\xcb\x00\x71\x0a", 40002, 443)
     shown = [tcp_frame(other, segment) for segment in tcp_segments(turns)]
-    path.write_bytes(pcap(hidden + _in_chunks(turns)))
+    path.write_bytes(pcap(hidden + in_chunks(turns)))
     assert len(both(path).problems) == 1
     path.write_bytes(pcap(hidden + shown))
     assert both(path).problems == ()

@@ -30,6 +30,7 @@ from pyshark.tshark.tshark import get_all_tshark_interfaces_names
 
 from certhash.capture import dumpcap, records, tshark
 from certhash.capture.first_pass.carve import Carving
+from certhash.capture.first_pass.overlooked import MOST, not_shown
 from certhash.capture.observe import Settings
 from certhash.capture.splice import DESCRIPTIONS, PACKET, Blocks, Splice
 from certhash.capture.workplace import Workplace, surroundings, workplace
@@ -39,7 +40,9 @@ from certhash.visible import visible
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from certhash.capture.first_pass.overlooked import Trace
     from certhash.capture.records import Row
+    from certhash.model import Endpoint
 
 # pyshark takes the programs that it runs from a config.ini in the current folder, which may be anybody's.
 pyshark.config.fp_config_path = pyshark.config.pyshark_config_path
@@ -132,6 +135,9 @@ class Live:
         self.dropped = 0
         """How many the kernel dropped since nobody fetched them in time; known at the end."""
         self.problems: list[str] = []
+        self._traces: dict[bytes, Trace] = {}
+        self._shown: set[bytes] = set()
+        self._handshakes: deque[frozenset[Endpoint]] = deque(maxlen=AGAIN_PACKETS)
         self._interface = interface
         self._settings = settings
         self._plugin = plugin
@@ -179,6 +185,18 @@ class Live:
         self.dropped = recorder.dropped
         if recorder.trouble:
             self.problems.append(recorder.trouble)
+
+    @property
+    def not_shown(self) -> list[Trace]:
+        """Where certificates seem to stand of which tshark showed none; the frames are those of one tshark.
+
+        Where tshark showed a handshake on the connection, that says why no certificate is seen.
+        """
+        return [
+            trace
+            for trace in not_shown(self._traces.values(), self._shown)
+            if trace.ends not in self._handshakes
+        ]
 
     def stop(self) -> None:
         """End the capture; what was captured is still dissected."""
@@ -254,6 +272,8 @@ class Live:
                 await stdin.drain()
             stdin.close()
             await stdin.wait_closed()
+        if carving:
+            self._traces |= {trace.beginning: trace for trace in carving.traces}
         if carving and carving.doubtful:
             self.problems.append(
                 f"{carving.doubtful} connections had gaps that were filled late, and something of them may "
@@ -275,6 +295,9 @@ class Live:
         return share >= PATIENCE or since is None or since > self.packets - len(self._again)
 
     def _row(self, row: Row) -> None:
+        self._shown |= {certificate.der[:MOST] for certificate in row.certificates}
+        if row.types and row.transport == "tcp":
+            self._handshakes.append(frozenset((row.source, row.destination)))
         spliced = self._splice.row(row)
         if spliced is not None:
             self._take(spliced)

@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = options.settings(arguments)
     from certhash import cnf
     from certhash.audit import NO_PLUGIN
+    from certhash.capture import again
     from certhash.capture.tshark import plugin_trouble
     from certhash.commands.watch_live import Watcher
     from certhash.judgement.document import Tool
@@ -104,6 +105,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"{live.dropped} packets were dropped, and handshakes may be missing: the traffic is too fast; "
             "reduce it with --capture-filter"
         )
+    problems += [
+        f"{again.words(trace, None)}; record it with dumpcap, and audit the file" for trace in live.not_shown
+    ]
     events, document = watcher.finish(live.packets, problems)
     printer.print(events)
     report.write(document, arguments)

@@ -198,6 +198,11 @@ class Carving:
         """As in ``Carved``."""
         return self._carver.doubtful
 
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        """As in ``Carved``."""
+        return self._carver.traces.all()
+
     def feed(self, blocks: bytes) -> bytes | memoryview:
         """Return what is left of some blocks.
 

@@ -42,7 +42,7 @@ _SSL_2 = b"\x04\0\x01\0\x02"
 _HEADERS = (4, 12)
 """Bytes before the length of the list, in TLS and in DTLS."""
 _SSL_2_LENGTHS, _SSL_2_IDENTIFIER = 6, 16
-_MOST = 64
+MOST = 64
 """Bytes of a certificate that tell it from others: beyond its serial number."""
 _FEWEST = 32
 _SMALLEST = 100
@@ -88,7 +88,7 @@ class Traces:
         large = ends - begins >= _SMALLEST
         for begin, end in zip(begins[large].tolist(), ends[large].tolist(), strict=True):
             for at, message in _certificates(records.buffer, begin, end):
-                if bytes(records.buffer[at : at + _MOST]) in self._found:
+                if bytes(records.buffer[at : at + MOST]) in self._found:
                     continue  # nearly all are of few certificates
                 row = int(np.searchsorted(records.start, at, "right")) - 1
                 if records.data[row] and (trace := _trace(records, packets, row, at)):
@@ -115,7 +115,7 @@ def _trace(records: Records, packets: Packets, row: int, at: int) -> Trace | Non
         end = int(packets.payload[index] + packets.here[index])
     else:
         end = int(records.data[row] + records.captured[row]) - _CHECKSUM
-    beginning = bytes(records.buffer[at : min(at + _MOST, end)])
+    beginning = bytes(records.buffer[at : min(at + MOST, end)])
     if len(beginning) < _FEWEST:
         return None
     both = ends(records.buffer, packets, index) if known else (None, None)
@@ -169,7 +169,7 @@ def not_shown(traces: Iterable[Trace], certificates: Iterable[bytes]) -> list[Tr
     traces = tuple(traces)
     if not traces:
         return []
-    shown = {der[:_MOST] for der in certificates}
+    shown = {der[:MOST] for der in certificates}
     return [
         trace
         for trace in traces
