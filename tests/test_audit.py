@@ -274,7 +274,7 @@ def test_a_missing_capture_is_named(tmp_path: Path) -> None:
 def test_an_unreadable_capture_is_named(tmp_path: Path) -> None:
     shutil.copy(CAPTURES / "mismatch.pcapng", _with(tmp_path) / "closed.pcapng")
     (tmp_path / "closed.pcapng").chmod(0)
-    _one_line(_audit(tmp_path), "closed.pcapng", "may not be read")
+    _one_line(_audit(tmp_path), "closed.pcapng", "no permission to read")
 
 
 def test_a_bad_cnf_file_is_named_and_the_others_count(tmp_path: Path) -> None:

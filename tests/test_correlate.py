@@ -333,13 +333,13 @@ def test_a_copy_that_says_otherwise_is_warned_of() -> None:
     )
     row = only(result)
     assert (row.verdict, row.source, row.frame) == ("match", "a.pcap", 1)
-    assert any("stale" in warning for warning in row.warnings)
+    assert any("outdated" in warning for warning in row.warnings)
 
 
 def test_an_encrypted_file_is_told_apart_from_no_vpn() -> None:
     row = only(judged([], CnfFile("SEP000000000001", "a.cnf.xml.enc.sgn", "encrypted", None)))
     assert (row.verdict, row.url) == ("unverifiable", None)
-    assert "cannot be told" in row.explanation
+    assert "cannot be read" in row.explanation
 
 
 def test_a_url_that_cannot_be_used_is_no_guess() -> None:

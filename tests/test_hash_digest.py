@@ -129,7 +129,7 @@ def test_one_wrong_character_never_gives_the_same_digest(value: bytes, place: in
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "nothing"),
+        ("", "it is empty"),
         ("79:6D:8F:17:F3:E2:2A:2E:DA:DC:25:87:21:1A:BA:9A", "MD5"),
         ("Fingerprint MD5: 796D8F17 F3E22A2E DADC2587 211ABA9A", "MD5"),
         (TAC_HEX[1:], "39 hex digits"),

@@ -61,11 +61,11 @@ def certificates_in(data: bytes) -> list[bytes]:
         return _from_der(_unhex(text))
     if _BASE64_DER.fullmatch(text):
         return _from_der(_unbase64(text))
-    raise NoCertificateError("it holds no certificate (DER, PEM or PKCS#7 is needed)")
+    raise NoCertificateError("it contains no certificate (DER, PEM or PKCS#7)")
 
 
 def is_der(data: bytes) -> bool:
-    """Tell whether a file starts as DER does; 0x30 is the digit 0 too, so text does not count."""
+    """Return whether a file starts as DER does; 0x30 is the digit 0 too, so text does not count."""
     return data[:1] == b"0" and data[1:_LOOKED_AT].translate(None, _TEXT_BYTES) != b""
 
 

@@ -122,7 +122,7 @@ def public_key(der: bytes) -> tuple[bytes, ...]:
 
 @lru_cache(maxsize=65536)
 def was_issued_by(der: bytes, issuer: bytes) -> bool:
-    """Tell whether one DER certificate was issued by another, by names and signature; False if unreadable."""
+    """Return whether one DER certificate was issued by another: names and signature; False if unreadable."""
     if der == issuer:
         return False
 

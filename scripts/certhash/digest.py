@@ -122,7 +122,7 @@ def read_hash(text: str) -> tuple[bytes, str]:
             raise ValueError("that is the hash of a public key; a phone compares the certificate's")
         text, claimed = _without_label(text)
         if not text:
-            raise ValueError("there is nothing in it")
+            raise ValueError("it is empty")
         named = re.fullmatch(_NAMED_AFTER, text)
         if named and len(named["digits"]) // 2 in ALGORITHMS:
             text = named["digits"]

@@ -10,7 +10,7 @@ LARGEST = 16 * 1024 * 1024
 """Bytes. A certificate has one to five kilobytes, a phone's config some ten, a router's some hundred."""
 
 STANDARD_INPUT = "-"
-NOT_PERMITTED = "it may not be read by this user"
+NOT_PERMITTED = "this user has no permission to read it"
 
 
 def read_small_file(path: str, limit: int = LARGEST) -> bytes:
@@ -36,10 +36,10 @@ def read_start(path: str, count: int) -> bytes:
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - a path may be bytes that are no UTF-8
         if stat.S_ISDIR(mode):
-            raise ValueError("it is a folder, and a file is wanted here")
+            raise ValueError("it is a folder, not a file")
         # /dev/fd/63 is what a shell passes for <(command): somebody writes to that one.
         if not (stat.S_ISREG(mode) or (stat.S_ISFIFO(mode) and path.startswith("/dev/fd/"))):
-            raise ValueError("it is a pipe or a device: save it to a file, or give it on standard input as -")
+            raise ValueError("it is a pipe or a device: save it to a file, or pass it on standard input (-)")
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib takes longer to import than this to read
             return file.read(count)
     except OSError as error:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def names_host(names: Iterable[str], head_end: HeadEnd) -> bool:
-    """Tell whether one of a certificate's names is the host of a URL."""
+    """Return whether one of a certificate's names is the host of a URL."""
     return any((read_address(name) or plain_name(name)) == head_end.host for name in names)
 
 

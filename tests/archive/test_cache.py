@@ -217,7 +217,7 @@ def test_a_truncated_database_is_made_anew(
         path.write_bytes(whole[:size])
         count, notes = _known(path, settings, observations)
     assert (count, len(notes)) == (0, 0 if size == 0 else 1), notes
-    assert size == 0 or "damaged, and is made anew" in notes[0]
+    assert size == 0 or "damaged, and is created again" in notes[0]
     _fill(path, settings, observations)
 
 
@@ -299,7 +299,7 @@ def _goes_on_without(ended: Ended) -> None:
     assert ended.status == 0
     assert ended.json["summary"]["match"] == 1
     assert len(ended.err.splitlines()) == 1, ended.err
-    assert "the audit goes on without it" in ended.err
+    assert "the audit continues without it" in ended.err
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_several_audits_at_once_share_a_cache(tmp_path: Path, counted: Counted) 
 
 WRITER = """
 import sys
-from certhash.cache import Cache, FileKey
+from certhash.archive.cache import Cache, FileKey
 from certhash.capture import tshark
 from certhash.capture.observe import Settings, observe
 settings = Settings(tshark.find())
@@ -374,7 +374,7 @@ def test_a_writer_that_is_killed_leaves_nothing_wrong(
             command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(TOP / "scripts")}
         )
         assert process.stdout is not None
-        process.stdout.readline()
+        assert process.stdout.readline() == b"ready\n"
         time.sleep(chance.uniform(0.01, 0.1))
         process.send_signal(signal.SIGKILL)
         said = process.communicate()[0]

@@ -159,7 +159,7 @@ if [ "$1" = --version ] && ! mkdir {0}/asked 2>/dev/null; then echo "TShark (Wir
 
 @pytest.mark.parametrize(
     ("address", "word"),
-    [("tcp://127.0.0.1:9", "no Dask scheduler answers there"), ("nonsense", "missing port number")],
+    [("tcp://127.0.0.1:9", "no Dask scheduler answers"), ("nonsense", "missing port number")],
 )
 def test_where_no_scheduler_answers_that_is_said(address: str, word: str) -> None:
     ended = certhash("audit", CAPTURES / "match.pcapng", "--no-cache", "--scheduler", address)

@@ -62,7 +62,7 @@ def test_a_dumpcap_that_may_not_be_run_is_replaced_by_another(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("beside", "says"),
     [
-        pytest.param(True, "may not be run by this user; run it as root", id="closed"),
+        pytest.param(True, "this user has no permission to run it; run it as root", id="closed"),
         pytest.param(False, "dumpcap is not installed; install it: apt-get install", id="none"),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_tshark_that_always_fails_is_given_up(network: str, tmp_path: Path) ->
     with Watch(network, "lo", "--tshark", programs(tmp_path, tshark=fails)) as watch:
         said, complained = watch.process.communicate(timeout=120)
     assert watch.process.returncode == 2
-    assert b"gave up: tshark ended 3 times" in complained
+    assert b"stopped: tshark ended 3 times" in complained
     assert b"out of paper" in complained
     assert b"Traceback" not in complained
     assert b"Coverage" in said

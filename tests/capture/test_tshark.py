@@ -61,7 +61,7 @@ def test_why_the_plugin_does_not_load_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "says"),
     [
-        pytest.param("#!/bin/sh\necho hello\n", "does not answer as tshark", id="another"),
+        pytest.param("#!/bin/sh\necho hello\n", "does not work as tshark", id="another"),
         pytest.param("#!/no/such/interpreter\n", "cannot be run (No such file or directory)", id="broken"),
     ],
 )
@@ -76,7 +76,7 @@ def test_a_program_that_is_not_tshark_is_named(tmp_path: Path, script: str, says
 
 
 def test_a_key_log_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"keys\.txt: No such file or directory; --keylog"):
+    with pytest.raises(InputError, match=r"keys\.txt: No such file or directory; give --keylog"):
         observe(str(MATCH), Settings(tshark.find(), keylog=str(tmp_path / "keys.txt")))
 
 
@@ -159,7 +159,7 @@ def test_a_tshark_in_a_process_group_of_its_own_is_ended_with_it(tmp_path: Path)
     hangs = f"exec {need('timeout')} 500 sleep 400"
     ended = audit(tmp_path, archive, "-f", "json", "--timeout", "5", "--tshark", tshark_that(tmp_path, hangs))
     assert ended.status == 2
-    assert "longer than --timeout" in ended.err
+    assert "exceeded the --timeout" in ended.err
     assert ended.left_behind == []
 
 

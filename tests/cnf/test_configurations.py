@@ -474,7 +474,7 @@ def test_two_phones_with_one_name(pki: Pki, tmp_path: Path) -> None:
     )
     sources = read_text(tmp_path, second)
     assert [cnf.device for cnf in sources.cnf_files] == ["SEP001F6C81110E"] * 2
-    assert all("another file tells" in cnf.warnings[-1] for cnf in sources.cnf_files)
+    assert all("another file gives" in cnf.warnings[-1] for cnf in sources.cnf_files)
 
 
 def test_profile_says_the_host_id_check(pki: Pki, tmp_path: Path) -> None:
@@ -502,7 +502,7 @@ def test_a_phone_is_given_three_urls(pki: Pki, tmp_path: Path) -> None:
 def test_ordinary_configuration_says_nothing(tmp_path: Path) -> None:
     text = "hostname r1\n!\ninterface Vlan1\n ip address 10.0.0.1 255.0.0.0\n!\nend\n"
     (problem,) = read_text(tmp_path, text).problems
-    assert "nothing in it says" in problem.message
+    assert "contains no cnf file, configuration or certificate" in problem.message
     (problem,) = read([str(tmp_path)]).problems
     assert problem.message == NOTHING_THERE
 

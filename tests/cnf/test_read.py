@@ -134,7 +134,9 @@ def test_unreadable_folder_is_a_problem() -> None:
             problems = read([folder]).problems
         finally:
             os.seteuid(user)
-    assert [(p.path, p.message) for p in problems] == [(f"{folder}/its", "it may not be read by this user")]
+    assert [(p.path, p.message) for p in problems] == [
+        (f"{folder}/its", "this user has no permission to read it")
+    ]
 
 
 def test_two_files_for_one_device(folder: Path) -> None:
@@ -210,8 +212,8 @@ def test_a_folder_with_nothing_of_the_kind_is_a_problem(tmp_path: Path) -> None:
     """A share that is not mounted must not make "nothing is wrong" of an audit."""
     done = run(str(tmp_path))
     assert done.returncode == 2
-    assert b"no cnf file is there" in done.stderr
+    assert b"contains no cnf file, configuration or certificate" in done.stderr
     (tmp_path / "notes.txt").write_text("nothing of interest")
     (problem,) = read([str(tmp_path)]).problems
-    assert "no cnf file is there" in problem.message
+    assert "contains no cnf file, configuration or certificate" in problem.message
     assert read([]).problems == ()

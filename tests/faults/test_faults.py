@@ -75,7 +75,7 @@ def test_a_tshark_that_hangs_is_ended(tmp_path: Path) -> None:
     )
     ended = running.end()
     assert ended.status == 2
-    assert "longer than --timeout" in ended.err
+    assert "exceeded the --timeout" in ended.err
     assert sorted(c["status"] for c in ended.json["captures"]) == ["complete", "truncated"]
     assert ended.left_behind == []
     _whole(tmp_path, archive)
@@ -197,7 +197,7 @@ def test_a_full_disk_costs_what_was_to_be_written_there(tmp_path: Path, what: st
             ended = audit(tmp_path, archive, *JSON, "--cache", disk / "cache.sqlite")
             assert ended.status == 0, ended.err
             assert len(ended.json["handshakes"]) == 2
-            assert "the audit goes on without it" in ended.err
+            assert "the audit continues without it" in ended.err
         assert ended.left_behind == []
         assert not list(disk.glob(".certhash*"))
         assert not (disk / "report.json").exists()
@@ -277,7 +277,7 @@ def test_a_script_round_tshark_that_hangs_is_ended_with_what_it_started(tmp_path
         tmp_path, CAPTURES / "match.pcapng", *JSON, "--no-cache", "--timeout", "4", "--tshark", script
     )
     assert ended.status == 2
-    assert "longer than --timeout" in ended.err
+    assert "exceeded the --timeout" in ended.err
     assert ended.left_behind == []
 
 

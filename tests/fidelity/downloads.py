@@ -67,7 +67,7 @@ def by_tftp(path: Path) -> Files:
 
 
 def _ended(found: object) -> bool:
-    """Tell whether the last block came: the package asks for its acknowledgement too."""
+    """Return whether the last block came: the package asks for its acknowledgement too."""
     size, length = getattr(found, "blksize", 512), getattr(found, "size", 0)
     return bool(getattr(found, "is_complete", False)) or (length > 0 and length % size != 0)
 

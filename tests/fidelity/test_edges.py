@@ -129,7 +129,7 @@ def _records(datagram: bytes) -> Iterator[bytes]:
 
 
 def _is_message(record: bytes, kind: int) -> bool:
-    """Tell whether a DTLS record is a handshake message of that type, in the clear."""
+    """Return whether a DTLS record is a handshake message of that type, in the clear."""
     return record[0] == HANDSHAKE and record[3:5] == b"\0\0" and record[13] == kind
 
 

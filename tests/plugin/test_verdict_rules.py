@@ -197,7 +197,7 @@ class World(NamedTuple):
         return sorted(found)
 
     def _is_with(self, one: HandshakeRow, url: HeadEnd) -> bool:
-        """Tell whether a handshake is with the head-end of a URL."""
+        """Return whether a handshake is with the head-end of a URL."""
         port = one.server.port == url.port or (one.transport == "udp" and one.server.port == 443)
         if url.is_address:
             return port and one.server.address == url.host

@@ -165,7 +165,7 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGTERM)
 
 
 def listening(kind: str, port: int) -> bool:
-    """Tell whether a server listens on a port (``kind``: tcp or udp)."""
+    """Return whether a server listens on a port (``kind``: tcp or udp)."""
     table = run("ip", "netns", "exec", SERVERS, "ss", "-Hln", f"--{kind}")
     return any(line.split()[3].endswith(f":{port}") for line in table.splitlines())
 

@@ -187,7 +187,7 @@ class Phone:
         return Connection((self.address, own_port), (host, 443), version, presented, alert, transport="udp")
 
     def trusts(self, presented: tuple[bytes, ...], host: str) -> bool:
-        """Tell whether one of the hashes is of one of the certificates, and no check stands against it."""
+        """Return whether one of the hashes is of one of the certificates, and no check stands against it."""
         shown = {hashlib.sha1(entry, usedforsecurity=False).digest() for entry in presented}
         wanted = {base64.b64decode(entry) for entry in self.hashes}
         if self.check_host and host not in certificates.names(x509.load_der_x509_certificate(presented[0])):

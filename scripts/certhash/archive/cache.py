@@ -1,9 +1,9 @@
-"""What captures showed, kept from one audit to the next, so that new cnf files need no packet again.
+"""Cache the observations of captures between audits, so that an audit with new cnf files reads no packet.
 
-The cache keeps observations, never verdicts. An entry counts only for the very same file (device, inode,
-size, times of change) read in the very same way (versions of certhash, its plugin and tshark, and every
-setting). An entry that cannot be read, or whose checksum differs, is none; a database that is damaged is made
-anew. Nothing that goes wrong with the cache stops an audit: it only costs time.
+The cache stores observations, never verdicts. An entry is valid only for the same file (device, inode, size,
+times of change) and the same reader (versions of certhash, its plugin and tshark, and all settings). An entry
+that is unreadable or has a wrong checksum is ignored. A damaged database is created again. A problem with the
+cache never stops an audit: it only costs time.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from certhash.capture.observe import Settings
 
 FORMAT = 4
-"""Of the database's table."""
+"""Version of the database table."""
 APPLICATION = 0x43485348
-"""SQLite's application_id, by which a database is known to be ours."""
+"""SQLite's application_id of certhash's database."""
 KEPT_DAYS = 120
-"""An entry that no audit asked for in so many days is thrown away."""
+"""Entries that no audit used for this many days are deleted."""
 SETTLED = 2_000_000_000
-"""Nanoseconds. A file that was changed within so short a time could change again and show the same times: the
-coarsest clock of a file system counts in two seconds (FAT)."""
+"""Nanoseconds. A file that changed more recently could change again with the same times: the coarsest file
+system clock has steps of two seconds (FAT)."""
 
 _SCHEMA = """
 CREATE TABLE observation (
@@ -49,16 +49,16 @@ CREATE TABLE observation (
 """
 _DAY = 86_400
 _HEADER = 72
-"""Bytes of a SQLite file up to and with its application_id (sqlite.org/fileformat2.html)."""
+"""Length of a SQLite header up to its application_id, in bytes (sqlite.org/fileformat2.html)."""
 _PATIENCE = 10
-"""Seconds to wait for another audit that is writing; it writes for some milliseconds."""
+"""Seconds to wait for another audit that is writing, which takes milliseconds."""
 _DAMAGE = (
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_IOERR_SHORT_READ,
 )
-"""SQLite's errors that say that the file is not what we wrote; SQLITE_ERROR is a table that is missing."""
+"""SQLite errors of a damaged file; SQLITE_ERROR is a missing table."""
 
 
 class FileKey(NamedTuple):
@@ -68,12 +68,12 @@ class FileKey(NamedTuple):
     inode: int
     size: int
     modified: int
-    """Nanoseconds, like the next."""
+    """Nanoseconds, as is `changed`."""
     changed: int
 
     @classmethod
     def of(cls, path: str) -> Self:
-        """Ask the file system.
+        """Return the key of a file, from the file system.
 
         Raises:
             OSError: there is no such file.
@@ -83,19 +83,19 @@ class FileKey(NamedTuple):
 
 
 def default_path() -> str:
-    """Return the database's place in the user's cache folder."""
+    """Return the path of the database in the user's cache folder."""
     import platformdirs
 
     return os.path.join(platformdirs.user_cache_dir("certhash"), "observations.sqlite")  # noqa: PTH118
 
 
 class Cache:
-    """Observations by file and reader; to be used from one thread.
+    """Observations by file and reader; for use from one thread.
 
     Args:
-        path: of the database; it and its folder are made where they are missing, for this user alone.
+        path: path of the database; it and its folder are created if missing, only for this user.
         settings: how captures are read.
-        note: takes a line where the cache cannot be used.
+        note: receives a message if the cache cannot be used.
 
     Raises:
         InputError: the key log cannot be read.
@@ -113,7 +113,7 @@ class Cache:
         self._guarded(self._open)
 
     def get(self, path: str) -> Observation | None:
-        """Return what a capture showed, if the cache knows it; the path in it is the one given here."""
+        """Return the cached observation of a capture, with the given path, or None."""
         try:
             key = FileKey.of(path)
         except OSError:
@@ -126,10 +126,10 @@ class Cache:
         return replace(found, path=path, problems=tuple(replace(p, path=path) for p in found.problems))
 
     def put(self, observation: Observation) -> None:
-        """Keep what a capture showed that :meth:`get` did not know before it was read.
+        """Store the observation of a capture that :meth:`get` did not find.
 
-        It is not kept where the file has changed since, was not read to its end, or where another try may
-        show more.
+        It is not stored if the file has changed since, was not read to its end, or may show more at another
+        attempt.
         """
         key = self._missed.pop(observation.path, None)
         without_plugin = self._lua and observation.hash_source == "python"
@@ -140,21 +140,21 @@ class Cache:
                 return
         except OSError:
             return
-        # The path is the asker's; bytes in it that are no UTF-8 could not be kept either.
+        # The caller has the path, and its bytes that are not UTF-8 could not be stored.
         nameless = replace(
             observation, path="", problems=tuple(replace(p, path="") for p in observation.problems)
         )
         self._guarded(lambda: self._insert(key, nameless))
 
     def close(self) -> None:
-        """Write everything out."""
+        """Write all changes, and close the database."""
         self._guarded(self._finish)
         self._disconnect()
 
     # ---------------------------------------------------------------- the database
 
     def _guarded(self, action: Callable[[], Observation | None]) -> Observation | None:
-        """Do something with the database; whatever goes wrong, the audit goes on without it."""
+        """Run an action on the database; after an error, the audit continues without it."""
         try:
             return action()
         except sqlite3.Error as error:
@@ -170,10 +170,10 @@ class Cache:
     def _open(self) -> None:
         os.makedirs(os.path.dirname(os.path.abspath(self._path)), mode=0o700, exist_ok=True)  # noqa: PTH100, PTH103, PTH120
         if not self._is_ours():
-            self._give_up("it is no cache of certhash; name another file with --cache, or remove this one")
+            self._give_up("not a cache of certhash; give another file with --cache, or remove this one")
             return
-        # No thread of Python's and no process has a transaction open for longer than a statement takes. That
-        # SQLite does not wait for the disk costs entries after a power failure, and a checksum tells them.
+        # No thread or process keeps a transaction open for longer than one statement. Without waiting for the
+        # disk, a power failure may damage entries, which their checksum reveals.
         self._database = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
         self._database.execute("PRAGMA synchronous = OFF")
         if self._version() == 0:
@@ -182,7 +182,7 @@ class Cache:
             self._renew("is of another version of certhash")
 
     def _is_ours(self) -> bool:
-        """Tell whether the file may be written, and made anew: nobody's capture is overwritten by a slip."""
+        """Return whether the file may be replaced, so that no other file is overwritten by mistake."""
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
         try:
             status = os.fstat(file)
@@ -201,7 +201,7 @@ class Cache:
     def _create(self) -> None:
         assert self._database is not None  # noqa: S101 - the caller connected
         self._database.execute("BEGIN IMMEDIATE")
-        if self._version() == 0:  # and not made by another audit while we waited
+        if self._version() == 0:  # and not created by another audit meanwhile
             self._database.execute(f"PRAGMA application_id = {APPLICATION}")
             self._database.execute(_SCHEMA)
             self._database.execute(f"PRAGMA user_version = {FORMAT}")
@@ -241,25 +241,25 @@ class Cache:
             self._database.execute("COMMIT")
 
     def _checksum(self, file: bytes, content: object) -> bytes:
-        """Return a digest of an entry with its key: a damaged key must not lend it to another file."""
+        """Return a digest of an entry and its key, so that a damaged key cannot assign it to another file."""
         known = content if isinstance(content, bytes) else b""
         return hashlib.sha256(file + self._reader + known).digest()
 
     def _renew(self, why: str) -> None:
-        """Make a database anew; once, since a disk that damages it again cannot be used."""
+        """Create the database again, but only once: a disk that damages it twice cannot be used."""
         if self._renewed:
             self._give_up(f"it {why} again")
             return
         self._renewed = True
         self._disconnect()
-        self._note(f"{self._path}: the cache {why}, and is made anew")
+        self._note(f"{self._path}: the cache {why}, and is created again")
         for suffix in ("-journal", ""):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path + suffix)  # noqa: PTH108
         self._guarded(self._open)
 
     def _give_up(self, why: str) -> None:
-        self._note(f"{self._path}: the cache cannot be used ({why}); the audit goes on without it")
+        self._note(f"{self._path}: the cache cannot be used ({why}); the audit continues without it")
         self._disconnect()
 
     def _disconnect(self) -> None:
@@ -274,7 +274,7 @@ def _pack(key: FileKey) -> bytes:
 
 
 def _reader_key(settings: Settings) -> bytes:
-    """Return a digest of everything that decides what is seen in a capture, beside the capture."""
+    """Return a digest of everything except the capture that an observation depends on."""
     used = settings.tshark
     program = FileKey.of(used.path) if os.path.exists(used.path) else None  # noqa: PTH110
     digest = hashlib.sha256(repr((FORMAT, __version__, used.version, used.lua, used.path, program)).encode())
@@ -288,7 +288,7 @@ def _reader_key(settings: Settings) -> bytes:
             with open(settings.keylog, "rb") as keys:  # noqa: PTH123
                 digest.update(hashlib.file_digest(keys, "sha256").digest())
         except OSError as error:
-            raise InputError(f"{settings.keylog}: {explain(error)}; --keylog wants a key log file") from None
+            raise InputError(f"{settings.keylog}: {explain(error)}; give --keylog a key log file") from None
     return digest.digest()
 
 

@@ -43,9 +43,7 @@ if TYPE_CHECKING:
     from certhash.capture.observe import Settings
     from certhash.model import Observation
 
-LOST_WORKER = (
-    "the process that read it was killed, and again when it was read once more; is there enough memory?"
-)
+LOST_WORKER = "the process that read it was killed twice: check whether there is enough memory"
 
 _TICK = 0.25
 """Seconds between two looks at how far the workers are."""
@@ -102,7 +100,7 @@ def observe_all(
 
 
 def _can_share() -> bool:
-    """Tell whether processes can have locks in common; in some containers /dev/shm is missing or closed."""
+    """Return whether processes can have locks in common; in some containers /dev/shm is missing or closed."""
     try:
         multiprocessing.get_context("fork").Lock()
     except OSError:
@@ -137,7 +135,7 @@ def _on_this_machine(paths: Sequence[str], shared: _Pool) -> Iterator[Observatio
             yield from _read(left, in_pool, shared)
         except BrokenProcessPool:
             for path in in_pool.values():
-                shared.listener.note(f"a process that read captures was killed; reading {path} again")
+                shared.listener.note(f"a process that read captures was killed: reading {path} again")
                 yield from _read_alone(path, shared)
 
 
@@ -333,7 +331,7 @@ def _cluster(address: str) -> Iterator[Executor]:
     try:
         client = Client(address, timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
-        raise InputError(f"--scheduler {address}: no Dask scheduler answers there ({error})") from None
+        raise InputError(f"--scheduler {address}: no Dask scheduler answers ({error})") from None
     with client:
         yield client.get_executor(pure=False)  # type: ignore[no-untyped-call]
 
@@ -356,7 +354,7 @@ def _observe_there(path: str, shared_path: str, settings: Settings, version: str
             f"{here} has tshark {found.version}; install {settings.tshark.version} there, as here"
         )
     if not os.path.exists(shared_path):  # noqa: PTH110 - a path may be bytes that are no UTF-8
-        return unreadable(path, f"{here} sees no such file; put captures on a path that all workers share")
+        return unreadable(path, f"{here} does not see this file; use a path that all workers share")
     seen = observe(shared_path, settings)
     return replace(seen, path=path, problems=tuple(replace(p, path=path) for p in seen.problems))
 

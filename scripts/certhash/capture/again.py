@@ -224,7 +224,7 @@ def _certificates(handshakes: Iterable[Handshake]) -> set[bytes]:
 
 
 def is_told(trace: Trace, place: Place | None, names: Iterable[str], handshakes: Iterable[Handshake]) -> bool:
-    """Tell whether a handshake of the same connection says already why the certificate is not shown.
+    """Return whether a handshake of the same connection says already why the certificate is not shown.
 
     Args:
         trace: where the certificate stands.

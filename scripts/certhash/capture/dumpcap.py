@@ -37,7 +37,7 @@ def find(tshark: Tshark) -> str:
         if path and os.access(path, os.X_OK):
             return path
     if Path(beside).exists():
-        raise InputError(f"{beside} may not be run by this user; {how_to_capture()}")
+        raise InputError(f"{beside}: this user has no permission to run it; {how_to_capture()}")
     raise InputError(
         "dumpcap is not installed; install it: apt-get install wireshark-common (Debian, Ubuntu)"
     )

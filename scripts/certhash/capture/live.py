@@ -179,7 +179,7 @@ class Live:
                         break
                     failures = failures + 1 if failed and self.packets - before < AGAIN_PACKETS else 0
                 if failures:
-                    self.problems.append(f"gave up: tshark ended {failures} times, one after the other")
+                    self.problems.append(f"stopped: tshark ended {failures} times, one after the other")
         finally:
             await recorder.close_async()
         self.dropped = recorder.dropped
@@ -398,11 +398,11 @@ class _Recorder(LiveCapture):  # type: ignore[misc]  # pyshark has no types
         said = " ".join(line for line in self._said if line)
         name = visible(self.interfaces[0])
         if "permission" in said or "not permitted" in said:
-            return f"{name}: this user may not capture; {dumpcap.how_to_capture()}"
+            return f"{name}: this user has no permission to capture; {dumpcap.how_to_capture()}"
         if "No such device" in said or "no device" in said or "no interface" in said:
-            known = ", ".join(interfaces(self._found)) or "none that this user may capture from"
+            known = ", ".join(interfaces(self._found)) or "none that this user can capture from"
             return f"{name}: there is no such interface; there are: {known}"
-        reason = said.partition("dumpcap: ")[2] or said or "dumpcap does not say why"
+        reason = said.partition("dumpcap: ")[2] or said or "dumpcap printed no reason"
         return f"{name}: cannot be captured from: {visible(reason, 300)}"
 
 
@@ -415,7 +415,7 @@ class _Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
         self._problems = problems
         self._plugin = plugin
         self.stdin: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
-        self.last_words = "it did not say why"
+        self.last_words = "it printed no reason"
         fields = [part for name in records.fields(plugin=plugin) for part in ("-e", name)]
         disabled = [part for name in tshark.DISABLED_PROTOCOLS for part in ("--disable-protocol", name)]
         super().__init__(

@@ -216,7 +216,7 @@ def _look_again(run: _Run, read: Callable[[_Way], _Run], way: _Way) -> Observati
 
 
 def _is_plain(source: BinaryIO) -> bool:
-    """Tell whether a small capture has nothing in it that can hold a packet in a packet."""
+    """Return whether a small capture has nothing in it that can hold a packet in a packet."""
     source.seek(0)
     try:
         return os.fstat(source.fileno()).st_size <= WINDOW and is_plain(Source(source))
@@ -400,7 +400,7 @@ class _Run:
                 self._reading.take(row, share.number)
 
     def _seem_short(self, outcomes: list[tshark.Outcome]) -> bool:
-        """Tell whether a tshark says that it read everything, and counted fewer packets than it was given."""
+        """Return whether tshark reports success, but counted fewer packets than it was given."""
         carved = self.fed.carved
         return carved is not None and any(
             each.status == "complete" and each.packets < len(numbers)

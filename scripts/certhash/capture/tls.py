@@ -82,7 +82,7 @@ SUITES_WITHOUT_CERTIFICATE = frozenset(
 
 
 def is_tls13(version: int) -> bool:
-    """Tell whether a version is TLS 1.3 or DTLS 1.3, or one of the drafts that were deployed."""
+    """Return whether a version is TLS 1.3 or DTLS 1.3, or one of the drafts that were deployed."""
     return version in (TLS13, DTLS13) or version >> 8 in (DRAFT, FACEBOOK_DRAFT)
 
 

@@ -76,12 +76,12 @@ MOST_FILES = 64
 """Open files that tshark may have; it needs some ten."""
 LEAST_MEMORY = 2 << 30
 """Bytes of address space that tshark gets on the smallest of machines; it takes some 0.6 GB to start."""
-TOOK_TOO_LONG = "tshark took longer than --timeout allows, and was ended before it had read everything"
+TOOK_TOO_LONG = "tshark exceeded the --timeout and was stopped: the rest was not read"
 _PIPE = 1 << 20
 """Bytes in a pipe; more is only for who has privileges."""
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
-INSTALL_TSHARK = "install it: apt-get install tshark (Debian, Ubuntu), or name it with --tshark"
+INSTALL_TSHARK = "install it: apt-get install tshark (Debian, Ubuntu), or give its path with --tshark"
 
 
 class Tshark(Struct, frozen=True):
@@ -130,7 +130,7 @@ def find(path: str | None = None) -> Tshark:
             raise InputError(f"{found}: cannot be run ({_reason(error)}); {INSTALL_TSHARK}") from None
     version, lua = versions(answer)
     if version is None:
-        raise InputError(f"{found}: does not answer as tshark; {INSTALL_TSHARK}")
+        raise InputError(f"{found}: does not work as tshark; {INSTALL_TSHARK}")
     return Tshark(found, version, lua)
 
 
@@ -166,7 +166,7 @@ def plugin_trouble(tshark: Tshark) -> str | None:
         reason = " ".join(re.findall(r"Lua: (.*?)\s*(?=tshark:|$)", said))
         return (
             reason.replace(f"{place.folder}/plugins/", "")
-            or "tshark loaded no Lua script, and does not say why"
+            or "tshark loaded no Lua script, and printed no reason"
         )
 
 
@@ -382,7 +382,7 @@ class Run:
             error = f"tshark was ended by signal {-status} before it had read everything"
         else:
             # Of an option that it does not know it says so first, and lists hundreds that it does.
-            last = said[-1] if said else "it did not say why"
+            last = said[-1] if said else "it printed no reason"
             why = next((line for line in said if line.startswith("tshark: ")), last)
             error = f"tshark failed with exit status {status}: {why.removeprefix('tshark: ')}"
         return Outcome("truncated", packets, error, complaints, failed=True, timed_out=self._timed_out)

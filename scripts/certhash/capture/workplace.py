@@ -76,7 +76,7 @@ def workplace(program: str | None = None, *, keylog: str | None = None) -> Itera
                 shutil.copyfile(keylog, keys)
             except OSError as error:
                 raise InputError(
-                    f"{keylog}: {error.strerror or error}; --keylog wants a readable key log file"
+                    f"{keylog}: {error.strerror or error}; give --keylog a readable key log file"
                 ) from None
             keys.chmod(0o400)
             if user is not None:

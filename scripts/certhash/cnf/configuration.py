@@ -151,7 +151,7 @@ def parse(lines: list[Line]) -> Configuration:
 
 
 def _was_refused(lines: list[Line], index: int) -> bool:
-    """Tell whether IOS or ASA answered a typed line with an error, so that it changed nothing."""
+    """Return whether IOS or ASA answered a typed line with an error, so that it changed nothing."""
     for line in lines[index + 1 : index + 3]:
         if line.typed:
             return False
@@ -239,7 +239,7 @@ class _Reader:
         self._close_certificate()
 
     def _is_second(self, line: Line) -> bool:
-        """Tell whether a section sets something twice: the line that ends it and begins another is lost.
+        """Return whether a section sets something twice: the line that ends it and begins another is lost.
 
         The first of the two belongs to the section that is open, and nothing that follows does. What somebody
         typed may well change what was set before.

@@ -255,7 +255,7 @@ def _device(scope: _Scope, path: str, warnings: list[str]) -> str:
 
 
 def _has_lost_header(text: str, start: int, scope: _Scope, path: str) -> bool:
-    """Tell whether a signed file's header stands before it, as the characters that a terminal made of it."""
+    """Return whether a signed header precedes the file, in the characters that a terminal shows for it."""
     if not any(name.lower().endswith(".sgn") for name in scope.names or (path,)):
         return False
     before = text[scope.start : start]

@@ -21,12 +21,12 @@ _LIKE_ONE = re.compile(r"\.cnf.{0,8}\.xml|SEP[0-9A-F]{12}.*\.(?:xml|sgn)", re.IG
 
 
 def is_cnf_name(name: str) -> bool:
-    """Tell whether a phone could ask for a file of this name."""
+    """Return whether a phone could ask for a file of this name."""
     return _stem(base_name(name)) is not None
 
 
 def is_copy(name: str) -> bool:
-    """Tell whether a file's name is like that of a phone's config, and one that no phone asks for."""
+    """Return whether a file's name is like that of a phone's config, and one that no phone asks for."""
     base = base_name(name)
     return _stem(base) is None and _LIKE_ONE.search(base) is not None
 

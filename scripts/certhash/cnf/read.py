@@ -28,7 +28,7 @@ _CERTIFICATE_SUFFIXES = (".cer", ".crt", ".der", ".p7b", ".p7c")
 """Names that claim a certificate; ``.pem`` may as well be a key."""
 _UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
 """A byte order mark, or a tag without one."""
-NOTHING_THERE = "no cnf file is there, nor anything else that says what phones expect or head-ends serve"
+NOTHING_THERE = "contains no cnf file, configuration or certificate"
 _SHOWN = 3
 _PHONE_STARTS = re.compile(
     rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(?:\s|<\?[^<>]*\?>|<!--(?:(?!-->).)*-->)*<(?:device|Default)[\s>/]",
@@ -113,9 +113,7 @@ def read_source(path: str, data: bytes) -> Sources:
     try:
         certificates = certificates_in(data)
     except NoCertificateError as error:
-        raise NoCertificateError(
-            f"nothing in it says what phones expect or head-ends serve; {error}"
-        ) from error
+        raise NoCertificateError(f"contains no cnf file, configuration or certificate; {error}") from error
     return Sources(
         (), tuple(KnownCertificate(path, None, None, None, sha1(der), der) for der in certificates)
     )
@@ -223,5 +221,5 @@ def _with_doubles_marked(files: list[CnfFile]) -> Iterator[CnfFile]:
         if cnf.group is None or not others:
             yield cnf
             continue
-        warning = f"another file tells {cnf.device} something else: {visible(base_name(others[0].source))}"
+        warning = f"another file gives {cnf.device} something else: {visible(base_name(others[0].source))}"
         yield CnfFile(cnf.device, cnf.source, cnf.kind, cnf.group, cnf.fetch, (*cnf.warnings, warning))

@@ -55,7 +55,7 @@ class Serving(Struct):
 
 
 def has_certificate(configuration: Configuration, trustpoint: str) -> bool:
-    """Tell whether a trustpoint's own certificate, or its fingerprint, is in the text."""
+    """Return whether a trustpoint's own certificate, or its fingerprint, is in the text."""
     return any(
         item.trustpoint == trustpoint and item.sha1 and item.role in {"leaf", "self-signed"}
         for item in configuration.stored

@@ -162,8 +162,8 @@ def _differs(copy: CnfFile, newest: CnfFile) -> str:
     assert newest.fetch is not None  # noqa: S101 - only fetched files are passed
     hashes = ", ".join(h.value for h in copy.group.hashes) if copy.group else "nothing that can be read"
     return (
-        f"{copy.source} is not what the phone fetched last (in {newest.fetch.capture}, frame "
-        f"{newest.fetch.frame}, {iso(newest.fetch.time)}): it lists {hashes}; one of the two is stale"
+        f"{copy.source} differs from the file that the phone downloaded last ({newest.fetch.capture}, frame "
+        f"{newest.fetch.frame}, {iso(newest.fetch.time)}): it lists {hashes}; one of the two is outdated"
     )
 
 
@@ -187,8 +187,8 @@ def _told(cnf_files: Iterable[CnfFile]) -> tuple[list[Told], list[document.Expec
 
 
 ENCRYPTED = (
-    "The configuration is encrypted for this phone: whether it has a VPN, and which hashes it holds, cannot "
-    "be told. That no vpnGroup can be read does not mean that none is configured."
+    "The configuration is encrypted for this phone: whether it has a VPN, and which hashes, cannot be "
+    "read. A VPN may be configured although no vpnGroup is visible."
 )
 
 
@@ -367,7 +367,7 @@ def _collisions(evidence: Evidence) -> list[Problem]:
         Problem(
             evidence.presenters[sha1][0].capture if sha1 in evidence.presenters else "",
             f"SHA-1 COLLISION: {to_base64(sha1)} is of {len(several)} different certificates; "
-            "a phone cannot tell them apart, and a match of this hash proves nothing",
+            "a phone cannot distinguish them, so a match of this hash proves nothing",
         )
         for sha1, several in by_sha1.items()
         if len(several) > 1

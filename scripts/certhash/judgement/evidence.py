@@ -238,7 +238,7 @@ class Evidence:
         return tuple(sorted(self.addresses_of(head_end) - known))
 
     def _is_at(self, place: ServedAt, head_end: HeadEnd) -> bool:
-        """Tell whether a configuration's head-end is this one.
+        """Return whether a configuration's head-end is this one.
 
         What is for one name alone is not for a URL with an address: there is no name to ask for (RFC 6066,
         section 3).
@@ -269,7 +269,7 @@ class Evidence:
 
 
 def _name_fits(name: str, head_end: HeadEnd) -> bool:
-    """Tell whether a name of a configuration, ``*.example.com`` too, covers the host of a URL."""
+    """Return whether a name of a configuration, ``*.example.com`` too, covers the host of a URL."""
     if head_end.is_address:
         return False
     name = plain_name(name)
@@ -311,7 +311,7 @@ def chooses_by_name(handshakes: Sequence[Seen]) -> bool:
 
 
 def is_before(fetch: Fetch | None, seen: Seen) -> bool:
-    """Tell whether a handshake is older than the file, so that it shows what a phone made of an older one."""
+    """Return whether a handshake is older than the file, so that the phone still used an older file."""
     return fetch is not None and seen.handshake.time < fetch.time
 
 

@@ -199,7 +199,7 @@ def _chains(configured: Iterable[Configured]) -> list[tuple[Configured, ...]]:
 
 
 def _concerns(seen: Seen, told: Told, evidence: Evidence) -> bool:
-    """Tell whether a client's rejection says something about this device, with the file that it has now."""
+    """Return whether a client's rejection says something about this device, with the file that it has now."""
     device = evidence.device_of(seen)
     if device is None:
         return True

@@ -176,7 +176,7 @@ def carve(
 
 
 def is_plain(source: Readable) -> bool:
-    """Tell whether a capture is small, and nothing in it can hold a packet in a packet."""
+    """Return whether a capture is small, and nothing in it can hold a packet in a packet."""
     seen = windows(source)
     first = next(seen, None)
     if first is None:
