@@ -62,7 +62,7 @@ def test_a_dumpcap_that_may_not_be_run_is_replaced_by_another(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("beside", "says"),
     [
-        pytest.param(True, "this user has no permission to run it; run it as root", id="closed"),
+        pytest.param(True, "this user has no permission to run it; r", id="closed"),
         pytest.param(False, "dumpcap is not installed; install it: apt-get install", id="none"),
     ],
 )

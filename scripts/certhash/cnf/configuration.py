@@ -130,7 +130,7 @@ class Configuration(Struct):
     damaged_roles: set[tuple[str | None, Role | None]] = field(default_factory=set)
     """Trustpoints and roles of those certificates; None where the text does not say."""
     left_open: list[tuple[Line, str]] = field(default_factory=list)
-    """Lines that may change what a head-end presents, and why nobody can tell."""
+    """Lines that may change what a head-end presents, and why their effect is unknown."""
     without_fingerprint: list[tuple[Line, tuple[str, ...]]] = field(default_factory=list)
     """Certificates that a show command describes without a fingerprint: the line, and their trustpoints."""
     problems: list[str] = field(default_factory=list)

@@ -98,7 +98,7 @@ class Traces:
 
 
 def traces_in_bytes(source: Readable) -> tuple[Trace, ...]:
-    """Look through a file whose packets nobody tells apart; the traces have frame 0, and no ends."""
+    """Search a file that cannot be split into packets; the traces have frame 0, and no ends."""
     found: dict[bytes, Trace] = {}
     for records in windows(source):
         for at, message in _certificates(records.buffer, 0, int(records.end[-1])):
