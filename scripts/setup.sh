@@ -9,6 +9,16 @@ stop() {
     exit 2
 }
 
+# logged COMMAND ...: run it silently; where it fails, the variable `said` has its last line, or that of an error.
+logged() {
+    local log status=0
+    log=$(mktemp 2>/dev/null) || stop "no file can be written in ${TMPDIR:-/tmp}: free some space, or set TMPDIR"
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    said=$(grep -E '^(E|ERROR|Error|OSError).*:|No space left' "$log" | tail -n 1) || said=$(tail -n 1 "$log")
+    rm -f "$log"
+    return "$status"
+}
+
 # need_packages PROGRAM=PACKAGE ...: install the Debian packages of those programs that are not there.
 need_packages() {
     local pair missing=() PATH="$PATH:/usr/sbin:/sbin"
@@ -39,29 +49,41 @@ install_packages() {
         as_root=(sudo)
     fi
     echo "certhash: installing $*" >&2
-    {
-        "${as_root[@]}" apt-get update -qq &&
-            "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"
-    } >"${log:=$(mktemp)}" 2>&1 || {
-        tail -n 5 "$log" >&2
-        stop "could not install $*; as root, run: $command"
-    }
+    # An earlier run may have been stopped half-way; --configure goes on from there.
+    logged "${as_root[@]}" dpkg --configure -a &&
+        logged "${as_root[@]}" apt-get update -qq &&
+        logged "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" ||
+        stop "could not install $*: $said; as root, run: $command"
 }
 
 # need_environment EXTRA: a virtual environment with the package, editable, and its dependencies.
 need_environment() {
-    local extra="$1" python="${PYTHON:-python3}" wanted stamp
+    local extra="$1" python="${PYTHON:-python3}" base wanted stamp
     command -v "$python" >/dev/null || install_packages python3
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         stop "$("$python" --version) is too old: certhash needs Python 3.11 or newer; set PYTHON to one"
     "$python" -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
-    wanted="$extra $("$python" --version) $(cksum <"$root/pyproject.toml") $root"
+    base="$("$python" --version) $root"
+    wanted="$extra $base $(cksum <"$root/pyproject.toml")"
     stamp="$venv/.made-for${extra//[^a-z]/}"
-    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return
+    is_made && return
+    [ -w "$root" ] || stop "$root may not be written; clone it into a folder of yours"
+    (
+        flock -n 9 || { echo "certhash: another run is setting up $venv; waiting for it" >&2 && flock 9; }
+        is_made || make_environment "$extra"
+    ) 9>"$root/.venv.lock"
+}
+
+is_made() { [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; }
+
+# It works for one Python and in one folder: for another it is made anew.
+make_environment() {
     echo "certhash: setting up $venv" >&2
-    [ -x "$venv/bin/python" ] && "$venv/bin/python" -c '' 2>/dev/null || "$python" -m venv --clear "$venv" ||
-        stop "no virtual environment could be made in $venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root$extra" ||
-        stop "could not install the Python packages; run: $venv/bin/python -m pip install --editable '$root$extra'"
-    echo "$wanted" >"$stamp"
+    if [ "$(cat "$venv/.made-with" 2>/dev/null)" != "$base" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
+        logged "$python" -m venv --clear "$venv" || stop "no virtual environment could be made in $venv: $said"
+        echo "$base" >"$venv/.made-with" || stop "$venv cannot be written"
+    fi
+    logged "$venv/bin/python" -m pip install --disable-pip-version-check --editable "$root$1" ||
+        stop "could not install the Python packages: $said; run: $venv/bin/python -m pip install --editable '$root$1'"
+    echo "$wanted" >"$stamp" || stop "$stamp cannot be written"
 }
