@@ -229,9 +229,10 @@ def test_names_are_alternative_names_else_the_common_name() -> None:
         "cn.example",
         x509.DNSName("vpn.example"),
         x509.IPAddress(ipaddress.ip_address("2001:db8::1")),
+        x509.IPAddress(ipaddress.ip_address("::ffff:203.0.113.1")),
         x509.RFC822Name("a@example"),
     )
-    assert details(both).names == ("vpn.example", "2001:db8::1")
+    assert details(both).names == ("vpn.example", "2001:db8::1", "203.0.113.1")
     assert details(make("cn.example", x509.RFC822Name("a@example"))).names == ()
 
 

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
+from certhash.headend import read_address
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
@@ -102,7 +104,8 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
         elif isinstance(name, x509.IPAddress) and isinstance(
             name.value, ipaddress.IPv4Address | ipaddress.IPv6Address
         ):
-            names.append(str(name.value))
+            # Python 3.13 writes an IPv4 address inside IPv6 another way than 3.12.
+            names.append(read_address(str(name.value)) or str(name.value))
     return tuple(names)
 
 
