@@ -229,7 +229,7 @@ def test_a_fingerprint_alone_counts_too(pki: Pki, tmp_path: Path) -> None:
     told = phone(pki.old.cert_hash, url=f"https://{ADDRESS}/phone", check="1")
     (row,) = audited(tmp_path, told, GATEWAY + shown).expectations
     assert row.verdict == "match"
-    assert "cannot be told: only its fingerprint is known" in row.warnings[0]
+    assert "is unknown: only its fingerprint is known" in row.warnings[0]
     # Another one in hex under the same trustpoint: which of them is in use is not known.
     both = chain("VPN", ("01", pki.new)) + "\n!\n" + GATEWAY + shown
     assert verdict(tmp_path, told, both) == "unverifiable"

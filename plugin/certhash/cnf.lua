@@ -677,7 +677,7 @@ function M.head_end(url)
         host, port = authority:match("^([^:%[%]]*)(.*)$")
     end
     if port ~= "" and not port:find("^:[^:]*$") then
-        return nil, "the URL's host cannot be told: an IPv6 address needs [ ] around it"
+        return nil, "the URL's host is ambiguous: an IPv6 address needs [ ] around it"
     end
     if literal then
         bytes = host:find(":", 1, true) and address.parse(host)

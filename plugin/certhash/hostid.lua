@@ -38,14 +38,14 @@ function M.names_host(names, host)
     return false
 end
 
---- Whether a phone with this file makes the check.
+--- Return whether a phone with this file makes the check.
 ---@param file certhash.File
 ---@return boolean
 function M.is_on(file)
     return file.host_id_check ~= "0"
 end
 
---- The warning about a head-end's own certificate; nil where a phone with this file accepts its names.
+--- Return the warning about a head-end's own certificate; nil if a phone with this file accepts its names.
 ---@param file certhash.File
 ---@param names string[]|nil
 ---@param host string
@@ -56,10 +56,10 @@ function M.doubt(file, names, host)
     end
     local state = file.host_id_check == "1" and "is on" or "is on by default (the file does not say)"
     if not names then
-        return ("the host-ID check %s, and whether the certificate names %s cannot be told: it cannot be read")
+        return ("the host-ID check %s, but whether the certificate names %s is unknown: it is unreadable")
             :format(state, host)
     end
-    local listed = #names > 0 and table.concat(names, ", ") or "no host at all"
+    local listed = #names > 0 and table.concat(names, ", ") or "no host"
     local wildcard = listed:find("*", 1, true) and ", and a wildcard does not count" or ""
     -- Lua 5.2's format ends a text at a NUL, which a text from outside may contain.
     return "the host-ID check " .. state .. ", and the certificate does not name " .. host .. " (it names " .. listed

@@ -56,7 +56,7 @@ def parse_url(text: str) -> HeadEnd:
         raise ValueError("the URL has a user name in it, which a head-end's URL cannot have")
     parts = _AUTHORITY.fullmatch(found["authority"])
     if not parts:
-        raise ValueError("the URL's host cannot be told: an IPv6 address needs [ ] around it")
+        raise ValueError("the URL's host is ambiguous: an IPv6 address needs [ ] around it")
     host, is_address = _read_host(parts["host"])
     return HeadEnd(host, _read_port(parts["port"]), is_address)
 

@@ -28,11 +28,11 @@ def names_host(names: Iterable[str], head_end: HeadEnd) -> bool:
 
 
 def doubt(check: bool | None, der: bytes, head_end: HeadEnd) -> str | None:
-    """Return the warning about a head-end's own certificate (DER); None where the phone accepts its names.
+    """Return the warning about a head-end's own certificate (DER); None if the phone accepts its names.
 
     Args:
-        check: what the phone's file says of the check; None where it says nothing.
-        der: the certificate; empty where only its fingerprint is known.
+        check: the setting in the phone's cnf file; None if it is not set.
+        der: the certificate; empty if only its fingerprint is known.
         head_end: where the phone's URL points.
     """
     if check is False:
@@ -43,10 +43,10 @@ def doubt(check: bool | None, der: bytes, head_end: HeadEnd) -> str | None:
     state = "is on" if check else "is on by default (the file does not say)"
     if read.subject is None:
         return (
-            f"the host-ID check {state}, and whether the certificate names {head_end.host} cannot be told: "
-            f"{'it cannot be read' if der else 'only its fingerprint is known'}"
+            f"the host-ID check {state}, but whether the certificate names {head_end.host} is unknown: "
+            f"{'it is unreadable' if der else 'only its fingerprint is known'}"
         )
-    names = ", ".join(read.names) or "no host at all"
+    names = ", ".join(read.names) or "no host"
     wildcard = ", and a wildcard does not count" if any("*" in name for name in read.names) else ""
     return (
         f"the host-ID check {state}, and the certificate does not name {head_end.host} (it names {names}"

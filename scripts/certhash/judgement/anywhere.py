@@ -36,7 +36,7 @@ def of_any_server(
     if not cases:
         return (
             Decision("unseen"),
-            Diagnosis(None, "No handshake is in the captures.", VERDICTS["unseen"].advice),
+            Diagnosis(None, "The captures contain no handshake.", VERDICTS["unseen"].advice),
             (),
         )
     best = min(cases, key=lambda case: (_rank(case), -case.seen.handshake.time))
@@ -94,7 +94,9 @@ def _with_others(diagnosis: Diagnosis, best: Case, cases: list[Case]) -> Diagnos
     if not others:
         return diagnosis
     named = ", ".join(f"{_server(case)} ({case.decision.verdict})" for case in others[:MOST_SERVERS])
-    return diagnosis._replace(explanation=f"{diagnosis.explanation} So is the one of {named}{_more(others)}.")
+    return diagnosis._replace(
+        explanation=f"{diagnosis.explanation} Other servers with this certificate: {named}{_more(others)}."
+    )
 
 
 def _hidden(cases: list[Case]) -> Diagnosis:
@@ -102,9 +104,7 @@ def _hidden(cases: list[Case]) -> Diagnosis:
     reasons = Counter(s.handshake.hidden for case in unseen for s in case.handshakes if s.handshake.hidden)
     names = ", ".join(map(_server, unseen[:MOST_SERVERS])) + _more(unseen)
     why = "; ".join(HIDDEN[reason].title for reason in sorted(reasons))
-    explanation = (
-        f"No certificate that was seen has this hash, and what {names} presents cannot be seen: {why}."
-    )
+    explanation = f"No visible certificate has this hash. The certificates of {names} are hidden: {why}."
     differing = [case for case in cases if case not in unseen]
     if differing:
         explanation += f" {_listing(differing)}"
@@ -113,17 +113,17 @@ def _hidden(cases: list[Case]) -> Diagnosis:
 
 
 def _differing(cases: list[Case]) -> Diagnosis:
-    """Say what each server presents; the cause is that of the one for which there is one."""
+    """Explain what each server presents, with the cause of a server for which one is known."""
     causes = [diagnose(case) for case in cases]
     found = next((each for each in causes if each.cause != "unknown-certificate"), None)
     if found is not None:
         return found._replace(explanation=f"{found.explanation} {_listing(cases)}")
-    explanation = f"No certificate that was seen has this hash. {_listing(cases)}"
+    explanation = f"No certificate in the captures has this hash. {_listing(cases)}"
     return Diagnosis("unknown-certificate", explanation, CAUSES["unknown-certificate"].advice)
 
 
 def _listing(cases: list[Case]) -> str:
-    """Say what each server presented last."""
+    """Return what each server presented last, as text."""
     said = "; ".join(
         f"{_server(case)} presented {_subject(case)} ({to_base64(case.chain[0].sha1)}) "
         f"in {case.seen.capture}, frame {_frame(case)}"

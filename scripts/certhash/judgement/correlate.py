@@ -87,7 +87,7 @@ def unjudged(observation: Observation) -> tuple[document.Handshake, ...]:
 
 
 def _in_force(cnf_files: Sequence[CnfFile]) -> tuple[list[CnfFile], list[CnfFile]]:
-    """Part the files that say what a device expects now from those that a later fetch replaced.
+    """Split the cnf files into those in force and those that a later download replaced.
 
     What the phone was seen to fetch last is what it expects. A copy in a folder that says the same stands for
     it; one that says otherwise is stale, or was never fetched, and the expectation warns of it.
@@ -154,7 +154,7 @@ def _with_copies(newest: CnfFile, copies: list[CnfFile]) -> CnfFile:
 
 
 def _distinct(copies: list[CnfFile]) -> list[CnfFile]:
-    """Leave one of each of several copies that say the same; the first path names it."""
+    """Return one of each group of equal copies, under the first path."""
     return list({c.says: c for c in reversed(copies)}.values())[::-1]
 
 
@@ -168,7 +168,7 @@ def _differs(copy: CnfFile, newest: CnfFile) -> str:
 
 
 def _told(cnf_files: Iterable[CnfFile]) -> tuple[list[Told], list[document.Expectation]]:
-    """Part the files into head-ends that devices are told to use, and rows for what cannot be told."""
+    """Return the head-ends that the files name, and rows for files and URLs that cannot be used."""
     told: list[Told] = []
     unusable: list[document.Expectation] = []
     for cnf in cnf_files:
@@ -359,7 +359,7 @@ def _download(cnf: CnfFile) -> document.Download | None:
 
 
 def _collisions(evidence: Evidence) -> list[Problem]:
-    """Say loudly where one SHA-1 is of two different certificates: a phone cannot tell them apart."""
+    """Report a SHA-1 of two different certificates: a phone cannot distinguish them."""
     by_sha1: dict[bytes, set[bytes]] = defaultdict(set)
     for presented in evidence.certificates.values():
         by_sha1[presented.sha1].add(presented.digest("SHA-256"))

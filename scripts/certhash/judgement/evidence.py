@@ -1,7 +1,6 @@
-"""The evidence of an audit in one place: every handshake of every capture, and how head-ends are found in it.
+"""Index the evidence of an audit: handshakes by head-end, devices by address, servers by hash.
 
-Nothing here decides a verdict; it answers "which handshakes are with this head-end", "which device is at this
-address" and "who presents a certificate with this digest".
+Nothing here decides a verdict.
 """
 
 from __future__ import annotations
@@ -42,10 +41,9 @@ _DIGESTS = {"SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
 
 
 class Presented:
-    """A certificate's bytes (DER), with what is computed of them once for all handshakes.
+    """A certificate (DER) with its digests, computed once for all handshakes.
 
-    Of a certificate of which a configuration shows the fingerprint alone, the DER is empty and the raw SHA-1
-    is given.
+    If a configuration shows only the fingerprint, the DER is empty and the raw SHA-1 is given.
     """
 
     def __init__(self, der: bytes, sha1: bytes | None = None) -> None:
@@ -55,7 +53,7 @@ class Presented:
     def digest(self, algorithm: str) -> bytes:
         """Return the raw digest; `algorithm` is ``SHA-1``, ``SHA-256`` or ``SHA-512``.
 
-        Empty where it cannot be computed, since the DER is not known.
+        Empty if it cannot be computed, because the DER is unknown.
         """
         found = self._digests.get(algorithm)
         if found is None and not self.der:
@@ -97,12 +95,12 @@ class Seen:
 
     @property
     def order(self) -> tuple[int, str, int]:
-        """Handshakes are compared by when they were; the rest makes the order of equals stable."""
+        """The sort key by time; capture and frame make the order stable."""
         return self.handshake.time, self.capture, self.handshake.frame
 
     @property
     def order_of_packets(self) -> tuple[int, str, int]:
-        """The same, but what stands later in a capture was later, whatever its clock says."""
+        """The sort key by position in the capture, whatever its clock says."""
         return self.not_before, self.capture, self.handshake.frame
 
 

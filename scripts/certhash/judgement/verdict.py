@@ -1,4 +1,4 @@
-"""The verdicts: which certificate decides for a device and a URL, and what it decides.
+"""Decide the verdict for a device and a URL, from the handshakes with the head-end.
 
 For every device and URL the newest handshake with that head-end that can be verified decides. A handshake
 can be verified where the server's certificates are seen, and, if one of them carries a hash of the device,
@@ -26,7 +26,7 @@ SHA1_ONLY = (None, "", "0")
 
 
 class Told(NamedTuple):
-    """One device told to use one head-end: the internal side of an expectation."""
+    """A device and a head-end that its cnf file names: the internal side of an expectation."""
 
     cnf: CnfFile
     group: VpnGroup
@@ -36,7 +36,7 @@ class Told(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """A verdict, and what it rests on."""
+    """A verdict, and its evidence."""
 
     verdict: Verdict
     seen: Seen | None = None
@@ -183,7 +183,7 @@ def _by_configuration(told: Told, evidence: Evidence) -> Decision:
 
 
 def _chains(configured: Iterable[Configured]) -> list[tuple[Configured, ...]]:
-    """Part what configurations make a head-end present into chains, its own certificate first in each.
+    """Split the configured certificates of a head-end into chains, its own certificate first in each.
 
     One text may hold a trustpoint from before a renewal and after it, or two trustpoints of one interface.
     """
