@@ -280,7 +280,9 @@ VERDICTS: dict[str, Topic] = {
 # bytes of a packet, IOS 68 bytes of a packet.
 ON_THE_HEAD_END = (
     "Whole packets, captured on an ASA that is the head-end:",
-    "  capture PHONE interface outside packet-length 1522 buffer 33554432 match ip host ADDRESS any",
+    "  capture PHONE match ip host ADDRESS any",
+    "  capture PHONE packet-length 1522 buffer 33554432",
+    "  capture PHONE interface outside",
     "  copy /pcap capture:PHONE tftp://SERVER/phone.pcap",
     "  no capture PHONE",
     "The same on IOS, where max-size matters:",
