@@ -34,8 +34,10 @@ set_plugin_info({
     author = "The certhash authors",
 })
 
--- A batch run prints lines of text instead of a tree.
-local BATCH = os.getenv("CERTHASH_BATCH") == "1"
+-- A batch run prints lines of text instead of a tree.  A server (sharkd) dissects one capture after the other, and goes on
+-- once it has read a line.
+local FOR = os.getenv("CERTHASH_BATCH")
+local BATCH = FOR == "1" or FOR == "engine"
 
 local certhash = Proto("certhash", "Certificate hash (Cisco IP phone VPN)")
 local field, warn = module("fields").declare(certhash)
@@ -104,9 +106,15 @@ end
 
 -- The fields of the dissectors that this one reads.  A name that this Wireshark does not know gives a reader that finds
 -- nothing.  Protocols ("ip", "tftp") are there in any case; every other name makes Wireshark keep a value for us.
+local names_read = {}
+
 local function reader(name)
     local ok, extractor = pcall(Field.new, name)
-    return ok and extractor or function() end
+    if not ok then
+        return function() end
+    end
+    names_read[#names_read + 1] = name
+    return extractor
 end
 
 local frame = module("frame").using({
@@ -201,11 +209,18 @@ end
 if BATCH then
     local line = module("batch").using({
         version = version,
+        wireshark = get_version(),
+        names_read = names_read,
+        one_pass_server = FOR == "engine",
         reader = reader,
         frame = frame,
         file = function(tvb, pinfo) return certhash.prefs.learn_from_capture and memory.take_file(tvb, pinfo) end,
         write = function(text) io.stdout:write(text) end,
     })
+    if FOR == "engine" then
+        io.stdout:flush()
+        io.stdin:read("*l")
+    end
     function certhash.dissector(tvb, pinfo)
         line(tvb, pinfo)
     end

@@ -61,7 +61,17 @@ def test_what_is_well_is_said_to_be_well(home: Path) -> None:
     assert {name: check["state"] for name, check in checks.items()} == dict.fromkeys(checks, "good"), checks
     assert status == 0
     assert set(checks) == {
-        *("Python", "packages", "tshark", "plugin", "self-test", "in Wireshark", "preferences", "capture"),
+        *(
+            "Python",
+            "packages",
+            "tshark",
+            "plugin",
+            "sharkd",
+            "self-test",
+            "in Wireshark",
+            "preferences",
+            "capture",
+        ),
         *("pyshark", "cache"),
     }
     said = subprocess.run([need("tshark"), "--version"], check=True, capture_output=True, text=True).stdout

@@ -4,7 +4,7 @@
 -- again.  Here a certificate's bytes are written once, and every frame with it names it by a number.
 --
 -- A line is cells between CELL, a cell is values between VALUE; neither stands in a value.
---   the first line: "certhash", the plugin's version
+--   the first line: "certhash", the versions of the plugin, of Wireshark and of Lua, the names of the fields that are read
 --   a certificate:  "", its number, SHA-1 (Base64), its bytes (hex)
 --   a frame:        7 cells: its number; seconds (empty where the capture does not say); transport; stream; addresses
 --                   (source and target in hex, or two texts); ports (hex); l, s, d: packets lost, this one cut, DTLS
@@ -70,18 +70,21 @@ local function has(cell, wanted)
 end
 
 --- What writes the lines: a function of a frame (its tvb, its packet information).
--- @param plugin what it needs of the plugin: version; reader(field name); frame, what a frame holds;
+-- @param plugin what it needs of the plugin: version; wireshark, its version; names_read, a list; reader(field name);
+--   one_pass_server, whether the program is sharkd;
+--   frame, what a frame holds;
 --   file(tvb, pinfo), which gives the phone configuration that a frame completes; write(text)
 function M.using(plugin)
     local reader, write, frame = plugin.reader, plugin.write, plugin.frame
     local last = frame.last
     local read = {
         tls = reader("tls"), dtls = reader("dtls"), tcp = reader("tcp"), udp = reader("udp"),
+        ip = reader("ip"), ipv6 = reader("ipv6"),
         eth_src = reader("eth.src"), eth_dst = reader("eth.dst"), time = reader("frame.time_epoch"),
         tcp_stream = reader("tcp.stream"), udp_stream = reader("udp.stream"),
         analysis = reader("tcp.analysis.flags"), lost = reader("tcp.analysis.lost_segment"),
         ack_lost = reader("tcp.analysis.ack_lost_segment"),
-        short = reader("_ws.short"),
+        short = plugin.one_pass_server and function() end or reader("_ws.short"),
         tftp = reader("tftp"), http_body = reader("http.file_data"),
         dns_a = reader("dns.a"), dns_aaaa = reader("dns.aaaa"), dns_name = reader("dns.resp.name"),
         dns_type = reader("dns.resp.type"), dns_cname = reader("dns.cname"),
@@ -185,7 +188,27 @@ function M.using(plugin)
         return one == "" and other or other == "" and one or one .. VALUE .. other
     end
 
+    -- Fields whose names begin with "_" cannot be had there.  Whether Wireshark ran into the end of what was recorded is
+    -- told by one of these; nothing of the kind happens where every packet is as long as it says.
+    local function check_whole(tvb, ...)
+        if tvb:len() < tvb:reported_len() then
+            error("a packet was cut when it was recorded", 0)
+        end
+        for i = 1, select("#", ...) do
+            local source = (select(i, ...)).source
+            if source and source:len() < source:reported_len() then
+                error("a packet in a packet was cut", 0)
+            end
+        end
+    end
+
     local function line(tvb, pinfo)
+        if plugin.one_pass_server then
+            check_whole(tvb, read.ip())
+            check_whole(tvb, read.ipv6())
+            check_whole(tvb, read.tcp())
+            check_whole(tvb, read.udp())
+        end
         -- QUIC has no TLS layer around its handshake.
         tls = (read.tls() or pinfo.port_type ~= TCP) and TLS or nil
         dtls = read.dtls() and DTLS or nil
@@ -248,7 +271,8 @@ function M.using(plugin)
         write(concat(out, CELL) .. "\n")
     end
 
-    write("certhash" .. CELL .. plugin.version .. "\n")
+    local fields_read = concat(plugin.names_read, VALUE)
+    write(concat({ "certhash", plugin.version, plugin.wireshark, _VERSION:match("%S+$"), fields_read }, CELL) .. "\n")
     return function(tvb, pinfo)
         local ok, problem = pcall(line, tvb, pinfo)
         if not ok then

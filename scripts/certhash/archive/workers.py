@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from certhash.capture import tshark
-from certhash.capture.observe import is_worth_sharing, observe, unreadable
+from certhash.capture.observe import is_worth_sharing, observe, unreadable, with_engine
 from certhash.capture.workplace import Workplace, workplace
 from certhash.errors import InputError
 from certhash.version import __version__
@@ -251,6 +251,7 @@ class _Worker:
         self._positions = positions
         self._slot = slot
         self._source: BinaryIO | None = None
+        self.place = with_engine(shared.settings, shared.place)
         threading.Thread(target=self._keep_touch, daemon=True).start()
 
     def take(self, source: BinaryIO | None) -> None:
@@ -293,7 +294,7 @@ def _observe_here(path: str) -> Observation:
     gc.disable()  # rows hold no cycles, and to look for some in all of them takes a tenth of the time
     try:
         tsharks = shared.tsharks if shared.tsharks > 1 and is_worth_sharing(path) else 1
-        return observe(path, shared.settings, shared.place, _worker.take, tsharks)
+        return observe(path, shared.settings, _worker.place, _worker.take, tsharks)
     finally:
         gc.enable()
         _worker.take(None)

@@ -17,8 +17,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from certhash.capture import again, records, tshark
+from certhash.capture.engine import Engine, EngineError
 from certhash.capture.feed import Fed, Feed
-from certhash.capture.first_pass.carve import Carved, Ends, carve, is_plain
+from certhash.capture.first_pass.carve import Carved, Ends, Numbers, carve, is_plain
 from certhash.capture.first_pass.decompress import Source
 from certhash.capture.first_pass.overlooked import Trace, not_shown, traces_in_bytes
 from certhash.capture.first_pass.pcap import WINDOW
@@ -43,6 +44,8 @@ _MOST_FAILURES = 5
 _PACKET = re.compile(r"\bin packet (\d+)")
 """How tshark names the packet on which a dissector failed."""
 
+_SMALL = 2 << 20
+"""Bytes up to which a capture is for the engine: tshark would take longer to start than to read it."""
 _LARGE = 64 << 20
 """Bytes from which on it is asked whether several tsharks should share a capture."""
 _BEGINNING = WINDOW
@@ -64,6 +67,8 @@ class Settings(Struct, frozen=True):
     """Leave out for tshark what no verdict can depend on."""
     timeout: float = TIMEOUT
     """Seconds that the reading of one capture may take."""
+    warm: bool = True
+    """Small captures may be dissected by an engine that stays warm, where there is one."""
 
 
 def observe(
@@ -78,7 +83,8 @@ def observe(
     Args:
         path: of the capture.
         settings: how it is read.
-        place: where tshark runs; it may serve several readings at once. None makes one for this reading.
+        place: where tshark runs; it may serve several readings at once, but one at a time where it has an
+            engine. None makes one for this reading.
         opened: takes the open capture file, whose position tells how far the reading is.
         tsharks: as many may share the connections of the capture; what is observed does not depend on it.
 
@@ -105,6 +111,16 @@ def _damaged(seen: Observation, damage: str) -> Observation:
     return replace(seen, status=status, error=damage, problems=(Problem(seen.path, damage), *seen.problems))
 
 
+def with_engine(settings: Settings, place: Workplace) -> Workplace:
+    """Return the place with an engine in it, which starts when it is first needed and is to be closed.
+
+    There is none where these settings want none.
+    """
+    if not settings.warm or not settings.carve or settings.decode_as:
+        return place
+    return place._replace(engine=Engine(settings.tshark, place, settings.timeout))
+
+
 def is_worth_sharing(path: str) -> bool:
     """Tell by its beginning whether a capture leaves tshark more to read than another start of it costs."""
     try:
@@ -125,7 +141,8 @@ def unreadable(path: str, error: str) -> Observation:
 
 def _observe(path: str, source: BinaryIO, settings: Settings, place: Workplace, tsharks: int) -> Observation:
     carve = settings.carve and is_carvable(source)
-    place = place._replace(manufacturers=not carve or bool(settings.decode_as) or not _is_plain(source))
+    plain = carve and not settings.decode_as and _is_plain(source)
+    place = place._replace(manufacturers=not plain)
     way = _Way(
         settings.tshark.lua is not None,
         carve,
@@ -133,6 +150,14 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: Workplace, 
         tsharks if carve and not settings.decode_as else 1,
         monotonic() + settings.timeout,
     )
+    warm = _observe_warm(path, source, settings, place, way) if plain else None
+    return warm or _observe_cold(path, source, settings, place, way)
+
+
+def _observe_cold(
+    path: str, source: BinaryIO, settings: Settings, place: Workplace, way: _Way
+) -> Observation:
+    """Let tshark read a capture, in other ways where one does not do."""
     for last_try in (False, True):
         run = _Run(path, source, settings, place, way)
         if run.must_not_be_shared:
@@ -167,18 +192,27 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: Workplace, 
     return _look_again(run, lambda again: _Run(path, source, settings, place, again), way)
 
 
+def _observe_warm(
+    path: str, source: BinaryIO, settings: Settings, place: Workplace, way: _Way
+) -> Observation | None:
+    """Let the engine of a place read a small capture; return None where tshark is to read it."""
+    engine = place.engine
+    if engine is None or engine.trouble is not None or os.fstat(source.fileno()).st_size > _SMALL:
+        return None
+    run = _Run(path, source, settings, place, way._replace(engine=engine))
+    if run.is_odd:
+        return None
+    seen = run.observation()
+    return None if any(_not_seen(run, seen)) else seen
+
+
 def _look_again(run: _Run, read: Callable[[_Way], _Run], way: _Way) -> Observation:
     """Return what a run saw, and what other ways show of certificates that it did not show.
 
     Where it showed all that there is, nothing is read again.
     """
     seen = run.observation()
-    missing = not_shown(run.traces, seen.certificates.values())
-    cut = frozenset(
-        frozenset((each.client, each.server))
-        for each in seen.handshakes
-        if each.hidden == "packets-missing" and each.transport == "tcp"
-    )
+    missing, cut = _not_seen(run, seen)
     if run.outcome.failed or not (missing or cut):
         return seen
     places = run.places(missing) if missing else None
@@ -215,6 +249,16 @@ def _look_again(run: _Run, read: Callable[[_Way], _Run], way: _Way) -> Observati
     )
 
 
+def _not_seen(run: _Run, seen: Observation) -> tuple[list[Trace], Ends]:
+    """Return the traces of certificates that a run did not show, and the connections that lack packets."""
+    cut = frozenset(
+        frozenset((each.client, each.server))
+        for each in seen.handshakes
+        if each.hidden == "packets-missing" and each.transport == "tcp"
+    )
+    return not_shown(run.traces, seen.certificates.values()), cut
+
+
 def _is_plain(source: BinaryIO) -> bool:
     """Return whether a small capture has nothing in it that can hold a packet in a packet."""
     source.seek(0)
@@ -237,6 +281,8 @@ class _Way(NamedTuple):
     """The connections that are read, where the first pass can tell them apart; empty for all."""
     arguments: tuple[str, ...] = ()
     """More of them, for tshark."""
+    engine: Engine | None = None
+    """What dissects in tshark's place, where anything does."""
 
     @property
     def seconds_left(self) -> float:
@@ -256,6 +302,8 @@ class _Run:
         self._way = way
         self._reading = Reading(path, plugin=way.plugin)
         self._one_at_a_time = threading.Lock()
+        self.misread = False
+        """A line could not be read."""
         if way.plugin:
             self._command = tshark.arguments(settings.tshark, place, decode_as=settings.decode_as)
         else:
@@ -268,9 +316,12 @@ class _Run:
             )
         self._command += way.arguments
         self._shares = [_Share(number) for number in range(way.tsharks)]
-        outcomes = self._read(self._command, self._take, batch=way.plugin)
+        if way.engine is not None:
+            outcomes = [self._ask(way.engine)]
+        else:
+            outcomes = self._read(self._command, self._take, batch=way.plugin)
         self.missing_plugin = way.plugin and any(
-            not share.lines.greeted and outcome.status == "complete"
+            way.engine is None and not share.lines.greeted and outcome.status == "complete"
             for share, outcome in zip(self._shares, outcomes, strict=True)
         )
         self.must_not_be_shared = way.tsharks > 1 and (
@@ -285,6 +336,19 @@ class _Run:
             (counted,) = self._read(tshark.counting(self._command), lambda _share, _line: next(count))
             outcomes = [counted._replace(packets=next(count))]
         self.outcome = self._completed(outcomes)
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether anything at all went wrong with the engine, so that tshark is to read the capture."""
+        carved = self.fed.carved
+        return (
+            carved is None
+            or not carved.packets
+            or self.outcome.failed
+            or self.must_read_whole
+            or bool(self.plugin_failures)
+            or self.misread
+        )
 
     @property
     def must_read_whole(self) -> bool:
@@ -356,6 +420,33 @@ class _Run:
             if feed:
                 self.fed = feed.end()
 
+    def _ask(self, engine: Engine) -> tshark.Outcome:
+        """Let the engine read what the first pass leaves; both end before the first line is taken."""
+        (share,) = self._shares
+        share.numbers = Numbers()
+        kept = bytearray()
+
+        def keep(part: bytes | memoryview) -> None:
+            if len(kept) + len(part) > 2 * _SMALL:
+                raise EngineError("there is much in it when it is decompressed")
+            kept.extend(part)
+
+        try:
+            self._source.seek(0)
+            capture = Source(self._source)
+            carved = carve(capture, keep, keys=self._keys, numbers=(share.numbers,))
+            self.fed = Fed(carved, damage=capture.error)
+            dissected = engine.dissect(kept, self._way.seconds_left / 2)
+        except Exception as error:  # noqa: BLE001 - whatever it was, tshark reads it and nothing is missed
+            return tshark.Outcome("truncated", 0, str(error), (), failed=True)
+        if dissected.packets != len(share.numbers):
+            return tshark.Outcome(
+                "truncated", 0, "it counts other packets than it was given", (), failed=True
+            )
+        for line in dissected.lines:
+            self._take(share, line)
+        return tshark.Outcome("complete", dissected.packets, None, ())
+
     @cached_property
     def looked_at(self) -> Carved | None:
         """What the first pass found, or finds now; None where not everything was read."""
@@ -393,6 +484,7 @@ class _Run:
             row = share.row(line, plugin=self._way.plugin)
         except ValueError as error:
             with self._one_at_a_time:
+                self.misread = True
                 self.complain(f"a line of tshark's could not be read ({error}); please report it")
             return
         if row is not None:
@@ -446,6 +538,8 @@ class _Share:
         self.number = number
         self.feed: Feed | None = None
         """What tells the numbers of the packets; where there is none, tshark counts as it is."""
+        self.numbers: Numbers | None = None
+        """The same, where the first pass has come to its end."""
         self.lines = records.Lines(self.frame)
 
     def row(self, line: str, *, plugin: bool) -> records.Row | None:
@@ -470,4 +564,6 @@ class _Share:
 
     def frame(self, number: int) -> int:
         """Return the number in the capture of a packet that tshark was given."""
+        if self.numbers is not None:
+            return self.numbers.frame(number)
         return number if self.feed is None else self.feed.frame(self.number, number)

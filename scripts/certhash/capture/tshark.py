@@ -237,7 +237,7 @@ def as_pcapng(tshark: Tshark, place: Workplace, source: BinaryIO) -> Iterator[Re
         ValueError: at the end: tshark could not write all of it (pcapng has no place for its link type, say).
     """
     command = [tshark.path, "-n", "-r", "-", "-F", "pcapng", "-w", "-"]
-    process = _start(_confined(command, None), place, source)
+    process = _start(confined(command, None), place, source)
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     assert process.stderr is not None  # noqa: S101
     silence = threading.Thread(target=process.stderr.read, daemon=True)
@@ -307,7 +307,7 @@ class Run:
     ) -> None:
         self._timed_out = False
         self.process = _start(
-            _confined(command, timeout), place, source, {"CERTHASH_BATCH": "1"} if batch else {}
+            confined(command, timeout), place, source, {"CERTHASH_BATCH": "1"} if batch else {}
         )
         if self.process.stdout is not None:
             widen(self.process.stdout)
@@ -438,7 +438,7 @@ def _start(
     return subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **how)
 
 
-def _confined(command: list[str], timeout: float | None) -> list[str]:
+def confined(command: list[str], timeout: float | None) -> list[str]:
     """Take from a tshark what it does not need.
 
     That is memory beyond this machine's, more processor time than it may take in all (twice as much: one

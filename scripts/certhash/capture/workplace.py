@@ -24,6 +24,8 @@ from certhash.resources import plugin_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from certhash.capture.engine import Engine
+
 _DATA, _LESS_DATA = "data", "less-data"
 _NAME_TABLES = ("services", "enterprises.tsv", "wka")
 """Names of ports and so on: files that tshark reads whenever it starts. With ``-n`` none of these names is
@@ -44,6 +46,8 @@ class Workplace(NamedTuple):
     keylog: Path | None
     manufacturers: bool = True
     """tshark may have to know them. Without their table it starts in less time."""
+    engine: Engine | None = None
+    """What lives here and dissects small captures in tshark's place; it serves one reading at a time."""
 
 
 @contextlib.contextmanager

@@ -21,6 +21,8 @@ import msgspec
 from msgspec import Struct
 
 from certhash.capture import dumpcap, tshark
+from certhash.capture.engine import Engine, EngineError
+from certhash.capture.workplace import workplace
 from certhash.commands import plugin_install
 from certhash.errors import InputError
 from certhash.resources import package_folder, plugin_folder
@@ -93,6 +95,7 @@ def examine(path: str | None = None) -> Iterator[Check]:
         return
     yield _tshark(found)
     yield _plugin(found)
+    yield _engine(found)
     yield _self_test(found)
     yield _in_wireshark(found)
     yield _preferences(found)
@@ -152,6 +155,26 @@ def _plugin(found: Tshark) -> Check:
         "install a tshark with Lua, or reinstall certhash; until then, Python computes the hashes, and "
         "audits read no cnf files from captures",
     )
+
+
+def _engine(found: Tshark) -> Check:
+    capture = (package_folder() / "selftest.pcap").read_bytes()
+    try:
+        with workplace(found.path) as place:
+            engine = Engine(found, place)
+            try:
+                engine.dissect(capture)
+            finally:
+                engine.close()
+    except (EngineError, FileNotFoundError, InputError) as error:
+        return Check(
+            "sharkd",
+            "note",
+            f"not used: {visible(str(error), 300)}",
+            "install sharkd (Debian: wireshark-common) with the version of tshark; until then audits start a "
+            "tshark for every small capture, which gives the same result and takes longer",
+        )
+    return Check("sharkd", "good", "dissects small captures")
 
 
 def _self_test(found: Tshark) -> Check:

@@ -45,6 +45,12 @@ def add_captures(parser: argparse.ArgumentParser, *, optional: bool = False) -> 
         help="let tshark read every packet, also those that cannot change a verdict",
     )
     parser.add_argument(
+        "--no-warm",
+        dest="warm",
+        action="store_false",
+        help="start a tshark for every capture; by default one sharkd dissects all small ones",
+    )
+    parser.add_argument(
         "-j",
         "--jobs",
         type=_jobs,
@@ -157,7 +163,8 @@ def _settings(arguments: argparse.Namespace, tshark: Future[Tshark]) -> Settings
 
     keylog, carve = getattr(arguments, "keylog", None), getattr(arguments, "carve", True)
     timeout = getattr(arguments, "timeout", TIMEOUT)
-    return Settings(tshark.result(), keylog, tuple(arguments.decode_as), carve, timeout)
+    warm = getattr(arguments, "warm", True)
+    return Settings(tshark.result(), keylog, tuple(arguments.decode_as), carve, timeout, warm)
 
 
 def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:

@@ -1,0 +1,416 @@
+"""A dissection engine that stays warm: sharkd, which takes milliseconds for a small capture.
+
+tshark takes a fifth of a second to start, whatever it then has to read. sharkd comes in the same packages
+and runs the same dissectors. As a server it forks a process for every connection, so each capture has a
+process of its own: what a capture does to the process that dissects it ends with that process.
+
+The plugin's rows are those that tshark gives: they come from the same, first and only pass over the
+packets. In that pass sharkd makes no protocol tree, and the plugin would find no fields. MATE, a plugin of
+Wireshark's own, can ask for fields in the first pass (Wireshark's manual, "MATE"): it is configured to want
+exactly those that our plugin reads, for a protocol data unit that never occurs.
+
+Whatever is unusual (a message on standard error, an answer other than OK, a process that ends) raises
+:class:`EngineError`, and tshark reads the capture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from secrets import token_hex
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from certhash.capture import tshark
+from certhash.capture.workplace import surroundings
+
+if TYPE_CHECKING:
+    from certhash.capture.workplace import Workplace
+
+_PATIENCE = 30.0
+"""Seconds in which sharkd has started, and in which it has dissected a small capture."""
+_MOST_OUTPUT = 64 << 20
+"""Bytes that the rows of a small capture may take."""
+_MOST_FAILURES = 3
+"""Captures in a row after which the engine is given up."""
+
+_PREFERENCES = (
+    # What -n does for tshark.
+    "nameres.mac_name:FALSE",
+    "nameres.network_name:FALSE",
+    "nameres.transport_name:FALSE",
+    "nameres.dns_pkt_addr_resolution:FALSE",
+    "nameres.use_external_name_resolver:FALSE",
+    "nameres.vlan_name:FALSE",
+)
+_DECODE_AS = "decode_as_entry: tcp.port,3804,HiQnet,TLS\n"
+"""What ``tshark.DECODE_AS`` says, in the form of Wireshark's file ``decode_as_entries``."""
+_CHATTER = ("Hello in child.", "load: filename=")
+"""What sharkd says on standard error of every capture."""
+_MATE_STARTS = "[MATE MESSAGE] -- initialize_mate: entering"
+"""What it says once, when it has read its configuration."""
+_KEEPER = """\
+{ read -r _; echo; read -r _; kill -KILL 0; } | { (trap "" CHLD; exec "$@"); echo "started $?"; }"""
+"""A shell that starts sharkd. It passes the first line of its standard input on to the plugin. At the end of
+its input (we closed the pipe, or have ended) it ends its process group: sharkd, and all that it forked. With
+SIGCHLD ignored, the system reaps what sharkd forks."""
+
+
+class EngineError(Exception):
+    """The engine did not dissect a capture as it should, or cannot be used: tshark is to read it."""
+
+
+class Dissected(NamedTuple):
+    """What the engine says of a capture."""
+
+    lines: list[str]
+    """As the plugin wrote them: for :class:`certhash.capture.records.Lines`."""
+    packets: int
+
+
+def missing(program: str) -> str | None:
+    """Say what the engine of a tshark lacks, in one line; None where it is all there."""
+    if sys.platform != "linux":
+        return "it needs Linux"
+    if not _sharkd(program).is_file():
+        return f"there is no sharkd beside {program}"
+    if not _mate(program):
+        return "Wireshark's plugin MATE is not installed"
+    return None
+
+
+class Engine:
+    """A sharkd, started when the first capture is read, that dissects one capture after the other.
+
+    It belongs to one thread. Its process group is its own, and ends with :meth:`close` or with this process.
+
+    Args:
+        found: the tshark in whose place it dissects.
+        place: where it lives, and as whom.
+        seconds: processor time that one capture may take, as for tshark.
+    """
+
+    def __init__(self, found: tshark.Tshark, place: Workplace, seconds: float | None = None) -> None:
+        self._tshark = found
+        self._place = place
+        self._seconds = seconds
+        self._server: _Server | None = None
+        self._failures = 0
+        self.trouble = missing(found.path) if found.lua else "this tshark was built without Lua"
+        """Why it cannot be used, in one line."""
+
+    def start(self) -> None:
+        """Start it, and do not wait for it.
+
+        Raises:
+            EngineError: it cannot be used.
+        """
+        if self.trouble:
+            raise EngineError(self.trouble)
+        if self._server is None:
+            try:
+                self._server = _Server(self._tshark, self._place, self._seconds)
+            except OSError as error:
+                raise self._failed(f"it cannot be started ({error.strerror or error})") from None
+
+    def dissect(self, capture: bytes | bytearray, seconds: float = _PATIENCE) -> Dissected:
+        """Return what the plugin says of a capture (the bytes of a capture file).
+
+        Raises:
+            EngineError: tshark is to read it.
+        """
+        self.start()
+        assert self._server is not None  # noqa: S101 - it was started
+        try:
+            dissected = self._server.dissect(capture, min(seconds, _PATIENCE))
+        except Exception as error:  # noqa: BLE001 - what it answers may be anything
+            raise self._failed(str(error) or type(error).__name__) from None
+        self._failures = 0
+        return dissected
+
+    def close(self) -> None:
+        """End it; the next capture would start it anew."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _failed(self, why: str) -> EngineError:
+        self.close()
+        self._failures += 1
+        if self._failures >= _MOST_FAILURES:
+            self.trouble = why
+        return EngineError(why)
+
+
+def _sharkd(program: str) -> Path:
+    return Path(program).resolve().with_name("sharkd")
+
+
+def _mate(program: str) -> list[Path]:
+    """Return where MATE is that was installed with a tshark: ``plugins/VERSION/epan/mate.so``."""
+    above = Path(program).resolve().parents[1]
+    return sorted(
+        path
+        for libraries in ("lib", "lib64", "lib/*")
+        for path in above.glob(f"{libraries}/wireshark/plugins/*/epan/mate.so")
+    )
+
+
+class _Server:
+    """One sharkd, from its start to its end."""
+
+    def __init__(self, found: tshark.Tshark, place: Workplace, seconds: float | None) -> None:
+        self._found = found
+        self._place = place
+        self._folder = place.folder / f"engine-{token_hex(8)}"
+        self._ready = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors = b""
+        self._capture = os.memfd_create("capture")
+        try:
+            os.fchmod(self._capture, 0o444)  # the other user may read it
+            _furnish(self._folder, place, found.path)
+            self._process = self._start(seconds)
+        except BaseException:
+            self.close()
+            raise
+
+    def dissect(self, capture: bytes | bytearray, seconds: float) -> Dissected:
+        """Return what the plugin says of a capture.
+
+        Raises:
+            EngineError, OSError, ValueError: it does not say it as it should.
+        """
+        end = monotonic() + seconds
+        if not self._ready:
+            self._greet(end)
+            self._ready = True
+        os.ftruncate(self._capture, 0)
+        os.pwrite(self._capture, capture, 0)
+        self._take_errors()
+        self._errors = b""
+        load = {"file": f"/proc/self/fd/{self._capture}"}
+        with self._connect(end) as connection:
+            connection.sendall(_request(1, "load", **load) + _request(2, "status"))
+            lines, answers = _told(self._receive(connection, end))
+        self._take_errors()
+        for line in self._errors.decode("utf-8", "replace").splitlines():
+            if line.strip() and not line.startswith(_CHATTER) and not line.endswith(_MATE_STARTS):
+                raise EngineError(f"sharkd says: {line.strip()}")
+        if answers.get(1, {}).get("status") != "OK":
+            raise EngineError("sharkd could not read the capture to its end")
+        return Dissected(lines, int(answers[2]["frames"]))
+
+    def close(self) -> None:
+        """End it, and all that it has forked."""
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+        os.close(self._capture)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self, seconds: float | None) -> subprocess.Popen[bytes]:
+        how = surroundings(self._place._replace(manufacturers=False))
+        folder = str(self._folder)
+        how["cwd"] = folder
+        how["env"] |= {"HOME": folder, "XDG_CONFIG_HOME": folder, "WIRESHARK_CONFIG_DIR": folder}
+        how["env"] |= {
+            "WIRESHARK_PLUGIN_DIR": str(self._folder / "server-plugins"),
+            "CERTHASH_BATCH": "engine",
+        }
+        how["start_new_session"] = False
+        command = tshark.confined([str(_sharkd(self._found.path)), "unix:socket/s"], seconds)
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _KEEPER, "sh", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(self._capture,),
+            process_group=0,
+            bufsize=0,
+            **how,
+        )
+
+    def _greet(self, end: float) -> None:
+        """Take the plugin's greeting, say which fields MATE is to want, and wait until sharkd listens."""
+        assert self._process is not None  # noqa: S101 - it was started
+        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
+        greeted = started = False
+        while not (greeted and started):  # versions differ in what comes first
+            line = self._line(end)
+            if line.startswith("started "):
+                if line != "started 0":
+                    raise EngineError("sharkd did not start")
+                started = True
+                if not greeted:
+                    self._await_greeting(end)
+                continue
+            cells = line.split(tshark.SEPARATOR)
+            if (
+                len(cells) != len(("certhash", "plugin", "Wireshark", "Lua", "names"))
+                or cells[0] != "certhash"
+            ):
+                raise EngineError("the plugin does not load into sharkd")
+            if cells[2] != self._found.version:
+                raise EngineError(f"sharkd has version {cells[2]}, and tshark {self._found.version}")
+            (self._folder / "mate").write_text(_wanting(cells[4].split(tshark.AGGREGATOR)), "utf-8")
+            self._process.stdin.write(b"\n")
+            greeted = True
+        if b"No such preference" in self._take_errors():
+            raise EngineError("sharkd does not know a preference that tshark knows")
+        if self._place.user is not None:  # nobody puts another server in its place
+            os.chown(self._folder / "socket", 0, 0)
+
+    def _await_greeting(self, end: float) -> None:
+        """Wait until the plugin says something; without it, sharkd answers before that."""
+        assert self._process is not None  # noqa: S101 - it was started
+        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
+        output = self._process.stdout.fileno()
+        with self._connect(end) as connection:
+            connection.sendall(_request(1, "status"))
+            if output not in self._wait(output, connection.fileno(), end=end):
+                raise EngineError("the plugin does not load into sharkd")
+
+    def _line(self, end: float) -> str:
+        """Return the next line of standard output."""
+        assert self._process is not None  # noqa: S101 - it was started
+        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
+        line = b""
+        while not line.endswith(b"\n"):
+            self._wait(self._process.stdout.fileno(), end=end)
+            more = os.read(self._process.stdout.fileno(), 1)
+            if not more:
+                raise EngineError("sharkd ended while it started")
+            line += more
+        return line.decode("utf-8", "replace").rstrip("\n")
+
+    def _connect(self, end: float) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        folder = os.open(self._folder / "socket", os.O_PATH | os.O_DIRECTORY)
+        try:
+            connection.settimeout(max(end - monotonic(), 0.001))
+            connection.connect(
+                f"/proc/self/fd/{folder}/s"
+            )  # the path itself may be longer than a socket's may
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            os.close(folder)
+        return connection
+
+    def _receive(self, connection: socket.socket, end: float) -> bytes:
+        """Return all up to the second answer."""
+        received = bytearray()
+        while not (received.endswith(b"\n") and b'\n{"jsonrpc":"2.0","id":2,' in received[-1024:]):
+            self._wait(connection.fileno(), end=end)
+            more = connection.recv(1 << 18)
+            if not more:
+                raise EngineError("the process that dissected it ended")
+            received += more
+            if len(received) > _MOST_OUTPUT:
+                raise EngineError("it says more of it than of a small capture")
+        return bytes(received)
+
+    def _wait(self, *descriptors: int, end: float) -> set[int]:
+        """Return which descriptors can be read, once one can; take meanwhile what standard error says."""
+        assert self._process is not None  # noqa: S101 - it was started
+        assert self._process.stderr is not None  # noqa: S101 - a pipe was asked for
+        errors = self._process.stderr.fileno()
+        poll = select.poll()
+        for descriptor in (*descriptors, errors):
+            poll.register(descriptor, select.POLLIN)
+        while True:
+            left = end - monotonic()
+            if left <= 0:
+                raise EngineError("it took too long")
+            ready = dict(poll.poll(left * 1000))
+            if ready.get(errors, 0) & select.POLLIN:
+                self._take_errors()
+            elif errors in ready:  # nobody has it open any more
+                poll.unregister(errors)
+            if found := set(descriptors) & set(ready):
+                return found
+
+    def _take_errors(self) -> bytes:
+        """Take what was said on standard error, and return it all; a flood is not kept."""
+        assert self._process is not None  # noqa: S101 - it was started
+        assert self._process.stderr is not None  # noqa: S101 - a pipe was asked for
+        poll = select.poll()
+        poll.register(self._process.stderr, select.POLLIN)
+        while poll.poll(0):
+            more = os.read(self._process.stderr.fileno(), 1 << 16)
+            if not more:
+                break
+            self._errors = (self._errors + more)[: 1 << 20]
+        return self._errors
+
+
+def _furnish(folder: Path, place: Workplace, program: str) -> None:
+    """Make the folder of a server: its configuration, its plugins, and a folder in which it may listen."""
+    folder.mkdir()
+    folder.chmod(0o755)
+    plugins = folder / "server-plugins"
+    plugins.mkdir()
+    for entry in (place.folder / "plugins").iterdir():
+        (plugins / entry.name).symlink_to(entry)
+    for library in _mate(program):
+        there = plugins / library.parents[1].name / "epan"
+        there.mkdir(parents=True)
+        (there / library.name).symlink_to(library)
+    preferences = [*tshark.PREFERENCES, *_PREFERENCES, f"mate.config:{folder / 'mate'}"]
+    if place.keylog is not None:
+        preferences.append(f"tls.keylog_file:{place.keylog}")
+    lines = (": ".join(each.split(":", 1)) for each in preferences)
+    (folder / "preferences").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    (folder / "disabled_protos").write_text(
+        "".join(f"{name}\n" for name in tshark.DISABLED_PROTOCOLS), "utf-8"
+    )
+    (folder / "decode_as_entries").write_text(_DECODE_AS, "utf-8")
+    listening = folder / "socket"
+    listening.mkdir(mode=0o700)
+    if place.user is not None:
+        os.chown(listening, place.user, -1)
+
+
+def _wanting(names: list[str]) -> str:
+    """Return a configuration of MATE's that wants fields, for a protocol that no packet of a batch has."""
+    extracts = "".join(
+        f"  Extract field{number} From {name};\n" for number, name in enumerate(dict.fromkeys(names))
+    )
+    return f"Pdu certhash_fields Proto certhash Transport ip {{\n{extracts}}};\nDone;\n"
+
+
+def _request(number: int, method: str, **parameters: str) -> bytes:
+    """Return a request in JSON-RPC, as sharkd reads it: a line."""
+    request: dict[str, Any] = {"jsonrpc": "2.0", "id": number, "method": method}
+    if parameters:
+        request["params"] = parameters
+    return json.dumps(request).encode() + b"\n"
+
+
+def _told(received: bytes) -> tuple[list[str], dict[int, dict[str, Any]]]:
+    """Return the plugin's lines, and the results of our requests by their numbers."""
+    lines: list[str] = []
+    answers: dict[int, dict[str, Any]] = {}
+    for line in received.decode("utf-8", "replace").split("\n"):
+        if line.startswith("{"):
+            answer = json.loads(line)
+            answers[int(answer["id"])] = answer.get("result") or {}
+        elif line:
+            lines.append(line)
+    return lines, answers

@@ -1,0 +1,270 @@
+"""The warm engine: it says what tshark says, and a capture that harms it harms no other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from certhash.capture import observe as reading
+from certhash.capture import tshark, workplace
+from certhash.capture.engine import Engine, EngineError, missing
+from certhash.capture.observe import Settings, observe, with_engine
+from tests.conftest import TOP, need
+from tests.faults.stage import Audit, audit, copies, until
+from tests.fidelity.kinds import pcap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CAPTURES = sorted(
+    path for folder in ("captures", "tests/captures") for path in (TOP / folder).glob("*.pcap*")
+)
+MATCH, DTLS = TOP / "captures" / "match.pcapng", TOP / "captures" / "dtls.pcapng"
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("sharkd") is None, reason="no sharkd: apt-get install wireshark-common"
+)
+
+
+@contextmanager
+def warm(settings: Settings) -> Iterator[tuple[Engine, workplace.Workplace]]:
+    """Give an engine, and the place that it shares with the tsharks that read what it does not."""
+    with workplace.workplace(settings.tshark.path, keylog=settings.keylog) as place:
+        place = with_engine(settings, place)  # noqa: PLW2901
+        assert place.engine is not None
+        try:
+            yield place.engine, place
+        finally:
+            place.engine.close()
+
+
+@pytest.fixture
+def dissected(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return what is given to engines from now on and comes back as it should."""
+    done: list[bytes] = []
+    whole = Engine.dissect
+
+    def dissect(engine: Engine, capture: bytes, seconds: float) -> object:
+        result = whole(engine, capture, seconds)
+        done.append(bytes(capture))
+        return result
+
+    monkeypatch.setattr(Engine, "dissect", dissect)
+    return done
+
+
+def harmful(folder: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    """Change the plugin: before a frame's row is written by a server, it does harm (Lua)."""
+    plugin = folder / "plugin"
+    shutil.copytree(TOP / "plugin", plugin)
+    module = plugin / "certhash" / "batch.lua"
+    text = module.read_text()
+    begin = "        if plugin.one_pass_server then\n"
+    assert text.count(begin) == 1
+    module.write_text(text.replace(begin, f"{begin}{harm}\n"))
+    monkeypatch.setattr(workplace, "plugin_folder", lambda: plugin)
+
+
+def test_in_any_order_it_says_what_tshark_says(dissected: list[bytes]) -> None:
+    settings = Settings(tshark.find())
+    expected = {path: observe(str(path), settings) for path in CAPTURES}
+    with warm(settings) as (_engine, place):
+        for order in (CAPTURES, CAPTURES[::-1]):
+            for path in order:
+                assert observe(str(path), settings, place) == expected[path], path
+    assert len(dissected) > 1.8 * len(CAPTURES)
+
+
+def test_what_was_cut_when_it_was_recorded_is_for_tshark() -> None:
+    """A server has no field for it, and the row would not say that the packet was cut."""
+    cut = TOP / "tests" / "captures" / "snaplen.pcapng"
+    settings = Settings(tshark.find())
+    with warm(settings) as (_engine, place):
+        assert observe(str(cut), settings, place) == observe(str(cut), settings)
+
+
+def test_an_attacker_in_one_capture_reaches_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dissected: list[bytes]
+) -> None:
+    """He has all that a dissector has: from his capture on, every hash in this process is his."""
+    settings = Settings(tshark.find())
+    honest = {path: observe(str(path), settings) for path in (MATCH, DTLS)}
+    harmful(
+        tmp_path,
+        monkeypatch,
+        """
+        if tvb:raw():find("evil", 1, true) then
+            rawset(_G, "taken", true)
+        end
+        if rawget(_G, "taken") then
+            write(pinfo.number .. CELL .. "taken" .. "\\n")
+        end
+        """,
+    )
+    with warm(settings) as (engine, place):
+        assert observe(str(DTLS), settings, place) == honest[DTLS]
+        before = len(dissected)
+        lines = engine.dissect(pcap([b"evil" * 20, b"\0" * 80]), 30).lines
+        assert [line.split(tshark.SEPARATOR)[1] for line in lines] == ["taken", "taken"]
+        for path, expected in honest.items():
+            assert observe(str(path), settings, place) == expected
+        assert len(dissected) == before + 3
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        pytest.param("os.exit(0)", id="ends"),
+        pytest.param("error('no')", id="fails"),
+        pytest.param("io.stderr:write('(process:1): Dissector bug\\n')", id="complains"),
+        pytest.param("io.stderr:write(('x'):rep(3000000))", id="floods"),
+        pytest.param("io.stdout:write('{}\\n')", id="answers falsely"),
+        pytest.param("io.stdout:write('1\\30', '2\\30', '3\\n')", id="writes another line"),
+        pytest.param("while true do end", id="hangs"),
+        pytest.param(
+            "local much = {} while true do much[#much + 1] = ('x'):rep(1e7) .. #much end", id="bloats"
+        ),
+    ],
+)
+def test_a_capture_that_harms_the_engine_is_read_by_tshark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dissected: list[bytes], harm: str
+) -> None:
+    settings = Settings(tshark.find())
+    expected = {path: observe(str(path), settings) for path in (MATCH, DTLS)}
+    harmful(tmp_path, monkeypatch, f"if tvb:raw():find('{_mark(MATCH)}', 1, true) then {harm} end")
+    monkeypatch.setattr("certhash.capture.engine._PATIENCE", 15.0)
+    monkeypatch.setattr(os, "sysconf", lambda _name: 1 << 10)
+    monkeypatch.setattr(tshark, "LEAST_MEMORY", 1 << 30)
+    with warm(settings) as (_engine, place):
+        for path in (DTLS, MATCH, DTLS):
+            assert observe(str(path), settings, place) == expected[path]
+    assert len(dissected) == (3 if harm.startswith(("error", "io.stdout:write('1")) else 2)
+
+
+def _mark(path: Path) -> str:
+    """Return the addresses of a capture's connection, as Lua writes them: no other capture here has them."""
+    (handshake, *_) = observe(str(path), Settings(tshark.find())).handshakes
+    ends = [bytes(map(int, end.address.split("."))) for end in (handshake.client, handshake.server)]
+    return "".join(f"\\{byte:03}" for byte in ends[0] + ends[1])
+
+
+def test_one_that_always_fails_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(tshark.find())
+    expected = observe(str(MATCH), settings)
+    harmful(tmp_path, monkeypatch, "os.exit(0)")
+    with warm(settings) as (engine, place):
+        for _ in range(4):
+            assert observe(str(MATCH), settings, place) == expected
+        assert engine.trouble
+
+
+def test_what_it_lacks_is_said(tmp_path: Path) -> None:
+    found = tshark.find()
+    assert missing(found.path) is None
+    alone = tmp_path / "bin" / "tshark"
+    alone.parent.mkdir()
+    alone.write_text(f'#!/bin/sh\nexec {need("tshark")} "$@"\n')
+    alone.chmod(0o755)
+    assert missing(str(alone)) == f"there is no sharkd beside {alone}"
+    other = Settings(tshark.Tshark(found.path, "1.2.3", found.lua))
+    with warm(other) as (engine, place):
+        with pytest.raises(EngineError, match=r"sharkd has version .*, and tshark 1\.2\.3"):
+            engine.dissect(MATCH.read_bytes())
+        assert observe(str(MATCH), other, place) == observe(str(MATCH), Settings(found))
+
+
+def test_a_plugin_that_does_not_load_is_noticed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = tmp_path / "plugin"
+    shutil.copytree(TOP / "plugin", plugin)
+    (plugin / "certhash.lua").write_text("this is no Lua\n")
+    monkeypatch.setattr(workplace, "plugin_folder", lambda: plugin)
+    with (
+        warm(Settings(tshark.find())) as (engine, _place),
+        pytest.raises(EngineError, match="the plugin does not load into sharkd"),
+    ):
+        engine.dissect(MATCH.read_bytes())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else: use sudo")
+def test_it_has_no_more_power_than_tshark() -> None:
+    with warm(Settings(tshark.find())) as (engine, place):
+        engine.dissect(MATCH.read_bytes())
+        sharkds = [pid for pid in map(int, _processes()) if _is_sharkd_in(pid, place.folder)]
+        assert sharkds
+        for pid in sharkds:
+            status = Path(f"/proc/{pid}/status").read_text()
+            assert f"Uid:\t{place.user}\t{place.user}\t{place.user}" in status
+            limits = Path(f"/proc/{pid}/limits").read_text()
+            assert "Max file size             0 " in limits
+        assert [path for path in place.folder.rglob("socket") if path.stat().st_uid != 0] == []
+
+
+def _processes() -> list[str]:
+    return [entry.name for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+
+
+def _is_sharkd_in(pid: int, folder: Path) -> bool:
+    try:
+        return (
+            Path(f"/proc/{pid}/exe").readlink().name == "sharkd"
+            and f"HOME={folder}".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        )
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_is_left_of_it(tmp_path: Path, number: signal.Signals) -> None:
+    archive = copies(tmp_path, "match")
+    for copy in range(400):
+        shutil.copy(archive / "match.pcapng", archive / f"{copy}.pcapng")
+    running = Audit(tmp_path, archive, "-f", "json", "--no-cache", "-j", "2")
+    until(lambda: [pid for pid in running.processes() if _is_sharkd(pid)])
+    time.sleep(0.1)
+    running.process.send_signal(number)
+    if number == signal.SIGINT:
+        ended = running.end()
+        assert (ended.status, ended.left_behind) == (2, [])
+    else:
+        running.process.wait()
+        until(lambda: not running.processes())
+
+
+def _is_sharkd(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name == "sharkd"
+    except OSError:
+        return False
+
+
+def test_the_command_gives_the_same_with_and_without(tmp_path: Path) -> None:
+    results = [
+        audit(tmp_path, TOP / "captures", TOP / "tests" / "captures", "-f", "json", "--no-cache", *more)
+        for more in ([], ["--no-warm"])
+    ]
+    assert results[0] == results[1]
+    assert results[0].left_behind == []
+
+
+def test_a_capture_that_is_large_when_decompressed_is_for_tshark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dissected: list[bytes]
+) -> None:
+    monkeypatch.setattr(reading, "_SMALL", 2000)
+    path = tmp_path / "small.pcap.gz"
+    frames = pcap([bytes(60)] * 500)
+    path.write_bytes(subprocess.run(["gzip", "-9c"], input=frames, check=True, capture_output=True).stdout)
+    assert path.stat().st_size < 2000
+    settings = Settings(tshark.find())
+    with warm(settings) as (_engine, place):
+        assert observe(str(path), settings, place) == observe(str(path), settings)
+    assert dissected == []
