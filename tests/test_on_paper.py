@@ -11,6 +11,7 @@ import pytest
 
 from certhash import report
 from certhash.cnf import read
+from certhash.cnf.read import read_source
 from certhash.judgement.correlate import correlate
 from certhash.judgement.document import Document, Tool
 from tests.cnf.test_configurations import chain
@@ -267,3 +268,14 @@ def test_no_capture_is_not_said_to_have_no_handshake(pki: Pki, tmp_path: Path) -
     )
     assert "No capture was given" in done.stdout
     assert "captures contain" not in done.stdout
+
+
+@pytest.mark.parametrize("before", ["10:00:01 ", "> ", "R1: "])
+def test_a_host_id_setting_that_cannot_be_read_is_named(before: str) -> None:
+    """One line of show voice vpn with something before it: the check must not be on by default in silence."""
+    shown = (
+        "The Voice Service VPN Group 1 setting:\nVPN Gateway 1 URL https://203.0.113.10/x\n"
+        f"The Voice Service VPN Profile 1 setting:\n{before}The host_id_check setting: 0\n"
+    )
+    messages = [each.message for each in read_source("log.txt", shown.encode()).problems]
+    assert any("host_id_check setting: 0" in each for each in messages)

@@ -26,7 +26,7 @@ _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"{_NO_REQUEST}.*\b(?:finger|thumb) ?print\b.*?{_SHA1}", _FINGERPRINT),
         (r"\W*vpn-(?:ga|gr|trust|hash|prof)\S* +\S", _HERE),
         (r"\W*VPN +(?:Trustpoint|Gateway) +\d", _HERE),
-        (r"\W*(?:the )?host.?id.?check\b.*\S", _HERE),
+        (r".*\bhost.?id.?check\b.*\S", _HERE),
         (r"\W*ssl +trust-?point\b|.*\btrust-?point \S+ domain \S", "cannot be read here"),
         (r"certificate (?:rollover |self-signed |ca )*[0-9A-F]{2,}$", "has no certificate below it"),
         (r".*-----BEGIN [A-Z0-9 ]*CERTIFICATE", "begins a certificate that cannot be read"),
