@@ -216,7 +216,8 @@ function M.using(plugin)
         if tls or dtls then
             types, records = cell(numbers, "type"), cell(numbers, "content_type")
             matters = types ~= "" or has(records, CHANGE_CIPHER_SPEC)
-                or tls and (tls.handshake() or tls.alert_message())
+                -- From 4.4 on, the ServerHello of SSL 2 has a certificate and nothing else of a handshake.
+                or tls and (tls.handshake() or tls.alert_message() or tls.certificate())
                 or dtls and (dtls.handshake() or dtls.alert_message())
         end
         local lost = read.analysis() and (read.lost() or read.ack_lost())

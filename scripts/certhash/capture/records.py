@@ -80,7 +80,13 @@ _STOCK_FILTER = " || ".join(
         *(
             f"{p}.{f}"
             for p in ("tls", "dtls")
-            for f in ("handshake", "handshake.type", "alert_message", "record.content_type == 20")
+            for f in (
+                "handshake",
+                "handshake.type",
+                "handshake.certificate",
+                "alert_message",
+                "record.content_type == 20",
+            )
         ),
         "dns.a || dns.aaaa",
         # Not evidence by themselves: they say why a certificate is not seen.
