@@ -4,8 +4,8 @@ tshark takes a fifth of a second to start, whatever it then has to read. sharkd 
 and runs the same dissectors. As a server it forks a process for every connection, so each capture has a
 process of its own: what a capture does to the process that dissects it ends with that process.
 
-The plugin's rows are those that tshark gives: they come from the same, first and only pass over the
-packets. In that pass sharkd makes no protocol tree, and the plugin would find no fields. MATE, a plugin of
+The plugin's rows are those that tshark gives: they come from the same first pass, and there is no second
+one. In that pass sharkd makes no protocol tree, and the plugin would find no fields. MATE, a plugin of
 Wireshark's own, can ask for fields in the first pass (Wireshark's manual, "MATE"): it is configured to want
 exactly those that our plugin reads, for a protocol data unit that never occurs.
 
