@@ -1,4 +1,4 @@
-"""The functions that :mod:`certhash` exports: what the commands do, for programs."""
+"""The functions that :mod:`certhash` exports: the commands as a Python API."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ def audit_captures(  # noqa: PLR0913 - each is an option of `certhash audit`, wi
     """Read captures and what phones expect, and return a verdict per phone and URL.
 
     Args:
-        captures: capture files, and folders that are searched for them.
+        captures: capture files, and folders to search for captures.
         cnf: what phones expect: files, folders, ``tftp://`` and ``http://`` addresses.
-        expect: hashes that phones expect, without a file, as ``--expect`` takes them.
-        resolve: names in URLs to the addresses that they stand for.
-        keylog: a file of TLS keys, as SSLKEYLOGFILE writes them.
-        decode_as: as tshark's ``-d`` takes them, for TLS on ports that it gives to other protocols.
-        carve: whether packets that no verdict can depend on are kept from tshark.
-        jobs: how many captures are read at once; 0 is one a processor.
-        timeout: seconds that the reading of one capture may take.
+        expect: hashes that phones expect, in the syntax of ``--expect``.
+        resolve: host names in URLs, with their addresses.
+        keylog: a file of TLS keys in the SSLKEYLOGFILE format.
+        decode_as: rules in the syntax of tshark's ``-d``, for TLS on ports of other protocols.
+        carve: whether packets that cannot affect a verdict are removed before tshark reads the capture.
+        jobs: number of captures to read at once; 0 is one per processor.
+        timeout: seconds allowed for reading one capture.
         scheduler: the address of a Dask scheduler whose workers read the captures.
-        cache: a file that keeps what captures showed, for the next audit; None keeps nothing.
-        tshark_path: the tshark to use; None takes the one on the PATH.
+        cache: a file that stores observations for the next audit; None stores nothing.
+        tshark_path: the tshark to use; None uses the one on the PATH.
 
     Returns:
-        The result. What could not be read is among its ``problems``; the rest was audited.
+        The result. Its ``problems`` list what could not be read; everything else was audited.
 
     Raises:
-        InputError: there is no usable tshark, or the scheduler or the file of keys cannot be used.
+        InputError: there is no usable tshark, or the scheduler or the key file cannot be used.
     """
     settings = Settings(tshark.find(tshark_path), keylog, tuple(decode_as), carve, timeout)
     request = audit.Request(tuple(captures), settings, jobs, scheduler, cache)
@@ -61,9 +61,9 @@ def audit_captures(  # noqa: PLR0913 - each is an option of `certhash audit`, wi
 
 
 def read_cnf(paths: Iterable[str]) -> Sources:
-    """Return what phones expect, and the certificates beside it, from files, folders and addresses.
+    """Return what phones expect, and the certificates found, from files, folders and URLs.
 
-    What cannot be read is among the ``problems`` of what is returned; nothing is raised for it.
+    The result's ``problems`` list what could not be read; it raises nothing for them.
     """
     return cnf.read(paths)
 
@@ -72,6 +72,6 @@ def load_document(path: str) -> Document:
     """Return the result that ``certhash audit -f json -o FILE`` saved.
 
     Raises:
-        InputError: the file cannot be read, was cut short, is no such result, or of a newer certhash.
+        InputError: the file cannot be read, is truncated, is not such a result, or is from a newer certhash.
     """
     return jsonform.load(path)

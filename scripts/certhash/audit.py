@@ -51,7 +51,7 @@ class Audience(workers.Listener):
         """Receive the observation of one capture, as soon as it is read."""
 
     def begin(self, captures: Sequence[str]) -> None:
-        """Receive the captures to read. Those observed before came from the cache."""
+        """Receive the captures to read; those already observed came from the cache."""
 
 
 def audit(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 INTEGER, BIT_STRING, OCTET_STRING, OID, SEQUENCE = 0x02, 0x03, 0x04, 0x06, 0x30
 CONTEXT_0 = 0xA0
 INDEFINITE = 0x80
-"""The length of what goes on until two zero octets (X.690, 8.1.3.6)."""
+"""The length octet of an element that ends with two zero octets (X.690, 8.1.3.6)."""
 
 PKCS7 = "a PKCS#7 file"
 SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
@@ -27,9 +27,9 @@ SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 
 _LOOKED_AT = 64
 _LENGTH_BYTES = 4
-"""Of a length: no file here has 4 GB."""
+"""Octets of a length: no file here is 4 GB or larger."""
 _DEEPEST = 16
-"""Layers of indefinite length; SignedData without a signer has five."""
+"""Nested layers of indefinite length; SignedData without a signer has five."""
 _TEXT_BYTES = bytes(range(0x20, 0x7F)) + b"\t\n\r\f"
 
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
@@ -39,15 +39,15 @@ _BASE64_DER = re.compile(r"\s*MI[A-Za-z0-9+/\s]+={0,2}\s*")
 
 
 class NoCertificateError(ValueError):
-    """A file holds no certificate, whatever else it is; a damaged one is another matter."""
+    """The file contains no certificate; a damaged certificate raises a plain ValueError instead."""
 
 
 def certificates_in(data: bytes) -> list[bytes]:
     """Return the DER of every certificate in a file, in the file's order.
 
     Raises:
-        ValueError: there is none, or one that is not whole; the message is one line that says what the file
-        is.
+        ValueError: the file contains no certificate, or an incomplete one; the message is one line that says
+            what the file is.
     """
     if not data.strip():
         raise NoCertificateError("it is empty")
@@ -65,14 +65,14 @@ def certificates_in(data: bytes) -> list[bytes]:
 
 
 def is_der(data: bytes) -> bool:
-    """Return whether a file starts as DER does; 0x30 is the digit 0 too, so text does not count."""
+    """Return whether a file starts like DER; text is excluded, because 0x30 is also the digit 0."""
     return data[:1] == b"0" and data[1:_LOOKED_AT].translate(None, _TEXT_BYTES) != b""
 
 
 def pem_blocks(text: str) -> Iterator[tuple[str, str, int, str]]:
-    """Find PEM blocks in text; lines may be wrapped, joined or indented.
+    """Yield the PEM blocks in a text; lines may be wrapped, joined or indented.
 
-    Of each: label, body, number of its line, and what stands before it on that line.
+    Each is a tuple of label, body, line number, and the text before it on that line.
 
     Raises:
         ValueError: a block has no end.
@@ -94,20 +94,20 @@ def pem_certificates(label: str, body: str) -> list[bytes]:
     """Return the certificates of one PEM block.
 
     Raises:
-        ValueError: the block holds something else; the message is one line that says what.
+        ValueError: the block contains something else; the message is one line that says what.
     """
     der = _unbase64(_PEM_HEADER.sub("", body.lstrip()))
     if label == "TRUSTED CERTIFICATE":
-        # OpenSSL's own form: the certificate, and after it what it is trusted for.
+        # OpenSSL's own format: the certificate, followed by its trust settings.
         der = der[: _content(der, 0)[1]]
     return _from_der(der)
 
 
 def check_certificate(der: bytes) -> bytes:
-    """Return the DER unchanged if it has the outer form of exactly one certificate.
+    """Return the DER unchanged if its outer structure is exactly one certificate.
 
     Raises:
-        ValueError: it has another; the message is one line that says what it is.
+        ValueError: it is something else; the message is one line that says what.
     """
     kind = _kind_of(der)
     if kind != "a certificate":
@@ -116,7 +116,7 @@ def check_certificate(der: bytes) -> bytes:
 
 
 def decode_text(data: bytes) -> str:
-    """Decode text of unknown origin: by its byte order mark, else UTF-8, else Latin-1; line ends are LF."""
+    """Decode text by its byte order mark, else as UTF-8, else as Latin-1; return it with LF line ends."""
     for mark, encoding in (
         (b"\xff\xfe", "utf-16"),
         (b"\xfe\xff", "utf-16"),
@@ -135,7 +135,7 @@ def decode_text(data: bytes) -> str:
 
 
 def _from_pem(blocks: list[tuple[str, str, int]]) -> list[bytes]:
-    """Take the certificates; other blocks (a key beside its certificate) matter only where there is none."""
+    """Return the certificates; other blocks (such as a key) matter only if there is no certificate."""
     found: list[bytes] = []
     others: list[str] = []
     for label, body, line in blocks:
@@ -176,9 +176,9 @@ def _from_der(der: bytes) -> list[bytes]:
 
 
 def _from_pkcs7(der: bytes) -> list[bytes]:
-    """Take the certificates out of SignedData, where [0] holds them in fourth place (RFC 2315, 9.1).
+    """Return the certificates of SignedData: its fourth element, with the tag [0] (RFC 2315, 9.1).
 
-    They are DER, and what is around them may be BER of indefinite length, as Java's libraries write it.
+    They are DER; the structure around them may be BER of indefinite length, as Java's libraries write it.
     """
     (_, explicit, _) = _elements(der, 0)[1]
     (_, signed_data, _) = _elements(der, explicit)[0]
@@ -199,7 +199,7 @@ _OUTER_KINDS: dict[tuple[int, ...], str] = {
 
 
 def _kind_of(der: bytes) -> str:
-    """Say what a DER file is, by the tags of its outer layers."""
+    """Return a phrase that says what a DER file is, by the tags of its outer layers."""
     try:
         end = _end(der, 0)
         if der[0] != SEQUENCE:
@@ -218,7 +218,7 @@ def _kind_of(der: bytes) -> str:
 
 
 def _kind_by_first(der: bytes, elements: list[tuple[int, int, int]]) -> str:
-    """Tell by the first element: a type's OID (RFC 2315) or a version (RFC 7292, 8017, 5958, 5915)."""
+    """Return the kind by the first element: an OID (RFC 2315) or a version (RFC 7292, 8017, 5958, 5915)."""
     if elements and elements[0][0] == OID:
         first, last = _content(der, elements[0][1])
         whole = len(elements) > 1 and der[first:last] == SIGNED_DATA
@@ -230,7 +230,7 @@ def _kind_by_first(der: bytes, elements: list[tuple[int, int, int]]) -> str:
 
 
 def _signed_kind(tags: list[int]) -> str:
-    """Tell certificate (RFC 5280, 4.1), request (RFC 2986, 4) and revocation list (RFC 5280, 5.1) apart."""
+    """Return which it is: certificate (RFC 5280, 4.1), request (RFC 2986, 4) or CRL (RFC 5280, 5.1)."""
     if tags[:1] == [CONTEXT_0]:
         tags = tags[1:]
     if tags[:6] == [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE]:
@@ -243,7 +243,7 @@ def _signed_kind(tags: list[int]) -> str:
 
 
 def _content(der: bytes, start: int, depth: int = 0) -> tuple[int, int]:
-    """Return where the content of the element at `start` begins and ends."""
+    """Return the offsets where the content of the element at `start` begins and ends."""
     if start + 2 > len(der):
         raise ValueError("DER that is cut short")
     length = der[start + 1]
@@ -267,13 +267,13 @@ def _content(der: bytes, start: int, depth: int = 0) -> tuple[int, int]:
 
 
 def _end(der: bytes, start: int, depth: int = 0) -> int:
-    """Return where the element at `start` ends, the two octets that close an indefinite length included."""
+    """Return where the element at `start` ends, including the two octets that end an indefinite length."""
     last = _content(der, start, depth)[1]
     return last + 2 if der[start + 1] == INDEFINITE else last
 
 
 def _elements(der: bytes, outer: int) -> list[tuple[int, int, int]]:
-    """List the elements inside the one that starts at `outer`: tag, start and end of each."""
+    """Return the tag, start and end of each element inside the one that starts at `outer`."""
     start, end = _content(der, outer)
     elements = []
     while start < end:

@@ -1,7 +1,7 @@
-"""Read the details of a certificate, for display: a phone trusts it by its hash alone.
+"""Read the details of a certificate for display; a phone trusts it by its hash alone.
 
-``cryptography`` refuses some real certificates (RFC violations that phones accept), so every detail is
-optional by itself.
+``cryptography`` refuses some real certificates (RFC violations that phones accept), so each detail is
+optional independently of the others.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _DER = serialization.Encoding.DER
 
 
 class CertificateDetails(Struct, frozen=True):
-    """The readable parts of a certificate; None, or empty, where one cannot be read."""
+    """The readable parts of a certificate; an unreadable part is None or empty."""
 
     subject: str | None = None
-    """RFC 4514, characters that could steer a terminal as ``\\XX`` escapes of the same RFC."""
+    """In RFC 4514 form; characters that a terminal could interpret are ``\\XX`` escapes of that RFC."""
     issuer: str | None = None
     serial: str | None = None
     """Hex, upper case, in whole bytes."""
@@ -38,14 +38,14 @@ class CertificateDetails(Struct, frozen=True):
     """ISO 8601 UTC with microseconds, ``2026-02-22T00:08:38.000000Z``."""
     not_after: str | None = None
     names: tuple[str, ...] = ()
-    """DNS names and addresses of the subject alternative name; without that extension, the common names."""
+    """DNS names and addresses of the subject alternative name; the common names if it is missing."""
 
 
 @lru_cache(maxsize=4096)
 def details(der: bytes) -> CertificateDetails:
-    """Read a DER certificate; never raises, whatever the bytes are."""
+    """Return the details of a DER certificate; never raises, whatever the bytes are."""
     with warnings.catch_warnings():
-        # The library warns of odd serial numbers and the like; here they are data.
+        # The library warns of unusual serial numbers and the like; here they are data.
         warnings.simplefilter("ignore")
         certificate = _try(lambda: x509.load_der_x509_certificate(der))
         if certificate is None:
@@ -72,7 +72,7 @@ def _name(name: x509.Name) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Write what cannot be printed (control characters, direction marks) as RFC 4514 writes bytes."""
+    """Escape unprintable characters (control characters, direction marks) as RFC 4514 escapes bytes."""
     return "".join(
         char
         if char.isprintable()
@@ -91,7 +91,7 @@ def _time(moment: datetime) -> str:
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
-    """RFC 6125, 6.4.4: the common name counts only where there is no alternative name."""
+    """Return the names; the common name counts only without an alternative name (RFC 6125, 6.4.4)."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
@@ -104,7 +104,7 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
         elif isinstance(name, x509.IPAddress) and isinstance(
             name.value, ipaddress.IPv4Address | ipaddress.IPv6Address
         ):
-            # Python 3.13 writes an IPv4 address inside IPv6 another way than 3.12.
+            # Python 3.13 formats an IPv4-mapped IPv6 address differently from 3.12.
             names.append(read_address(str(name.value)) or str(name.value))
     return tuple(names)
 
@@ -113,7 +113,7 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
 def public_key(der: bytes) -> tuple[bytes, ...]:
     """Return the public key of a DER certificate in its DER forms: SubjectPublicKeyInfo, and PKCS #1 for RSA.
 
-    Empty where the key cannot be read.
+    Empty if the key cannot be read.
     """
     certificate = _try(lambda: x509.load_der_x509_certificate(der))
     if certificate is None:

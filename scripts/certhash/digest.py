@@ -1,14 +1,14 @@
-"""Digests, and the ways in which people and phones write them.
+"""Compute digests, and read and write them in the notations of phones and tools.
 
 A phone is given the digest of a whole DER certificate in Base64 (``<certHash1>``); Windows, IOS and OpenSSL
 show the same bytes as hex (thumbprint, fingerprint). SHA-1 has 20 bytes, SHA-256 32, SHA-512 64.
 
-What a text is, is decided by its count of characters alone, blanks and separators left out: 40, 64 or 128 hex
-digits are hex; 27, 43 or 86 characters of Base64 (28, 44 or 88 with ``=``) are Base64. No count is in both
-lists, so a text that could be read either way (a SHA-1 in hex is Base64 of 30 bytes too) has one reading.
+The number of characters alone, without blanks and separators, decides between hex and Base64: 40, 64 or 128
+hex digits are hex; 27, 43 or 86 characters (28, 44 or 88 with ``=``) are Base64. No length is in both lists,
+so a text that is valid in both notations (a SHA-1 in hex is also Base64 of 30 bytes) has only one reading.
 
-Little is imported here, and :mod:`hashlib`, which loads OpenSSL, only where something is hashed: a thumbprint
-is turned round in less time than that takes.
+Imports are few, and :mod:`hashlib`, which loads OpenSSL, is imported only where something is hashed: loading
+it takes longer than converting a thumbprint.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ ALGORITHMS = {20: "SHA-1", 32: "SHA-256", 64: "SHA-512"}
 MD5_BYTES = 16
 
 LONGEST_TEXT = 200
-"""Characters. A SHA-512 in hex has 128 digits; more than this with blanks and a label is something else."""
+"""Characters. A SHA-512 in hex has 128 digits; a text longer than this is not a digest with a label."""
 
 _INVISIBLE = dict.fromkeys([0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x202A, 0x202C, 0x2060, 0xFEFF])
-"""Marks that come along when text is copied: U+200E leads the thumbprint of Windows' Details tab."""
+"""Invisible marks in copied text: U+200E precedes the thumbprint in Windows' Details tab."""
 
 _DASHES = str.maketrans("\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{MINUS SIGN}", "---")
 
-# Patterns are left to `re` to compile when they are used: for most texts one of them is enough.
+# `re` compiles these patterns when they are used: most texts need only one of them.
 _LABEL = r"""(?ix)
     (?: <\s*certHash\d*\s*> | certHash\d*\s*[:=] )
     | VPN [ ]+ Trustpoint [ ]+ \d+ [ ]+ (?: raw | trustpoint ) [ ]+ \S+ (?: [ ]+ (?: leaf | root ) )? [ ]+
@@ -44,11 +44,11 @@ Hash(sha1):`` (certutil -dump), ``SHA1(leaf.der)=`` (openssl dgst), ``VPN Trustp
 (show voice vpn)."""
 
 _KEY_LABEL = r"(?i)\s*(?:key id hash|pin-?sha\d*|public key pin)"
-"""Certutil prints ``Key Id Hash(sha1):``, too, which is of the public key."""
+"""Certutil also prints ``Key Id Hash(sha1):``, which is a hash of the public key."""
 
 _NAMED_AFTER = r"\\?(?P<digits>[0-9A-Fa-f]+)[ \t]+\*?\S.*"
-"""``sha1sum``: the digits, two blanks or a blank and ``*``, and the file's name. A backslash stands in front
-where the name has one."""
+"""``sha1sum``: the digits, two blanks or a blank and ``*``, and the file name. A leading backslash means that
+the file name is escaped."""
 
 _NEXT_HEADING = r"(?is)(?<==)\s+The Voice Service\b.*$"
 """``show voice vpn`` prints its next heading on the line of a hash."""
@@ -61,12 +61,12 @@ _URL_SAFE = r"[A-Za-z0-9_-]+={0,2}"
 
 
 def sha1_base64(der: bytes) -> str:
-    """Return the SHA-1 of a DER certificate in Base64, as it stands in ``<certHash1>``."""
+    """Return the SHA-1 of a DER certificate in Base64, as in ``<certHash1>``."""
     return to_base64(sha1(der))
 
 
 def sha1(der: bytes) -> bytes:
-    """Return the 20 bytes of a SHA-1. It names a certificate here and protects nothing."""
+    """Return the 20 bytes of a SHA-1. It only identifies a certificate here; it protects nothing."""
     from hashlib import sha1
 
     return sha1(der, usedforsecurity=False).digest()
@@ -95,24 +95,24 @@ def ios_fingerprint(digest: bytes) -> str:
 
 
 def decode_cert_hash(value: str) -> tuple[bytes, str | None]:
-    """Decode the text of a ``certHashN`` element: the digest, and its algorithm as the length tells it.
+    """Decode the text of a ``certHashN`` element; return the digest, and its algorithm by its length.
 
-    White space is left out and a missing ``=`` is no fault, since the bytes are what counts. Anything that
-    does not decode to a known digest's length, or that no encoder writes (other characters, unused bits that
-    are not zero), is malformed: ``(b"", None)``.
+    White space and a missing ``=`` are ignored, because only the bytes count. Text that does not decode to
+    the length of a known digest, or that no encoder writes (other characters, unused bits that are not
+    zero), is malformed: ``(b"", None)``.
     """
     digest = _decode_base64("".join(value.split()))
     return (digest, ALGORITHMS[len(digest)]) if digest else (b"", None)
 
 
 def read_hash(text: str) -> tuple[bytes, str]:
-    """Read a digest as people paste it, in hex or Base64; return its bytes and algorithm.
+    """Read a pasted digest in hex or Base64; return its bytes and algorithm.
 
     Accepted around and inside: blanks and line ends, colons, dashes, groups of any size, either case, ``0x``,
     invisible marks, and what tools print in front (``SHA1 Fingerprint=``).
 
     Raises:
-        ValueError: it is no digest that a phone could be given; the message is one line that says why.
+        ValueError: it is not a digest that a phone accepts; the message is one line that says why.
     """
     text = text.translate(_INVISIBLE).translate(_DASHES).strip()
     claimed = None
@@ -139,7 +139,7 @@ def read_hash(text: str) -> tuple[bytes, str]:
 
 
 def _without_label(text: str) -> tuple[str, str | None]:
-    """Cut off what stands before the digits, and tell which algorithm it names."""
+    """Remove the label before the digits; return the digits and the algorithm that the label names."""
     found = re.match(_LABEL, text)
     if not found:
         return text, None
@@ -156,7 +156,7 @@ def _decode_hex(digits: str) -> bytes:
 
 
 def _decode_base64(text: str) -> bytes:
-    """Return the bytes of a digest in Base64; empty where it is not just as an encoder writes it."""
+    """Return the bytes of a digest in Base64; empty unless it is exactly as an encoder writes it."""
     bare = text.rstrip("=")
     if not re.fullmatch(_BASE64, text) or len(bare) * 6 // 8 not in ALGORITHMS:
         return b""
@@ -165,7 +165,7 @@ def _decode_base64(text: str) -> bytes:
         digest = binascii.a2b_base64(padded)
     except binascii.Error:
         return b""
-    # One text for one digest: bits beyond the last byte must be zero, and padding is whole or absent.
+    # Each digest has one encoding: bits after the last byte must be zero, and padding is complete or absent.
     return digest if to_base64(digest) == padded and text in {bare, padded} else b""
 
 

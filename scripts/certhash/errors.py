@@ -1,7 +1,7 @@
-"""The one way in which a command says that it cannot do what it was asked."""
+"""Define the exception with which a command reports that it cannot do its task."""
 
 from __future__ import annotations
 
 
 class InputError(Exception):
-    """Bad input or a missing part: one clear line that names the thing and what to do; exit status 2."""
+    """Bad input, or a missing part: one line that names it and says what to do; exit status 2."""

@@ -1,4 +1,4 @@
-"""Small files, read whole: bounded, and never a pipe that nobody writes to."""
+"""Read small files completely, with a size limit, and without blocking on a pipe that has no writer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import stat
 import sys
 
 LARGEST = 16 * 1024 * 1024
-"""Bytes. A certificate has one to five kilobytes, a phone's config some ten, a router's some hundred."""
+"""Bytes. A certificate has 1 to 5 kB, a phone's configuration about 10 kB, a router's about 100 kB."""
 
 STANDARD_INPUT = "-"
 NOT_PERMITTED = "this user has no permission to read it"
@@ -17,7 +17,7 @@ def read_small_file(path: str, limit: int = LARGEST) -> bytes:
     """Return the content of a file, or of standard input for ``-``.
 
     Raises:
-        ValueError: it is no regular file, larger than `limit`, or cannot be read; one line that says so.
+        ValueError: it is not a regular file, larger than `limit`, or cannot be read; one line that says so.
     """
     data = read_start(path, limit + 1)
     if len(data) > limit:
@@ -29,7 +29,7 @@ def read_start(path: str, count: int) -> bytes:
     """Return the first bytes of a file, or of standard input for ``-``.
 
     Raises:
-        ValueError: it is no regular file, or cannot be read; one line that says so.
+        ValueError: it is not a regular file, or cannot be read; the message is one line.
     """
     if path == STANDARD_INPUT:
         return sys.stdin.buffer.read(count)
@@ -37,7 +37,7 @@ def read_start(path: str, count: int) -> bytes:
         mode = os.stat(path).st_mode  # noqa: PTH116 - a path may be bytes that are no UTF-8
         if stat.S_ISDIR(mode):
             raise ValueError("it is a folder, not a file")
-        # /dev/fd/63 is what a shell passes for <(command): somebody writes to that one.
+        # A shell passes /dev/fd/63 for <(command): that pipe has a writer.
         if not (stat.S_ISREG(mode) or (stat.S_ISFIFO(mode) and path.startswith("/dev/fd/"))):
             raise ValueError("it is a pipe or a device: save it to a file, or pass it on standard input (-)")
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib takes longer to import than this to read
@@ -47,7 +47,7 @@ def read_start(path: str, count: int) -> bytes:
 
 
 def explain(error: OSError) -> str:
-    """Say in a few words why a file cannot be read."""
+    """Return a short phrase that says why a file cannot be read."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, PermissionError):

@@ -1,7 +1,7 @@
-"""The address in a ``urlN`` element: which host and port a phone connects to.
+"""Parse the URL of a ``urlN`` element: the host and port that a phone connects to.
 
-Pure text work, no look-up: a name stays a name. RFC 3986 gives the form of an authority and the meaning of an
-empty port, RFC 1035 the lengths of names.
+No name is resolved. RFC 3986 defines the syntax of an authority and the meaning of an empty port, RFC 1035
+the maximum lengths of names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 class HeadEnd(Struct, frozen=True):
-    """A VPN head-end as a URL names it, in one spelling, so that equal head-ends compare equal."""
+    """A VPN head-end from a URL, normalized so that equal head-ends compare equal."""
 
     host: str
     """Lower case, no final dot; an address as :mod:`ipaddress` writes it, IPv6 without brackets."""
@@ -34,7 +34,7 @@ class HeadEnd(Struct, frozen=True):
 
 
 def parse_url(text: str) -> HeadEnd:
-    """Read the host and port out of a head-end's URL.
+    """Return the host and port of a head-end's URL.
 
     Raises:
         ValueError: the text is not the https URL of one host; the message is one line without the URL itself.
@@ -50,7 +50,7 @@ def parse_url(text: str) -> HeadEnd:
     if found["scheme"].lower() != "https":
         raise ValueError(f"the URL starts with {found['scheme']}://, and a phone's VPN client needs https://")
     if "\\" in text:
-        # RFC 3986 has no backslash; browsers take it for a slash, and others for a part of the host.
+        # RFC 3986 has no backslash; browsers treat it as a slash, other programs as part of the host.
         raise ValueError("the URL has a backslash in it, and what a phone makes of that is not known")
     if "@" in found["authority"]:
         raise ValueError("the URL has a user name in it, which a head-end's URL cannot have")
@@ -62,15 +62,15 @@ def parse_url(text: str) -> HeadEnd:
 
 
 def plain_name(name: str) -> str:
-    """Return a host's name as names are compared: in lower case (RFC 4343), without the final dot."""
+    """Return a host name normalized for comparison: lower case (RFC 4343), without the final dot."""
     return name.lower().rstrip(".")
 
 
 @lru_cache(maxsize=65536)
 def read_address(text: str) -> str | None:
-    """Return an IPv4 or IPv6 address in its one spelling, or None where the text is none.
+    """Return an IPv4 or IPv6 address in its normal form, or None if the text is not an address.
 
-    An IPv4 address inside IPv6 (``::ffff:10.1.1.1``) is the IPv4 address: that is what crosses the wire.
+    An IPv4-mapped IPv6 address (``::ffff:10.1.1.1``) becomes the IPv4 address, which the packets carry.
     """
     try:
         address = ipaddress.ip_address(text)
@@ -93,7 +93,7 @@ def _read_host(text: str) -> tuple[str, bool]:
         name = _to_ascii(name)
     labels = name.split(".")
     if labels[-1].isdigit():
-        # No top-level domain is a number, so this must be an IPv4 address.
+        # No top-level domain is a number, so this can only be an IPv4 address.
         address = read_address(name)
         if address is None:
             raise ValueError(f"the URL's host {text} is neither an IPv4 address nor a name")
@@ -104,7 +104,7 @@ def _read_host(text: str) -> tuple[str, bool]:
 
 
 def _to_ascii(name: str) -> str:
-    """Turn an internationalised name into the form that DNS and SNI carry."""
+    """Return an internationalised name in the form that DNS and SNI use."""
     try:
         return name.encode("idna").decode("ascii").lower()
     except UnicodeError as error:

@@ -1,4 +1,4 @@
-"""The ground floor: what was seen in captures, and what phones were told to expect.
+"""Define the shared data types: what captures show, and what phones are configured to expect.
 
 Everything here is plain, immutable data. Times are whole microseconds since 1970-01-01 UTC, digests and
 certificates are raw bytes (DER), addresses are text, frame numbers are those of the original capture file.
@@ -26,17 +26,17 @@ Hidden = Literal[
     "no-certificate",  # the cipher suite needs none (anonymous, pre-shared key)
     "incomplete",  # the capture, or the connection, ends before the server answered
 ]
-"""Why the server's certificate of a handshake cannot be seen."""
+"""Why the server certificate of a handshake is not available."""
 
 
 class Endpoint(Struct, frozen=True):
-    """One end of a connection; the port is None where there is none (EAP-TLS)."""
+    """One end of a connection; the port is None if the transport has no ports (EAP-TLS)."""
 
     address: str
     port: int | None
 
     def __str__(self) -> str:
-        """Return both as they are written in a URL."""
+        """Return ``address:port`` as in a URL."""
         if self.port is None:
             return self.address
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
@@ -46,19 +46,19 @@ class Endpoint(Struct, frozen=True):
 
 
 class PresentedCertificate(Struct, frozen=True):
-    """A certificate as it stood in a Certificate message."""
+    """A certificate from a Certificate message."""
 
     position: int
-    """0 is the certificate that the sender's chain starts with."""
+    """Position in the chain; 0 is the sender's own certificate."""
     sender: Sender
     frame: int
     """The frame that completes the Certificate message."""
     sha256: bytes
-    """Of the DER: the key into :attr:`Observation.certificates`."""
+    """SHA-256 of the DER: the key into :attr:`Observation.certificates`."""
 
 
 class Alert(Struct, frozen=True):
-    """A TLS or DTLS alert that could be read (an encrypted one cannot)."""
+    """An unencrypted TLS or DTLS alert."""
 
     frame: int
     time: int
@@ -66,15 +66,15 @@ class Alert(Struct, frozen=True):
     level: str
     """``warning`` or ``fatal``."""
     code: int
-    """RFC 8446, section 6; 42 is bad_certificate."""
+    """Alert description (RFC 8446, section 6); 42 is bad_certificate."""
     name: str
 
 
 class Handshake(Struct, frozen=True):
-    """One TLS or DTLS handshake, put together from all its frames."""
+    """One TLS or DTLS handshake, assembled from all its frames."""
 
     frame: int
-    """The first frame of it that is in the capture."""
+    """Its first frame in the capture."""
     time: int
     transport: Transport
     stream: int | None
@@ -87,17 +87,17 @@ class Handshake(Struct, frozen=True):
     """For example ``TLS 1.0`` or ``DTLS 1.2``."""
     resumed: bool
     encrypted: bool
-    """The certificates are encrypted (TLS 1.3), and no keys were given."""
+    """The certificates are encrypted (TLS 1.3), and no keys are available."""
     client_proceeded: bool
-    """After the server's certificate the client sent what only a client sends that goes on."""
+    """The client continued the handshake after the server's certificate."""
     hidden: Hidden | None
-    """Why no certificate of the server is among :attr:`certificates`; None where there is one."""
+    """Why :attr:`certificates` has no certificate of the server; None if it has one."""
     certificates: tuple[PresentedCertificate, ...]
     alerts: tuple[Alert, ...]
 
 
 class Download(Struct, frozen=True):
-    """A cnf file that crossed the wire, over TFTP or HTTP."""
+    """A cnf file that was transferred over TFTP or HTTP in a capture."""
 
     name: str
     frame: int
@@ -111,7 +111,7 @@ class Download(Struct, frozen=True):
 
 
 class NameAnswer(Struct, frozen=True):
-    """A DNS answer: `name` (lower case, no final dot) is at `address`."""
+    """A DNS answer: `name` (lower case, no final dot) resolves to `address`."""
 
     name: str
     address: str
@@ -120,14 +120,14 @@ class NameAnswer(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True):
-    """Something that could not be done, in one line that says what to do about it."""
+    """Something that failed: one line that also says what to do about it."""
 
     path: str
     message: str
 
 
 class Observation(Struct, frozen=True):
-    """All that one capture shows. This, and never a verdict, is what the cache keeps."""
+    """Everything that one capture shows. The cache stores observations, never verdicts."""
 
     path: str
     status: CaptureStatus
@@ -141,9 +141,9 @@ class Observation(Struct, frozen=True):
     """SHA-256 to DER of every certificate that was presented."""
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
-    """What is worth knowing of how it was read, and keeps nothing from being seen; a line each."""
+    """Notes about how the capture was read, one line each. A note never means that data is missing."""
     interrupted: bool = False
-    """tshark was ended before it had read everything: another try may see more."""
+    """tshark was stopped before it had read everything: a retry may see more."""
 
 
 # ---------------------------------------------------------------- what phones were told to expect
@@ -156,9 +156,9 @@ class ExpectedHash(Struct, frozen=True):
     value: str
     """As written in the file."""
     digest: bytes
-    """The decoded value; empty where it is no Base64 of a known digest's length."""
+    """The decoded value; empty if it is not Base64 of a digest of known length."""
     algorithm: str | None
-    """``SHA-1``, ``SHA-256`` or ``SHA-512``, told by the length; None where malformed."""
+    """``SHA-1``, ``SHA-256`` or ``SHA-512``, by the length; None if malformed."""
     line: int | None = None
 
 
@@ -171,21 +171,21 @@ class HeadEndUrl(Struct, frozen=True):
 
 
 class VpnGroup(Struct, frozen=True):
-    """What a ``vpnGroup`` says. No numbering pairs a hash with a URL: they are two independent lists."""
+    """The content of a ``vpnGroup``. ``certHash1`` does not belong to ``url1``: the lists are independent."""
 
     urls: tuple[HeadEndUrl, ...]
     hashes: tuple[ExpectedHash, ...]
     host_id_check: bool | None
-    """None where the file does not say (CME's and CUCM's default is on)."""
+    """None if the file does not say (CME's and CUCM's default is on)."""
     hash_algorithm: str | None
-    """The text of ``hashAlg``; only ``0`` was ever seen, beside SHA-1."""
+    """The text of ``hashAlg``; the only value seen so far is ``0``, with SHA-1."""
     unresolved: tuple[str, ...] = ()
-    """From a configuration: the ``vpn-trustpoint`` lines whose certificate is not in it. The list of hashes
-    is then not complete, and that none of them matches proves nothing."""
+    """The ``vpn-trustpoint`` lines of a configuration that does not contain their certificates. The list of
+    hashes is then incomplete, so a certificate that matches none of them is not a proven mismatch."""
 
 
 class Fetch(Struct, frozen=True):
-    """Where and when a cnf file was seen on its way to a phone."""
+    """Where and when a phone's download of a cnf file was seen."""
 
     capture: str
     frame: int
@@ -195,19 +195,19 @@ class Fetch(Struct, frozen=True):
 
 
 CnfKind = Literal["plain", "signed", "encrypted", "configuration", "stated"]
-"""`stated`: no file at all, the user gave the hash (``--expect``)."""
+"""`stated`: no file; the user gave the hash with ``--expect``."""
 
 STATED = "-"
-"""The device of an expectation that the user stated."""
+"""The device name of an expectation that the user stated."""
 
 
 class CnfFile(Struct, frozen=True):
-    """What one device is told, from one source."""
+    """The configuration of one device, from one source."""
 
     device: str
-    """``SEP001122334455``, from the file's name; for a shared file its name (``XMLDefault7960``)."""
+    """``SEP001122334455``, from the file name; for a shared file its own name (``XMLDefault7960``)."""
     source: str
-    """The path of the file; of the capture, where it was seen on the wire."""
+    """The path of the file, or of the capture that contains its download."""
     kind: CnfKind
     group: VpnGroup | None
     """None if there is no vpnGroup, or the file is encrypted."""
@@ -216,47 +216,47 @@ class CnfFile(Struct, frozen=True):
 
     @property
     def says(self) -> object:
-        """What a phone would make of the file: two files that agree in this are the same to it."""
+        """Return a comparable value of what the phone uses: equal values mean the same to a phone."""
         if self.group is None:
             return self.kind == "encrypted"
         hashes = frozenset(h.digest or h.value.encode() for h in self.group.hashes)
         urls = tuple(url.value for url in self.group.urls)
-        # A list that is not complete does not say the same as one that ends there.
+        # An incomplete list is not equal to a complete list with the same entries.
         return urls, hashes, self.group.host_id_check, self.group.hash_algorithm, self.group.unresolved
 
 
 class ServedAt(Struct, frozen=True):
-    """Where one line of a configuration makes a head-end present something."""
+    """Where a head-end presents a certificate, according to one line of its configuration."""
 
     address: str | None
-    """None where the configuration does not state it (DHCP, PPPoE)."""
+    """None if the configuration does not state it (DHCP, PPPoE)."""
     port: int
     line: int | None = None
     says: str = ""
     """The line itself, for example ``ssl trust-point NEW domain vpn.example.com``."""
     name: str | None = None
-    """Only for URLs with this host name (lower case); a first label ``*`` stands for any."""
+    """Only for URLs with this host name (lower case); a first label ``*`` matches any label."""
     stated: bool = False
-    """The configuration itself says that this name is here (``group-url``, ``domain``)."""
+    """The configuration itself assigns this name to this head-end (``group-url``, ``domain``)."""
 
 
 class Unsettled(Struct, frozen=True):
-    """A line of a configuration that leaves open what a head-end presents."""
+    """A line of a configuration that does not determine what a head-end presents."""
 
     source: str
     line: int
     says: str
     """The line itself."""
     why: str
-    """A clause that follows the line: ``webvpn is not enabled on inside``."""
+    """The reason, as a clause that follows the line: ``webvpn is not enabled on inside``."""
     at: tuple[ServedAt, ...] = ()
-    """Where; empty where the configuration does not say."""
+    """Where; empty if the configuration does not say."""
     presents: bool = True
-    """Something is presented there that is not known. False: nothing is, as far as this line goes."""
+    """True: an unknown certificate is presented there. False: this line causes none to be presented."""
 
 
 class KnownCertificate(Struct, frozen=True):
-    """A certificate, or its SHA-1, that a configuration or a certificate file shows; no capture is needed."""
+    """A certificate, or its SHA-1, from a configuration or a certificate file rather than a capture."""
 
     source: str
     line: int | None
@@ -264,17 +264,17 @@ class KnownCertificate(Struct, frozen=True):
     role: Literal["leaf", "ca", "self-signed"] | None
     sha1: bytes
     der: bytes | None
-    """None where only the fingerprint is known."""
+    """None if only the fingerprint is known."""
     served_at: tuple[ServedAt, ...] = ()
-    """The head-ends that the same configuration makes serve it (`webvpn gateway`, `ssl trust-point`)."""
+    """The head-ends that serve it by the same configuration (`webvpn gateway`, `ssl trust-point`)."""
 
 
 class Sources(Struct, frozen=True):
-    """All that was read from `--cnf`."""
+    """Everything that was read from `--cnf`."""
 
     cnf_files: tuple[CnfFile, ...] = ()
     known: tuple[KnownCertificate, ...] = ()
     problems: tuple[Problem, ...] = ()
     copies: tuple[str, ...] = ()
-    """Paths skipped in folders: copies of cnf files, with names that no phone requests."""
+    """Paths skipped in folders: copies of cnf files under names that no phone requests."""
     unsettled: tuple[Unsettled, ...] = ()

@@ -1,4 +1,4 @@
-"""Where the files that travel with the package are."""
+"""Locate the files that are installed with the package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def package_folder() -> Path:
 
 
 def plugin_folder() -> Path:
-    """Return the folder that holds ``certhash.lua``: inside an installed package, or in the source tree.
+    """Return the folder of ``certhash.lua``, in the installed package or in the source tree.
 
     Raises:
         FileNotFoundError: the installation is damaged.

@@ -1,4 +1,4 @@
-"""Moments as text."""
+"""Convert times to text."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
 def on_calendar(time: int) -> int:
-    """Return the nearest time (microseconds since 1970-01-01 UTC) that a calendar has.
+    """Return the nearest time (microseconds since 1970-01-01 UTC) that a calendar can represent.
 
-    Damaged captures hold others, and they fit into no database.
+    Damaged captures contain times outside this range, which do not fit into a database.
     """
     return min(max(time, _FIRST), _LAST)
 

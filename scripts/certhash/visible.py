@@ -1,7 +1,7 @@
-"""Make text from outside safe to display: escape every character that is not visible.
+"""Make untrusted text safe to display: escape every character that is not visible.
 
 Subjects, server names, file names and cnf files may hold escape sequences, control characters, marks that
-turn the direction of writing, and bytes that are no UTF-8 (which reach us as lone surrogates, PEP 383).
+change the direction of text, and bytes that are not UTF-8 (lone surrogates in Python, PEP 383).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def visible(text: str, limit: int = 0) -> str:
     r"""Return `text` with every character that does not print as itself written as ``\x1b`` or ``\u202e``.
 
-    An undecodable byte of a file name is written as ``\xNN``. With a `limit` the result is cut there, with a
-    word that says how long the text is.
+    An undecodable byte of a file name is written as ``\xNN``. A text longer than `limit` is cut there, with a
+    note of its full length.
     """
     if limit and len(text) > limit:
         return f"{visible(text[:limit])}… ({len(text):,} characters)"
@@ -25,7 +25,7 @@ def visible(text: str, limit: int = 0) -> str:
 
 
 def without_surrogates(text: str) -> str:
-    """Return `text` with what UTF-8 cannot carry written out; all else stays as it is."""
+    """Return `text` with lone surrogates, which UTF-8 cannot encode, escaped; the rest is unchanged."""
     return _SURROGATE.sub(lambda found: _escape(found[0]), text)
 
 
