@@ -279,3 +279,15 @@ def test_a_host_id_setting_that_cannot_be_read_is_named(before: str) -> None:
     )
     messages = [each.message for each in read_source("log.txt", shown.encode()).problems]
     assert any("host_id_check setting: 0" in each for each in messages)
+
+
+def test_a_group_with_a_line_that_cannot_be_read_makes_no_mismatch(pki: Pki, tmp_path: Path) -> None:
+    group = (
+        f"{chain('T', ('01', pki.old))}\nvoice service voip\n vpn-group 1\n"
+        f"  vpn-gateway 1 https://{ADDRESS}/phone\n  vpn-trustpoint 1 trustpoint T leaf\n"
+        "{}  vpn-hash-algorithm sha-1\n"
+    )
+    head_end = asa(pki, "ssl trust-point NEW outside")
+    for name, line, expected in (("whole", "", "mismatch"), ("cut", "  vpn-trustpo\n", "unverifiable")):
+        (tmp_path / name).mkdir()
+        assert verdict(tmp_path / name, group.format(line), head_end) == expected

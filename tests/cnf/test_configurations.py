@@ -771,3 +771,50 @@ def test_damaged_pem_in_a_log_leaves_the_others(pki: Pki, tmp_path: Path) -> Non
     sources = read_text(tmp_path, damaged + pki.leaf.pem)
     assert [item.der for item in sources.known] == [pki.leaf.der]
     assert "line 1" in sources.problems[0].message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "  vpn-trustpoint 2 trustpoint B root <-- new",
+        "  vpn-trustpoint trustpoint B root",
+        "  vpn-trustpint 2 trustpoint B root",
+        "  vpn-trustpo",
+        "  [output omitted]",
+        "  <snip>",
+        "  ...",
+        "  the second one is of the new ASA",
+    ],
+)
+def test_a_line_of_a_group_that_may_set_a_hash_leaves_its_hashes_open(
+    pki: Pki, tmp_path: Path, line: str
+) -> None:
+    text = cme(pki).replace("  vpn-hash-algorithm", f"{line}\n  vpn-hash-algorithm")
+    number = text.splitlines().index(line) + 1
+    sources = read_text(tmp_path, text)
+    (cnf,) = sources.cnf_files
+    assert cnf.group is not None
+    assert len(cnf.group.hashes) == 1
+    said = f'line {number} "{line.strip()}" cannot be read: it may set another hash'
+    assert cnf.group.unresolved == (said,)
+    assert [problem.message for problem in sources.problems] == [said]
+
+
+def test_a_group_whose_only_hash_cannot_be_read_is_not_said_to_have_none(pki: Pki, tmp_path: Path) -> None:
+    (cnf,) = read_text(tmp_path, cme(pki).replace(" leaf", " leaf ! was B")).cnf_files
+    assert cnf.group is not None
+    assert len(cnf.group.unresolved) == 1
+    assert not any("no vpn-trustpoint" in warning for warning in cnf.warnings)
+
+
+def test_what_is_typed_and_answered_within_a_group_leaves_nothing_open(pki: Pki, tmp_path: Path) -> None:
+    text = cme(pki).replace("  vpn-hash-algorithm", " !\n exit\n% Nothing is changed\n  vpn-hash-algorithm")
+    (cnf,) = read_text(tmp_path, text).cnf_files
+    assert cnf.group is not None
+    assert cnf.group.unresolved == ()
+
+
+def test_a_certificate_without_its_first_line_is_left_open_once(pki: Pki, tmp_path: Path) -> None:
+    text = "\n".join(chain("A", ("01", pki.leaf)).splitlines()[2:])
+    sources = read_text(tmp_path, text)
+    assert [each.line for each in sources.unsettled] == [1]

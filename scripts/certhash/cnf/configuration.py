@@ -60,6 +60,10 @@ class Group(Struct):
     trustpoints: dict[int, Trustpoint] = field(default_factory=dict)
     hash_algorithm: bool = False
     """``vpn-hash-algorithm sha-1`` is there."""
+    unread: list[Line] = field(default_factory=list)
+    """Lines that may set a hash, and cannot be read: the group's hashes are then not known whole."""
+    passed: list[Line] = field(default_factory=list)
+    """Lines that set nothing known, since the last one that did."""
 
 
 class Ephone(Struct):
@@ -178,8 +182,6 @@ _CERTIFICATE = re.compile(
     re.IGNORECASE,
 )
 PASTE_IT = "paste it whole, or add the output of `show crypto pki certificates verbose`"
-_LONGEST_SHOWN = 80
-"""Characters of a line that is repeated in a message."""
 _BARE_HEX = re.compile(r"30 ?8[0-4][0-9A-Fa-f ]{28,}")
 """The first line of a certificate's hex whose ``certificate ...`` line is not there: 16 bytes or more."""
 _ONCE = re.compile(
@@ -187,6 +189,16 @@ _ONCE = re.compile(
     r"|ssl trustpoint|ip address(?!.* secondary$)) ",
     re.IGNORECASE,
 )
+_MAY_SET_HASH = re.compile(r"\W*(?:no )?(?:vpn-?(?:t\S*)?(?: |$)|trust-?point \d)", re.IGNORECASE)
+"""``vpn-trustpoint``, also cut or misspelt."""
+_LEFT_OUT = re.compile(
+    r"[\W_]*(?:\w+ ){0,3}(?:omitted|snip|snipped|removed|truncated|redacted|cut|deleted)\b[\W_]*"
+    r"|\W*(?:\.{2,}|\u2026)\W*",
+    re.IGNORECASE,
+)
+"""What people write in place of lines: ``[output omitted]``, ``<snip>``, dots."""
+_SAID_OF_GROUP = re.compile(r"%|\^|(?:!|exit|end|quit)$", re.IGNORECASE)
+"""What may stand between a group's lines and sets nothing."""
 _NUMBER = r"(\d{1,5})"
 _PASSED_OVER = re.compile(
     r"(?:webvpn context|telephony-service|ephone-\w+|dial-peer|line|router|group-policy|crypto ssl \w+) ?",
@@ -353,6 +365,21 @@ class _Reader:
         return True
 
     def _group(self, group: Group, line: Line) -> bool:
+        if not self._set_of_group(group, line):
+            if not line.typed and not _SAID_OF_GROUP.match(line.text):
+                group.passed.append(line)
+            return False
+        if not line.typed:
+            # What stands between two lines of a group is of the group, too.
+            self._leave_unread(group, *group.passed)
+        group.passed.clear()
+        return True
+
+    def _leave_unread(self, group: Group, *lines: Line) -> None:
+        group.unread += lines
+        self.configuration.taken.update(line.number for line in lines)
+
+    def _set_of_group(self, group: Group, line: Line) -> bool:
         if found := _match(rf"vpn-gateway {_NUMBER} (\S+)", line.text):
             group.gateways[int(found[1])] = (found[2], line.number)
         elif found := _match(
@@ -372,7 +399,9 @@ class _Reader:
             numbers.pop(int(found[2]), None)
         elif found := _match(r"(no )?vpn-hash-algorithm(?: sha-1)?", line.text):
             group.hash_algorithm = not found[1]
-        elif re.match(r"vpn-(?:gateway|trustpoint|hash-algorithm)\b", line.text, re.IGNORECASE):
+        elif _MAY_SET_HASH.match(line.text) or (not line.typed and _LEFT_OUT.fullmatch(line.text)):
+            self._leave_unread(group, line)
+        elif re.match(r"vpn-(?:gateway|hash-algorithm)\b", line.text, re.IGNORECASE):
             self._complain(line, "cannot be read")
         else:
             return False
@@ -551,14 +580,11 @@ class _Reader:
             return
         self.configuration.stored.append(Stored(line.number, self._chain, role, sha1(der), der))
         if not _CERTIFICATE.fullmatch(line.text):
-            self.configuration.left_open.append(
-                (line, "the line that says whose certificate it is is missing")
-            )
+            self.configuration.left_open.append((line, "the line that names its trustpoint is missing"))
 
     def _complain(self, line: Line, what: str) -> None:
-        shown = line.text if len(line.text) <= _LONGEST_SHOWN else line.text[:_LONGEST_SHOWN] + "..."
         self.configuration.problems.append(
-            f'line {line.number} "{shown}"{what if what[:1] == ":" else " " + what}'
+            f'line {line.number} "{line.shown}"{what if what[:1] == ":" else " " + what}'
         )
         self.configuration.taken.add(line.number)
 

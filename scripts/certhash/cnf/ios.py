@@ -141,10 +141,13 @@ def _file(  # noqa: PLR0913, PLR0917 - they are the parts of one record
             hashes.append(ExpectedHash(number, to_base64(digest), digest, DIGEST, trustpoint.line))
         else:
             unresolved.append(f'line {trustpoint.line} "{trustpoint.text}": {reason}')
+    unresolved += [
+        f'line {line.number} "{line.shown}" cannot be read: it may set another hash' for line in group.unread
+    ]
     urls = [
         HeadEndUrl(number, *group.gateways[number]) for number in sorted(group.gateways) if number <= URLS
     ]
-    if not group.trustpoints:
+    if not group.trustpoints and not group.unread:
         warnings.append(f"vpn-group {tag} has no vpn-trustpoint: the phone can trust no head-end")
     if not group.hash_algorithm:
         warnings.append(f"vpn-group {tag} has no vpn-hash-algorithm: what CME pushes then is not documented")

@@ -57,9 +57,9 @@ def read_pasted(text: str, source: str) -> Sources | None:
     problems += unread(lines, configuration)
     for serving in (on_ios, on_asa):
         serving.leave_damaged_open(configuration)
-    unsettled = [
+    unsettled = dict.fromkeys(
         replace(item, source=source, says=visible(item.says)) for item in on_ios.unsettled + on_asa.unsettled
-    ]
+    )
     if not (files or known or problems or unsettled):
         return None
     reported = [Problem(source, visible(text)) for text in problems[:_MOST_PROBLEMS]]

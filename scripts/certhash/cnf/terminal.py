@@ -13,6 +13,8 @@ guides set a blank before the bracket. Host names may begin with a digit (RFC 11
 _LOGGED = re.compile(r"(?:[^%]*: )?%[A-Z][A-Z0-9_-]*-[0-7]-[A-Z0-9_]+: ")
 """What IOS and ASA log to the terminal in the middle of everything else (``%SYS-5-CONFIG_I: ...``)."""
 
+_LONGEST_SHOWN = 80
+"""Characters of a line that a message repeats."""
 _WINDOW = 79
 """Characters. A terminal of 80 columns breaks a line after 79 or 80."""
 
@@ -32,6 +34,11 @@ class Line(Struct, frozen=True):
     indented: bool
     typed: bool
     """It follows a prompt: somebody typed it."""
+
+    @property
+    def shown(self) -> str:
+        """The text as a message repeats it: not all of a very long one."""
+        return self.text if len(self.text) <= _LONGEST_SHOWN else self.text[:_LONGEST_SHOWN] + "..."
 
 
 def read_lines(text: str) -> list[Line]:

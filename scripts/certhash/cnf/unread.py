@@ -43,7 +43,6 @@ _OPENS = re.compile(
     re.IGNORECASE,
 )
 """Of these, what may change what a head-end presents."""
-_LONGEST_SHOWN = 80
 
 
 def unread(lines: list[Line], configuration: Configuration) -> list[str]:
@@ -56,8 +55,7 @@ def unread(lines: list[Line], configuration: Configuration) -> list[str]:
         if what:
             if _OPENS.match(line.text):
                 configuration.left_open.append((line, what))
-            shown = line.text if len(line.text) <= _LONGEST_SHOWN else line.text[:_LONGEST_SHOWN] + "..."
-            found.append(f'line {line.number} "{shown}" {what}')
+            found.append(f'line {line.number} "{line.shown}" {what}')
     return found + _without_fingerprint(lines, configuration) + _without_status(lines, configuration)
 
 
