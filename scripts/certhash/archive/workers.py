@@ -1,7 +1,7 @@
-"""Several captures at once: on the processors of this machine, or on a Dask cluster.
+"""Read several captures in parallel, on the processors of this machine or on a Dask cluster.
 
-There is one notion of a pool of workers, :class:`concurrent.futures.Executor`, and one function that runs in
-it, :func:`certhash.capture.observe.observe`. One capture that takes its worker down costs that capture alone.
+Both pools of workers are a :class:`concurrent.futures.Executor` and run one function,
+:func:`certhash.capture.observe.observe`. A capture that crashes its worker affects no other capture.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 LOST_WORKER = "the process that read it was killed twice: check whether there is enough memory"
 
 _TICK = 0.25
-"""Seconds between two looks at how far the workers are."""
+"""Seconds between two checks of the workers' progress."""
 _ENOUGH = 1000
 """Number of captures to submit to a cluster at once: more than it has processors, and few enough to track."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -100,7 +100,7 @@ def observe_all(
 
 
 def _can_share() -> bool:
-    """Return whether processes can have locks in common; in some containers /dev/shm is missing or closed."""
+    """Return whether processes can share locks; in some containers /dev/shm is missing or not accessible."""
     try:
         multiprocessing.get_context("fork").Lock()
     except OSError:
@@ -112,11 +112,11 @@ def _can_share() -> bool:
 
 
 class _Pool(NamedTuple):
-    """What the processes of this machine share."""
+    """The state that the worker processes of this machine share."""
 
     size: int
     tsharks: int
-    """How many may share one capture: where there are fewer captures than processors."""
+    """Number of workers that may share one capture, if there are fewer captures than processors."""
     settings: Settings
     place: Workplace
     listener: Listener
@@ -125,8 +125,8 @@ class _Pool(NamedTuple):
 def _on_this_machine(paths: Sequence[str], shared: _Pool) -> Iterator[Observation]:
     """Read captures in processes of this machine.
 
-    When one of them dies, so does its pool: each capture that was in it is read again, in a pool of its own,
-    and a new pool reads on with the others.
+    If a process dies, its pool breaks: each capture that was in it is read again in a separate pool, and a
+    new pool continues with the others.
     """
     left = deque(paths)
     while left:
@@ -147,7 +147,7 @@ def _read_alone(path: str, shared: _Pool) -> Iterator[Observation]:
 
 
 def _read(left: deque[str], in_pool: dict[Future[Observation], str], shared: _Pool) -> Iterator[Observation]:
-    positions = RawArray(c_uint64, shared.size)  # written by one process each, so no lock is needed
+    positions = RawArray(c_uint64, shared.size)  # each is written by only one process, so no lock is needed
     with _processes(shared, positions) as pool:
 
         def submit(path: str) -> Future[Observation]:
@@ -165,15 +165,15 @@ def _as_completed(
     in_pool: dict[Future[Observation], str],
     at_once: int,
 ) -> Iterator[Observation | None]:
-    """Yield observations as they come, and None when there was none for a while.
+    """Yield observations as they arrive, and None after a while without one.
 
-    ``in_pool`` holds at any time what was submitted and not yet yielded.
+    ``in_pool`` always contains the captures that were submitted and not yet yielded.
     """
     while left or in_pool:
         while left and len(in_pool) < at_once:
             with (
                 _undisturbed()
-            ):  # the first makes the processes, which are to meet no signal before their time
+            ):  # the first submission starts processes, which must not get a signal until they are ready
                 future = submit(left[0])
             in_pool[future] = left.popleft()
         finished, _ = wait(in_pool, _TICK, return_when=FIRST_COMPLETED)
@@ -192,7 +192,7 @@ def _as_completed(
 
 def _what_happened(error: Exception) -> str:
     kind = type(error).__name__
-    # Dask's, which tries several workers; its module may not be there to import it from.
+    # Dask's exception, after it tried several workers; its module may not be installed, so compare the name.
     return (
         LOST_WORKER
         if kind == "KilledWorker"
@@ -202,7 +202,7 @@ def _what_happened(error: Exception) -> str:
 
 @contextmanager
 def _processes(shared: _Pool, positions: Array[c_uint64]) -> Iterator[Executor]:
-    # Forking is what starts fast; nothing else runs in this process while the workers are made.
+    # Forking starts fastest; nothing else runs in this process while the workers are created.
     context = multiprocessing.get_context("fork")
     free: SimpleQueue[int] = context.SimpleQueue()
     for slot in range(shared.size):
@@ -222,17 +222,17 @@ def _processes(shared: _Pool, positions: Array[c_uint64]) -> Iterator[Executor]:
 
 
 def _end(worker: BaseProcess) -> None:
-    """End a worker and its tshark at one stroke: they are a process group."""
+    """End a worker together with its tshark: they are one process group."""
     assert worker.pid is not None  # noqa: S101 - it was started
     try:
         os.killpg(worker.pid, signal.SIGKILL)
-    except ProcessLookupError:  # it has ended, or is not yet a group
+    except ProcessLookupError:  # it has ended, or is not a process group yet
         worker.kill()
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Let signals wait: a second Ctrl-C must not keep us from cleaning up after the first."""
+    """Block signals: a second Ctrl-C must not interrupt the clean-up after the first."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
@@ -244,7 +244,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 class _Worker:
-    """The one of this process."""
+    """The worker of this process."""
 
     def __init__(self, shared: _Pool, positions: Array[c_uint64], slot: int) -> None:
         self.shared = shared
@@ -255,19 +255,19 @@ class _Worker:
         threading.Thread(target=self._keep_touch, daemon=True).start()
 
     def take(self, source: BinaryIO | None) -> None:
-        """Take the capture that is being read from now on."""
+        """Set the capture that is being read from now on."""
         self._source = source
         self._positions[self._slot] = 0
 
     def note_position(self) -> None:
-        """Write down how far the reading of the capture is."""
-        # It may be closed just now: before it is asked, or between the question and the system's answer.
+        """Record how far the capture has been read."""
+        # Another thread may close the file at any time.
         with contextlib.suppress(ValueError, OSError):
             if (source := self._source) is not None:
                 self._positions[self._slot] = source.tell()
 
     def _keep_touch(self) -> None:
-        """Tell the parent how far we are; and when it was killed, end what nobody else ends."""
+        """Report the position to the parent; if the parent was killed, end this worker and its tshark."""
         parent = multiprocessing.parent_process()
         assert parent is not None  # noqa: S101 - a worker has one
         while not wait_for_end([parent.sentinel], _TICK):
@@ -280,7 +280,7 @@ _worker: _Worker
 
 
 def _be_a_worker(shared: _Pool, positions: Array[c_uint64], free: SimpleQueue[int]) -> None:
-    """Be a process group with the tsharks to come, which a terminal's Ctrl-C does not reach."""
+    """Start a process group for this worker and its tsharks, so that Ctrl-C does not reach them."""
     global _worker  # noqa: PLW0603 - a process is one worker
     os.setsid()
     for number in _SIGNALS:
@@ -291,7 +291,7 @@ def _be_a_worker(shared: _Pool, positions: Array[c_uint64], free: SimpleQueue[in
 
 def _observe_here(path: str) -> Observation:
     shared = _worker.shared
-    gc.disable()  # rows hold no cycles, and to look for some in all of them takes a tenth of the time
+    gc.disable()  # rows contain no reference cycles, and the search for them takes a tenth of the time
     try:
         tsharks = shared.tsharks if shared.tsharks > 1 and is_worth_sharing(path) else 1
         return observe(path, shared.settings, _worker.place, _worker.take, tsharks)
@@ -328,7 +328,7 @@ def _cluster(address: str) -> Iterator[Executor]:
         from distributed import Client
     except ImportError:
         raise InputError("--scheduler needs Dask: pip install 'certhash[cluster]'") from None
-    logging.disable()  # what matters is said in our own words
+    logging.disable()  # certhash reports errors itself
     try:
         client = Client(address, timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
@@ -338,10 +338,10 @@ def _cluster(address: str) -> Iterator[Executor]:
 
 
 def _observe_there(path: str, shared_path: str, settings: Settings, version: str) -> Observation:
-    """Read a capture on another machine, which must be set up like the one that asks.
+    """Read a capture on another machine, which must have the same setup as the client.
 
     Raises:
-        InputError: it is not.
+        InputError: the setup differs.
     """
     here = f"the Dask worker on {socket.gethostname()}"
     if version != __version__:

@@ -1,4 +1,4 @@
-"""What phones were told to expect: one reader a format, and :func:`read` over files and folders."""
+"""Read what phones expect: one reader per format, and :func:`read` for files and folders."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Commands that somebody typed in short: IOS and ASA take any beginning of a keyword that no other has.
+"""Expand abbreviated commands: IOS and ASA accept any unambiguous prefix of a keyword.
 
-Only typed lines are abbreviated; a device writes its configuration in full. Which beginnings are enough
-depends on all commands of a mode, which nobody here knows. But a device answers what is not enough with an
-error, and such lines are not read (:mod:`certhash.cnf.configuration`).
+Only typed lines are abbreviated; a device writes its configuration in full. Whether a prefix is unambiguous
+depends on all commands of a mode, which are not known here. But a device answers an ambiguous prefix with an
+error, and lines with an error are ignored (:mod:`certhash.cnf.configuration`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _SHORTEST = 2
 
 
 def expand(text: str) -> str:
-    """Return a typed command with the keywords that are known here in full, the rest as it is."""
+    """Return a typed command with all known keywords expanded and the rest unchanged."""
     words = text.split()
     negated = words[:1] in (["no"], ["do"])
     start = 1 if negated else 0

@@ -1,12 +1,12 @@
-"""What an ASA serves on its interfaces: ``ssl trust-point``, ``webvpn`` with ``enable``, and the addresses.
+"""Find what an ASA presents on its interfaces, from ``ssl trust-point``, ``webvpn`` and the addresses.
 
-The certificates of the trust-point, identity and CA, both count as presented: Cisco's CME VPN guide has
+The identity and the CA certificate of the trust-point both count as presented: in Cisco's CME VPN guide,
 phones match the hash of the ASA's CA certificate ("so that the phone can authenticate the certificates sent
 from ASA").
 
-An ASA with ``ssl trust-point NAME domain HOST`` chooses by the name that a client asks for (ASA command
-reference, ``ssl trust-point``). Whether a phone with that name in its URL asks for it is not documented, so
-that it may be given either certificate. ``group-url`` says which names the ASA has, as does ``domain``.
+An ASA with ``ssl trust-point NAME domain HOST`` chooses the certificate by SNI (ASA command reference, ``ssl
+trust-point``). It is not documented whether a phone with that name in its URL sends SNI, so it may get either
+certificate. ``group-url`` and ``domain`` state the names of the ASA.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROLES = ("leaf", "self-signed", "ca")
 
 
 def served(configuration: Configuration) -> Serving:
-    """Return what is presented where, what is left open, and problems."""
+    """Return what is presented where, what is undetermined, and problems."""
     serving = Serving()
     enabled = configuration.webvpn_interfaces
     if configuration.ssl_trustpoints and not enabled:
@@ -61,7 +61,7 @@ def served(configuration: Configuration) -> Serving:
 def _interface(
     serving: Serving, configuration: Configuration, name: str, enabling: Line, chosen: list[SslTrustpoint]
 ) -> None:
-    """Place the trust-points of one interface on which webvpn is enabled."""
+    """Assign the trust-points of one interface on which webvpn is enabled."""
     interface = _named(configuration, name)
     known = interface is not None and bool(interface.addresses)
     if known and interface and interface.elsewhere:
@@ -81,7 +81,7 @@ def _interface(
 
 
 def _shared(serving: Serving, configuration: Configuration, item: SslTrustpoint) -> None:
-    """Place a trust-point for the address that several ASAs share."""
+    """Assign a trust-point to the address that several ASAs share."""
     if configuration.cluster_address is None:
         missing = "the address that the cluster shares is not in the configuration (vpn load-balancing)"
         serving.complain(item.line, f"{missing}: what it serves cannot be tied to a URL")
@@ -105,7 +105,7 @@ def _present(
 
 
 def _named(configuration: Configuration, name: str) -> Interface | None:
-    """Return the interface with a ``nameif``; of two with the same one, none has an address that is known."""
+    """Return the interface with a ``nameif``; if two have the same one, its address is unknown."""
     found = [each for each in configuration.interfaces.values() if each.name == name]
     if len(found) > 1:
         return Interface(name, [], f"{len(found)} interfaces have this name")
@@ -113,7 +113,7 @@ def _named(configuration: Configuration, name: str) -> Interface | None:
 
 
 def _places(configuration: Configuration, interface: Interface | None, line: Line) -> Iterator[ServedAt]:
-    """Yield the addresses of an interface, and the names that the ASA says that it has."""
+    """Yield the addresses of an interface, and the configured names of the ASA."""
     port = configuration.webvpn_port
     addresses: Iterable[str | None] = interface.addresses if interface else ()
     for address in addresses:
@@ -124,7 +124,7 @@ def _places(configuration: Configuration, interface: Interface | None, line: Lin
 
 
 def _everywhere(configuration: Configuration, item: SslTrustpoint) -> Iterator[ServedAt]:
-    """Yield where a trust-point for one name is presented: on every interface, to clients that ask for it."""
+    """Yield where a trust-point for one name is presented: on every interface, to clients with that SNI."""
     port = configuration.webvpn_port
     for name in configuration.webvpn_interfaces:
         interface = _named(configuration, name)
@@ -133,7 +133,7 @@ def _everywhere(configuration: Configuration, item: SslTrustpoint) -> Iterator[S
 
 
 def _hosts(configuration: Configuration) -> list[tuple[str, int]]:
-    """List the names and ports that the configuration says that the ASA has."""
+    """Return the names and ports of the ASA that the configuration states."""
     found = [
         (item.domain, configuration.webvpn_port)
         for item in configuration.ssl_trustpoints
@@ -144,7 +144,7 @@ def _hosts(configuration: Configuration) -> list[tuple[str, int]]:
             head_end = parse_url(url)
         except ValueError:
             continue
-        # Another port is none on which the ASA answers.
+        # The ASA does not listen on other ports.
         if not head_end.is_address and head_end.port == configuration.webvpn_port:
             found.append((head_end.host, head_end.port))
     return list(dict.fromkeys(found))

@@ -1,9 +1,9 @@
-"""What pages, mails, chats and terminal programs add to a text, taken off before anything is read in it.
+"""Remove what web pages, mails, chats and terminal programs add to a text, before it is parsed.
 
-:func:`clean` is the one stage that all readers of text share: ``clean(decode_text(data))``, then the reader.
-It never changes a letter or a digit of what a device wrote, and never joins lines: a window's line breaks are
-repaired by the reader, which knows the syntax of a line. A phone's own file, which is read as the phone
-gets it, does not go through here unless it cannot be read as it is.
+:func:`clean` is the first stage of all text readers: ``clean(decode_text(data))``, then the reader. It never
+changes a letter or a digit of the device's output, and never joins lines: the reader, which knows the syntax
+of a line, repairs the line breaks of a terminal window. A phone's own file is parsed as the phone gets it; it
+is cleaned only if that fails.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _CHARACTERS = str.maketrans(
 
 _DASH = "[-\u2010-\u2015\u2212\u0096\u0097]"
 _FRAMES = re.compile(rf"(?<!{_DASH}){_DASH}{{2,}}[ ]?((?:BEGIN|END) [A-Z0-9 ]+?)[ ]?{_DASH}{{2,}}")
-"""Around PEM. Programs that "correct" typing turn two dashes into one long one."""
+"""Around PEM. Programs with autocorrection replace two dashes with one long dash."""
 _COMMENTS = re.compile(rf"<!{_DASH}+|(?<!{_DASH}){_DASH}+>")
 _LONG_DASH = re.compile("[\u2013\u2014\u2015]")
 
 _MORE = re.compile(r" ?(?:-{1,2}More-{1,2}|<-{1,3} More -{1,3}>)( *)")
-"""The pager of IOS and of ASA. IOS rubs it out with nine backspaces, nine blanks and nine backspaces."""
+"""The pager of IOS and ASA. IOS erases it with nine backspaces, nine blanks and nine backspaces."""
 _ERASED = 9
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b|\^\[\[)[0-?]*[ -/]*[@-~]"  # colours and the like; ^[ is how some programs show ESC
@@ -64,27 +64,27 @@ _MARKUP = re.compile(
 )
 """Tags of pages that no phone's file has (``<address>`` and ``<label>`` are in both).
 
-What a window broke (``</a``, ``ddresses>``) must not look like one, so attributes have values.
+A tag that a window wrapped (``</a``, ``ddresses>``) must not match, so attributes must have values.
 """
 
 _FOLDING = re.compile(
     "^([ \\t]*)[-\u25bc\u25be\u25b6\u25b8][ \\t]?(?=<[A-Za-z][^<>/]*>[ \\t]*$)", re.MULTILINE
 )
-"""The marks with which a browser folds XML, before a start tag alone on its line: a diff's lines have more.
+"""A browser's marks for folding XML, before a start tag alone on its line; the lines of a diff have more.
 
-What is folded is not copied, and its element then has no end.
+Folded content is not copied, so its element then has no end tag.
 """
 _QUOTED = re.compile(r" ?>")
 _FENCE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*[\w+-]*[ \t]*$|`{3,}", re.MULTILINE)
 _LOOKED_AT = 160
 _MOST_LAYERS = 5
-"""Quotes of quotes of stamped lines."""
+"""Maximum number of nested prefixes: quotes of quotes of stamped lines."""
 _TELLING = re.compile(
     r"vpn-(?:gateway|trustpoint|group)|VPN (?:Gateway|Trustpoint)|vpnGroup|certHash\d|<url\d|Fingerprint"
     r"|ssl trust-?point|certificate |BEGIN CERTIFICATE|mac-address",
     re.IGNORECASE,
 )
-"""A line with one of these decides what is expected or served."""
+"""A line that matches this affects what is expected or presented."""
 _TELLS_AT_ONCE = re.compile(
     r"(?:[\w./-]+ ?(?:\([\w-]+\))?[#>])?\s*(?:no )?"
     r"(?:vpn-(?:gateway|trustpoint|group) \d|VPN (?:Gateway|Trustpoint) \d"
@@ -92,25 +92,25 @@ _TELLS_AT_ONCE = re.compile(
     r"|certificate (?:(?:ca|self-signed|rollover) )*[0-9A-F]+$|-----BEGIN CERT|mac-address [0-9A-F.]+$)",
     re.IGNORECASE,
 )
-"""The same at the start of a line: not what IOS logs (``%PARSER-5-CFGLOG_LOGGEDCMD``), nor other tables."""
+"""The same at the start of a line; excludes IOS log messages (``%PARSER-5-CFGLOG_LOGGEDCMD``) and tables."""
 
 
 def clean(text: str) -> str:
-    """Return a pasted or logged text as the device wrote it, line for line.
+    """Return a pasted or logged text as the device wrote it, line by line.
 
-    Call it with the text as decoded, line ends LF, before anything is recognised in it. It takes away:
+    Call it with the decoded text (line ends LF) before any parsing. It removes:
 
-    - escape sequences, control characters, ``--More--`` and what rubs it out;
-    - blanks, dashes and quotation marks that a page or a mail put in the place of ASCII's;
-    - HTML's tags and entities, and Markdown's fences;
+    - escape sequences, control characters, ``--More--`` and the characters that erase it;
+    - typographic blanks, dashes and quotation marks, which become ASCII;
+    - HTML tags and entities, and Markdown fences;
     - quote marks (``> ``), time stamps, syslog headers and line numbers before (nearly) every line;
-    - indentation that all lines have.
+    - indentation that all lines share.
 
     The lines keep their numbers, except after a ``<br>`` or a line separator in the middle of a line.
 
     Raises:
-        ValueError: lines with and without such a mark both decide something, so that it is not known which
-        of them count; one line that says what to do.
+        ValueError: relevant lines exist both with and without such a prefix, so it is unknown which of them
+            count; the message is one line that says what to do.
     """
     text = text.replace("\u00c2\u00a0", " ")  # a no-break space of UTF-8, read as Latin-1
     text = _CONTROLS.sub("", _ESCAPES.sub("", text))
@@ -131,7 +131,7 @@ def clean(text: str) -> str:
 
 
 def _without_pager(found: re.Match[str]) -> str:
-    """Take the pager out; with backspaces after it, what it covered is worked out from them."""
+    """Remove the pager; backspaces after it determine which text it covered."""
     if found.string[found.end() : found.end() + 1] == "\b":
         return found[0]
     blanks = len(found[1])
@@ -139,7 +139,7 @@ def _without_pager(found: re.Match[str]) -> str:
 
 
 def _rubbed_out(line: str) -> str:
-    """Return what a screen shows of a line with backspaces: each goes one place back, and text overwrites."""
+    """Return a line with backspaces as a screen shows it: each moves back one column, and text overwrites."""
     cells: list[str] = []
     at = 0
     for character in line:
@@ -160,7 +160,7 @@ def _without_html(text: str) -> str:
     if "&" not in text:
         return text
     if "<vpnGroup" in text and not _ESCAPED_TAG.search(text):
-        # It is XML, whose own entities are for its reader.
+        # It is XML: its parser resolves the entities of XML.
         return _NO_XML_ENTITY.sub(lambda found: _character(found[0]), text)
     for _ in range(_MOST_LAYERS):
         if not (_ESCAPED_TAG.search(text) or _TELLING_ENTITY.search(text)):
@@ -170,7 +170,7 @@ def _without_html(text: str) -> str:
 
 
 def _without_unseen(text: str) -> str:
-    """Take out what a browser does not show, and leave its line ends."""
+    """Remove what a browser does not display, and keep its line ends."""
     kept: list[str] = []
     at = 0
     while found := _UNSEEN_TAG.search(text, at):
@@ -190,7 +190,7 @@ def _character(entity: str) -> str:
 
 
 def _without_quote_marks(text: str) -> str:
-    """Take one layer of ``>`` off; lines with and without it may not both decide something."""
+    """Remove one level of ``>``; relevant lines must not exist both with and without it."""
     lines = text.split("\n")
     marked = [line for line in lines if _QUOTED.match(line)]
     if len(marked) < 2 or _is_xml_of_its_own(lines):  # noqa: PLR2004 - one such line is no quote
@@ -207,7 +207,7 @@ def _without_quote_marks(text: str) -> str:
 
 
 def _is_xml_of_its_own(lines: list[str]) -> bool:
-    """Tell XML with a ``>`` at the start of some lines, which ends a tag there, from a quote."""
+    """Return whether ``>`` at the start of lines ends an XML tag, rather than marking a quote."""
     return any(line.lstrip().startswith("<") for line in lines) and not any(
         _QUOTED.match(line) and line.strip(" >").startswith("<") for line in lines
     )
@@ -220,7 +220,7 @@ def _without_indentation(text: str) -> str:
 
 
 def _refuse_half_stamped(text: str) -> None:
-    """Raise ValueError where some lines still have a stamp, and one of these decides something."""
+    """Raise ValueError if some lines still have a stamp, and one of them is relevant."""
     telling = [line for line in text.split("\n") if _TELLING.search(line[:_LOOKED_AT])]
     for name, rest in stamped(telling):
         if _TELLS_AT_ONCE.match(rest):

@@ -1,10 +1,10 @@
-"""Running-configurations of IOS (CME) and ASA: the lines that matter, gathered section by section.
+"""Parse the relevant sections of running-configurations of IOS (CME) and ASA.
 
-Sections are told by their first line, not by indentation alone, since pasted configurations have often lost
-it. A log of commands takes things back with ``no``: what holds at its end counts. What the lines mean is in
-:mod:`certhash.cnf.ios` and :mod:`certhash.cnf.asa`. Syntax: Cisco's CME administrator guide and command
-reference (``voice service voip``), IOS SSL VPN configuration guide (``webvpn gateway``) and ASA command
-reference (``ssl trust-point``).
+The first line identifies a section, not indentation alone, which pasted configurations have often lost. In a
+log of commands, ``no`` removes earlier settings: the final state counts. :mod:`certhash.cnf.ios` and
+:mod:`certhash.cnf.asa` interpret the lines. Syntax: Cisco's CME administrator guide and command reference
+(``voice service voip``), IOS SSL VPN configuration guide (``webvpn gateway``) and ASA command reference
+(``ssl trust-point``).
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Stored(Struct, frozen=True):
     trustpoint: str | None
     role: Role | None
     sha1: bytes
-    """Empty where its bytes are not there."""
+    """The DER; empty if the text does not contain it."""
     der: bytes | None
     file: str | None = None
-    """Where a saved configuration says the bytes are (``nvram:...``)."""
+    """Where a saved configuration stores the bytes (``nvram:...``)."""
 
 
 class Trustpoint(Struct, frozen=True):
@@ -56,18 +56,18 @@ class Group(Struct):
 
     line: int
     gateways: dict[int, tuple[str, int]] = field(default_factory=dict)
-    """Number to URL and line."""
+    """Maps each number to a URL and its line."""
     trustpoints: dict[int, Trustpoint] = field(default_factory=dict)
     hash_algorithm: bool = False
-    """``vpn-hash-algorithm sha-1`` is there."""
+    """``vpn-hash-algorithm sha-1`` is configured."""
     unread: list[Line] = field(default_factory=list)
-    """Lines that may set a hash, and cannot be read: the group's hashes are then not known whole."""
+    """Unreadable lines that may set a hash: the group's list of hashes is then incomplete."""
     passed: list[Line] = field(default_factory=list)
-    """Lines that set nothing known, since the last one that did."""
+    """Lines without a known setting, since the last line that had one."""
 
 
 class Ephone(Struct):
-    """``ephone``, with what ties it to a group."""
+    """``ephone``, with the settings that assign it to a group."""
 
     line: int
     mac: str | None = None
@@ -84,16 +84,16 @@ class Gateway(Struct):
     port: int = 443
     trustpoint: tuple[str, Line] | None = None
     in_service: bool = False
-    """``inservice``; of a policy ``no shutdown``."""
+    """``inservice``; for a policy, ``no shutdown``."""
 
 
 class Interface(Struct):
-    """``interface``: the addresses, and ASA's name for it (lower case)."""
+    """``interface``: the addresses, and the ASA's ``nameif`` (lower case)."""
 
     name: str | None = None
     addresses: list[str] = field(default_factory=list)
     elsewhere: str | None = None
-    """What stands in place of an address: ``ip address dhcp setroute``."""
+    """The line that replaces a fixed address: ``ip address dhcp setroute``."""
 
 
 class SslTrustpoint(Struct, frozen=True):
@@ -101,21 +101,21 @@ class SslTrustpoint(Struct, frozen=True):
 
     name: str
     interface: str | None
-    """Lower case; None: all interfaces that have none of their own."""
+    """Lower case; None: all interfaces without a trust-point of their own."""
     line: Line
     domain: str | None = None
-    """Lower case: only clients that ask for this name are given it."""
+    """Lower case: presented only to clients with this SNI."""
     shared: bool = False
-    """``vpnlb-ip``: it is for the address that a cluster shares."""
+    """``vpnlb-ip``: for the address that a cluster shares."""
 
 
 class Configuration(Struct):
-    """All that was found; a pasted text may hold several devices' worth of it, or half of one."""
+    """Everything found in one text; a pasted text may contain several devices, or part of one."""
 
     stored: list[Stored] = field(default_factory=list)
     groups: dict[int, Group] = field(default_factory=dict)
     profiles: dict[int, bool | None] = field(default_factory=dict)
-    """``vpn-profile``: the host-ID check, None where it says nothing."""
+    """``vpn-profile``: the host-ID check; None if not configured."""
     ephones: dict[int, Ephone] = field(default_factory=dict)
     gateways: dict[str, Gateway] = field(default_factory=dict)
     interfaces: dict[str, Interface] = field(default_factory=dict)
@@ -130,20 +130,20 @@ class Configuration(Struct):
     group_urls: dict[str, Line] = field(default_factory=dict)
     """ASA: ``group-url URL enable`` of a tunnel-group."""
     damaged: dict[str | None, str] = field(default_factory=dict)
-    """Trustpoint to what is wrong with the hex of its certificate; :attr:`problems` says so, too."""
+    """Maps a trustpoint to the error in the hex of its certificate, which is also in :attr:`problems`."""
     damaged_roles: set[tuple[str | None, Role | None]] = field(default_factory=set)
-    """Trustpoints and roles of those certificates; None where the text does not say."""
+    """Trustpoints and roles of those certificates; None if the text does not say."""
     left_open: list[tuple[Line, str]] = field(default_factory=list)
     """Lines that may change what a head-end presents, and why their effect is unknown."""
     without_fingerprint: list[tuple[Line, tuple[str, ...]]] = field(default_factory=list)
-    """Certificates that a show command describes without a fingerprint: the line, and their trustpoints."""
+    """Certificates that a show command prints without a fingerprint: the line, and their trustpoints."""
     problems: list[str] = field(default_factory=list)
     taken: set[int] = field(default_factory=set)
-    """The numbers of the lines that a reader used, or that a problem names (:mod:`certhash.cnf.unread`)."""
+    """Numbers of the lines that a reader used, or that a problem names (:mod:`certhash.cnf.unread`)."""
 
 
 def parse(lines: list[Line]) -> Configuration:
-    """Gather what the lines of one pasted text configure; what cannot be read goes to ``problems``."""
+    """Return the configuration in the lines of one text; lines that cannot be read go to ``problems``."""
     reader = _Reader()
     for index, line in enumerate(lines):
         if line.typed and _was_refused(lines, index):
@@ -155,7 +155,7 @@ def parse(lines: list[Line]) -> Configuration:
 
 
 def _was_refused(lines: list[Line], index: int) -> bool:
-    """Return whether IOS or ASA answered a typed line with an error, so that it changed nothing."""
+    """Return whether IOS or ASA rejected a typed line with an error, so that it had no effect."""
     for line in lines[index + 1 : index + 3]:
         if line.typed:
             return False
@@ -172,7 +172,7 @@ _REFUSAL = re.compile(
 
 
 def _match(pattern: str, text: str) -> re.Match[str] | None:
-    """Match a whole line: IOS and ASA take keywords in either case."""
+    """Match a whole line, ignoring case, as IOS and ASA do."""
     return re.fullmatch(pattern, text, re.IGNORECASE)
 
 
@@ -183,7 +183,7 @@ _CERTIFICATE = re.compile(
 )
 PASTE_IT = "paste it whole, or add the output of `show crypto pki certificates verbose`"
 _BARE_HEX = re.compile(r"30 ?8[0-4][0-9A-Fa-f ]{28,}")
-"""The first line of a certificate's hex whose ``certificate ...`` line is not there: 16 bytes or more."""
+"""The first line of a certificate's hex without its ``certificate ...`` line: 16 bytes or more."""
 _ONCE = re.compile(
     r"(?:vpn-gateway \d+|vpn-trustpoint (?P<trustpoint>\d{1,5})|host-id-check|mac-address|nameif"
     r"|ssl trustpoint|ip address(?!.* secondary$)) ",
@@ -207,7 +207,7 @@ _PASSED_OVER = re.compile(
 
 
 class _Reader:
-    """The state between lines: which section is open, and the certificate whose hex is being collected."""
+    """Parser state between lines: the open section, and the certificate whose hex is being collected."""
 
     def __init__(self) -> None:
         self.configuration = Configuration()
@@ -229,7 +229,7 @@ class _Reader:
         if self._certificate and self._take_hex(line):
             taken.add(line.number)
             return
-        # In a text that has its indentation, a line without it ends the section.
+        # In an indented text, a line without indentation ends the section.
         left = self._indented and not line.indented and not line.typed
         if line.text == "!" or left:
             self._section = self._chain = None
@@ -251,10 +251,10 @@ class _Reader:
         self._close_certificate()
 
     def _is_second(self, line: Line) -> bool:
-        """Return whether a section sets something twice: the line that ends it and begins another is lost.
+        """Return whether a section sets something twice, because the line between two sections is missing.
 
-        The first of the two belongs to the section that is open, and nothing that follows does. What somebody
-        typed may well change what was set before.
+        The first setting belongs to the open section; all that follows does not. A typed line may change an
+        earlier setting, so it does not count.
         """
         found = _ONCE.match(line.text)
         if not found or line.typed or self._section in (self._voice, _pass_over):
@@ -267,7 +267,7 @@ class _Reader:
         self.configuration.left_open.append((line, f"it {what}"))
         self._section = _pass_over
         if found["trustpoint"] and self._group_open:
-            # Which of the two the group has is unknown.
+            # It is unknown which of the two belongs to the group.
             number = int(found["trustpoint"])
             self._group_open.trustpoints[number] = Trustpoint(number, "", "", None, first.number, first.text)
         return True
@@ -275,7 +275,7 @@ class _Reader:
     # -------------------------------------------------- sections, by their first line
 
     def _open(self, line: Line) -> bool:
-        """Open the section that a line begins, if it begins one."""
+        """Open a new section if the line begins one, and return whether it does."""
         if self._open_ios(line) or self._open_asa(line):
             return True
         if not _PASSED_OVER.match(line.text):
@@ -294,7 +294,7 @@ class _Reader:
             ephone = configuration.ephones.setdefault(int(found[1]), Ephone(line.number))
             self._section = lambda line: self._ephone(ephone, line)
         elif found := _match(r"(webvpn gateway|crypto ssl policy) (\S+)", text):
-            # A policy is in service until it is shut down.
+            # A policy is in service unless it is shut down.
             new = Gateway(line, in_service=found[1].lower() != "webvpn gateway")
             gateway = configuration.gateways.setdefault(found[2], new)
             self._section = lambda line: self._gateway(gateway, line)
@@ -322,7 +322,7 @@ class _Reader:
         return True
 
     def _take_back(self, text: str) -> bool:
-        """Forget what a ``no`` line names; one that stands within a section is left to that."""
+        """Remove what a global ``no`` line names; ``no`` lines inside a section are handled there."""
         configuration = self.configuration
         if found := _match(r"no ephone +" + _NUMBER, text):
             configuration.ephones.pop(int(found[1]), None)
@@ -464,7 +464,7 @@ class _Reader:
             self._complain(line, "cannot be read")
         elif found := _match(r"ip(?:v6)? address (\S+?)(?:/\d+)?(?: .*)?", line.text):
             address = read_address(self.configuration.names.get(found[1].lower(), found[1]))
-            # IOS lists the secondary addresses first, and a gateway takes the primary one.
+            # IOS lists the secondary addresses first; a gateway uses the primary one.
             if address is None:
                 interface.elsewhere = line.text
             elif not line.text.lower().endswith(" secondary"):
@@ -476,7 +476,7 @@ class _Reader:
         return True
 
     def _set_address(self, interface: Interface, address: str, line: Line) -> None:
-        """Take an address; what is typed replaces the one before it, of the same family."""
+        """Add an address; a typed one replaces the previous address of the same family."""
         others = [one for one in interface.addresses if (":" in one) == (":" in address)]
         if line.typed and ":" not in address:
             interface.addresses = [one for one in interface.addresses if one not in others]
@@ -542,7 +542,7 @@ class _Reader:
     # -------------------------------------------------- certificates in hex
 
     def _begin_certificate(self, line: Line) -> bool:
-        """Take ``certificate ...``, which names what follows, or the first line of hex without it."""
+        """Begin a certificate at its ``certificate ...`` line, or at the first line of hex without one."""
         found = _CERTIFICATE.fullmatch(line.text)
         if not found:
             if line.typed or not _BARE_HEX.fullmatch(line.text):
@@ -590,10 +590,10 @@ class _Reader:
 
 
 def _certificate_of(digits: str) -> bytes:
-    """Return the DER that a configuration's hex is; the bytes themselves say whether they are whole.
+    """Return the DER in a configuration's hex; its own length field shows whether it is complete.
 
     Raises:
-        ValueError: it is not that of one certificate; the message is one line that says what to do.
+        ValueError: it is not exactly one certificate; the message is one line that says what to do.
     """
     if not digits:
         raise ValueError(f"the hex of this certificate was taken out of the text: {PASTE_IT}")
@@ -610,5 +610,5 @@ def _pass_over(_: Line) -> bool:
 
 
 def _plain(interface: str) -> str:
-    """Make interface names comparable: ``GigabitEthernet 0/0`` and ``gigabitethernet0/0`` are one."""
+    """Return an interface name for comparison: ``GigabitEthernet 0/0`` equals ``gigabitethernet0/0``."""
     return interface.replace(" ", "").lower()

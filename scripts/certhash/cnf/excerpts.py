@@ -1,12 +1,11 @@
-"""Phones' configs in a text: a vpnGroup by itself, or files that somebody showed in a terminal.
+"""Read phones' configurations from a text: a single vpnGroup, or files displayed in a terminal.
 
-TAC 116638 prints what its reader sees: the ``<vpnGroup>`` "near the end of the file content", after
-``more flash:/its/SEP….cnf.xml``. Such a text may hold several files, and prompts before, after and between
-them. What counts is decided as for a whole file (:mod:`certhash.cnf.phone_xml`), and one thing more: nothing
-may be missing within a vpnGroup, since half a list of hashes makes a false mismatch.
+TAC 116638 shows such a text: the ``<vpnGroup>`` "near the end of the file content", after ``more
+flash:/its/SEP….cnf.xml``. A text may contain several files, with prompts before, after and between them. The
+rules for a whole file apply (:mod:`certhash.cnf.phone_xml`), and one more: nothing may be missing within a
+vpnGroup, since an incomplete list of hashes causes a false mismatch.
 
-The device is named by the command that showed the file, or by a heading, else by the name of the text's own
-file.
+The command that displayed the file, or a heading, names the device; otherwise the name of the text file does.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _LINE_END = "\n"
 _MARKERS = re.compile(r"<(?:vpnGroup|device|Default|credentials|certHash\d)\b", re.IGNORECASE)
 _TAG = re.compile(r"<(?P<slash>/?)(?P<name>device|Default|vpnGroup)(?=[\s/>])(?P<rest>[^<>]*>?)")
 _SAYS = re.compile(r"<(?:url|certHash)\d|<credentials\b")
-"""A vpnGroup without any of these in it is talked about, and not shown."""
+"""A vpnGroup without any of these is only mentioned in the text, not displayed."""
 _LOST = re.compile(r"<certHash\d+\s*>\s*[A-Za-z0-9+/=]{8}", re.IGNORECASE)
 _OTHER_CASE = re.compile(r"<vpngroup\b", re.IGNORECASE)
 _NAME = re.compile(r"[^\s\"'<>|=,;()\[\]]{1,200}\.cnf\.xml(?:(?:\.enc)?\.sgn)?(?![\w])", re.IGNORECASE)
@@ -42,15 +41,15 @@ _COMMAND = re.compile(
 )
 _PROMPT = re.compile(r"(?:[\w.@:~/\\\[\]() -]{1,60}[#>$%]|[#$%])(?: |\S|$)")
 _HEADING = re.compile(r"[\s=:<>#*`\"'-]+")
-"""Around a name that stands alone on its line (``==> SEP….cnf.xml <==``)."""
+"""Characters around a file name that is alone on its line (``==> SEP….cnf.xml <==``)."""
 _MOST = 1000
-"""Files shown in one text."""
+"""Maximum number of files in one text."""
 _NARROWEST = 40
-"""Columns of a window that breaks lines."""
+"""Column range in which a terminal window wraps lines."""
 
 
 class Excerpts(Struct, frozen=True):
-    """What was found in a text, and the text with those places empty."""
+    """The configurations in a text, and the text with those places blank."""
 
     files: tuple[CnfFile, ...]
     problems: tuple[str, ...]
@@ -63,18 +62,18 @@ class _Scope(Struct, frozen=True):
     start: int
     end: int
     names: tuple[str, ...]
-    """Of the phones' files that it names."""
+    """Names of the phone files that it mentions."""
 
 
 def read_excerpts(text: str, path: str) -> Excerpts | None:
-    """Read what a cleaned text shows of phones' configs; None where it shows none.
+    """Return the phones' configurations in a cleaned text, or None if it contains none.
 
     Args:
-        text: what :func:`certhash.cnf.cleaning.clean` returned.
-        path: the file that it was read from.
+        text: the result of :func:`certhash.cnf.cleaning.clean`.
+        path: the file that contains the text.
 
     Raises:
-        ValueError: it is a whole document of another kind.
+        ValueError: the text is a complete document of another kind.
     """
     if not _MARKERS.search(text):
         return None
@@ -98,14 +97,14 @@ def read_excerpts(text: str, path: str) -> Excerpts | None:
     lost = _lost(rest)
     if lost:
         problems.append(lost)
-        rest = _LOST.sub("", rest)  # said once
+        rest = _LOST.sub("", rest)  # report it only once
     if not (files or problems):
         return None
     return Excerpts(tuple(files), tuple(problems), rest)
 
 
 def _with_comments_blank(text: str) -> str:
-    """Put blanks in the place of comments; one that is not closed reaches to the end."""
+    """Replace comments with blanks; an unclosed comment extends to the end."""
     parts: list[str] = []
     at = 0
     while (start := text.find("<!--", at)) >= 0:
@@ -125,17 +124,17 @@ def _blanked(text: str, taken: list[tuple[int, int]]) -> str:
     return "".join([*parts, text[at:]])
 
 
-# ---------------------------------------------------------------- where things are
+# ---------------------------------------------------------------- locations
 
 
 def _scopes(text: str) -> Iterator[_Scope]:
-    """Divide a text at the lines that name a file and at prompts."""
+    """Split a text at prompts and at lines that name a file."""
     start = at = 0
     names: tuple[str, ...] = ()
     within_tag = False
     for line in text.splitlines(keepends=True):
         named = _named_in(line.strip())
-        # The end of a tag that a window broke looks like a prompt.
+        # The end of a wrapped tag looks like a prompt.
         if named or ("<" not in line and not within_tag and _PROMPT.match(line)):
             if at > start:
                 yield _Scope(start, at, names)
@@ -153,7 +152,7 @@ def _all_places(text: str) -> Iterator[tuple[_Scope, tuple[int, int, str]]]:
 
 
 def _named_in(line: str) -> tuple[str, ...]:
-    """Return the phones' files that a command or a heading names; a folder's listing names none."""
+    """Return the phone files that a command or a heading names; a directory listing does not count."""
     if ".cnf.xml" not in line.lower():
         return ()
     names = tuple(dict.fromkeys(name for name in _NAME.findall(line) if is_cnf_name(name)))
@@ -163,7 +162,7 @@ def _named_in(line: str) -> tuple[str, ...]:
 
 
 def _places(text: str, scope: _Scope) -> Iterator[tuple[int, int, str]]:
-    """Find where whole files and single vpnGroups begin and end in a scope, or what is wrong with one."""
+    """Yield the start and end of each whole file and single vpnGroup in a scope, and any error in it."""
     tags = list(_TAG.finditer(text, scope.start, scope.end))
     groups = 0
     place = 0
@@ -173,7 +172,7 @@ def _places(text: str, scope: _Scope) -> Iterator[tuple[int, int, str]]:
         if tag["slash"] or tag["rest"].rstrip().endswith("/>"):
             continue
         name = tag["name"]
-        # Whichever comes first: its end, or the beginning of another one.
+        # Its end tag or the start of another one, whichever comes first.
         last = next((at for at in range(place, len(tags)) if tags[at]["name"] == name), None)
         whole = last is not None and bool(tags[last]["slash"])
         if last is None:
@@ -193,7 +192,7 @@ def _places(text: str, scope: _Scope) -> Iterator[tuple[int, int, str]]:
 
 
 def _lost(rest: str) -> str | None:
-    """Name a hash that stands outside of everything that was read, and a vpnGroup in other letters."""
+    """Return a problem for a hash outside of all parsed places, or for a vpnGroup in another case."""
     found = _LOST.search(rest)
     if not found:
         return None
@@ -204,7 +203,7 @@ def _lost(rest: str) -> str | None:
     return f"line {line}: a certHash stands outside a vpnGroup: copy all from <vpnGroup> to </vpnGroup>"
 
 
-# ---------------------------------------------------------------- one of them
+# ---------------------------------------------------------------- one file or vpnGroup
 
 
 def _read(text: str, bare: str, place: tuple[int, int], scope: _Scope, path: str) -> CnfFile:
@@ -214,7 +213,7 @@ def _read(text: str, bare: str, place: tuple[int, int], scope: _Scope, path: str
     warnings: list[str] = []
     device = _device(scope, path, warnings)
     source = "standard input" if path == "-" else path
-    # Only what is on the screen can be joined, and the first line may begin before the excerpt.
+    # Only displayed lines can be joined, and the first line may begin before the excerpt.
     before = start - (bare.rfind("\n", 0, start) + 1)
     body = "\n" * text.count("\n", 0, start) + _joined(text[start:end], before)
     lost_header = _has_lost_header(bare, start, scope, path)
@@ -238,10 +237,10 @@ def _read(text: str, bare: str, place: tuple[int, int], scope: _Scope, path: str
 
 
 def _device(scope: _Scope, path: str, warnings: list[str]) -> str:
-    """Return whose config it is.
+    """Return the name of the device.
 
     Raises:
-        ValueError: two are named.
+        ValueError: the text names two devices.
     """
     named = list(dict.fromkeys(filter(None, map(device_of, scope.names))))
     own = device_of(path)
@@ -255,7 +254,7 @@ def _device(scope: _Scope, path: str, warnings: list[str]) -> str:
 
 
 def _has_lost_header(text: str, start: int, scope: _Scope, path: str) -> bool:
-    """Return whether a signed header precedes the file, in the characters that a terminal shows for it."""
+    """Return whether the signed header, as a terminal displays it, precedes the file."""
     if not any(name.lower().endswith(".sgn") for name in scope.names or (path,)):
         return False
     before = text[scope.start : start]
@@ -265,9 +264,9 @@ def _has_lost_header(text: str, start: int, scope: _Scope, path: str) -> bool:
 
 
 def _joined(text: str, before: int) -> str:
-    """Undo a window's line breaks: a line as long as the longest goes on in the next.
+    """Undo the line wrapping of a terminal window: a line of maximum length continues on the next line.
 
-    The line ends come after the joined line, so that later lines keep their numbers.
+    The removed line ends follow the joined line, so that later lines keep their numbers.
     """
     lines = text.split("\n")
     lengths = [len(line) for line in lines]
@@ -278,7 +277,7 @@ def _joined(text: str, before: int) -> str:
     full = False
     for line, length in zip(lines, lengths, strict=True):
         if full and not line and not out[-1][-1].endswith(">"):
-            gone += 1  # the pager stood there
+            gone += 1  # the line of the pager
             continue
         if full and line[:1] not in {"", " "}:
             out[-1].append(line)

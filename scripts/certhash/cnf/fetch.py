@@ -1,8 +1,8 @@
-"""The cnf file as a phone would get it right now, over TFTP or HTTP (``http://HOST:6970/SEP....cnf.xml``).
+"""Download a cnf file as a phone does, over TFTP or HTTP (``http://HOST:6970/SEP....cnf.xml``).
 
-TFTP is tftpy's, told to stop at our limits of size and time; it speaks IPv4 only. For HTTP the standard
-library's plain client serves: no proxy of the environment, no redirection, no credentials, just as little as
-a phone sends.
+tftpy implements TFTP, for IPv4 only; this module limits size and time. The standard library's plain client
+implements HTTP, without the environment's proxy, redirection or credentials: a phone does not use them
+either.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PATIENCE = 3.0
-"""Seconds without an answer, and then for each of two repetitions."""
+"""Seconds to wait for an answer, and again for each of two repetitions."""
 LIMIT = 30.0
 """Seconds for a whole transfer."""
 TFTP_PORT, HTTP_PORT = 69, 80
 
 
 def fetch(url: str) -> bytes:
-    """Fetch a file over TFTP or HTTP, as a phone does.
+    """Return a file, downloaded over TFTP or HTTP as a phone does.
 
     Raises:
-        ValueError: it cannot be had within the limits; one line that says why.
+        ValueError: the download failed or exceeded the limits; the message is one line that says why.
     """
     parts = urlsplit(url)
     if parts.scheme == "https":
@@ -57,7 +57,7 @@ def fetch(url: str) -> bytes:
 
 
 def _watch() -> Callable[[int], None]:
-    """Return a function that is told how much there is so far, and raises where a limit is passed."""
+    """Return a function that takes the number of bytes so far and raises if a limit is exceeded."""
     end = time.monotonic() + LIMIT
 
     def check(size: int) -> None:
@@ -70,7 +70,7 @@ def _watch() -> Callable[[int], None]:
 
 
 def _tftp(host: str, port: int, name: str) -> bytes:
-    # Imported here: no other source needs it.
+    # Imported here, because no other source needs it.
     from tftpy import TftpClient
     from tftpy.TftpShared import TftpException, TftpFileNotFoundError, TftpTimeout
 
@@ -79,7 +79,7 @@ def _tftp(host: str, port: int, name: str) -> bytes:
             "certhash fetches over TFTP from IPv4 addresses only: fetch the file with "
             f"`curl -O 'tftp://[{host}]/{name}'`, and give that"
         )
-    # Its warning of each repetition would go to the user's terminal.
+    # tftpy would print a warning for each repetition on the user's terminal.
     logging.getLogger("tftpy").propagate = False
     logging.getLogger("tftpy").addHandler(logging.NullHandler())
     check = _watch()

@@ -1,4 +1,4 @@
-"""What a user gives where a certificate or its hash is wanted: a file of either, or the hash itself."""
+"""Read a certificate or hash that a user gives: a file with either, or the hash itself."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Given:
 
 
 def read_given(given: str) -> tuple[list[Given], list[str]]:
-    """Read one argument: a file if there is one of that name, else a hash, else a whole certificate in text.
+    """Read one argument: a file if one of that name exists, else a hash, else a whole certificate as text.
 
-    Returns what it gives, and of a file with several what cannot be read, a line each.
+    Returns the certificates or hashes, and a line for each entry of a file that cannot be read.
 
     Raises:
         ValueError: it is none of these; the message is one line.
@@ -51,7 +51,7 @@ def read_given(given: str) -> tuple[list[Given], list[str]]:
 
 
 def _from_content(data: bytes, name: str) -> tuple[list[Given], list[str]]:
-    """Read a file: certificates, one hash (its lines may be wrapped), a hash a line, or a tool's output."""
+    """Read a file: certificates, one hash (possibly wrapped), a hash per line, or the output of a tool."""
     try:
         return list(_of_certificates(name, certificates_in(data))), []
     except ValueError as error:
@@ -70,17 +70,17 @@ def _from_content(data: bytes, name: str) -> tuple[list[Given], list[str]]:
         return found, problems
     if problems:
         raise ValueError(problems[0])
-    # A short text was meant as a hash; anything else as a certificate.
+    # A short text is meant as a hash; anything else as a certificate.
     short = len(text) < 2 * digest.LONGEST_TEXT and text.strip() and text.isascii()
     raise no_hash if short and "-----BEGIN" not in text else no_certificate
 
 
 _TOOL_SAYS = r"(?i)CertUtil: |\W*SHA\d+[ -]hash .*:\s*$"
-"""Around the digits of ``certutil -hashfile``."""
+"""The lines around the digits in the output of ``certutil -hashfile``."""
 
 
 def _lines(text: str) -> list[Given]:
-    """Read a text of which every line is a hash, but for what ``certutil -hashfile`` says around one."""
+    """Read a text with a hash on every line, ignoring the lines around it from ``certutil -hashfile``."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     try:
         return [Given(line, *digest.read_hash(line)) for line in lines if not re.match(_TOOL_SAYS, line)]
@@ -89,7 +89,7 @@ def _lines(text: str) -> list[Given]:
 
 
 def _from_configuration(text: str, name: str) -> tuple[list[Given], list[str]]:
-    """Read the certificates and fingerprints of a configuration, or of what a show command printed."""
+    """Read the certificates and fingerprints of a configuration or of a show command's output."""
     sources = read_pasted(clean(text), name)
     if sources is None:
         return [], []
@@ -98,7 +98,7 @@ def _from_configuration(text: str, name: str) -> tuple[list[Given], list[str]]:
 
 
 _LABELLED = r"(?i)\s*(?:cert hash|(?:sha-?\d+ )?fingerprint|thumbprint)\b"
-"""In what ``certutil -dump`` and ``openssl x509 -text -fingerprint`` print, among much else."""
+"""The fingerprint line in the output of ``certutil -dump`` and ``openssl x509 -text -fingerprint``."""
 
 
 def _labelled(text: str) -> list[Given]:
@@ -108,7 +108,7 @@ def _labelled(text: str) -> list[Given]:
             try:
                 found.append(Given(line.strip(), *digest.read_hash(line)))
             except ValueError:
-                continue  # an MD5
+                continue  # an MD5 fingerprint
     return found
 
 

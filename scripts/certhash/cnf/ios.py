@@ -1,4 +1,4 @@
-"""What a CME configuration makes phones expect, and what an IOS head-end serves.
+"""Find what phones expect by a CME configuration, and what an IOS head-end presents.
 
 ``vpn-trustpoint N trustpoint NAME leaf`` pushes the hash of the trustpoint's first leaf certificate, ``root``
 that of its root (CME command reference); a self-signed certificate is both. ``webvpn gateway`` serves the
@@ -25,9 +25,9 @@ DIGEST = "SHA-1"
 def expectations(
     configuration: Configuration, shown: dict[tuple[int, int], bytes], source: str
 ) -> tuple[list[CnfFile], list[str]]:
-    """Return what each ephone with a vpn-group is told, or the group where no ephone is there; and problems.
+    """Return what each ephone with a vpn-group expects, or the group if it has no ephone; and problems.
 
-    `shown` are the digests of ``show voice vpn``, which answer where the certificates are not in the text.
+    `shown` are the digests from ``show voice vpn``, used if the certificates are not in the text.
     """
     problems: list[str] = []
     files: list[CnfFile] = []
@@ -56,13 +56,13 @@ def expectations(
         if tag not in used
     ]
     unresolved = dict.fromkeys(text for cnf in files if cnf.group for text in cnf.group.unresolved)
-    # What is wrong with the hex itself is said where it stands.
+    # Errors in the hex itself are reported at its own lines.
     problems += [t for t in unresolved if not t.endswith(tuple(configuration.damaged.values()))]
     return files, problems
 
 
 def served(configuration: Configuration) -> Serving:
-    """Return what ``webvpn gateway`` and ``crypto ssl policy`` present, what is left open, and problems."""
+    """Return what ``webvpn gateway`` and ``crypto ssl policy`` present, what is unclear, and problems."""
     serving = Serving()
     for gateway in configuration.gateways.values():
         name = gateway.line.text
@@ -101,7 +101,7 @@ def served(configuration: Configuration) -> Serving:
 
 
 def missing(configuration: Configuration, trustpoint: str) -> str:
-    """Say that a trustpoint's certificate is not in the text, and how to get it."""
+    """Return a message that a trustpoint's certificate is not in the text, and how to get it."""
     file = next(
         (item.file for item in configuration.stored if item.trustpoint == trustpoint and item.file), None
     )
@@ -158,7 +158,7 @@ def _file(  # noqa: PLR0913, PLR0917 - they are the parts of one record
 
 
 def _resolve(configuration: Configuration, trustpoint: Trustpoint) -> tuple[bytes, str]:
-    """Return the digest of the certificate that a ``vpn-trustpoint`` line means, or why it cannot be told."""
+    """Return the digest of the certificate that a ``vpn-trustpoint`` line means, or why it is unknown."""
     if trustpoint.form == "raw":
         return b"", "what the word after raw stands for is not documented; `show voice vpn` prints the hash"
     if not trustpoint.form:
@@ -168,7 +168,7 @@ def _resolve(configuration: Configuration, trustpoint: Trustpoint) -> tuple[byte
         trustpoint.end or "", {"leaf", "ca", "self-signed"}
     )
     if any((trustpoint.name, role) in configuration.damaged_roles for role in (*roles, None)):
-        # What is whole beside it may be from before a renewal.
+        # An undamaged certificate of the same trustpoint may be from before a renewal.
         damage = configuration.damaged[trustpoint.name]
         return b"", f"{damage}; what is whole beside it may be of another time" if stored else damage
     candidates = [item for item in stored if item.role in roles]
@@ -176,7 +176,7 @@ def _resolve(configuration: Configuration, trustpoint: Trustpoint) -> tuple[byte
     if not digests:
         return b"", _why_unresolved(configuration, trustpoint, stored)
     if len(digests) > 1:
-        # Of several leaves CME takes the first; but a log may hold one from before a renewal, too.
+        # CME uses the first of several leaves, but a log may also contain one from before a renewal.
         return b"", f"trustpoint {trustpoint.name} has {len(digests)} certificates that this could mean"
     return digests[0], ""
 

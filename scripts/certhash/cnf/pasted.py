@@ -1,7 +1,7 @@
-"""Text from a terminal: a configuration, show output, exported certificates, or a log of all of these.
+"""Read text from a terminal: a configuration, show output, exported certificates, or a log of these.
 
-One text is taken to be of one device: trustpoints are resolved within it and never across files, since two
-routers may well have trustpoints of the same name.
+Each text is treated as one device: trustpoints are resolved within it and never across files, since two
+routers may have trustpoints of the same name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from certhash.cnf.served import Serving
 
 _MOST_PROBLEMS = 20
-"""A file with more is something else altogether."""
+"""A larger file is something else."""
 
 _MARKERS = re.compile(
     r"vpn-(?:g|t)|(?:Service|Group|Profile)\s+VPN|VPN\s+Trustpoint|trust-?points?\b|Fingerprint|-----BEGIN"
@@ -32,13 +32,13 @@ _MARKERS = re.compile(
     r"|crypto ssl policy|\b30 ?8[0-4][0-9A-Fa-f ]{12}",
     re.IGNORECASE,
 )
-"""A text without any of these says nothing here; large logs need not be taken apart to find that out."""
+"""A text without any of these is irrelevant; this check avoids parsing large logs."""
 
 
 def read_pasted(text: str, source: str) -> Sources | None:
-    """Read what a cleaned text says; None where it says nothing of phones' VPN or of certificates.
+    """Return the content of a cleaned text, or None if it has no phone VPN settings and no certificates.
 
-    `text` is what :func:`certhash.cnf.cleaning.clean` returned.
+    `text` is the result of :func:`certhash.cnf.cleaning.clean`.
     """
     if not _MARKERS.search(text):
         return None
@@ -70,7 +70,7 @@ def read_pasted(text: str, source: str) -> Sources | None:
 
 
 def _known(configuration: Configuration, source: str, serving: tuple[Serving, ...]) -> list[KnownCertificate]:
-    """List each certificate once a trustpoint, with its bytes if they are anywhere in the text."""
+    """Return each certificate once per trustpoint, with its bytes if they are anywhere in the text."""
 
     def places(item: Stored) -> tuple[ServedAt, ...]:
         key = item.trustpoint or "", item.role or ""
@@ -85,7 +85,7 @@ def _known(configuration: Configuration, source: str, serving: tuple[Serving, ..
         if earlier is None:
             found[key] = item
         elif {earlier.role, item.role} == {"ca", "leaf"}:
-            # An export prints a self-signed certificate twice, as CA's and as the router's own.
+            # An export prints a self-signed certificate twice, as CA and as identity certificate.
             found[key] = Stored(
                 earlier.line, item.trustpoint, "self-signed", item.sha1, earlier.der or item.der
             )

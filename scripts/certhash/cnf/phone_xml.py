@@ -1,11 +1,11 @@
-"""``SEP<MAC>.cnf.xml``, the file that a phone fetches; its ``vpnGroup`` says which head-end to trust.
+"""Read ``SEP<MAC>.cnf.xml``, the file that a phone downloads; its ``vpnGroup`` names the trusted head-ends.
 
 Only ``/device/vpnGroup`` counts: ``addresses/url1`` to ``url3`` and ``credentials/certHash1`` to
-``certHash10``, two lists that no numbering pairs (usecallmanager.nz, sepmac-cnf-xml; the limits are those of
-CME's ``vpn-gateway`` and ``vpn-trustpoint`` too). ``/device/certHash`` is something else, the phone's own
-certificate. The device's name is in the name of the file alone.
+``certHash10``. The two lists are independent: equal numbers do not form pairs (usecallmanager.nz,
+sepmac-cnf-xml; CME's ``vpn-gateway`` and ``vpn-trustpoint`` have the same limits). ``/device/certHash`` is
+something else: the hash of the phone's own certificate. Only the file name contains the device name.
 
-How the elements are had from files as they are found is in :mod:`certhash.cnf.xml`.
+:mod:`certhash.cnf.xml` parses the files, including damaged ones.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from certhash.visible import visible
 
 
 def from_download(name: str, content: bytes, fetch: Fetch) -> CnfFile:
-    """Read a cnf file that was seen on the wire; its source is the capture.
+    """Read a cnf file that was downloaded in a capture; its source is the capture.
 
     Raises:
-        ValueError: it cannot be read; one line that names the file.
+        ValueError: it cannot be read; the message is one line that names the file.
     """
     try:
         cnf = read_phone_xml(name, content, fetch.capture)
@@ -37,10 +37,10 @@ def from_download(name: str, content: bytes, fetch: Fetch) -> CnfFile:
 
 
 def read_phone_xml(name: str, data: bytes, source: str) -> CnfFile:
-    """Read one cnf file, plain or signed; `name` is the file's name, `source` where it came from.
+    """Read one cnf file, plain or signed; `name` is its file name, `source` its origin.
 
     Raises:
-        ValueError: it cannot be read as it should be; the message is one line without the file's name.
+        ValueError: it cannot be read correctly; the message is one line without the file name.
     """
     if len(data) > LARGEST:
         raise ValueError(f"it has {len(data) / 1024 / 1024:.0f} MB, and a phone's config has some kilobytes")
@@ -64,7 +64,7 @@ def read_phone_xml(name: str, data: bytes, source: str) -> CnfFile:
     root = parse(data, warnings)
     group = vpn_group(root, warnings)
     if group is None and text_at(root, "fullConfig").lower() == "false":
-        # The short file beside an encrypted one: everything of interest is in the other.
+        # The short companion of an encrypted file: the encrypted file has all settings.
         return CnfFile(device, source, "encrypted", None, None, tuple(warnings))
     return CnfFile(device, source, "signed" if kind == "signed" else "plain", group, None, tuple(warnings))
 
@@ -73,10 +73,10 @@ def read_phone_xml(name: str, data: bytes, source: str) -> CnfFile:
 
 
 def vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
-    """Return what the vpnGroup of a phone's config says, None where it has none; oddities go to `warnings`.
+    """Return the vpnGroup of a phone's configuration, or None; irregularities go to `warnings`.
 
     Raises:
-        ValueError: there are several, or one that says two things; one line.
+        ValueError: there are several, or one that contradicts itself; the message is one line.
     """
     groups = []
     for element in root.iter(etree.Element):
@@ -120,9 +120,9 @@ def vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
 
 
 def _refuse_gaps(group: etree._Element, warnings: list[str]) -> None:
-    """Raise ValueError where text stands among the URLs or hashes: "[lines omitted]", dots, a diff's signs.
+    """Raise ValueError for text among the URLs or hashes: "[lines omitted]", dots, the signs of a diff.
 
-    Half a list of hashes makes a false mismatch, and a line that a diff takes out a false match.
+    An incomplete list of hashes causes a false mismatch, and a line that a diff removes a false match.
     """
     for element in group.iter(etree.Element):
         name = local_name(element)
@@ -143,7 +143,7 @@ def _refuse_gaps(group: etree._Element, warnings: list[str]) -> None:
 
 
 def _texts_at(group: etree._Element, path: str) -> list[str]:
-    """List the different texts of all elements at a path of names, in whatever namespace."""
+    """Return the distinct texts of all elements at a path of names, in any namespace."""
     found = group.iterfind("/".join("{*}" + step for step in path.split("/")))
     return list(dict.fromkeys(text_of(element) for element in found))
 
@@ -151,7 +151,7 @@ def _texts_at(group: etree._Element, path: str) -> list[str]:
 def _numbered(
     group: etree._Element, parent: str, prefix: str, highest: int, warnings: list[str]
 ) -> list[tuple[int, str, int | None]]:
-    """List ``prefixN`` under `parent`: number, text, line; warn of what looks like one and does not count."""
+    """Return number, text and line of each ``prefixN`` in `parent`; warn of similar names."""
     found: dict[int, tuple[str, int | None]] = {}
     first_holder = None
     for element in group.iter(etree.Element):
@@ -189,7 +189,7 @@ def _weigh(
     hash_algorithm: str | None,
     warnings: list[str],
 ) -> None:
-    """Warn of what is odd without making the file unreadable."""
+    """Add warnings of irregularities that do not make the file unreadable."""
     if urls and not hashes:
         warnings.append("the vpnGroup has a URL and no certHash: the phone can trust no head-end")
     if hashes and not urls:

@@ -1,4 +1,4 @@
-"""From what was given with ``--cnf`` to what it says: folders are searched, each file is recognised."""
+"""Read everything given with ``--cnf``: search folders, and recognise the format of each file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _CERTIFICATE_SUFFIXES = (".cer", ".crt", ".der", ".p7b", ".p7c")
-"""Names that claim a certificate; ``.pem`` may as well be a key."""
+"""File name endings of certificates; ``.pem`` may also be a key."""
 _UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
 """A byte order mark, or a tag without one."""
 NOTHING_THERE = "contains no cnf file, configuration or certificate"
@@ -35,11 +35,11 @@ _PHONE_STARTS = re.compile(
     re.DOTALL,
 )
 _SNIFFED = 4096
-"""Bytes looked at before a file of a folder is read."""
+"""Bytes that are checked before a file of a folder is read completely."""
 
 
 def read(paths: Iterable[str]) -> Sources:
-    """Read the cnf files, configurations and certificates of files, folders and addresses; never raises.
+    """Read cnf files, configurations and certificates from files, folders and URLs; never raises.
 
     A path that is given must be usable. In a folder, other files are skipped, unless the name is that of a
     cnf file or a certificate. Copies of cnf files, with names that no phone requests, are skipped in folders
@@ -89,15 +89,15 @@ def describe_copies(copies: Sequence[str]) -> str:
 
 
 def read_source(path: str, data: bytes) -> Sources:
-    """Read one file, told by its content.
+    """Read one file; its content determines its format.
 
-    A phone's own file is read as the phone gets it. What cannot be read so is taken for text that somebody
-    pasted or logged, and is cleaned.
+    A phone's own file is parsed as the phone gets it. If that fails, the file is treated as pasted or logged
+    text, and is cleaned first.
 
     Raises:
-        ValueError: it is nothing that is read here, or something that is and is damaged.
+        ValueError: the format is unknown, or the file is damaged.
     """
-    start = data[:_SNIFFED].replace(b"\0", b"")  # UTF-16 has one between letters
+    start = data[:_SNIFFED].replace(b"\0", b"")  # UTF-16 has a zero byte in each ASCII letter
     refusal: ValueError | None = None
     if is_cnf_name(path) or _PHONE_STARTS.match(start) or _is_signed_cnf(data):
         try:
@@ -120,13 +120,13 @@ def read_source(path: str, data: bytes) -> Sources:
 
 
 def _read_text(path: str, data: bytes, refusal: ValueError | None) -> Sources | None:
-    """Read what somebody pasted or logged; `refusal` is why it is not a phone's own file."""
+    """Read pasted or logged text; `refusal` says why it is not a phone's own file."""
     if len(data) > LARGEST and refusal:
         return None
     text = clean(_decode(data))
     excerpts = read_excerpts(text, path)
     if refusal and (excerpts is None or not excerpts.files) and _PHONE_STARTS.match(data):
-        return None  # it is XML, and what is wrong with it was said
+        return None  # it is XML, and its error was reported
     from certhash.cnf.pasted import read_pasted
 
     pasted = read_pasted(excerpts.rest if excerpts else text, path)
@@ -147,7 +147,7 @@ def _read_text(path: str, data: bytes, refusal: ValueError | None) -> Sources | 
 
 def _decode(data: bytes) -> str:
     if data[:2] in _UTF16_STARTS:
-        with suppress(ValueError):  # other files may begin so, too
+        with suppress(ValueError):  # other files may begin like this, too
             return decode(data, [])
     return decode_text(data)
 
@@ -165,7 +165,7 @@ def _is_address(given: str) -> bool:
 
 
 def _is_signed_cnf(data: bytes) -> bool:
-    """Tell a signed cnf file from lists of trusted certificates (``.tlv``), which have the same header."""
+    """Return whether it is a signed cnf file, not a trust list (``.tlv``), which has the same header."""
     try:
         return signed.is_signed(data) and is_cnf_name(signed.unwrap(data).name or "")
     except ValueError:
@@ -177,7 +177,7 @@ def _claims(path: str) -> bool:
 
 
 def _may_be_read_here(path: str) -> bool:
-    """Return whether the start of a file looks readable: captures and other binary files may be large."""
+    """Return whether the start of a file looks readable; captures and other binary files may be large."""
     start = read_start(path, _SNIFFED)
     return is_der(start) or signed.is_signed(start) or start[:2] in _UTF16_STARTS or b"\0" not in start
 
@@ -187,7 +187,7 @@ def _is_folder(path: str) -> bool:
 
 
 def _walk(given: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, bool, str]]:
-    """List files, whether each was named, why it cannot be read; nothing twice, so that loops end."""
+    """Yield each file once: its path, whether the user named it, and why it cannot be read."""
     if given == STANDARD_INPUT or _is_address(given):
         yield given, True, ""
         return
@@ -201,7 +201,7 @@ def _walk(given: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, bool, s
                 continue
             seen.add((status.st_dev, status.st_ino))
             if stat.S_ISDIR(status.st_mode):
-                # Sorted, so that the same folder always gives the same report.
+                # Sorted, so that a folder always gives the same report.
                 folders += sorted((entry.path for entry in os.scandir(path)), reverse=True)
                 continue
         except OSError as error:
@@ -212,7 +212,7 @@ def _walk(given: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, bool, s
 
 
 def _with_doubles_marked(files: list[CnfFile]) -> Iterator[CnfFile]:
-    """Add a warning to files that tell the same device different things."""
+    """Add a warning to files that contradict each other about a device."""
     by_device: dict[str, list[CnfFile]] = {}
     for cnf in files:
         by_device.setdefault(cnf.device, []).append(cnf)

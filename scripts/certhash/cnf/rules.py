@@ -1,4 +1,4 @@
-"""What holds of a vpnGroup, whatever it was read from: how much a phone takes, and what can match nothing."""
+"""Check a vpnGroup from any source: the limits of phones, and values that can match nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST_URL = 255
 
 
 def problems_of(cnf: CnfFile) -> list[Problem]:
-    """Name what makes a file impossible to check: hashes and URLs that are none."""
+    """Return the problems that make a file impossible to check: malformed hashes and URLs."""
     if cnf.group is None:
         return []
     place = f"frame {cnf.fetch.frame}, " if cnf.fetch else ""
@@ -42,19 +42,19 @@ def problems_of(cnf: CnfFile) -> list[Problem]:
 
 
 LONGEST_SHOWN = 90
-"""Characters of a value that are repeated in a message; a SHA-512 in Base64 has 88."""
+"""Maximum number of characters of a value that a message quotes; a SHA-512 in Base64 has 88."""
 
 
 def shown(value: str) -> str:
-    """Return a ``certHashN`` for a message: of what is no hash by its length, the beginning."""
+    """Return a ``certHashN`` for a message; a value too long for a hash is cut."""
     text = visible("".join(value.split()))
     return text if len(text) <= LONGEST_SHOWN else f"{text[:20]}... ({len(text):,} characters)"
 
 
 def why_malformed(value: str) -> str:
-    """Say in a few words what is wrong with a ``certHashN`` that decodes to no known digest.
+    """Return a short phrase that says why a ``certHashN`` does not decode to a known digest.
 
-    ``cnf.lua`` says the same of the same value.
+    ``cnf.lua`` returns the same phrase for the same value.
     """
     text = "".join(value.split())
     said = next((words for pattern, words in _WRITTEN if re.fullmatch(pattern, text)), None)
@@ -76,10 +76,10 @@ _WRITTEN = (
         r"(?i:sha256/|pin-sha256=).*",
         "that is the pin of a public key: a phone compares the SHA-1 of the certificate",
     ),
-    # No certificate is shorter in Base64, and no hash is longer.
+    # All certificates are longer in Base64, and all hashes shorter.
     (
         r"(?=.{201})(?:MI|-----BEGIN).*",
         "that is a whole certificate, not its hash: `certhash hash FILE` prints the hash",
     ),
 )
-"""What is told by the text itself, white space left out."""
+"""Causes that the text itself shows, after white space is removed."""

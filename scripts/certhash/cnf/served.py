@@ -1,4 +1,4 @@
-"""What a configuration makes head-ends present: the form in which the readers say it."""
+"""Collect what head-ends present according to a configuration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Serving(Struct):
     problems: list[str] = field(default_factory=list)
 
     def serve(self, trustpoint: str, roles: Iterable[str], places: Iterable[ServedAt]) -> None:
-        """Note where a trustpoint is presented."""
+        """Record where a trustpoint is presented."""
         places = list(places)
         for role in roles:
             self.places.setdefault((trustpoint, role), []).extend(places)
@@ -31,11 +31,11 @@ class Serving(Struct):
     def leave_open(
         self, line: Line, why: str, places: Iterable[ServedAt] = (), *, presents: bool = True
     ) -> None:
-        """Note a line that leaves open what is presented, and why."""
+        """Record a line that does not determine what is presented, and why."""
         self.unsettled.append(Unsettled("", line.number, line.text, why, tuple(places), presents))
 
     def leave_damaged_open(self, configuration: Configuration) -> None:
-        """Note what cannot be read and may change what is presented, wherever something is."""
+        """Record unreadable lines that may change what is presented, for every place."""
         for line, why in configuration.left_open:
             places = [place for several in self.places.values() for place in several]
             self.leave_open(line, f"{why}; it may change what is presented", dict.fromkeys(places))
@@ -50,7 +50,7 @@ class Serving(Struct):
                 ]
 
     def complain(self, line: Line, what: str) -> None:
-        """Note that a line cannot be used as it should be."""
+        """Record a problem with a line that cannot be used."""
         self.problems.append(f'line {line.number} "{line.text}": {what}')
 
 

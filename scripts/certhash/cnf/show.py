@@ -1,4 +1,4 @@
-"""Certificates in the output of show and export commands.
+"""Read certificates from the output of show and export commands.
 
 ``show crypto pki certificates verbose``, ``show crypto pki trustpoints status``, and PEM in a log. Formats as
 the genieparser project's samples (``Fingerprint SHA1:`` in groups of eight, ``Associated Trustpoints:``) and
@@ -30,23 +30,23 @@ _HEADINGS: dict[str, Role | None] = {
 }
 _FINGERPRINT = re.compile(r"Fingerprint[ (]*SHA-?1\)?\s*:", re.IGNORECASE)
 _TRUSTPOINT = re.compile(r"Trustpoint (\S+):", re.IGNORECASE)
-"""The heading of ``show crypto pki trustpoints status``, above what is configured of each kind."""
+"""The heading of each kind of certificate in ``show crypto pki trustpoints status``."""
 _CONFIGURED = re.compile(
     r"(?:(?P<ca>Issuing CA)|(?P<own>Router [\w ]+)|[\w ]+) certificate configured:", re.IGNORECASE
 )
 _STATE = re.compile(r"(?:State|Last enrollment status):.*", re.IGNORECASE)
-"""What ends the certificates of a trustpoint in that output."""
+"""The line after the certificates of a trustpoint in that output."""
 _PEM_OF = re.compile(r"-+Trustpoint: (\S+?)-+", re.IGNORECASE)
 """The heading of ``show crypto pki certificates pem``."""
 _ANY_HEADING = re.compile(
     r"((?:[A-Z][\w-]* )*Certificate)(?: \(([\w ,-]+)\))?|(Certificate has the following attributes:)"
 )
-"""``Certificate (subordinate CA certificate)`` is the router's own all the same; one with ``Rollover`` in the
-brackets is not in use yet (genieparser has the list of them)."""
+"""``Certificate (subordinate CA certificate)`` is also the router's own; one with ``Rollover`` in the
+brackets is not in use yet (genieparser lists the variants)."""
 
 
 def read_certificates(lines: list[Line], configuration: Configuration) -> None:
-    """Read the fingerprints that show commands print into `configuration`: without the certificates' bytes.
+    """Add the fingerprints in the output of show commands to `configuration`, without certificate bytes.
 
     ``show crypto pki certificates verbose`` names the trustpoints below a fingerprint, ``show crypto pki
     trustpoints status`` above it, ``crypto pki authenticate NAME`` in the command itself.
@@ -58,7 +58,7 @@ def read_certificates(lines: list[Line], configuration: Configuration) -> None:
 
 
 class _Certificates:
-    """The state between lines: the heading above them, and a fingerprint that awaits its trustpoint."""
+    """Parser state between lines: the last heading, and a fingerprint whose trustpoint must still follow."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
@@ -90,7 +90,7 @@ class _Certificates:
             self._role = "ca" if found["ca"] else "leaf" if found["own"] else None
             if self._role == "ca" and self._issuer_seen:
                 self._listed = (
-                    None  # each trustpoint has one issuer: the heading of the next one is not there
+                    None  # each trustpoint has only one issuer: the heading of the next one is missing
                 )
             self._issuer_seen = self._issuer_seen or self._role == "ca"
         elif heading := _ANY_HEADING.fullmatch(text):
@@ -105,12 +105,12 @@ class _Certificates:
         if line.text.startswith("Status:"):
             self._has_status = True
         elif line.text.startswith("Trustpool:"):
-            self._described = None  # one of the hundreds that IOS has built in: no trustpoint's
+            self._described = None  # one of the hundreds of built-in IOS certificates, without a trustpoint
         elif line.text.startswith("Associated Trustpoint"):
             self._take_trustpoints(line)
 
     def flush(self) -> None:
-        """Store the fingerprint whose trustpoints did not follow."""
+        """Store the pending fingerprint, whose trustpoints did not follow."""
         if self._fingerprint:
             self._store(self._listed or self._typed)
         self._fingerprint = b""
@@ -123,7 +123,7 @@ class _Certificates:
         self._role, self._described, self._has_status, self._names = None, described, False, ()
 
     def _take_fingerprint(self, line: Line, lines: list[Line], index: int) -> None:
-        role = self._role if not self._fingerprint else None  # a heading stands above one certificate
+        role = self._role if not self._fingerprint else None  # a heading applies to one certificate only
         self._described = None
         self.flush()
         self._role = role
@@ -150,7 +150,7 @@ class _Certificates:
 
 
 def read_pem(lines: list[Line], configuration: Configuration) -> None:
-    """Read PEM certificates out of a log, with what the text around them says of each."""
+    """Add the PEM certificates of a log to `configuration`, with the role and trustpoint around each."""
     text = "\n".join(line.text for line in lines)
     exported = list(accumulate(lines, _last_typed, initial=None))
     try:
@@ -175,7 +175,7 @@ def read_pem(lines: list[Line], configuration: Configuration) -> None:
 
 
 def read_pkcs12(lines: list[Line], configuration: Configuration) -> None:
-    """Name what ``crypto pki export NAME pkcs12 terminal`` prints on IOS, which is no PEM."""
+    """Report the output of ``crypto pki export NAME pkcs12 terminal`` on IOS, which is not PEM."""
     for line, following in pairwise(lines):
         if re.match(r"% Exported pkcs12 follows", line.text, re.IGNORECASE):
             configuration.problems.append(f"line {following.number}: {PKCS12}")
@@ -194,7 +194,7 @@ def _role_under(heading: re.Match[str] | None) -> Role | None:
 
 
 def _hex_after(lines: list[Line], index: int) -> str:
-    """Join the digits after a label, which documents and terminals wrap, until there are enough."""
+    """Join the digits after a label, which documents and terminals wrap, up to the length of a SHA-1."""
     digits = "".join(lines[index].text.partition(":")[2].split())
     for line in lines[index + 1 : index + 1 + SHA1_DIGITS]:
         more = "".join(line.text.split())
@@ -217,7 +217,7 @@ def _trustpoint_of(command: Line) -> str | None:
 
 
 def _announced(text: str) -> Role | None:
-    """IOS: ``% CA certificate:``, ``% Self-signed CA certificate:``, ``% General Purpose Certificate:``."""
+    """Return the role in ``% CA certificate:`` or ``% General Purpose Certificate:`` and the like (IOS)."""
     if re.match(r"% (?:Self-signed )?CA certificate", text):
         return "ca"
     if re.match(r"% [\w ]+ Certificate", text) or "identity certificate" in text:

@@ -1,7 +1,7 @@
-"""Show commands that say what is served where: an ASA's ``show ssl``, IOS' ``show webvpn gateway``.
+"""Read show commands that tell what is presented: ``show ssl`` (ASA), ``show webvpn gateway`` (IOS).
 
 Formats as the ASA command reference (``show ssl``) and the IOS security command reference (``show webvpn
-gateway``) print them. A configuration in the same text says the same, and wins.
+gateway``) print them. A configuration in the same text takes precedence.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TRUSTPOINT = re.compile(r"SSL Trustpoint: ?(\S+)", re.IGNORECASE)
 
 
 def read_ssl(lines: list[Line], configuration: Configuration) -> None:
-    """Read the trust-points of an ASA's ``show ssl`` into `configuration`, where it has none."""
+    """Add the trust-points of an ASA's ``show ssl`` to `configuration` if it has none."""
     configured = {item.interface for item in configuration.ssl_trustpoints}
     inside = False
     for line in lines:
@@ -46,7 +46,7 @@ def read_ssl(lines: list[Line], configuration: Configuration) -> None:
 
 
 def read_gateways(lines: list[Line], configuration: Configuration) -> None:
-    """Read IOS' ``show webvpn gateway NAME`` into `configuration`, for gateways that it does not have."""
+    """Add the gateways of IOS' ``show webvpn gateway NAME`` to `configuration` if it lacks them."""
     configured = set(configuration.gateways)
     name, heading = "webvpn gateway", None
     for line in lines:

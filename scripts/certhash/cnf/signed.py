@@ -1,11 +1,10 @@
-"""The header in front of a signed cnf file (``.cnf.xml.sgn``).
+"""Parse the header of a signed cnf file (``.cnf.xml.sgn``).
 
-A sequence of tag (1 byte), length (2 bytes, big-endian), value. Tag 1 is the version (major, minor; 1 for
-signed, 2 for signed and encrypted), tag 2 the length of the header, tag 14 the file's name; tag 13 is a
-single byte of padding without a length. What follows the header is the file itself; tags 16 to 27 describe an
-encryption, whose key only the phone has. The layout is that which the usecallmanager project documents for
-its ``sgnfile`` tool. The signature is not checked: that needs a certificate of CUCM's that nobody gave us,
-and the phone does it.
+The header is a sequence of tag (1 byte), length (2 bytes, big-endian) and value. Tag 1 is the version (major,
+minor; 1 for signed, 2 for signed and encrypted), tag 2 the length of the header, tag 14 the file name; tag 13
+is a single byte of padding without a length. The file itself follows the header; tags 16 to 27 describe an
+encryption, whose key only the phone has. The usecallmanager project documents this layout for its ``sgnfile``
+tool. The signature is not verified: that requires a certificate of CUCM, and the phone does it.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ ENCRYPTED_VERSION = 2
 
 
 class Signed(Struct, frozen=True):
-    """A signed file taken apart."""
+    """The parts of a signed file."""
 
     name: str | None
-    """The file name that the header repeats."""
+    """The file name in the header."""
     encrypted: bool
     payload: bytes
-    """What was signed: XML, or ciphertext."""
+    """The signed content: XML, or ciphertext."""
 
 
 def is_signed(data: bytes) -> bool:
-    """Tell by the first bytes whether a header comes first; a file named ``.sgn`` may also be plain XML."""
+    """Return whether the file starts with a header; a file named ``.sgn`` may also be plain XML."""
     return data[:3] == bytes([VERSION, 0, 2])
 
 
 def unwrap(data: bytes) -> Signed:
-    """Take the header off.
+    """Return the content and the file name of a signed file.
 
     Raises:
         ValueError: the header is damaged or longer than the file.

@@ -1,7 +1,7 @@
-"""What a program wrote in front of every line: time stamps, syslog headers, line numbers.
+"""Remove prefixes that a program added to every line: time stamps, syslog headers, line numbers.
 
-A prefix is taken off only where it stands before (nearly) all lines of a text in one form. No form takes
-digits that could be hex: each has a clock time with colons, or brackets, or numbers that count the lines.
+A prefix is removed only if (nearly) all lines of a text have it in the same form. No form matches digits that
+could be hex: each has a clock time with colons, or brackets, or numbers that count the lines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DATE = (
     rf"|(?:{_DAY})?{_MONTH} {{1,2}}\d{{1,2}}(?:,? \d{{4}})?|(?:{_DAY})?\d{{1,2}}[ -]{_MONTH}[ -]\d{{2,4}})"
 )
 _ZONE = r"(?:Z|UTC|GMT|[A-Z]{1,3}[SD]T|CET|CEST|WET|EET|EEST|[+-]\d{2}:?\d{2})"
-"""A word that could be hex, such as ``FEED``, is none."""
+"""Excludes words that could be hex, such as ``FEED``."""
 _TIME = rf"\d{{1,2}}:\d{{2}}:\d{{2}}(?:[.,]\d{{1,9}})?(?: ?[AP]M)?(?: ?{_ZONE}\b)?"
 _STAMP = rf"[*.]?(?:{_DATE}(?:T|,? |_|-))?{_TIME}"
 _HOST = r"[A-Za-z0-9][\w.-]*"
@@ -34,7 +34,7 @@ _BRACKETS = (
 )
 _YEAR_LAST = rf"{_DAY}{_MONTH} {{1,2}}\d{{1,2}} {_TIME} (?:19|20)\d\d"
 _MARKS = (":", ",", ";", ">", r" \|", r" ?-+>", " :", " >", "")
-"""What may stand between a stamp and the blank that ends it; the same on every line."""
+"""Possible text between a stamp and the blank that ends it; the same on every line."""
 _BLANK = r"(?: |\t|$)"
 
 FORMS = [
@@ -54,26 +54,26 @@ FORMS = [
         ("time stamp in brackets", _BRACKETS),
     )
 ]
-"""What may stand before every line, by what it is called, the most telling first; one blank belongs to it."""
+"""Possible prefixes by name, the most specific first; each includes one blank."""
 
 _NUMBERS = [
     re.compile(rf" *(\d{{1,7}})(?:{mark}|{mark.rstrip() if mark.strip() else mark}$)")
     for mark in (r"\t", ": ", r"\. ", r"\) ", r" ?\| ", " ", ":", r"\|")
 ]
-"""Numbers before the lines, as ``cat -n``, ``nl``, ``grep -n`` and editors set them."""
+"""Line numbers as ``cat -n``, ``nl``, ``grep -n`` and editors write them."""
 _BANNER = re.compile(r"=~|-+ ?(?:Log|Logging) |(?:Script|Log) (?:started|done)", re.IGNORECASE)
-"""The line with which a terminal program begins or ends a log, which has no stamp of its own."""
+"""The first or last line of a terminal program's log, which has no stamp."""
 _FEW = 10
-"""One line in so many may lack the prefix."""
+"""One of this many lines may lack the prefix."""
 _SAMPLE = 50
-"""Lines looked at first."""
+"""Number of lines that are checked first."""
 _LEAST_NUMBERED = 3
 
 
 def without_stamps(text: str) -> str:
     """Return the text without the time stamp, syslog header or line number before each of its lines.
 
-    Lines stay lines: their count and their indentation are kept.
+    The number of lines and their indentation do not change.
     """
     lines = text.split("\n")
     for _, form in FORMS:
@@ -83,7 +83,7 @@ def without_stamps(text: str) -> str:
 
 
 def stamped(lines: Iterable[str]) -> list[tuple[str, str]]:
-    """List the lines that begin with a stamp or a number: the name of its form, and the line after it."""
+    """Return, for each line with a stamp or a number, the name of its form and the rest of the line."""
     return [found for line in lines if (found := _stamp_of(line))]
 
 
@@ -103,7 +103,7 @@ def _on_nearly_all(form: re.Pattern[str], lines: list[str]) -> bool:
 
 
 def _without_numbers(lines: list[str]) -> str | None:
-    """Take off numbers that count the lines, with empty lines counted or not; None where they do not."""
+    """Remove line numbers, whether they count empty lines or not; None if they do not count the lines."""
     for form in _NUMBERS:
         if not all(form.match(line) for line in lines[:_SAMPLE] if line.strip()):
             continue

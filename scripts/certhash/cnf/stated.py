@@ -1,4 +1,4 @@
-"""``--expect HASH[=URL]``: what phones expect, as the user states it, without any file."""
+"""Read ``--expect HASH[=URL]``: what phones expect, stated by the user without a file."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 SOURCE = "--expect"
 _WITH_URL = re.compile(r"(?s)(?P<hash>.*?)=(?P<url>[A-Za-z][A-Za-z0-9+.-]*://.*)")
-"""Base64 ends in ``=`` itself; with a URL after it there are two."""
+"""Base64 may end in ``=``; with a URL after it there are two."""
 
 
 def read_stated(texts: Iterable[str]) -> tuple[CnfFile, ...]:
     """Read hashes, in any form that ``certhash hash`` takes, each with or without ``=`` and the URL.
 
-    A file with several certificates states that any of them will do.
+    A file with several certificates means that any of them is expected.
 
     Raises:
-        InputError: one of them is no hash, or its URL is not that of a head-end.
+        InputError: a text is not a hash, or its URL is not the URL of a head-end.
     """
     return tuple(map(_read, texts))
 
@@ -46,7 +46,7 @@ def _read(text: str) -> CnfFile:
         ExpectedHash(number, to_base64(each.digest), each.digest, each.algorithm)
         for number, each in enumerate({each.digest: each for each in found}.values(), 1)
     )
-    # A phone compares the SHA-1; who asks for another digest wants to know whether that is presented.
+    # A phone compares the SHA-1; a user who states another digest asks whether it is presented.
     others = {each.algorithm for each in hashes if each.algorithm and each.algorithm != "SHA-1"}
     algorithm = ", ".join(sorted(others)) or None
     urls = (HeadEndUrl(1, url),) if url is not None else ()

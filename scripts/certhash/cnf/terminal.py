@@ -1,4 +1,4 @@
-"""A cleaned text (:mod:`certhash.cnf.cleaning`) as lines: prompts and the window's line breaks gone."""
+"""Split a cleaned text (:mod:`certhash.cnf.cleaning`) into lines, without prompts and line wrapping."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from msgspec import Struct
 
 _PROMPT = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[\w.-]+)*(?: ?\([a-z][\w-]*\)| )?[#>] ?")
 """IOS: ``R1#``, ``2811-CME(config)#``, ``R1(ca-trustpoint)#``; ASA: ``asa/pri/act(config-webvpn)#``. Cisco's
-guides set a blank before the bracket. Host names may begin with a digit (RFC 1123)."""
+guides print a blank before the bracket. Host names may begin with a digit (RFC 1123)."""
 
 _LOGGED = re.compile(r"(?:[^%]*: )?%[A-Z][A-Z0-9_-]*-[0-7]-[A-Z0-9_]+: ")
-"""What IOS and ASA log to the terminal in the middle of everything else (``%SYS-5-CONFIG_I: ...``)."""
+"""Log messages that IOS and ASA print between other output (``%SYS-5-CONFIG_I: ...``)."""
 
 _LONGEST_SHOWN = 80
 """Characters of a line that a message repeats."""
 _WINDOW = 79
-"""Characters. A terminal of 80 columns breaks a line after 79 or 80."""
+"""Characters. A terminal of 80 columns wraps a line after 79 or 80."""
 
 _LONG_LINES = re.compile(
     r"\s*(?:vpn-gateway|vpn-trustpoint|ssl trust-?point|VPN Gateway|VPN Trustpoint)\b", re.IGNORECASE
@@ -28,12 +28,12 @@ class Line(Struct, frozen=True):
     """A line as the device wrote it."""
 
     number: int
-    """Of the file, from 1."""
+    """Line number in the file, from 1."""
     text: str
-    """Without prompt and blanks around it."""
+    """The line without the prompt and surrounding blanks."""
     indented: bool
     typed: bool
-    """It follows a prompt: somebody typed it."""
+    """The line follows a prompt, so a user typed it."""
 
     @property
     def shown(self) -> str:
@@ -42,7 +42,7 @@ class Line(Struct, frozen=True):
 
 
 def read_lines(text: str) -> list[Line]:
-    """Return the lines of a cleaned text; empty ones are left out, numbers are those of the file."""
+    """Return the non-empty lines of a cleaned text, with their line numbers in the file."""
     lines: list[Line] = []
     broken = False
     for number, raw in enumerate(text.split("\n"), 1):
@@ -63,5 +63,5 @@ def read_lines(text: str) -> list[Line]:
 
 
 def _continues(shown: str) -> bool:
-    """The rest of a word that did not fit: nothing before it, no blank in it, no command of its own."""
+    """Return whether a line is the wrapped rest of a word: not indented, without blanks, not a command."""
     return shown[:1] != " " and " " not in shown and shown not in _ONE_WORD_COMMANDS

@@ -1,7 +1,7 @@
-"""What a text says and no reader took: named, so that nothing is lost without a word.
+"""Report relevant lines that no reader used, so that nothing is skipped silently.
 
-A line of a kind that is read here is either used or stands in a problem. Readers note the lines that they
-used in ``Configuration.taken``; this module knows the kinds by a looser form than the readers do.
+Each line of a known kind is either used or reported in a problem. Readers record the lines that they used in
+``Configuration.taken``; this module recognises the kinds with looser patterns than the readers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SHA1 = r"(?<![0-9a-f])(?:[0-9a-f]{2}[ :]?){20}(?![ :]?[0-9a-f])"
 _FINGERPRINT = "is a fingerprint that cannot be read"
 _NO_REQUEST = r"(?!.*(?:request|\bCSR\b))"
-"""The fingerprint of a request for a certificate is none of a certificate."""
+"""The fingerprint of a certificate request is not the fingerprint of a certificate."""
 _HERE = "cannot be read here: the lines above it that it belongs to are not in the text"
 
 _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -42,11 +42,11 @@ _OPENS = re.compile(
     r"|certificate |30 ?8",
     re.IGNORECASE,
 )
-"""Of these, what may change what a head-end presents."""
+"""Those lines that may change what a head-end presents."""
 
 
 def unread(lines: list[Line], configuration: Configuration) -> list[str]:
-    """Return what was left over, a line each."""
+    """Return one message for each unused line."""
     found = []
     for line in lines:
         if line.number in configuration.taken:
@@ -60,7 +60,7 @@ def unread(lines: list[Line], configuration: Configuration) -> list[str]:
 
 
 def _without_status(lines: list[Line], configuration: Configuration) -> list[str]:
-    """Say what to type instead of ``show crypto pki trustpoints``."""
+    """Return the advice what to type instead of ``show crypto pki trustpoints``."""
     known = {item.trustpoint for item in configuration.stored if item.sha1}
     name, at = "", 0
     for line in lines:
@@ -73,7 +73,7 @@ def _without_status(lines: list[Line], configuration: Configuration) -> list[str
 
 
 def _without_fingerprint(lines: list[Line], configuration: Configuration) -> list[str]:
-    """Say once what to type instead of a show command that prints no fingerprint."""
+    """Return one message that says what to type instead of a show command without fingerprints."""
     known = {item.trustpoint for item in configuration.stored if item.sha1}
     missing = [
         (line, names)

@@ -1,4 +1,4 @@
-"""``show voice vpn``, which prints the hashes of a vpn-group in Base64 already (Cisco's CME VPN guide)."""
+"""Read ``show voice vpn``, which prints the hashes of a vpn-group in Base64 (Cisco's CME VPN guide)."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _PROFILE = re.compile(
 
 
 def read_voice_vpn(lines: list[Line], configuration: Configuration) -> dict[tuple[int, int], bytes]:
-    """Read ``show voice vpn`` into `configuration`; return the digests by group and number of the trustpoint.
+    """Add ``show voice vpn`` to `configuration`; return the digests by group and trustpoint number.
 
-    A group that the text configures as well stays as configured.
+    A group that the text also configures is not changed.
     """
     return _Reader(lines, configuration).read()
 
 
 class _Reader:
-    """The text as one, since documents and windows wrap it, and the line of each place in it."""
+    """The output as one string, since documents and windows wrap it, with the line of each position."""
 
     def __init__(self, lines: list[Line], configuration: Configuration) -> None:
         self._lines = lines
@@ -64,7 +64,7 @@ class _Reader:
         return self._digests
 
     def _take(self, found: re.Match[str]) -> Line:
-        """Note that a piece of the text is used; return its first line."""
+        """Mark the lines of a match as used; return the first one."""
         first, last = (bisect_right(self._starts, offset) - 1 for offset in (found.start(), found.end() - 1))
         self._configuration.taken.update(line.number for line in self._lines[first : last + 1])
         return self._lines[first]
@@ -94,7 +94,7 @@ class _Reader:
         self._digests[tag, place] = digest
 
     def _stands_twice(self, line: Line, earlier: int) -> None:
-        """Say that a line between two groups is missing: which of two settings is whose cannot be told."""
+        """Report a missing line between two groups: it is unknown which setting belongs to which group."""
         self._configuration.problems.append(
             f'line {line.number} "{line.text}" has the number of line {earlier}: '
             "a line between them is missing"

@@ -1,9 +1,9 @@
-"""From the bytes of a phone's config to its elements, as strictly as they can be read and no more strictly.
+"""Parse the bytes of a phone's configuration into elements, as strictly as real files allow.
 
-The files are read as they are found: undeclared ``xsi:`` in all that CUCM writes, mismatched tags, stray
-characters. What is damaged is read with a warning as long as the vpnGroup stands whole in it, and refused
-otherwise: half a list of hashes would make a false mismatch, and a lost vpnGroup a false "none".
-``plugin/certhash/xml.lua`` and ``cnf.lua`` do the same for the plugin.
+Real files have defects: an undeclared ``xsi:`` in all files from CUCM, mismatched tags, stray characters. A
+damaged file is read with a warning if its vpnGroup is complete, and refused otherwise: an incomplete list of
+hashes would cause a false mismatch, and a lost vpnGroup a false "none". ``plugin/certhash/xml.lua`` and
+``cnf.lua`` do the same for the plugin.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]+|#x[0-9a-fA-F]+
 
 
 def parse(data: bytes, warnings: list[str]) -> etree._Element:
-    """Return the root of a phone's config; what is wrong with it, and does not matter, goes to `warnings`.
+    """Return the root of a phone's configuration; harmless defects go to `warnings`.
 
-    Nothing is resolved: no entities, no network, no huge trees.
+    No entities, network access or huge trees are allowed.
 
     Raises:
-        ValueError: it is no phone's config, or so damaged that its vpnGroup may not be whole; one line.
+        ValueError: it is not a phone's configuration, or its vpnGroup may be incomplete; one line.
     """
     text = decode(data, warnings)
     if not text.lstrip().startswith("<"):
@@ -37,21 +37,21 @@ def parse(data: bytes, warnings: list[str]) -> etree._Element:
 
 
 def parse_text(text: str, warnings: list[str], *, strict: bool = False) -> etree._Element:
-    """Do as :func:`parse` with text that begins with a tag, blanks before it aside.
+    """Return the root of a text, as :func:`parse` does; the text begins with optional blanks and a tag.
 
     Args:
         text: one document, line ends LF.
-        warnings: what is wrong with it, and does not matter, goes here.
+        warnings: receives harmless defects.
         strict: refuse damage of any kind.
 
     Raises:
-        ValueError: as above.
+        ValueError: as for :func:`parse`.
     """
     if re.search(r"<!\s*(?:DOCTYPE|ENTITY)", text, re.IGNORECASE):
         raise ValueError("it has a document type declaration, which no phone's config has: not read")
-    # lxml refuses a declared encoding that is not that of the bytes; the lines must stay where they are.
+    # lxml refuses a declared encoding that differs from the actual one; line numbers must not change.
     text = _DECLARATION.sub(lambda found: "\n" * found[0].count("\n"), text, count=1)
-    # No file of CUCM declares the prefix of its xsi:type, and that is no damage.
+    # No file of CUCM declares the prefix of its xsi:type; this is not damage.
     if "xmlns:xsi" not in text:
         text = re.sub(r"<device(?=\s)", '<device xmlns:xsi="urn:undeclared"', text, count=1)
     if "<![CDATA[" not in text:
@@ -89,10 +89,10 @@ def _strictly(text: str) -> etree._Element:
 
 
 def decode(data: bytes, warnings: list[str]) -> str:
-    """Return the text of a phone's config, line ends LF; what is odd about its bytes goes to `warnings`.
+    """Return the text of a phone's configuration with LF line ends; irregular bytes go to `warnings`.
 
     Raises:
-        ValueError: it is UTF-16 that is cut short or damaged.
+        ValueError: it is truncated or damaged UTF-16.
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
@@ -119,10 +119,10 @@ def decode(data: bytes, warnings: list[str]) -> str:
 
 
 def _salvage(text: str, where: str) -> etree._Element:
-    """Return what counts of a damaged file, or refuse it where a vpnGroup may be torn or lost.
+    """Return the root of a damaged file, or refuse it if a vpnGroup may be incomplete or lost.
 
-    A parser's repair closes elements early and drops what follows, so the vpnGroup is cut out of the text
-    itself. It must be whole there, and the only one; comments do not count.
+    A repairing parser closes elements early and drops what follows, so the vpnGroup is cut out of the text
+    itself. It must be complete there, and the only one; comments do not count.
     """
     text = _without_comments(text)
     outer = re.search(r"<([A-Za-z_][\w.\x80-\U0010ffff-]*)", text)
@@ -139,7 +139,7 @@ def _salvage(text: str, where: str) -> etree._Element:
         if not found or found[0].count("</vpnGroup") != text.count("</vpnGroup"):
             raise ValueError(f"it is damaged or cut short within its vpnGroup ({where})")
         try:
-            # The line ends before it keep its lines those of the file.
+            # The line ends before it preserve its line numbers.
             before = "\n" * text.count("\n", 0, opened.start())
             root.append(_strictly(before + found[0]))
         except etree.XMLSyntaxError:
@@ -154,7 +154,7 @@ def _salvage(text: str, where: str) -> etree._Element:
 
 
 def _without_comments(text: str) -> str:
-    """Take comments out, and leave their line ends."""
+    """Remove comments, and keep their line ends."""
     first, *parts = text.split("<!--")
     kept = [first]
     for part in parts:
@@ -164,7 +164,7 @@ def _without_comments(text: str) -> str:
 
 
 def refuse_other_root(text: str) -> None:
-    """Raise ValueError where a text is one well-formed document, and that of no phone."""
+    """Raise ValueError if a text is a well-formed document, but not a phone's configuration."""
     try:
         root = _strictly(_DECLARATION.sub("", text, count=1))
     except etree.XMLSyntaxError:
@@ -183,13 +183,13 @@ def _check_root(name: str) -> None:
 
 
 def text_at(element: etree._Element, path: str) -> str:
-    """Return the text of the first element at a path of names, in whatever namespace; else nothing."""
+    """Return the text of the first element at a path of names, in any namespace; empty if none."""
     found = element.find("/".join("{*}" + step for step in path.split("/")))
     return "" if found is None else text_of(found)
 
 
 def text_of(element: etree._Element) -> str:
-    """Return an element's own text, comments left out."""
+    """Return an element's own text without comments."""
     return "".join([element.text or "", *(child.tail or "" for child in element)]).strip()
 
 

@@ -1,4 +1,4 @@
-"""The verdict: what captures show, held against what phones expect.
+"""Decide the verdicts: compare what captures show with what phones expect.
 
-Everything here is pure: no file, no clock, no process.
+Everything here is pure: no files, no clock, no processes.
 """

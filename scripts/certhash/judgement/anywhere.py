@@ -1,8 +1,8 @@
-"""A hash that was stated without a URL: does any server present its certificate, where, and what does each?
+"""Judge a hash that the user stated without a URL, against all servers in the captures.
 
-Each server is judged by itself, as a head-end is; a server is an address, a port, and the name that clients
-asked for there. One that presents the certificate is enough. That no server does is known only where each
-showed its certificates: one that did not may be the very one.
+Each server is judged separately, as a head-end is; a server is an address, a port, and the name that clients
+asked for there. One server that presents the certificate is enough. A mismatch requires that every server
+showed its certificates: a server that did not may be the one that presents it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from certhash.model import CnfFile, Endpoint, VpnGroup
 
 MOST_SERVERS = 10
-"""So many are named in an explanation."""
+"""Maximum number of servers that an explanation names."""
 
 
 def of_any_server(
     cnf: CnfFile, group: VpnGroup, evidence: Evidence
 ) -> tuple[Decision, Diagnosis, tuple[Seen, ...]]:
-    """Decide for all servers that were seen, explain it, and return the handshakes that bear on it."""
+    """Return the decision for all servers, its diagnosis, and the relevant handshakes."""
     cases = [_case(cnf, group, handshakes, evidence) for handshakes in _servers(evidence)]
     if not cases:
         return (
@@ -51,10 +51,10 @@ def of_any_server(
 def concerned(
     cnf: CnfFile, group: VpnGroup, evidence: Evidence, *, nowhere: bool
 ) -> Iterator[tuple[Seen, Told]]:
-    """Yield the handshakes of which a stated hash says something.
+    """Yield the handshakes that a stated hash applies to.
 
-    These are the ones in which a server presents its certificate. Where none does (`nowhere`), these are all
-    that show another.
+    These are the handshakes in which a server presents its certificate. If no server does (`nowhere`), they
+    are all handshakes that show another certificate.
     """
     for seen in evidence.seen:
         if seen.chain and (nowhere or carries(seen.chain, group)):
@@ -65,7 +65,7 @@ _NOWHERE = HeadEndUrl(0, "")
 
 
 def _servers(evidence: Evidence) -> list[list[Seen]]:
-    """Part the handshakes by server, oldest first in each."""
+    """Group the handshakes by server, oldest first in each group."""
     servers: dict[tuple[Endpoint, str | None], list[Seen]] = defaultdict(list)
     for seen in evidence.seen:
         servers[seen.handshake.server, seen.handshake.server_name].append(seen)
@@ -83,7 +83,7 @@ def _case(cnf: CnfFile, group: VpnGroup, handshakes: list[Seen], evidence: Evide
 
 
 def _rank(case: Case) -> int:
-    """Order what servers say: that one presents it is worth more than that others do not."""
+    """Return the sort key of a server's decision: presenting the certificate outranks not presenting it."""
     if case.decision.certificate is not None:
         return ("match", "rejected", "unverifiable").index(case.decision.verdict)
     return 3 if case.decision.verdict == "unverifiable" else 4
@@ -113,7 +113,7 @@ def _hidden(cases: list[Case]) -> Diagnosis:
 
 
 def _differing(cases: list[Case]) -> Diagnosis:
-    """Explain what each server presents, with the cause of a server for which one is known."""
+    """Explain what each server presents, with the cause if it is known for a server."""
     causes = [diagnose(case) for case in cases]
     found = next((each for each in causes if each.cause != "unknown-certificate"), None)
     if found is not None:

@@ -1,4 +1,4 @@
-"""From what was seen and what is expected to the document: a pure function, the heart of an audit.
+"""Combine observations and expectations into the document; a pure function, the core of an audit.
 
 This module decides which of a device's files is in force, :mod:`~certhash.judgement.verdict` the verdict, and
 :mod:`~certhash.judgement.diagnose` the cause.
@@ -41,7 +41,7 @@ def correlate(
         sources: all cnf files, including those from captures (which have a `fetch`).
         tool: what read the captures.
         resolve: host names in URLs, with the addresses that the user gives.
-        whole: all that was seen is there, so that what no server presents is known.
+        whole: the observations are complete, so that a certificate that no server presents is known.
     """
     observations = list(observations)
     evidence = Evidence(observations, sources.cnf_files, sources.known, resolve, sources.unsettled)
@@ -79,7 +79,7 @@ def correlate(
 
 
 def unjudged(observation: Observation) -> tuple[document.Handshake, ...]:
-    """Return the handshakes of one capture, before it is known what they mean: no verdict, no devices."""
+    """Return the handshakes of one capture without verdicts and devices, before they are judged."""
     return _handshakes(Evidence([observation]), [], [])
 
 
@@ -89,8 +89,8 @@ def unjudged(observation: Observation) -> tuple[document.Handshake, ...]:
 def _in_force(cnf_files: Sequence[CnfFile]) -> tuple[list[CnfFile], list[CnfFile]]:
     """Split the cnf files into those in force and those that a later download replaced.
 
-    What the phone was seen to fetch last is what it expects. A copy in a folder that says the same stands for
-    it; one that says otherwise is stale, or was never fetched, and the expectation warns of it.
+    A phone expects what it downloaded last. An equal copy in a folder represents that download; a copy that
+    differs is stale, or was never downloaded, and the expectation has a warning about it.
     """
     files: dict[str, list[CnfFile]] = defaultdict(list)
     fetched: dict[str, list[CnfFile]] = defaultdict(list)
@@ -223,7 +223,7 @@ def _expectation(told: Told, evidence: Evidence) -> document.Expectation:
 
 
 class _Anywhere(NamedTuple):
-    """A hash that was stated without a URL, and what all servers say to it."""
+    """A hash that was stated without a URL, and its decision over all servers."""
 
     cnf: CnfFile
     group: VpnGroup
@@ -288,7 +288,7 @@ def _handshakes(
 
 
 def _then(seen: Seen, told: list[Told], fetches: Mapping[str, list[Fetch]]) -> list[Told]:
-    """Leave, where a device was seen to fetch its file before the handshake, the file that it had then."""
+    """Keep, for a device that downloaded its file before the handshake, only the file that it had then."""
 
     def had(device: str) -> Fetch | None:
         before = [fetch for fetch in fetches.get(device, ()) if not is_before(fetch, seen)]

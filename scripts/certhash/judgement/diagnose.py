@@ -56,25 +56,25 @@ class Case(NamedTuple):
 
     @property
     def seen(self) -> Seen:
-        """The handshake that decides; call it only where there is one."""
+        """Return the deciding handshake; call it only if there is one."""
         assert self.decision.seen is not None  # noqa: S101
         return self.decision.seen
 
     @property
     def chain(self) -> tuple[Presented, ...]:
-        """The server's certificates: from the handshake, or else from a configuration."""
+        """Return the server's certificates, from the handshake or else from a configuration."""
         seen = self.decision.seen
         return seen.chain if seen else tuple(each.presented for each in self.decision.configured)
 
     @property
     def certificate(self) -> Presented:
-        """The presented certificate that has an expected hash; call it only where there is one."""
+        """Return the presented certificate that has an expected hash; call it only if there is one."""
         assert self.decision.certificate is not None  # noqa: S101
         return self.decision.certificate
 
     @property
     def expected(self) -> ExpectedHash:
-        """The expected hash that it has; call it only where there is one."""
+        """Return the expected hash of that certificate; call it only if there is one."""
         assert self.decision.expected is not None  # noqa: S101
         return self.decision.expected
 
@@ -93,7 +93,7 @@ def _match(case: Case) -> Diagnosis:
 
 
 def _doubts(case: Case) -> dict[Cause | None, str]:
-    """Return what would be the cause if the phone had rejected the certificate: here only warnings."""
+    """Return the possible causes if the phone had rejected the certificate; for a match, only warnings."""
     doubts: dict[Cause | None, str] = {}
     if case.decision.seen and (error := _validity(case.seen, case.certificate)):
         doubts["validity"] = f"the certificate {error}; Cisco does not document whether phones check this"
@@ -108,7 +108,7 @@ def _doubts(case: Case) -> dict[Cause | None, str]:
 
 
 def _host_id(case: Case) -> str | None:
-    """Return the warning of the host-ID check. A hash that the user states is of no phone, and has none."""
+    """Return the warning of the host-ID check; None for a hash that the user states without a phone."""
     if case.cnf.device == "-":
         return None
     return doubt(case.group.host_id_check, case.chain[0].der, case.head_end)
@@ -217,7 +217,7 @@ def _wrong_input(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
 
 
 def _malformed_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
-    """Check whether the file has no value that could ever match."""
+    """Check whether the file has no value that can match any certificate."""
     if any(h.digest for h in case.group.hashes):
         return None
     what = "The file lists no hash" if expected is None else f"{_name(expected)} is not a digest in Base64"
@@ -296,7 +296,7 @@ def _unverifiable(case: Case) -> Diagnosis:
 
 
 def _unresolved(case: Case) -> Diagnosis:
-    """Explain that the file names a certificate whose hash is not known."""
+    """Explain that the file names a certificate whose hash is unknown."""
     chain = f"{_subject(case.chain[0].der)} ({', '.join(to_base64(c.sha1) for c in case.chain)})"
     shown = (
         f"{case.seen.handshake.server} presented {chain} in {_place(case.seen)}."
@@ -338,7 +338,7 @@ def _hidden(case: Case) -> Diagnosis:
 
 
 def _unverifiable_on_paper(case: Case) -> Diagnosis:
-    """Name the line of a configuration that leaves open what the head-end presents."""
+    """Name the line of a configuration that does not determine what the head-end presents."""
     start = (
         f"{_carried(case)}." if case.decision.certificate else _on_paper(case).removesuffix(f" {ON_PAPER}")
     )
@@ -382,7 +382,7 @@ def _unseen(case: Case) -> Diagnosis:
             f"  certhash audit ... --resolve {head_end.host}=ADDRESS",
             *advice[:-1],
         )
-    # A line without a place may be about this head-end.
+    # A line without a place may apply to this head-end.
     nowhere = [line for line in case.evidence.unsettled if not line.at]
     others = dict.fromkeys(
         f'{known.source}, line {place.line} "{place.says}": it is for port {place.port}'
@@ -396,7 +396,7 @@ def _unseen(case: Case) -> Diagnosis:
 
 
 _MOST_REASONS = 5
-"""So many lines of configurations are named in an explanation."""
+"""Maximum number of configuration lines that an explanation names."""
 
 
 def _unsettled(line: Unsettled) -> str:
@@ -451,7 +451,7 @@ def _carried(case: Case) -> str:
 
 
 def _on_paper(case: Case) -> str:
-    """Say which certificate a configuration makes the head-end present."""
+    """Return a sentence about the certificate that the head-end presents by its configuration."""
     configured = case.decision.configured[0]
     hashes = ", ".join(to_base64(c.sha1) for c in case.chain)
     return (
@@ -461,7 +461,7 @@ def _on_paper(case: Case) -> str:
 
 
 def _stated_by(configured: Configured) -> str:
-    """Return in brackets the trustpoint, and the line that makes the head-end present it."""
+    """Return, in brackets, the trustpoint and the configuration line that assigns it to the head-end."""
     known, _, place = configured
     trustpoint = f"trustpoint {known.trustpoint}" if known.trustpoint else ""
     stated = ", ".join(filter(None, [trustpoint, f'line {place.line} "{place.says}"' if place.line else ""]))

@@ -1,8 +1,8 @@
-"""The result of an audit: one document, from which every report is made and which reads back from JSON.
+"""Define the result of an audit: the document behind every report, which can be loaded from JSON again.
 
-The layout is the one that ``audit -f json`` promises. Keys may be added, these stay. Times are text, ISO 8601
-UTC with microseconds; hashes are Base64 unless the key says otherwise; frame numbers are those that Wireshark
-shows for the original file.
+This is the layout of ``audit -f json``. Keys may be added, but not removed. Times are ISO 8601 text, UTC with
+microseconds; hashes are Base64 unless the key says otherwise; frame numbers are those that Wireshark shows
+for the original file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FINDINGS: frozenset[Verdict] = frozenset({"mismatch", "rejected"})
 
 
 class Tool(Struct, frozen=True):
-    """What made the document."""
+    """The program that created the document."""
 
     certhash: str
     tshark: str | None
@@ -42,18 +42,18 @@ class Tool(Struct, frozen=True):
 
 
 class Capture(Struct, frozen=True):
-    """One line for every capture that was asked for, whatever became of it."""
+    """One requested capture, whether it could be read or not."""
 
     path: str
     status: CaptureStatus
     packets: int
     error: str | None
     notes: tuple[str, ...] = ()
-    """What is worth knowing of how it was read, and kept nothing from being seen."""
+    """Notes about how the capture was read. A note never means that data is missing."""
 
 
 class Certificate(Struct, frozen=True):
-    """A certificate as it was presented; what could not be parsed is None, the hashes never are."""
+    """A presented certificate; a part that could not be parsed is None, but the hashes are always set."""
 
     position: int
     sender: Sender
@@ -84,7 +84,7 @@ class Alert(Struct, frozen=True):
 
 
 class Handshake(Struct, frozen=True):
-    """Evidence: one handshake, and what the devices told to use this head-end make of it."""
+    """One handshake, with its verdict for the devices configured for this head-end."""
 
     id: str
     capture: str
@@ -104,11 +104,11 @@ class Handshake(Struct, frozen=True):
     alerts: tuple[Alert, ...]
     verdict: HandshakeVerdict
     devices: tuple[str, ...]
-    """The devices told to use this head-end."""
+    """The devices configured for this head-end."""
 
 
 class Hash(Struct, frozen=True):
-    """One `certHashN`; `algorithm` is None where it is malformed."""
+    """One `certHashN`; `algorithm` is None if it is malformed."""
 
     number: int
     value: str
@@ -117,7 +117,7 @@ class Hash(Struct, frozen=True):
 
 
 class Download(Struct, frozen=True):
-    """A cnf file as it was seen being fetched."""
+    """A download of a cnf file, seen in a capture."""
 
     capture: str
     frame: int
@@ -127,7 +127,7 @@ class Download(Struct, frozen=True):
 
 
 NO_DEVICE = STATED
-"""The device of an expectation that ``--expect`` states."""
+"""The device name of an expectation from ``--expect``."""
 
 
 class Expectation(Struct, frozen=True):
@@ -135,10 +135,10 @@ class Expectation(Struct, frozen=True):
 
     device: str
     source: str
-    """The cnf file; for one that was seen on the wire the capture, and `frame` is set."""
+    """The cnf file; for a download seen in a capture, that capture, and `frame` is set."""
     frame: int | None
     url: str | None
-    """None where the file is encrypted and its URLs cannot be told, and of a hash that was stated without."""
+    """None if the file is encrypted, or if the user stated a hash without a URL."""
     line: int | None
     hashes: tuple[Hash, ...]
     host_id_check: bool | None
@@ -146,33 +146,33 @@ class Expectation(Struct, frozen=True):
     cause: Cause | None
     explanation: str
     advice: tuple[str, ...]
-    """What to do, and the IOS or ASA lines to type, one an item."""
+    """What to do, and the IOS or ASA lines to type; one line per item."""
     warnings: tuple[str, ...]
-    """What is odd without being the cause: expired, an uncommon hashAlg, a stale copy."""
+    """Irregularities that are not the cause: expired, an uncommon hashAlg, a stale copy."""
     handshakes: tuple[str, ...]
     """Ids of all handshakes with this head-end, oldest first."""
     decided_by: str | None
-    """The id of the handshake that the verdict rests on."""
+    """The id of the handshake that decided the verdict."""
     matched: str | None
-    """The presented certificate's SHA-1 that is among the hashes, if one is."""
+    """The SHA-1 of the presented certificate that matches one of the hashes, if any."""
     download: Download | None
     on_paper: bool = False
-    """The verdict rests on configurations alone: no handshake was seen."""
+    """The verdict is based on configurations alone: no handshake was seen."""
 
     @property
     def where(self) -> str:
-        """The URL, or words for why there is none."""
+        """Return the URL, or a phrase that says why there is none."""
         return where(self.device, self.url)
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What tells it from the others of a result: device and URL; of stated ones the hashes, too."""
+        """Return what identifies it within a result: device and URL, and the hashes of a stated one."""
         stated = tuple(each.value for each in self.hashes) if self.device == STATED else ()
         return self.device, self.url or "", *stated
 
 
 def where(device: str, url: str | None) -> str:
-    """Return a URL, or words for why an expectation has none."""
+    """Return a URL, or a phrase that says why an expectation has none."""
     return url or ("any head-end" if device == STATED else "(no URL can be read)")
 
 
@@ -191,9 +191,9 @@ class Summary(Struct, frozen=True):
     unlisted: int
     """Handshakes with a head-end that no expectation names."""
     hidden: dict[str, int]
-    """How many handshakes showed no certificate of the server, by reason."""
+    """Number of handshakes without a visible server certificate, by reason."""
     match_on_paper: int = 0
-    """How many of the matches rest on configurations alone."""
+    """Number of matches that are based on configurations alone."""
 
 
 class Document(Struct, frozen=True):
@@ -209,7 +209,7 @@ class Document(Struct, frozen=True):
 
     @property
     def exit_status(self) -> int:
-        """2 where something could not be done, else 1 where there is a finding, else 0."""
+        """Return 2 if there are problems, else 1 if there are findings, else 0."""
         if self.problems:
             return 2
         return 1 if any(e.verdict in FINDINGS for e in self.expectations) else 0

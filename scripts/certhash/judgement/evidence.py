@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     )
 
 DTLS_PORT = 443
-"""Whatever the port of the URL: phones use UDP 443 for DTLS (README-cisco-svc of ocserv)."""
+"""Phones use UDP 443 for DTLS, regardless of the port in the URL (README-cisco-svc of ocserv)."""
 
 CERTIFICATE_ALERTS = frozenset({42, 43, 44, 45, 46, 48})
-"""Fatal alerts by which a client refuses a certificate (RFC 8446, section 6.2). TAC 116638 names 42 for a
-hash that differs, CSCvn76864 shows 48 for some firmware; what else phones send is not documented."""
+"""Fatal alerts with which a client rejects a certificate (RFC 8446, section 6.2). TAC 116638 names 42 for a
+hash that differs, CSCvn76864 shows 48 for some firmware; other alerts from phones are not documented."""
 
 _DIGESTS = {"SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
 
@@ -65,7 +65,7 @@ class Presented:
 
     @cached_property
     def sha1(self) -> bytes:
-        """The raw SHA-1: what a phone compares."""
+        """Return the raw SHA-1, which a phone compares."""
         return self.digest("SHA-1")
 
 
@@ -95,17 +95,17 @@ class Seen:
 
     @property
     def order(self) -> tuple[int, str, int]:
-        """The sort key by time; capture and frame make the order stable."""
+        """Return the sort key by time; capture and frame make the order stable."""
         return self.handshake.time, self.capture, self.handshake.frame
 
     @property
     def order_of_packets(self) -> tuple[int, str, int]:
-        """The sort key by position in the capture, whatever its clock says."""
+        """Return the sort key by position in the capture, regardless of its clock."""
         return self.not_before, self.capture, self.handshake.frame
 
 
 class Configured(NamedTuple):
-    """A certificate that a line of a configuration makes a head-end present."""
+    """A certificate that a head-end presents according to a line of its configuration."""
 
     known: KnownCertificate
     presented: Presented
@@ -113,14 +113,14 @@ class Configured(NamedTuple):
 
 
 class Evidence:
-    """All handshakes, oldest first, with the indexes that questions need.
+    """All handshakes, oldest first, with indexes for the queries of the judgement.
 
     Args:
         observations: of all captures.
         cnf_files: for the addresses that devices fetched them from.
-        known: certificates that are known without a capture.
+        known: certificates from configurations and certificate files.
         resolve: names (lower case) to addresses, as the user states them.
-        unsettled: lines of configurations that leave open what a head-end presents.
+        unsettled: lines of configurations that do not determine what a head-end presents.
     """
 
     def __init__(
@@ -181,8 +181,8 @@ class Evidence:
     def with_head_end(self, head_end: HeadEnd) -> tuple[Seen, ...]:
         """Return the handshakes with a head-end, oldest first.
 
-        A name is found by SNI, by DNS answers in the captures and by what the user stated; never by a live
-        query. A handshake that asks for another name at the same address is with somebody else.
+        A name is resolved with SNI, DNS answers in the captures and the addresses that the user stated; never
+        with a live query. A handshake with another SNI at the same address belongs to another head-end.
         """
         found = self._of_head_end.get(head_end)
         if found is None:
@@ -201,11 +201,11 @@ class Evidence:
         return sorted(found, key=lambda s: s.order)
 
     def addresses_of(self, head_end: HeadEnd) -> frozenset[str]:
-        """Return the addresses that a head-end is known to have."""
+        """Return the known addresses of a head-end."""
         return frozenset({head_end.host} if head_end.is_address else self._addresses.get(head_end.host, ()))
 
     def configured(self, head_end: HeadEnd) -> tuple[Configured, ...]:
-        """Return what configurations make a head-end present, each with the line that says so."""
+        """Return the certificates that a head-end presents by its configurations, each with its line."""
         return tuple(
             Configured(known, Presented(known.der or b"", known.sha1), place)
             for several in self.known.values()
@@ -214,11 +214,11 @@ class Evidence:
         )
 
     def unsettled_at(self, head_end: HeadEnd) -> tuple[Unsettled, ...]:
-        """Return the lines of configurations that leave open what this head-end presents."""
+        """Return the lines of configurations that do not determine what this head-end presents."""
         return tuple(line for line in self.unsettled if any(self._is_at(each, head_end) for each in line.at))
 
     def at_other_ports(self, head_end: HeadEnd) -> tuple[tuple[KnownCertificate, ServedAt], ...]:
-        """Return what configurations make the address of a head-end present at other ports."""
+        """Return the certificates that configurations assign to other ports of the head-end's address."""
         return tuple(
             (known, place)
             for several in self.known.values()
@@ -228,7 +228,7 @@ class Evidence:
         )
 
     def not_configured(self, head_end: HeadEnd) -> tuple[str, ...]:
-        """Return the addresses of a name for which no configuration says what is presented."""
+        """Return the addresses of a name that no configuration covers."""
         places = [each.place for each in self.configured(head_end)]
         if any(place.address is None for place in places):
             return ()
@@ -236,10 +236,10 @@ class Evidence:
         return tuple(sorted(self.addresses_of(head_end) - known))
 
     def _is_at(self, place: ServedAt, head_end: HeadEnd) -> bool:
-        """Return whether a configuration's head-end is this one.
+        """Return whether a place in a configuration is this head-end.
 
-        What is for one name alone is not for a URL with an address: there is no name to ask for (RFC 6066,
-        section 3).
+        A certificate for one name does not apply to a URL with an address: such a client sends no SNI (RFC
+        6066, section 3).
         """
         if place.port != head_end.port or (place.name is not None and not _name_fits(place.name, head_end)):
             return False
@@ -249,7 +249,7 @@ class Evidence:
         return place.address is not None and (read_address(place.address) or place.address) in addresses
 
     def device_of(self, seen: Seen) -> str | None:
-        """Return the device at a handshake's client address: the last that fetched its cnf file there."""
+        """Return the device at a handshake's client address: the last to fetch its cnf file from there."""
         fetches = self._fetches.get(seen.handshake.client.address)
         if not fetches:
             return None
@@ -258,7 +258,7 @@ class Evidence:
 
     @cached_property
     def presenters(self) -> dict[bytes, list[Seen]]:
-        """SHA-1 of a server's certificate, to the handshakes that presented it, oldest first."""
+        """Map the SHA-1 of each server certificate to the handshakes that presented it, oldest first."""
         found: dict[bytes, list[Seen]] = defaultdict(list)
         for seen in self.seen:
             for certificate in dict.fromkeys(seen.chain):
@@ -267,7 +267,7 @@ class Evidence:
 
 
 def _name_fits(name: str, head_end: HeadEnd) -> bool:
-    """Return whether a name of a configuration, ``*.example.com`` too, covers the host of a URL."""
+    """Return whether a name of a configuration, possibly ``*.example.com``, covers the host of a URL."""
     if head_end.is_address:
         return False
     name = plain_name(name)
@@ -276,24 +276,24 @@ def _name_fits(name: str, head_end: HeadEnd) -> bool:
 
 
 def as_without_a_name(handshakes: Sequence[Seen]) -> Sequence[Seen]:
-    """Leave out what says nothing of a phone that asks for no name, of handshakes with one head-end.
+    """Return the handshakes with one head-end that are relevant to a phone that sends no SNI.
 
-    Where a URL has an address, there is none to ask for (RFC 6066, section 3). An ASA with ``ssl trust-point
-    NAME domain`` then shows another certificate than to who asks for that domain. That a head-end chooses is
-    known where it showed by name what it did not show without one, at the same time: a certificate that was
-    only renewed is never older than one that came after it.
+    A phone whose URL has an address sends no SNI (RFC 6066, section 3). An ASA with ``ssl trust-point NAME
+    domain`` then presents another certificate than to a client that asks for that domain. A head-end is known
+    to choose by name if, in the same period, it presented a certificate with SNI that it did not present
+    without SNI. A renewal does not look like this: the old certificate is never presented after the new one.
     """
     return [seen for seen in handshakes if _name(seen) is None] if chooses_by_name(handshakes) else handshakes
 
 
 def of_kind(handshakes: Sequence[Seen], other: Seen) -> tuple[list[Seen], list[Seen]]:
-    """Part handshakes into those that state a name, or none, as another does, and the rest."""
+    """Split handshakes into those that have or lack SNI, as `other` does, and the rest."""
     alike = [seen for seen in handshakes if (_name(seen) is None) == (_name(other) is None)]
     return alike, [seen for seen in handshakes if seen not in alike]
 
 
 def chooses_by_name(handshakes: Sequence[Seen]) -> bool:
-    """Tell whether a head-end chooses its certificate by the name that a client asks for."""
+    """Return whether a head-end chooses its certificate by the name that a client asks for."""
     spans: dict[bool, dict[Presented, tuple[int, int]]] = {False: {}, True: {}}
     for seen in handshakes:
         if seen.chain:

@@ -1,9 +1,9 @@
 """Decide the verdict for a device and a URL, from the handshakes with the head-end.
 
-For every device and URL the newest handshake with that head-end that can be verified decides. A handshake
-can be verified where the server's certificates are seen, and, if one of them carries a hash of the device,
-where it is also seen what the client made of it: a certificate with the right hash that nobody answered is
-not yet a match. ``plugin/certhash/verdict.lua`` judges each handshake by itself with the same rules.
+For each device and URL, the newest verifiable handshake with that head-end decides. A handshake is verifiable
+if the server's certificates are visible and, if one of them has a hash of the device, the client's reaction
+is visible too: a certificate with the right hash and no answer from the client is not a match.
+``plugin/certhash/verdict.lua`` judges each handshake separately with the same rules.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from certhash.model import CnfFile, ExpectedHash, HeadEndUrl, Unsettled, VpnGroup
 
 SHA1_ONLY = (None, "", "0")
-"""The values of hashAlg beside which a phone compares SHA-1; no other value was ever seen."""
+"""The values of hashAlg with which a phone compares SHA-1; no other value has been seen so far."""
 
 
 class Told(NamedTuple):
-    """A device and a head-end that its cnf file names: the internal side of an expectation."""
+    """A device and a head-end that its cnf file names; the internal form of an expectation."""
 
     cnf: CnfFile
     group: VpnGroup
@@ -40,35 +40,35 @@ class Decision(NamedTuple):
 
     verdict: Verdict
     seen: Seen | None = None
-    """The handshake that decides; None where there is none, or a configuration decides."""
+    """The deciding handshake; None if there is none, or if a configuration decides."""
     certificate: Presented | None = None
-    """The presented certificate that carries one of the hashes, and which of them."""
+    """The presented certificate that has one of the hashes, and that hash."""
     expected: ExpectedHash | None = None
     configured: tuple[Configured, ...] = ()
-    """Where no handshake was seen: what a configuration makes the head-end present."""
+    """If no handshake was seen: what the head-end presents according to a configuration."""
     contradicted_by: Seen | None = None
-    """A handshake that stands later in its capture than one that matches, though its time is earlier."""
+    """A handshake that is later in its capture than a matching one, although its time is earlier."""
     contradicted_by_name: Seen | None = None
-    """A handshake with another certificate, given to a client that asks for the name, or for none."""
+    """A handshake with another certificate, which depends on whether the client sends SNI."""
     contradicted_on_paper: Configured | None = None
-    """What a configuration makes the head-end present instead of the one that matches."""
+    """What the head-end presents by a configuration, in contradiction to the matching certificate."""
     unsettled: tuple[Unsettled, ...] = ()
-    """Where no handshake was seen: lines that leave open what the head-end presents."""
+    """If no handshake was seen: lines that do not determine what the head-end presents."""
 
     elsewhere: tuple[str, ...] = ()
-    """Where no handshake was seen: addresses of the head-end's name that no configuration is of."""
+    """If no handshake was seen: addresses of the head-end's name that no configuration covers."""
 
     @property
     def on_paper(self) -> bool:
-        """Configurations alone decide: no handshake was seen."""
+        """Return whether configurations alone decide, because no handshake was seen."""
         return self.seen is None and bool(self.configured)
 
 
 def carries(chain: Sequence[Presented], group: VpnGroup) -> tuple[Presented, ExpectedHash] | None:
-    """Return the first certificate of a presented chain that one of the hashes is of, with that hash.
+    """Return the first certificate of a presented chain that has one of the hashes, with that hash.
 
-    Digests are compared as bytes. Beside hashAlg 0 a phone compares SHA-1, so a longer digest does not match
-    there, even if it is of the right certificate.
+    Digests are compared as bytes. With hashAlg 0 a phone compares SHA-1, so a longer digest does not match,
+    even if it is the digest of the right certificate.
     """
     for certificate in chain:
         for expected in group.hashes:
@@ -82,11 +82,10 @@ def carries(chain: Sequence[Presented], group: VpnGroup) -> tuple[Presented, Exp
 
 
 def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
-    """Give the verdict of one expectation from the handshakes with its head-end, oldest first.
+    """Return the verdict of one expectation from the handshakes with its head-end, oldest first.
 
-    Which is the newest is known where time and the order of packets agree. Where a clock was set back while a
-    capture was recorded (or a file was appended to one that is newer), a match is one only if it is in both
-    orders.
+    The newest handshake is known if time and packet order agree. If a clock was set back during a capture (or
+    a file was appended to a newer one), a match counts only if it is the result in both orders.
     """
     if told.head_end.is_address:
         handshakes = as_without_a_name(handshakes)
@@ -98,7 +97,7 @@ def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decisi
     if not told.head_end.is_address and decision.verdict in {"match", "mismatch"}:
         decision = _as_either_kind(decision, told, handshakes, evidence)
     if decision.verdict == "mismatch" and told.group.unresolved:
-        # The hash that is not known may be the one that matches.
+        # The unknown hash may be the one that matches.
         return decision._replace(verdict="unverifiable")
     return decision
 
@@ -106,10 +105,10 @@ def decide(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decisi
 def _as_either_kind(
     decision: Decision, told: Told, handshakes: Sequence[Seen], evidence: Evidence
 ) -> Decision:
-    """Leave open what a phone sees where a head-end was seen to choose by name.
+    """Return an open decision if the head-end chooses by name and the phone could get either certificate.
 
-    Whether a phone with a name in its URL asks for it is not documented: it may be given either certificate.
-    Where this phone itself was seen, what it does is known.
+    It is not documented whether a phone sends the name in its URL as SNI, so it may get either certificate.
+    If this phone itself was seen, its behaviour is known.
     """
     seen = decision.seen
     if seen is None or not chooses_by_name(handshakes):
@@ -130,7 +129,7 @@ def _of_all(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decis
     if decision.verdict == "unseen":
         return _by_configuration(told, evidence)
     if decision.verdict == "match":
-        # Somebody got on with this certificate. If this phone itself refused the same one, believe the phone.
+        # A client accepted this certificate. If this phone itself rejected the same one, the phone decides.
         own = [s for s in handshakes if evidence.device_of(s) == told.cnf.device]
         own_decision = _newest(told, own, evidence)
         if own_decision.verdict == "rejected" and own_decision.certificate is decision.certificate:
@@ -141,8 +140,8 @@ def _of_all(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decis
 def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decision:
     if not handshakes:
         return Decision("unseen")
-    refused: Decision | None = None  # newer than what decides: a refusal of a certificate that cannot be seen
-    carried: Decision | None = None  # newer than what decides: a hash was carried, and nobody answered
+    refused: Decision | None = None  # newer than the deciding handshake: rejection of a hidden certificate
+    carried: Decision | None = None  # newer than the deciding handshake: a matching hash without an answer
     for seen in reversed(handshakes):
         concerns = seen.rejection is not None and _concerns(seen, told, evidence)
         if not seen.chain:
@@ -150,7 +149,7 @@ def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decis
             continue
         found = carries(seen.chain, told.group)
         if found is None:
-            # An older certificate that differs says nothing against a newer one that does not.
+            # An older certificate that differs does not contradict a newer one that matches.
             return carried or Decision("mismatch", seen, None, None)
         if concerns:
             rejected = Decision("rejected", seen, *found)
@@ -162,7 +161,7 @@ def _newest(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decis
 
 
 def _by_configuration(told: Told, evidence: Evidence) -> Decision:
-    """Where nobody was seen to connect, hold the hashes against what a configuration makes it present."""
+    """Without handshakes, compare the hashes with what the head-end presents by its configuration."""
     unsettled = evidence.unsettled_at(told.head_end)
     matching: Decision | None = None
     differing: list[Configured] = []
@@ -170,10 +169,10 @@ def _by_configuration(told: Told, evidence: Evidence) -> Decision:
         found = carries([each.presented for each in chain], told.group)
         if found is not None:
             matching = matching or Decision("match", None, *found, configured=chain)
-        elif chain[0].known.role != "ca":  # without its first certificate, a chain proves nothing
+        elif chain[0].known.role != "ca":  # a chain without its first certificate proves nothing
             differing += chain
     if matching and differing:
-        # Which of several is in use is unknown: a match must match all.
+        # It is unknown which of several is in use, so all must match.
         return matching._replace(verdict="unverifiable", contradicted_on_paper=differing[0])
     decision = matching or Decision("mismatch" if differing else "unseen", configured=tuple(differing))
     elsewhere = evidence.not_configured(told.head_end)
@@ -185,7 +184,7 @@ def _by_configuration(told: Told, evidence: Evidence) -> Decision:
 def _chains(configured: Iterable[Configured]) -> list[tuple[Configured, ...]]:
     """Split the configured certificates of a head-end into chains, its own certificate first in each.
 
-    One text may hold a trustpoint from before a renewal and after it, or two trustpoints of one interface.
+    One text may contain a trustpoint both before and after a renewal, or two trustpoints of one interface.
     """
     trustpoints: dict[tuple[str, str | None], list[Configured]] = defaultdict(list)
     for each in configured:
@@ -199,7 +198,7 @@ def _chains(configured: Iterable[Configured]) -> list[tuple[Configured, ...]]:
 
 
 def _concerns(seen: Seen, told: Told, evidence: Evidence) -> bool:
-    """Return whether a client's rejection says something about this device, with the file that it has now."""
+    """Return whether a client's rejection is relevant to this device and its current file."""
     device = evidence.device_of(seen)
     if device is None:
         return True
@@ -207,7 +206,7 @@ def _concerns(seen: Seen, told: Told, evidence: Evidence) -> bool:
 
 
 def of_handshake(seen: Seen, told: Iterable[Told]) -> HandshakeVerdict:
-    """Give the verdict of one handshake by itself, from what devices are told of its head-end."""
+    """Return the verdict of one handshake alone, for the devices configured for its head-end."""
     told = list(told)
     if not told:
         return "unlisted"
