@@ -1,1 +1,1 @@
-"""From a capture file to an :class:`~certhash.model.Observation`."""
+"""Read a capture file into an :class:`~certhash.model.Observation`."""

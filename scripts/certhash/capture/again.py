@@ -1,7 +1,7 @@
-"""Ways to make tshark show a certificate that stands in a capture and that a first reading did not show.
+"""Find ways to make tshark show a certificate that a first reading of a capture did not show.
 
-Each way is tried on the connections in question, and what it shows is taken; nothing is advised that was not
-tried. Where no way helps, :func:`words` says what the certificate is in.
+Each way is tried on the connections in question, and its results are used; no untested way is ever advised.
+If no way helps, :func:`words` says which protocol contains the certificate.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from certhash.model import Handshake, Observation
 
 EXPLAINED = ("packets-missing", "snaplen", "too-long")
-"""Reasons why a certificate whose beginning is in the capture is not shown."""
+"""Reasons why tshark does not show a certificate although its start is in the capture."""
 _LARGEST_MESSAGE = 1 << 16
-"""Bytes from which on tshark takes a message for an encrypted one."""
+"""Bytes. tshark treats a message of this length or more as encrypted."""
 
 FIELDS = (
     "frame.number", "frame.protocols", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst",
     "tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport", "sctp.srcport", "sctp.dstport",
 )  # fmt: skip
-"""What tells where a packet is."""
+"""The fields that locate a packet."""
 _PORTS = {"tcp": 6, "udp": 8, "sctp": 10}
 _NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 
 
 class Place(NamedTuple):
-    """Where tshark sees a frame: its innermost transport, the two ends there, and all its protocols."""
+    """The location of a frame by tshark: its innermost transport, the two ends, and all its protocols."""
 
     transport: str
     sender: Endpoint
@@ -46,16 +46,16 @@ class Place(NamedTuple):
 
     @property
     def ends(self) -> frozenset[Endpoint]:
-        """The two ends of its connection."""
+        """Return the two ends of its connection."""
         return frozenset((self.sender, self.receiver))
 
 
 class Places:
-    """What tshark says of where frames are.
+    """Collects the locations of frames from the output of tshark.
 
     Args:
-        frame_of: from the number of a packet that tshark was given to that in the capture, 0 for none.
-        traces: what is asked for.
+        frame_of: maps the number of a packet in tshark's input to its number in the capture, or 0.
+        traces: the traces to locate.
     """
 
     def __init__(self, frame_of: Callable[[int], int], traces: Iterable[Trace]) -> None:
@@ -66,7 +66,7 @@ class Places:
         """By frame."""
 
     def take(self, line: str) -> None:
-        """Take a line of tshark's with :data:`FIELDS`."""
+        """Process a line of tshark's output with :data:`FIELDS`."""
         cells = line.split(SEPARATOR)
         if len(cells) != len(FIELDS):
             return
@@ -85,23 +85,23 @@ class Places:
             self.of[frame] = place
 
     def above(self, place: Place) -> list[str]:
-        """Return all protocols that tshark saw above the transport of a connection."""
+        """Return all protocols that tshark found above the transport of a connection."""
         return [name for name in self._above[place.ends] if _NAME.fullmatch(name)]
 
 
 def _above(place: Place) -> int:
-    """Return the number of the first protocol above the innermost transport."""
+    """Return the index of the first protocol above the innermost transport."""
     names = place.protocols
     return len(names) - names[::-1].index(place.transport) if place.transport else len(names)
 
 
 class Way(NamedTuple):
-    """A way to read some packets."""
+    """A way to dissect some packets."""
 
     arguments: tuple[str, ...]
-    """More of them, for tshark."""
+    """Additional arguments for tshark."""
     words: str
-    """What a user does to see the same in tshark or Wireshark."""
+    """What a user does to get the same result in tshark or Wireshark."""
 
 
 STOCK = Way(
@@ -123,15 +123,15 @@ _HARMLESS = (
     "certhash",
 )
 _OVER = {"tcp": ("tls", "tds"), "udp": ("dtls", "vxlan", "openvpn", "geneve"), "sctp": ("tls",)}
-"""What may be on a port that tshark gives to another protocol, or to none."""
+"""Protocols that may use a port that tshark assigns to another protocol, or to none."""
 _MOST_PORTS = 8
 
 
 def ways(places: Sequence[tuple[Place, Sequence[str]]]) -> Iterator[Way]:
-    """Yield ways to read packets in which certificates stand, likely ones first.
+    """Yield ways to dissect packets that contain certificates, the most likely first.
 
     Args:
-        places: where they are, each with the protocols that tshark sees on its connection.
+        places: their locations, each with the protocols that tshark found on its connection.
     """
     transports = {place.transport for place, _ in places}
     if "tcp" in transports:
@@ -169,21 +169,22 @@ def ways(places: Sequence[tuple[Place, Sequence[str]]]) -> Iterator[Way]:
 
 
 class Merged(NamedTuple):
-    """What two readings of a capture show together."""
+    """The merged results of two readings of a capture."""
 
     observation: Observation
     taken: tuple[Handshake, ...]
-    """What is from the second one."""
+    """The handshakes from the second reading."""
 
 
 def merged(seen: Observation, again: Observation, asked: Ends, missing: Iterable[Trace]) -> Merged:
-    """Take from a second reading the connections in which it shows certificates that the first did not show.
+    """Add the connections for which only a second reading shows certificates.
 
     Args:
         seen: the first reading.
         again: the second one.
-        asked: the connections that were in question.
-        missing: where else certificates stand: in tunnels, connections are not known before they are seen.
+        asked: the connections in question.
+        missing: other certificates in the capture: connections in tunnels are unknown before they are
+        dissected.
     """
     starts = tuple(trace.beginning for trace in missing)
     mine, theirs = _by_connection(seen.handshakes), _by_connection(again.handshakes)
@@ -224,14 +225,15 @@ def _certificates(handshakes: Iterable[Handshake]) -> set[bytes]:
 
 
 def is_told(trace: Trace, place: Place | None, names: Iterable[str], handshakes: Iterable[Handshake]) -> bool:
-    """Return whether a handshake of the same connection says already why the certificate is not shown.
+    """Return whether a handshake of the same connection already says why the certificate is not shown.
 
     Args:
-        trace: where the certificate stands.
-        place: where tshark sees that frame.
-        names: the protocols that it sees on the connection. Where that is TLS over TCP, or DTLS over UDP,
-            what is not shown is a message that does not end in the capture, whatever the handshake lacks.
-        handshakes: all that were seen.
+        trace: the location of the certificate.
+        place: the location of its frame by tshark.
+        names: the protocols that tshark found on the connection. For TLS over TCP, or DTLS over UDP, a
+        missing
+            certificate is in a message that does not end in the capture, whatever else the handshake lacks.
+        handshakes: all handshakes that were seen.
     """
     ends = place.ends if place is not None and place.transport else trace.ends
     own = {"tcp": "tls", "udp": "dtls"}.get(place.transport) if place is not None else None
@@ -262,7 +264,7 @@ _KNOWN = {
 
 
 def words(trace: Trace, place: Place | None) -> str:
-    """Say, in one line, what is not shown, and what it is in."""
+    """Return one line that says what is not shown, and which protocol contains it."""
     who = f"{trace.sender} sends" if trace.sender else "is sent"
     if place is not None and place.transport and not trace.sender:
         who = f"{place.sender} sends"

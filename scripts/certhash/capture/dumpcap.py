@@ -1,4 +1,4 @@
-"""dumpcap: the one program here that needs the right to capture."""
+"""Find dumpcap, the only program here that needs permission to capture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def how_to_capture() -> str:
-    """Return what gives this user the right to capture."""
+    """Return the instructions to give this user permission to capture."""
     if os.geteuid() == 0:
         return (
             "root has no right to capture here, as in most containers: start the container with "
@@ -27,10 +27,10 @@ def how_to_capture() -> str:
 
 
 def find(tshark: Tshark) -> str:
-    """Return the path of the dumpcap that belongs to a tshark, or else of one that is on the PATH.
+    """Return the path of the dumpcap that belongs to a tshark, or else of the one on the PATH.
 
     Raises:
-        InputError: there is none, or this user may not run it.
+        InputError: there is no dumpcap, or this user has no permission to run it.
     """
     beside = str(Path(tshark.path).with_name("dumpcap"))
     for path in (beside, shutil.which("dumpcap"), "/usr/sbin/dumpcap", "/usr/bin/dumpcap"):

@@ -1,16 +1,16 @@
-"""A dissection engine that stays warm: sharkd, which takes milliseconds for a small capture.
+"""Dissect small captures with sharkd, which stays running and takes milliseconds for each.
 
-tshark takes a fifth of a second to start, whatever it then has to read. sharkd comes in the same packages
-and runs the same dissectors. As a server it forks a process for every connection, so each capture has a
-process of its own: what a capture does to the process that dissects it ends with that process.
+tshark takes a fifth of a second to start, regardless of the size of the capture. sharkd is in the same
+packages and runs the same dissectors. As a server it forks a process for every connection, so each capture
+has its own process: a capture that crashes or bloats its process does not affect the others.
 
-The plugin's rows are those that tshark gives: they come from the same first pass, and there is no second
-one. In that pass sharkd makes no protocol tree, and the plugin would find no fields. MATE, a plugin of
-Wireshark's own, can ask for fields in the first pass (Wireshark's manual, "MATE"): it is configured to want
-exactly those that our plugin reads, for a protocol data unit that never occurs.
+The plugin's rows are the same as with tshark: they come from the same first pass, and there is no second one.
+In that pass sharkd builds no protocol tree, so the plugin would find no fields. MATE, a plugin that is part
+of Wireshark, can request fields in the first pass (Wireshark's manual, "MATE"): it is configured to request
+exactly the fields that our plugin reads, for a protocol data unit that never occurs.
 
-Whatever is unusual (a message on standard error, an answer other than OK, a process that ends) raises
-:class:`EngineError`, and tshark reads the capture.
+Anything unusual (a message on standard error, an answer other than OK, a process that ends) raises
+:class:`EngineError`, and tshark reads the capture instead.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from certhash.capture.workplace import Workplace
 
 _PATIENCE = 30.0
-"""Seconds in which sharkd has started, and in which it has dissected a small capture."""
+"""Seconds allowed for the start of sharkd, and for the dissection of a small capture."""
 _MOST_OUTPUT = 64 << 20
-"""Bytes that the rows of a small capture may take."""
+"""Maximum size in bytes of the rows of a small capture."""
 _MOST_FAILURES = 3
-"""Captures in a row after which the engine is given up."""
+"""Consecutive failed captures after which the engine is not used any more."""
 
 _PREFERENCES = (
-    # What -n does for tshark.
+    # Equivalent of tshark's -n.
     "nameres.mac_name:FALSE",
     "nameres.network_name:FALSE",
     "nameres.transport_name:FALSE",
@@ -52,32 +52,32 @@ _PREFERENCES = (
     "nameres.vlan_name:FALSE",
 )
 _DECODE_AS = "decode_as_entry: tcp.port,3804,HiQnet,TLS\n"
-"""What ``tshark.DECODE_AS`` says, in the form of Wireshark's file ``decode_as_entries``."""
+"""``tshark.DECODE_AS`` in the format of Wireshark's file ``decode_as_entries``."""
 _CHATTER = ("Hello in child.", "load: filename=")
-"""What sharkd says on standard error of every capture."""
+"""The message that sharkd prints on standard error for every capture."""
 _MATE_STARTS = "[MATE MESSAGE] -- initialize_mate: entering"
-"""What it says once, when it has read its configuration."""
+"""The message that it prints once, after it has read its configuration."""
 _KEEPER = """\
 { read -r _; echo; read -r _; kill -KILL 0; } | { (trap "" CHLD; exec "$@"); echo "started $?"; }"""
-"""A shell that starts sharkd. It passes the first line of its standard input on to the plugin. At the end of
-its input (we closed the pipe, or have ended) it ends its process group: sharkd, and all that it forked. With
-SIGCHLD ignored, the system reaps what sharkd forks."""
+"""A shell script that starts sharkd. It passes the first line of its standard input on to the plugin. At the
+end of its input (we closed the pipe, or ended) it kills its process group: sharkd and all its children. With
+SIGCHLD ignored, the system reaps the children of sharkd."""
 
 
 class EngineError(Exception):
-    """The engine did not dissect a capture as it should, or cannot be used: tshark is to read it."""
+    """The engine failed on a capture, or cannot be used: tshark must read the capture."""
 
 
 class Dissected(NamedTuple):
-    """What the engine says of a capture."""
+    """The engine's output for a capture."""
 
     lines: list[str]
-    """As the plugin wrote them: for :class:`certhash.capture.records.Lines`."""
+    """The plugin's lines, for :class:`certhash.capture.records.Lines`."""
     packets: int
 
 
 def missing(program: str) -> str | None:
-    """Say what the engine of a tshark lacks, in one line; None where it is all there."""
+    """Return one line that says what the engine of a tshark lacks, or None if it is complete."""
     if sys.platform != "linux":
         return "it needs Linux"
     if not _sharkd(program).is_file():
@@ -88,14 +88,15 @@ def missing(program: str) -> str | None:
 
 
 class Engine:
-    """A sharkd, started when the first capture is read, that dissects one capture after the other.
+    """A sharkd that starts with the first capture and dissects one capture after another.
 
-    It belongs to one thread. Its process group is its own, and ends with :meth:`close` or with this process.
+    It must be used by one thread only. It has its own process group, which ends with :meth:`close` or with
+    this process.
 
     Args:
-        found: the tshark in whose place it dissects.
-        place: where it lives, and as whom.
-        seconds: processor time that one capture may take, as for tshark.
+        found: the tshark that it replaces.
+        place: the folder and the user to run it in.
+        seconds: limit of processor time for one capture, as for tshark.
     """
 
     def __init__(self, found: tshark.Tshark, place: Workplace, seconds: float | None = None) -> None:
@@ -108,10 +109,10 @@ class Engine:
         """Why it cannot be used, in one line."""
 
     def start(self) -> None:
-        """Start it, and do not wait for it.
+        """Start it without waiting for it.
 
         Raises:
-            EngineError: it cannot be used.
+            EngineError: the engine cannot be used.
         """
         if self.trouble:
             raise EngineError(self.trouble)
@@ -122,10 +123,10 @@ class Engine:
                 raise self._failed(f"it cannot be started ({error.strerror or error})") from None
 
     def dissect(self, capture: bytes | bytearray, seconds: float = _PATIENCE) -> Dissected:
-        """Return what the plugin says of a capture (the bytes of a capture file).
+        """Return the plugin's output for a capture (the bytes of a capture file).
 
         Raises:
-            EngineError: tshark is to read it.
+            EngineError: tshark must read the capture.
         """
         self.start()
         assert self._server is not None  # noqa: S101 - it was started
@@ -137,7 +138,7 @@ class Engine:
         return dissected
 
     def close(self) -> None:
-        """End it; the next capture would start it anew."""
+        """Stop it; the next capture starts it again."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -155,7 +156,7 @@ def _sharkd(program: str) -> Path:
 
 
 def _mate(program: str) -> list[Path]:
-    """Return where MATE is that was installed with a tshark: ``plugins/VERSION/epan/mate.so``."""
+    """Return the paths of the MATE installed with a tshark: ``plugins/VERSION/epan/mate.so``."""
     above = Path(program).resolve().parents[1]
     return sorted(
         path
@@ -165,7 +166,7 @@ def _mate(program: str) -> list[Path]:
 
 
 class _Server:
-    """One sharkd, from its start to its end."""
+    """One running sharkd."""
 
     def __init__(self, found: tshark.Tshark, place: Workplace, seconds: float | None) -> None:
         self._found = found
@@ -176,7 +177,7 @@ class _Server:
         self._errors = b""
         self._capture = os.memfd_create("capture")
         try:
-            os.fchmod(self._capture, 0o444)  # the other user may read it
+            os.fchmod(self._capture, 0o444)  # sharkd's user must be able to read it
             _furnish(self._folder, place, found.path)
             self._process = self._start(seconds)
         except BaseException:
@@ -184,10 +185,10 @@ class _Server:
             raise
 
     def dissect(self, capture: bytes | bytearray, seconds: float) -> Dissected:
-        """Return what the plugin says of a capture.
+        """Return the plugin's output for a capture.
 
         Raises:
-            EngineError, OSError, ValueError: it does not say it as it should.
+            EngineError, OSError, ValueError: the output is not as expected.
         """
         end = monotonic() + seconds
         if not self._ready:
@@ -210,7 +211,7 @@ class _Server:
         return Dissected(lines, int(answers[2]["frames"]))
 
     def close(self) -> None:
-        """End it, and all that it has forked."""
+        """Stop it and all its children."""
         process = self._process
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -246,11 +247,11 @@ class _Server:
         )
 
     def _greet(self, end: float) -> None:
-        """Take the plugin's greeting, say which fields MATE is to want, and wait until sharkd listens."""
+        """Read the plugin's greeting, tell MATE the fields to request, and wait until sharkd listens."""
         assert self._process is not None  # noqa: S101 - it was started
         assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
         greeted = started = False
-        while not (greeted and started):  # versions differ in what comes first
+        while not (greeted and started):  # the order depends on the version
             line = self._line(end)
             if line.startswith("started "):
                 if line != "started 0":
@@ -272,11 +273,11 @@ class _Server:
             greeted = True
         if b"No such preference" in self._take_errors():
             raise EngineError("sharkd does not know a preference that tshark knows")
-        if self._place.user is not None:  # nobody puts another server in its place
+        if self._place.user is not None:  # so that no other process can replace the server
             os.chown(self._folder / "socket", 0, 0)
 
     def _await_greeting(self, end: float) -> None:
-        """Wait until the plugin says something; without it, sharkd answers before that."""
+        """Wait for the first output of the plugin; without the plugin, sharkd answers first."""
         assert self._process is not None  # noqa: S101 - it was started
         assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
         output = self._process.stdout.fileno()
@@ -305,7 +306,7 @@ class _Server:
             connection.settimeout(max(end - monotonic(), 0.001))
             connection.connect(
                 f"/proc/self/fd/{folder}/s"
-            )  # the path itself may be longer than a socket's may
+            )  # the path itself may exceed the length limit of a socket
         except BaseException:
             connection.close()
             raise
@@ -314,7 +315,7 @@ class _Server:
         return connection
 
     def _receive(self, connection: socket.socket, end: float) -> bytes:
-        """Return all up to the second answer."""
+        """Return all bytes up to the second answer."""
         received = bytearray()
         while not (received.endswith(b"\n") and b'\n{"jsonrpc":"2.0","id":2,' in received[-1024:]):
             self._wait(connection.fileno(), end=end)
@@ -327,7 +328,7 @@ class _Server:
         return bytes(received)
 
     def _wait(self, *descriptors: int, end: float) -> set[int]:
-        """Return which descriptors can be read, once one can; take meanwhile what standard error says."""
+        """Wait for readable descriptors and return them; meanwhile, read standard error."""
         assert self._process is not None  # noqa: S101 - it was started
         assert self._process.stderr is not None  # noqa: S101 - a pipe was asked for
         errors = self._process.stderr.fileno()
@@ -341,13 +342,13 @@ class _Server:
             ready = dict(poll.poll(left * 1000))
             if ready.get(errors, 0) & select.POLLIN:
                 self._take_errors()
-            elif errors in ready:  # nobody has it open any more
+            elif errors in ready:  # all writers have closed it
                 poll.unregister(errors)
             if found := set(descriptors) & set(ready):
                 return found
 
     def _take_errors(self) -> bytes:
-        """Take what was said on standard error, and return it all; a flood is not kept."""
+        """Read standard error, and return everything read so far, up to a limit."""
         assert self._process is not None  # noqa: S101 - it was started
         assert self._process.stderr is not None  # noqa: S101 - a pipe was asked for
         poll = select.poll()
@@ -361,7 +362,7 @@ class _Server:
 
 
 def _furnish(folder: Path, place: Workplace, program: str) -> None:
-    """Make the folder of a server: its configuration, its plugins, and a folder in which it may listen."""
+    """Create the folder of a server: its configuration, its plugins, and a folder for its socket."""
     folder.mkdir()
     folder.chmod(0o755)
     plugins = folder / "server-plugins"
@@ -388,7 +389,7 @@ def _furnish(folder: Path, place: Workplace, program: str) -> None:
 
 
 def _wanting(names: list[str]) -> str:
-    """Return a configuration of MATE's that wants fields, for a protocol that no packet of a batch has."""
+    """Return a MATE configuration that requests fields, for a protocol that no packet of a batch has."""
     extracts = "".join(
         f"  Extract field{number} From {name};\n" for number, name in enumerate(dict.fromkeys(names))
     )
@@ -396,7 +397,7 @@ def _wanting(names: list[str]) -> str:
 
 
 def _request(number: int, method: str, **parameters: str) -> bytes:
-    """Return a request in JSON-RPC, as sharkd reads it: a line."""
+    """Return a JSON-RPC request for sharkd, as one line."""
     request: dict[str, Any] = {"jsonrpc": "2.0", "id": number, "method": method}
     if parameters:
         request["params"] = parameters
@@ -404,7 +405,7 @@ def _request(number: int, method: str, **parameters: str) -> bytes:
 
 
 def _told(received: bytes) -> tuple[list[str], dict[int, dict[str, Any]]]:
-    """Return the plugin's lines, and the results of our requests by their numbers."""
+    """Return the plugin's lines, and the results of our requests by request number."""
     lines: list[str] = []
     answers: dict[int, dict[str, Any]] = {}
     for line in received.decode("utf-8", "replace").split("\n"):

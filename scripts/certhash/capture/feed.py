@@ -1,4 +1,4 @@
-"""Run the first pass over a capture in its own process, with pipes to the tsharks.
+"""Run the first pass over a capture in a separate process, with pipes to the tsharks.
 
 In one process, the pass and the reader of tshark's output would take turns. The pass also starts while tshark
 is still starting.
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PATIENCE = 10.0
-"""Seconds in which a number comes that was sent, and in which the pass notices that nobody reads any more;
-only a read that hangs takes longer."""
+"""Seconds within which a number that was sent arrives, and within which the pass notices that its readers
+have gone; only a read that hangs takes longer."""
 
 
 class Fed(NamedTuple):
     """How a first pass ended."""
 
     carved: Carved | None = None
-    """None where it did not come to the end of the capture."""
+    """None if it did not reach the end of the capture."""
     damage: str = ""
-    """What is wrong with the file, in one line."""
+    """The damage of the file, in one line."""
     failed: str = ""
-    """What went wrong in the pass itself: something may have been left out that matters."""
+    """An error of the pass itself: relevant packets may have been dropped."""
     not_shareable: bool = False
-    """The capture is for one tshark alone."""
+    """The capture cannot be shared by several tsharks."""
 
 
 class Feed:
-    """A first pass that is under way.
+    """A running first pass.
 
     Args:
-        source: the capture, at its beginning. Its position goes on while it is read.
-        shares: how many tsharks share the connections of the capture.
-        keys: secrets are at hand with which TLS can be decrypted.
+        source: the capture, at its beginning. Its position advances while it is read.
+        shares: number of tsharks that share the connections of the capture.
+        keys: TLS secrets for decryption are available.
         only: as for :func:`certhash.capture.first_pass.carve.carve`.
     """
 
@@ -72,20 +72,20 @@ class Feed:
         self._listener.start()
 
     def frame(self, share: int, passed: int) -> int:
-        """Return the number in the capture of the n-th packet (1, 2...) that a tshark was given.
+        """Return the number in the capture of the n-th packet (1, 2...) in a tshark's input.
 
-        It is 0 where the packet is another's to tell of.
+        It is 0 if another tshark reports the packet.
         """
         numbers = self.numbers[share]
         if passed > len(numbers) and not self._miscounted:
-            with self._news:  # tshark was given the packet before its number has come here
+            with self._news:  # tshark may get the packet before its number arrives here
                 known = self._news.wait_for(lambda: self._ended or passed <= len(numbers), _PATIENCE)
-            # To wait for what never comes would keep tshark, and with it the pass, waiting for us.
+            # Waiting for a number that never arrives would block tshark, and with it the pass.
             self._miscounted = not known
         return numbers.frame(passed)
 
     def end(self) -> Fed:
-        """Wait until the pass has ended, which it does when nobody reads any more, and tell how."""
+        """Wait for the end of the pass, which also ends when its readers have gone, and return its result."""
         for outlet in self.outlets:
             outlet.close()
         self._listener.join(_PATIENCE)
@@ -102,7 +102,7 @@ class Feed:
         return Fed() if hangs else Fed(failed=f"its process ended with status {status}")
 
     def _listen(self, here: Connection) -> None:
-        """Take what the pass tells, until it tells no more."""
+        """Receive the messages of the pass until its end."""
         with here, contextlib.suppress(EOFError, OSError):
             while True:
                 told = here.recv()
@@ -119,10 +119,10 @@ class Feed:
 
 
 def _reap(process: int) -> int | None:
-    """Wait for a process, and return its exit status; None if the system has already reaped it."""
+    """Wait for a process and return its exit status, or None if the system has already reaped it."""
     try:
         return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    except ChildProcessError:  # with SIGCHLD ignored, as some start their programs, the system has reaped it
+    except ChildProcessError:  # with SIGCHLD ignored by the parent, the system has reaped it
         return None
 
 
@@ -139,11 +139,11 @@ def _be_the_pass(source: BinaryIO, inlets: list[int], there: Connection, keys: b
         there.send(_pass(source, inlets, there, keys, only))
         status = 0
     finally:
-        os._exit(status)  # nothing of what we were copied from is ours to clean up
+        os._exit(status)  # the clean-up of inherited objects belongs to the parent process
 
 
 def _pass(source: BinaryIO, inlets: list[int], there: Connection, keys: bool, only: Ends) -> Fed:
-    """Read the capture, and write to each tshark what it is to read."""
+    """Read the capture, and write each tshark's packets to its pipe."""
     capture = Source(source)
     sinks = [_Sink(inlet) for inlet in inlets]
     numbers = [_ToldNumbers(share, there) for share in range(len(inlets))]
@@ -151,7 +151,7 @@ def _pass(source: BinaryIO, inlets: list[int], there: Connection, keys: bool, on
         carved = carve(capture, *(sink.write for sink in sinks), keys=keys, numbers=numbers, only=only)
         return Fed(carved._replace(shares=()), damage=capture.error)
     except BrokenPipeError:
-        return Fed()  # how that tshark ended says why
+        return Fed()  # the outcome of that tshark says why
     except NotShareableError:
         return Fed(not_shareable=True)
     except OSError as error:
@@ -161,7 +161,7 @@ def _pass(source: BinaryIO, inlets: list[int], there: Connection, keys: bool, on
 
 
 class _ToldNumbers(Numbers):
-    """Tells the other process of them; nobody asks here."""
+    """Sends the numbers to the other process; they are not queried in this one."""
 
     def __init__(self, share: int, there: Connection) -> None:
         super().__init__()
@@ -173,7 +173,7 @@ class _ToldNumbers(Numbers):
 
 
 class _Sink:
-    """What takes the packets that a tshark is to read."""
+    """Receives the packets for one tshark."""
 
     def __init__(self, inlet: int) -> None:
         self._inlet = inlet
@@ -182,10 +182,10 @@ class _Sink:
         widen(inlet)
 
     def write(self, data: bytes | memoryview, /) -> None:
-        """Take the next bytes; they may be none.
+        """Write the next bytes, which may be empty.
 
         Raises:
-            BrokenPipeError: nobody reads any more; noticed even where there is nothing to write.
+            BrokenPipeError: the reader has gone; detected even if there is nothing to write.
         """
         if self._end.poll(0):
             raise BrokenPipeError

@@ -1,7 +1,7 @@
-"""From rows to handshakes: which frames belong together, who is the client, what could not be seen and why.
+"""Assemble rows into handshakes: group frames, identify the client, and say what is hidden and why.
 
-A handshake is told from the next one in the same connection by the client's random value, which a second
-ClientHello after a HelloRetryRequest or HelloVerifyRequest, and a retransmitted one, repeats (RFC 8446,
+The client's random value distinguishes a handshake from the next one in the same connection. A second
+ClientHello after a HelloRetryRequest or HelloVerifyRequest, and a retransmitted one, repeat it (RFC 8446,
 section 4.1.2; RFC 6347, section 4.2.1).
 """
 
@@ -58,11 +58,11 @@ _FROM_SERVER = {
 
 
 HIGHEST_RESERVED_PORT = 1023
-"""No client has one of these unless it asks for it (RFC 6335, section 6)."""
+"""No client has one of these ports unless it requests it (RFC 6335, section 6)."""
 
 
 class _Connection:
-    """What all handshakes of one stream share."""
+    """State that all handshakes of one stream share."""
 
     def __init__(self) -> None:
         self.current: _Building | None = None
@@ -71,7 +71,7 @@ class _Connection:
 
 
 class _Building:
-    """A handshake while its frames come in."""
+    """A handshake while its frames arrive."""
 
     def __init__(self, row: Row, client: Endpoint, server: Endpoint, connection: _Connection) -> None:
         self.frame = row.frame
@@ -108,10 +108,10 @@ class _Building:
 
 
 class Handshakes:
-    """Takes the rows of a capture, those of each connection in order, and gives the handshakes.
+    """Collects the rows of a capture, in order for each connection, and returns the handshakes.
 
     Args:
-        keep: takes a certificate of a row (and the frame), keeps its bytes, and returns its SHA-256.
+        keep: stores the bytes of a certificate of a row (and the frame), and returns its SHA-256.
     """
 
     def __init__(self, keep: Callable[[CertificateRecord, int], bytes]) -> None:
@@ -120,17 +120,17 @@ class Handshakes:
         self._all: list[_Building] = []
 
     def add(self, row: Row, reader: int = 0) -> None:
-        """Take the next row.
+        """Add the next row.
 
         Args:
-            row: what one tshark says of a frame.
-            reader: which one, where several share a capture. Each has its own connections, and where one
-                opens packets that the others are not shown, it counts them otherwise.
+            row: one tshark's output for a frame.
+            reader: the number of the tshark, if several share a capture. Each has its own connections, and
+                numbers them differently if it opens packets that the others do not get.
         """
         connection = self._connections.setdefault((reader, row.connection), _Connection())
         now = connection.current
         if now is None or not (now.client_key_exchange or now.client_ccs):
-            # What is missing later, among application data, hides no certificate.
+            # Segments missing later, among application data, hide no certificate.
             connection.lost |= row.lost
             connection.cut |= row.cut
         if not (row.types or row.content_types or row.certificates or row.alerts):
@@ -144,7 +144,7 @@ class Handshakes:
         return tuple(_finished(building) for building in sorted(self._all, key=lambda b: b.frame))
 
     def _handshake_of(self, row: Row, connection: _Connection) -> _Building | None:
-        """Find the handshake that a row belongs to, or begin one."""
+        """Return the handshake of a row; begin a new one if needed."""
         now = connection.current
         sender = _sender(row, now)
         if sender is None:
@@ -153,7 +153,7 @@ class Handshakes:
         if not begins:
             return now
         if not (set(row.types) - {FINISHED} or row.certificates):
-            return now  # an alert, or what follows a handshake that is not in the capture
+            return now  # an alert, or data after a handshake that is not in the capture
         client, server = (
             (row.source, row.destination) if sender == "client" else (row.destination, row.source)
         )
@@ -173,7 +173,7 @@ class Handshakes:
         else:
             now.client_key_exchange |= CLIENT_KEY_EXCHANGE in types
             now.client_finished |= FINISHED in types
-        # With early data a client says so before anybody has answered, and means nothing (RFC 8446, D.4).
+        # With early data a client sends this before any answer, without meaning (RFC 8446, D.4).
         answers = sender == "server" or now.server_seen or now.client_key_exchange
         if sender == "client" and CHANGE_CIPHER_SPEC in row.content_types:
             now.client_ccs = True
@@ -188,7 +188,7 @@ class Handshakes:
         refusal = sender == "server" and row.alerts and not types
         if now.version is None and CLIENT_HELLO not in types and row.record_versions and not refusal:
             now.version = row.record_versions[0]  # the ServerHello is not in the capture
-        # An encrypted alert can look like a plain one, and says nothing to us.
+        # An encrypted alert can look like a plain one; it must be ignored.
         readable = row.alerts if now.decrypted or sender not in now.ciphered else ()
         if CHANGE_CIPHER_SPEC in row.content_types and answers:
             now.ciphered.add(sender)
@@ -233,7 +233,7 @@ class Handshakes:
 
 
 def _sender(row: Row, now: _Building | None) -> Sender | None:
-    """Tell who sent a row's records: by what only one side sends, else by who is who already."""
+    """Return the sender of a row's records, by messages that only one side sends, else by known roles."""
     types = set(row.types)
     if CLIENT_HELLO in types:
         return "client"
@@ -245,8 +245,8 @@ def _sender(row: Row, now: _Building | None) -> Sender | None:
         return "client"
     if not row.certificates:
         return None
-    # The server's certificate comes first. A client's comes with its key exchange, but over UDP, or where it
-    # is long, that may be in the next packet: then the ports tell.
+    # The server's certificate comes first. A client's comes with its key exchange, but over UDP, or if it is
+    # long, that may be in the next packet: then the ports decide.
     source, destination = row.source.port or 0, row.destination.port or 0
     return "client" if source > HIGHEST_RESERVED_PORT >= destination > 0 else "server"
 
@@ -261,7 +261,7 @@ def _begins_another(row: Row, now: _Building, sender: Sender) -> bool:
         return random != now.client_random if random else now.server_random is not None
     if SERVER_HELLO in row.types and random != HELLO_RETRY_RANDOM:
         return now.server_random is not None and random != now.server_random
-    # A handshake that is seen only from its Certificate message on; DTLS repeats what was lost.
+    # A handshake seen only from its Certificate message on; DTLS retransmits lost messages.
     if not row.certificates or sender not in now.chains:
         return False
     sent = [certificate.sha256 for certificate in now.chains[sender]]
@@ -308,7 +308,7 @@ def _hidden(now: _Building, *, resumed: bool, encrypted: bool) -> Hidden:
         (now.connection.lost, "packets-missing"),
         (now.undissected, "too-long"),
         (now.suite in SUITES_WITHOUT_CERTIFICATE, "no-certificate"),
-        # Whatever answers a certificate is there, the certificate is not.
+        # There are messages that answer a certificate, but no certificate.
         (now.server_spoke_of_certificates or now.client_key_exchange or now.client_ccs, "packets-missing"),
     )
     return next((reason for applies, reason in reasons if applies), "incomplete")

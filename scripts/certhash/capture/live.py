@@ -1,13 +1,12 @@
-"""A live capture: dumpcap records, tshark dissects what it is handed, and pyshark drives both.
+"""Capture live: dumpcap captures, tshark dissects, and pyshark controls both.
 
-dumpcap alone needs the right to capture. Its packets pass through here, where application data and voice
-are left out, to a tshark that runs as a batch run's does: unprivileged, without anybody's configuration, with
-the plugin, and asked for the same fields, so that its rows are those of :mod:`certhash.capture.records`.
+Only dumpcap needs permission to capture. This module drops application data and voice from its packets, and
+passes the rest to a tshark that runs as in an audit: unprivileged, without a user's configuration, with the
+plugin, and with the same fields, so that its rows are those of :mod:`certhash.capture.records`.
 
-tshark remembers every packet that it has seen, and would fill the memory in the end. So it is replaced from
-time to time, and its successor is first shown the last packets once more: what was in the middle of a
-handshake is dissected as if nothing had happened. What it says of packets that were dissected before is not
-passed on.
+tshark keeps state for every packet, and would eventually exhaust memory. So it is replaced from time to time.
+Its successor first gets the most recent packets again, so that handshakes in progress are dissected without
+interruption. Its output for packets that were already dissected is discarded.
 """
 
 from __future__ import annotations
@@ -44,19 +43,19 @@ if TYPE_CHECKING:
     from certhash.capture.records import Row
     from certhash.model import Endpoint
 
-# pyshark takes the programs that it runs from a config.ini in the current folder, which may be anybody's.
+# pyshark reads the programs to run from a config.ini in the current folder, which may be untrusted.
 pyshark.config.fp_config_path = pyshark.config.pyshark_config_path
 
 SHIFT_PACKETS = 25_000
 SHIFT_BYTES = 32 << 20
-"""So much is one tshark shown before it is replaced, as soon as no handshake stands in the way."""
+"""Amount of input after which a tshark is replaced, as soon as no handshake is in progress."""
 PATIENCE = 2
-"""It is replaced all the same after so many times as much."""
+"""After this multiple of it, tshark is replaced even during a handshake."""
 AGAIN_PACKETS = 5_000
 AGAIN_BYTES = 4 << 20
-"""So much at most is shown to its successor once more."""
+"""Maximum amount of input that its successor gets again."""
 KERNEL_BUFFER = 32
-"""MiB that the kernel keeps for dumpcap while one tshark takes over from another."""
+"""Size in MiB of the kernel's buffer for dumpcap, needed while one tshark replaces another."""
 
 _FAILURES = 3
 _READ = 1 << 18
@@ -64,10 +63,10 @@ _TRIAL = 60  # seconds
 
 
 def interfaces(found: tshark.Tshark) -> list[str]:
-    """Return the names of the interfaces that can be captured from, and their other names.
+    """Return the names and the alternative names of the interfaces that can capture.
 
     Raises:
-        InputError: tshark cannot tell.
+        InputError: tshark cannot list them.
     """
     try:
         return [str(name) for name in get_all_tshark_interfaces_names(found.path)]
@@ -76,9 +75,9 @@ def interfaces(found: tshark.Tshark) -> list[str]:
 
 
 def try_out(found: tshark.Tshark, capture: bytes) -> list[Row]:
-    """Return the rows of a small capture (pcap or pcapng), read in the way that a live one is.
+    """Return the rows of a small capture (pcap or pcapng), read in the same way as a live capture.
 
-    Whatever pyshark trips over is raised.
+    Exceptions from pyshark are not caught.
     """
 
     async def read() -> list[Row]:
@@ -105,17 +104,17 @@ def try_out(found: tshark.Tshark, capture: bytes) -> list[Row]:
 
 
 class Live:
-    """One interface, from the first packet to the last.
+    """A live capture on one interface.
 
     Args:
-        interface: its name, as dumpcap takes it.
+        interface: its name, as for dumpcap.
         settings: how packets are dissected.
-        plugin: whether the plugin loads, so that its fields can be asked for.
-        capture_filter: as `dumpcap -f` takes it, or empty.
-        take: takes the rows, in order; their frame numbers count from the first packet on, and a
+        plugin: whether the plugin loads, so that its fields are available.
+        capture_filter: a filter for `dumpcap -f`, or empty.
+        take: receives the rows in order; frame numbers count from the first packet of the capture, and a
             connection keeps its stream number.
-        waiting_since: returns the frame number at which the oldest handshake began that is not settled yet,
-            or None: its packets must not be cut off from those that are still to come.
+        waiting_since: returns the first frame number of the oldest handshake in progress, or None. A new
+            tshark must get the packets from there on.
         ready: called when the interface is open.
     """
 
@@ -155,7 +154,7 @@ class Live:
         self._ended = False
 
     async def run(self) -> None:
-        """Capture until :meth:`stop` is called, or until the interface is no more.
+        """Capture until :meth:`stop` is called, or until the interface disappears.
 
         Raises:
             InputError: there is no such interface, or no right to capture from it.
@@ -174,7 +173,7 @@ class Live:
                     before = self.packets
                     try:
                         failed = await self._shift(place, output)
-                    except ValueError as error:  # what dumpcap writes cannot be read, nor what follows it
+                    except ValueError as error:  # dumpcap's output cannot be parsed from here on
                         self.problems.append(f"the capture ended early: {error}")
                         break
                     failures = failures + 1 if failed and self.packets - before < AGAIN_PACKETS else 0
@@ -188,9 +187,9 @@ class Live:
 
     @property
     def not_shown(self) -> list[Trace]:
-        """Where certificates seem to stand of which tshark showed none; the frames are those of one tshark.
+        """Return traces of certificates that tshark did not show; frame numbers are those of one tshark.
 
-        Where tshark showed a handshake on the connection, that says why no certificate is seen.
+        Connections with a handshake are excluded: the handshake itself says why no certificate is seen.
         """
         return [
             trace
@@ -199,13 +198,13 @@ class Live:
         ]
 
     def stop(self) -> None:
-        """End the capture; what was captured is still dissected."""
+        """End the capture; packets that were already captured are still dissected."""
         self._stopping = True
         if self._recorder is not None:
             self._recorder.stop()
 
     async def _shift(self, place: Workplace, output: asyncio.StreamReader) -> bool:
-        """Let one tshark dissect until it has seen enough; return whether it failed."""
+        """Let one tshark dissect until it must be replaced; return whether it failed."""
         dissector = _Dissector(self._settings, place, self.problems, plugin=self._plugin)
         carving = Carving() if self._settings.carve else None
         frame_of = carving.numbers.frame if carving else int
@@ -216,7 +215,7 @@ class Live:
             await asyncio.wait({reading, feeding}, return_when=asyncio.FIRST_COMPLETED)
             failed = not feeding.done()
             if failed:
-                # Whatever it fell over must not be shown to its successor.
+                # Its successor must not get the packet that crashed it.
                 self._again.clear()
                 self._again_bytes = 0
             else:
@@ -240,7 +239,7 @@ class Live:
     async def _feed(
         self, dissector: _Dissector, output: asyncio.StreamReader, carving: Carving | None
     ) -> None:
-        """Hand packets to tshark, until it has seen enough or there are no more."""
+        """Pass packets to tshark until it must be replaced or there are no more."""
         stdin = await dissector.stdin
         size = 0
 
@@ -336,7 +335,7 @@ class _Recorder(LiveCapture):  # type: ignore[misc]  # pyshark has no types
         return ["-B", str(KERNEL_BUFFER), *super()._get_dumpcap_parameters()]
 
     async def start(self) -> tuple[bytes, asyncio.StreamReader]:
-        """Start it; return the first byte of what it writes (pcapng), and where the rest comes from.
+        """Start it; return the first byte of its output (pcapng), and the stream with the rest.
 
         Raises:
             InputError: there is no such interface, or no right to capture from it.
@@ -348,14 +347,14 @@ class _Recorder(LiveCapture):  # type: ignore[misc]  # pyshark has no types
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_READ,
-            start_new_session=True,  # Ctrl-C is ours to handle
+            start_new_session=True,  # certhash handles Ctrl-C itself
         )
         self._process = process
         self._create_stderr_handling_task(process.stderr)
-        with contextlib.suppress(TSharkCrashException):  # it has ended already: why, it says itself, below
+        with contextlib.suppress(TSharkCrashException):  # it has already ended; its own message is read below
             self._created_new_process(command, process, process_name="Dumpcap")
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-        # It writes when the interface is open; where it could not open it, it ends and says why.
+        # It writes once the interface is open; if it cannot open it, it prints the reason and ends.
         first = await process.stdout.read(1)
         if not first:
             await process.wait()
@@ -364,13 +363,13 @@ class _Recorder(LiveCapture):  # type: ignore[misc]  # pyshark has no types
         return first, process.stdout
 
     def stop(self) -> None:
-        """Let it write what it has, and end."""
+        """Let it write its remaining packets and end."""
         self._stopped = True
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
 
     async def close_async(self) -> None:
-        """End it, and take in what it says at its end."""
+        """Stop it, and read its last messages."""
         process = self._process
         if process is not None:
             by_itself = process.stdout is not None and process.stdout.at_eof() and not self._stopped
@@ -454,13 +453,13 @@ class _Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
         return process
 
     async def end(self) -> None:
-        """End it, however it ended: that was told where its packets were read, and is not told again."""
+        """Stop it and ignore its exit status, which was already reported where its output was read."""
         with contextlib.suppress(TSharkCrashException):
             await self.close_async()
         self._running_processes.clear()
 
     async def _cleanup_subprocess(self, process: asyncio.subprocess.Process) -> None:
-        if self._eof_reached:  # it is about to end: how, is worth knowing
+        if self._eof_reached:  # it is about to end: wait for its exit status
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(process.wait(), 5)
         await super()._cleanup_subprocess(process)
@@ -475,7 +474,7 @@ class _Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
 
 
 class _RowParser(TsharkEkJsonParser):  # type: ignore[misc]  # pyshark has no types
-    """Makes a row, the same that a batch run has, of each line of JSON."""
+    """Parses each line of JSON into the same row as in a batch run."""
 
     def __init__(self, problems: list[str], *, plugin: bool) -> None:
         super().__init__()
