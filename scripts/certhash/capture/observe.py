@@ -1,4 +1,4 @@
-"""One capture in, one observation out: the edge where files and tshark are."""
+"""Read one capture into one observation, with the files and processes that this needs."""
 
 from __future__ import annotations
 
@@ -42,33 +42,33 @@ if TYPE_CHECKING:
 
 _MOST_FAILURES = 5
 _PACKET = re.compile(r"\bin packet (\d+)")
-"""How tshark names the packet on which a dissector failed."""
+"""tshark's message about a packet on which a dissector failed."""
 
 _SMALL = 2 << 20
-"""Bytes up to which a capture is for the engine: tshark would take longer to start than to read it."""
+"""Maximum size in bytes of a capture for the engine: tshark takes longer to start than to read it."""
 _LARGE = 64 << 20
-"""Bytes from which on it is asked whether several tsharks should share a capture."""
+"""Minimum size in bytes of a capture that several tsharks may share."""
 _BEGINNING = WINDOW
-"""Bytes by which the rest of a capture is judged then."""
+"""Bytes at the start of a capture from which the rest is estimated."""
 _MANY = 40_000
-"""Packets that take tshark twice the time that it takes to start."""
+"""Packets that take tshark twice as long as its start."""
 
 TIMEOUT = 3600.0
-"""Seconds: a hundred times what the largest captures take that are in use."""
+"""Seconds: a hundred times as long as the largest captures in use take."""
 
 
 class Settings(Struct, frozen=True):
-    """How captures are read; the same for all of an audit."""
+    """Settings for the reading of captures; the same for a whole audit."""
 
     tshark: tshark.Tshark
     keylog: str | None = None
     decode_as: tuple[str, ...] = ()
     carve: bool = True
-    """Leave out for tshark what no verdict can depend on."""
+    """Drop packets that cannot change a verdict before tshark reads the capture."""
     timeout: float = TIMEOUT
-    """Seconds that the reading of one capture may take."""
+    """Seconds allowed for reading one capture."""
     warm: bool = True
-    """Small captures may be dissected by an engine that stays warm, where there is one."""
+    """An engine that stays running may dissect small captures, if one is available."""
 
 
 def observe(
@@ -78,15 +78,16 @@ def observe(
     opened: Callable[[BinaryIO], None] | None = None,
     tsharks: int = 1,
 ) -> Observation:
-    """Read one capture; whatever happens is told in the observation, nothing is raised for a bad file.
+    """Read one capture; the observation reports all errors of the file, and none is raised.
 
     Args:
-        path: of the capture.
-        settings: how it is read.
-        place: where tshark runs; it may serve several readings at once, but one at a time where it has an
-            engine. None makes one for this reading.
-        opened: takes the open capture file, whose position tells how far the reading is.
-        tsharks: as many may share the connections of the capture; what is observed does not depend on it.
+        path: the path of the capture.
+        settings: how to read it.
+        place: where tshark runs; it may serve several readings in parallel, but only one at a time if it has
+        an
+            engine. None creates one for this reading.
+        opened: receives the open capture file, whose position shows the progress.
+        tsharks: the maximum number of tsharks that share the capture; the observation does not depend on it.
 
     Raises:
         InputError: the key log cannot be read.
@@ -106,15 +107,15 @@ def observe(
 
 
 def _damaged(seen: Observation, damage: str) -> Observation:
-    """Return what is observed of a capture whose archive is damaged behind it."""
+    """Return the observation of a capture whose archive is damaged after the capture."""
     status: CaptureStatus = "truncated" if seen.status == "complete" else seen.status
     return replace(seen, status=status, error=damage, problems=(Problem(seen.path, damage), *seen.problems))
 
 
 def with_engine(settings: Settings, place: Workplace) -> Workplace:
-    """Return the place with an engine in it, which starts when it is first needed and is to be closed.
+    """Return the place with an engine, which starts when it is first needed; the caller must close it.
 
-    There is none where these settings want none.
+    If the settings exclude an engine, the place has none.
     """
     if not settings.warm or not settings.carve or settings.decode_as:
         return place
@@ -122,7 +123,7 @@ def with_engine(settings: Settings, place: Workplace) -> Workplace:
 
 
 def is_worth_sharing(path: str) -> bool:
-    """Tell by its beginning whether a capture leaves tshark more to read than another start of it costs."""
+    """Return whether, by its start, a capture is large enough to be worth another tshark."""
     try:
         with open_capture(path) as source:
             size = os.fstat(source.fileno()).st_size
@@ -135,7 +136,7 @@ def is_worth_sharing(path: str) -> bool:
 
 
 def unreadable(path: str, error: str) -> Observation:
-    """Return what is observed of a capture that could not be read; `error` is one line that says why."""
+    """Return the observation of a capture that could not be read; `error` is one line that says why."""
     return Observation(path, "unreadable", 0, error, "plugin", problems=(Problem(path, error),))
 
 
@@ -146,7 +147,7 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: Workplace, 
     way = _Way(
         settings.tshark.lua is not None,
         carve,
-        # What a user has dissected otherwise may be a tunnel, with connections inside that nobody counts.
+        # A decode-as rule may be for a tunnel, with inner connections that the first pass does not count.
         tsharks if carve and not settings.decode_as else 1,
         monotonic() + settings.timeout,
     )
@@ -157,14 +158,14 @@ def _observe(path: str, source: BinaryIO, settings: Settings, place: Workplace, 
 def _observe_cold(
     path: str, source: BinaryIO, settings: Settings, place: Workplace, way: _Way
 ) -> Observation:
-    """Let tshark read a capture, in other ways where one does not do."""
+    """Let tshark read a capture, and retry in other ways if it fails."""
     for last_try in (False, True):
         run = _Run(path, source, settings, place, way)
         if run.must_not_be_shared:
             way = way._replace(tsharks=1)
             run = _Run(path, source, settings, place, way)
         if way.plugin and (run.missing_plugin or run.plugin_failures):
-            # Nobody else's fields depend on it, and Python hashes then.
+            # No other fields depend on the plugin, and Python computes the hashes then.
             failures, way = run.plugin_failures, way._replace(plugin=False, tsharks=1)
             run = _Run(path, source, settings, place, way)
             for frame, reason in failures[:_MOST_FAILURES]:
@@ -173,8 +174,8 @@ def _observe_cold(
                     "please report it with the capture"
                 )
         if run.must_read_whole:
-            # Something that was left out might have mattered after all: then nothing is left out. What seems
-            # to be damage may be one of the variants of pcap that have its magic number and other headers.
+            # A dropped packet may have been relevant: then read everything. Apparent damage may be one of the
+            # variants of pcap with the same magic number and other headers.
             failure = run.fed.failed
             way = way._replace(carve=False, tsharks=1)
             run = _Run(path, source, settings, place, way)
@@ -187,7 +188,7 @@ def _observe_cold(
     if run.looked_at is None or not run.looked_at.packets:
         source.seek(0)
         if not looks_like_capture(source.read(4096)) and not run.outcome.timed_out:
-            # tshark takes any text, and many a picture, for a capture of its own kind.
+            # tshark accepts any text, and many pictures, as a capture.
             return unreadable(path, NOT_A_CAPTURE)
     return _look_again(run, lambda again: _Run(path, source, settings, place, again), way)
 
@@ -195,7 +196,7 @@ def _observe_cold(
 def _observe_warm(
     path: str, source: BinaryIO, settings: Settings, place: Workplace, way: _Way
 ) -> Observation | None:
-    """Let the engine of a place read a small capture; return None where tshark is to read it."""
+    """Let the engine of a place read a small capture; return None if tshark must read it."""
     engine = place.engine
     if engine is None or engine.trouble is not None or os.fstat(source.fileno()).st_size > _SMALL:
         return None
@@ -207,9 +208,9 @@ def _observe_warm(
 
 
 def _look_again(run: _Run, read: Callable[[_Way], _Run], way: _Way) -> Observation:
-    """Return what a run saw, and what other ways show of certificates that it did not show.
+    """Return the observation of a run, with the certificates that other ways show in addition.
 
-    Where it showed all that there is, nothing is read again.
+    If the run showed all certificates, nothing is read again.
     """
     seen = run.observation()
     missing, cut = _not_seen(run, seen)
@@ -219,7 +220,7 @@ def _look_again(run: _Run, read: Callable[[_Way], _Run], way: _Way) -> Observati
     known = {trace: place for trace in missing if places and (place := places.of.get(trace.frame))}
     names = {trace: places.above(place) for trace, place in known.items() if places}
     asked = cut | {place.ends for place in known.values() if place.transport} | {t.ends for t in missing}
-    # What is in a tunnel nobody finds by its ends.
+    # Connections in a tunnel cannot be found by their ends.
     outside = all(trace in known and trace.ends == known[trace].ends for trace in missing)
     way = way._replace(tsharks=1, only=asked if outside else frozenset())
     notes: list[str] = []
@@ -250,7 +251,7 @@ def _look_again(run: _Run, read: Callable[[_Way], _Run], way: _Way) -> Observati
 
 
 def _not_seen(run: _Run, seen: Observation) -> tuple[list[Trace], Ends]:
-    """Return the traces of certificates that a run did not show, and the connections that lack packets."""
+    """Return the traces of certificates that a run did not show, and the connections with lost packets."""
     cut = frozenset(
         frozenset((each.client, each.server))
         for each in seen.handshakes
@@ -260,7 +261,7 @@ def _not_seen(run: _Run, seen: Observation) -> tuple[list[Trace], Ends]:
 
 
 def _is_plain(source: BinaryIO) -> bool:
-    """Return whether a small capture has nothing in it that can hold a packet in a packet."""
+    """Return whether a small capture contains nothing that can encapsulate a packet in a packet."""
     source.seek(0)
     try:
         return os.fstat(source.fileno()).st_size <= WINDOW and is_plain(Source(source))
@@ -274,15 +275,15 @@ class _Way(NamedTuple):
     plugin: bool
     carve: bool
     tsharks: int
-    """How many share what the first pass leaves; 1 where there is none."""
+    """Number of tsharks that share the output of the first pass; 1 without a first pass."""
     end: float
-    """When it must have come to its end, on the monotonic clock."""
+    """The deadline, on the monotonic clock."""
     only: Ends = frozenset()
-    """The connections that are read, where the first pass can tell them apart; empty for all."""
+    """The connections to read, if the first pass can distinguish them; empty for all."""
     arguments: tuple[str, ...] = ()
-    """More of them, for tshark."""
+    """Additional arguments for tshark."""
     engine: Engine | None = None
-    """What dissects in tshark's place, where anything does."""
+    """The engine that dissects instead of tshark, if any."""
 
     @property
     def seconds_left(self) -> float:
@@ -290,7 +291,7 @@ class _Way(NamedTuple):
 
 
 class _Run:
-    """One run over a capture: tshark reads all of it, or one or several what a verdict can depend on."""
+    """One run over a capture: one or several tsharks read all of it, or the relevant packets."""
 
     def __init__(self, path: str, source: BinaryIO, settings: Settings, place: Workplace, way: _Way) -> None:
         self.fed = Fed()
@@ -339,7 +340,7 @@ class _Run:
 
     @property
     def is_odd(self) -> bool:
-        """Whether anything at all went wrong with the engine, so that tshark is to read the capture."""
+        """Return whether the engine had any irregularity, so that tshark must read the capture."""
         carved = self.fed.carved
         return (
             carved is None
@@ -352,25 +353,25 @@ class _Run:
 
     @property
     def must_read_whole(self) -> bool:
-        """Whether something was left out that may matter."""
+        """Return whether a dropped packet may be relevant."""
         carved = self.fed.carved
         return bool(self.fed.failed) or (carved is not None and carved.in_doubt)
 
     @property
     def plugin_failures(self) -> list[tuple[int, str]]:
-        """The frames on which the plugin failed, and why."""
+        """Return the frames on which the plugin failed, with the reasons."""
         return [failure for share in self._shares for failure in share.lines.failures]
 
     def observation(self) -> Observation:
-        """Return all that was seen."""
+        """Return everything that was seen."""
         outcome = self.outcome
         if outcome.status == "complete" and self.looked_at is not None:
-            # The statistics of tshark leave out errors of ICMP that were cut when they were recorded.
+            # The statistics of tshark do not count ICMP errors that were cut by a snapshot length.
             outcome = outcome._replace(packets=max(outcome.packets, self.looked_at.packets))
         return self._reading.observation(outcome)
 
     def places(self, traces: list[Trace]) -> again.Places:
-        """Ask tshark where the frames are in which certificates stand."""
+        """Ask tshark for the locations of the frames that contain certificates."""
         command = tshark.arguments(
             self._settings.tshark, self._place, fields=again.FIELDS, display_filter="frame"
         )
@@ -382,13 +383,13 @@ class _Run:
         return found
 
     def complain(self, message: str) -> None:
-        """Add to the observation what is wrong."""
+        """Add an error message to the observation."""
         self._reading.complain(0, message)
 
     def _read(
         self, command: list[str], take: Callable[[_Share, str], object], *, batch: bool = False
     ) -> list[tshark.Outcome]:
-        """Run tshark for every share, hand over each line, and return how they ended."""
+        """Run tshark for every share, process each line, and return the outcomes."""
         self._source.seek(0)
         feed = (
             Feed(self._source, len(self._shares), keys=self._keys, only=self._way.only)
@@ -408,10 +409,10 @@ class _Run:
                 left = self._way.seconds_left
                 runs.append(tshark.Run(command, self._place, source, left, batch=batch))
                 if feed:
-                    source.close()  # so that the pass notices when tshark reads no more
+                    source.close()  # so that the pass notices when tshark stops reading
             if len(runs) == 1:
                 return [read(runs[0], self._shares[0])]
-            # Together: a tshark that nobody reads would stop, and with it the pass that feeds all of them.
+            # In parallel: a tshark with unread output would block, and with it the pass that feeds them all.
             with ThreadPoolExecutor(len(runs)) as readers:
                 return list(readers.map(read, runs, self._shares))
         finally:
@@ -421,7 +422,7 @@ class _Run:
                 self.fed = feed.end()
 
     def _ask(self, engine: Engine) -> tshark.Outcome:
-        """Let the engine read what the first pass leaves; both end before the first line is taken."""
+        """Let the engine read the output of the first pass; both end before the first line is processed."""
         (share,) = self._shares
         share.numbers = Numbers()
         kept = bytearray()
@@ -449,7 +450,7 @@ class _Run:
 
     @cached_property
     def looked_at(self) -> Carved | None:
-        """What the first pass found, or finds now; None where not everything was read."""
+        """Return the result of the first pass, running it now if needed; None if not everything was read."""
         if self.outcome.failed or self.outcome.status == "unreadable":
             return None
         if self.fed.carved is not None:
@@ -461,7 +462,7 @@ class _Run:
                 own = carve(Source(self._source), keys=self._keys)
                 if own.packets == self.outcome.packets:
                     return own
-            # A format that only tshark knows, or one that seems to be pcap: it writes what it reads.
+            # A format that only tshark knows, or apparent pcap: tshark converts it.
             self._source.seek(0)
             with tshark.as_pcapng(self._settings.tshark, self._place, self._source) as packets:
                 return carve(packets, keys=self._keys)
@@ -470,7 +471,7 @@ class _Run:
 
     @property
     def traces(self) -> tuple[Trace, ...]:
-        """Where certificates seem to stand."""
+        """Return where certificates seem to be."""
         if self.looked_at is not None:
             return self.looked_at.traces
         if self.outcome.failed or self.outcome.status == "unreadable":
@@ -479,7 +480,7 @@ class _Run:
         return traces_in_bytes(Source(self._source))
 
     def _take(self, share: _Share, line: str) -> None:
-        """Take a line of the tshark that reads a share."""
+        """Process a line of the tshark that reads a share."""
         try:
             row = share.row(line, plugin=self._way.plugin)
         except ValueError as error:
@@ -500,7 +501,7 @@ class _Run:
         )
 
     def _completed(self, outcomes: list[tshark.Outcome]) -> tshark.Outcome:
-        """Add what the first pass knows of the capture: how many packets it has, and how it ends."""
+        """Add the findings of the first pass: the number of packets, and how the capture ends."""
         carved, damage = self.fed.carved, self.fed.damage
         worst = next((o for o in outcomes if o.status != "complete"), outcomes[0])
         said = {
@@ -513,7 +514,7 @@ class _Run:
         if outcome.missing_fields or not self._way.carve:
             return outcome
         if carved is None:
-            # What tshark read was not all there is, whatever it says itself.
+            # tshark did not get the whole capture, regardless of its own status.
             error = outcome.error or damage or "its packets could not all be handed to tshark"
             status = outcome.status
             return outcome._replace(status="truncated" if status == "complete" else status, error=error)
@@ -532,7 +533,7 @@ class _Run:
 
 
 class _Share:
-    """What one of the tsharks says that share a capture, be it the only one."""
+    """The output of one of the tsharks that share a capture, or of the only one."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -543,10 +544,10 @@ class _Share:
         self.lines = records.Lines(self.frame)
 
     def row(self, line: str, *, plugin: bool) -> records.Row | None:
-        """Read a line; None where it tells of no frame, or of one that is another's.
+        """Return the row in a line, or None if it is not about a frame, or about another tshark's frame.
 
         Raises:
-            ValueError: neither the plugin nor tshark writes such a line.
+            ValueError: the line is not in the format of the plugin or tshark.
         """
         if plugin:
             return self.lines.parse(line)
@@ -555,7 +556,7 @@ class _Share:
         return row._replace(frame=frame) if frame else None
 
     def complaint(self, said: str) -> tuple[int, str] | None:
-        """Return the frame that tshark complains of (0: none) and its words; None where it is another's."""
+        """Return the frame (0: none) and the text of a tshark message; None for another tshark's frame."""
         named = _PACKET.search(said)
         if named is None:
             return 0, said
@@ -563,7 +564,7 @@ class _Share:
         return (frame, f"{said[: named.start(1)]}{frame}{said[named.end(1) :]}") if frame else None
 
     def frame(self, number: int) -> int:
-        """Return the number in the capture of a packet that tshark was given."""
+        """Return the number in the capture of a packet in tshark's input."""
         if self.numbers is not None:
             return self.numbers.frame(number)
         return number if self.feed is None else self.feed.frame(self.number, number)

@@ -1,4 +1,4 @@
-"""The rows that tshark gives of one capture, as they become an observation."""
+"""Collect tshark's rows of one capture into an observation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMELESS = (
 
 
 class Reading:
-    """The rows of tshark, as they become an observation; those of each connection come in order."""
+    """Collects tshark's rows into an observation; rows of each connection must arrive in order."""
 
     def __init__(self, path: str, *, plugin: bool) -> None:
         self._path = path
@@ -35,11 +35,11 @@ class Reading:
         self._problems: list[tuple[int, str]] = []
 
     def complain(self, frame: int, message: str) -> None:
-        """Remember what is wrong; the frame is 0 where it concerns none."""
+        """Record an error message; the frame is 0 if it concerns none."""
         self._problems.append((frame, message))
 
     def take(self, row: records.Row, reader: int = 0) -> None:
-        """Take the next row of one of several tsharks."""
+        """Add the next row of one of several tsharks."""
         self._handshakes.add(row, reader)
         if self._timed and not row.timed and (row.types or row.alerts or row.answers or row.downloads):
             self._timed = False
@@ -61,7 +61,7 @@ class Reading:
             )
 
     def _keep(self, record: records.CertificateRecord, frame: int) -> bytes:
-        """Keep a certificate once, and hold the plugin's hash of it against our own."""
+        """Store a certificate once, and compare the plugin's hash with our own."""
         der = record.der
         sha256 = self._sha256_of.get(der)
         if sha256 is None:
@@ -84,7 +84,7 @@ class Reading:
         return sha256
 
     def observation(self, outcome: tshark.Outcome) -> Observation:
-        """Return all that was seen; `outcome` is how the run ended that gave the rows."""
+        """Return everything that was seen; `outcome` is the outcome of the run with these rows."""
         handshakes = self._handshakes.finish()
         told = sorted(self._problems, key=itemgetter(0))
         problems = [f"frame {frame}: {message}" if frame else message for frame, message in told]

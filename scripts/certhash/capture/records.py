@@ -1,9 +1,9 @@
-"""One row a frame: what tshark and the plugin are asked for, and what their lines say.
+"""Define the fields that tshark and the plugin print, and parse their lines into one row per frame.
 
-There are two ways to ask. The plugin's lines (``plugin/certhash/batch.lua`` says what stands in them) cost
-least; a tshark without Lua prints fields of its own, and so does one that dissects live. Whatever a verdict
-can depend on is the same in both. A row is what tshark said and nothing more; what the rows of a connection
-mean together is for :mod:`certhash.capture.handshakes`.
+There are two formats. The plugin's lines (described in ``plugin/certhash/batch.lua``) are cheaper; a tshark
+without Lua, or for a live capture, prints its own fields. Everything that a verdict can depend on is the same
+in both. A row only repeats what tshark printed; :mod:`certhash.capture.handshakes` interprets the rows of a
+connection together.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _PLUGIN = (
     "_ws.lua.error",
 )
 STOCK_FIELDS = (*_BASE, *(f"tls.{f}" for f in _TLS), *(f"dtls.{f}" for f in _TLS))
-"""What a tshark without the plugin is asked for."""
+"""The fields of a tshark without the plugin."""
 PLUGIN_FIELDS = STOCK_FIELDS + _PLUGIN
 
 _STOCK_FILTER = " || ".join(
@@ -89,7 +89,7 @@ _STOCK_FILTER = " || ".join(
             )
         ),
         "dns.a || dns.aaaa",
-        # Not evidence by themselves: they say why a certificate is not seen.
+        # Not evidence by themselves: they explain why a certificate is not seen.
         "tcp.analysis.lost_segment || tcp.analysis.ack_lost_segment || ((tcp || udp) && _ws.short)",
     )
 )
@@ -114,13 +114,13 @@ class CertificateRecord(NamedTuple):
     """A certificate of a frame."""
 
     position: int
-    """0 is the first of its Certificate message."""
+    """Position in the Certificate message, from 0."""
     der: bytes
     whole: bool
-    """`der` has the length that the message states. Of damaged DER, Wireshark's own field ends where the
-    damage begins; the plugin gives the rest."""
+    """`der` has the length that the message states. Wireshark's own field of damaged DER ends where the
+    damage begins; the plugin returns all of it."""
     sha1: str | None
-    """Base64, computed by the plugin; None where it computed none."""
+    """Base64, computed by the plugin; None if it computed none."""
 
 
 class DownloadRecord(NamedTuple):
@@ -133,22 +133,22 @@ class DownloadRecord(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What tshark says of one frame."""
+    """tshark's output for one frame."""
 
     frame: int
     time: int
-    """Microseconds since 1970-01-01 UTC; 0 where the capture does not say (see `timed`)."""
+    """Microseconds since 1970-01-01 UTC; 0 if the capture does not say (see `timed`)."""
     timed: bool
-    """The capture holds the packet's time: pcapng's simple packet blocks have none."""
+    """The capture contains the packet's time; pcapng's simple packet blocks have none."""
     transport: Transport
     stream: int | None
     source: Endpoint
     destination: Endpoint
     dtls: bool
     lost: bool
-    """Segments before this one, or those that it acknowledges, are not in the capture."""
+    """Segments before this one, or segments that it acknowledges, are not in the capture."""
     cut: bool
-    """The packet was cut when it was recorded."""
+    """The packet was cut by a snapshot length."""
     content_types: tuple[int, ...]
     record_versions: tuple[int, ...]
     types: tuple[int, ...]
@@ -161,7 +161,7 @@ class Row(NamedTuple):
     server_name: str | None
     certificates: tuple[CertificateRecord, ...]
     unpaired_hashes: int
-    """How many hashes the plugin gave beyond, or short of (negative), one a certificate."""
+    """Number of hashes of the plugin minus the number of certificates."""
     alerts: tuple[AlertRecord, ...]
     answers: tuple[tuple[str, str], ...]
     """DNS: name, address."""
@@ -170,27 +170,27 @@ class Row(NamedTuple):
 
     @property
     def connection(self) -> object:
-        """What the rows of a connection have in common: its stream, or its ends where it has none."""
+        """Return the key of the row's connection: its stream, or its ends if it has no stream."""
         if self.stream is not None:
             return self.transport, self.stream
         return frozenset((self.source.address, self.destination.address))
 
 
 def fields(*, plugin: bool) -> tuple[str, ...]:
-    """Return the fields to ask tshark for."""
+    """Return the fields that tshark must print."""
     return PLUGIN_FIELDS if plugin else STOCK_FIELDS
 
 
 def display_filter(*, plugin: bool) -> str:
-    """Return the filter that leaves only the frames that may say something."""
+    """Return the display filter for frames that may be relevant."""
     return _PLUGIN_FILTER if plugin else _STOCK_FILTER
 
 
 def parse(line: str, *, plugin: bool) -> Row:
-    """Read one line of tshark's output.
+    """Parse one line of tshark's output.
 
     Raises:
-        ValueError: the line is not what :func:`fields` asked for.
+        ValueError: the line does not have the fields of :func:`fields`.
     """
     cells = line.split(SEPARATOR)
     if len(cells) != len(fields(plugin=plugin)):
@@ -249,7 +249,7 @@ def parse(line: str, *, plugin: bool) -> Row:
 def _certificates(
     hexes: list[str], numbers: Callable[[str], tuple[int, ...]], values: _Values, *, plugin: bool
 ) -> tuple[tuple[CertificateRecord, ...], int]:
-    """Put each certificate together with what the plugin says of it; also count hashes beyond one each."""
+    """Combine each certificate with the plugin's fields for it; also count hashes beyond one each."""
     hashes, positions = values("certhash.sha1"), values("certhash.position")
     unpaired = len(hashes) - len(hexes) if plugin else 0
     if not hexes:
@@ -275,11 +275,11 @@ _NOTHING = [""] * _CELLS_WITH_ALL
 
 
 class Lines:
-    """Reads the lines that the plugin writes of one capture.
+    """Parses the lines that the plugin prints for one capture.
 
     Args:
-        frame_of: from the number of a packet that tshark was given to that in the capture; 0 where it is not
-            to be told of.
+        frame_of: maps the number of a packet in tshark's input to its number in the capture, or to 0 if the
+            packet must not be reported.
     """
 
     def __init__(self, frame_of: Callable[[int], int] = int) -> None:
@@ -291,10 +291,10 @@ class Lines:
         self._certificates: dict[str, tuple[bytes, str]] = {}
 
     def parse(self, line: str) -> Row | None:
-        """Read one line; None where it tells of no frame.
+        """Return the row in one line, or None if the line is not about a frame.
 
         Raises:
-            ValueError: the plugin writes no such line.
+            ValueError: the line is not in the plugin's format.
         """
         cells = line.split(SEPARATOR)
         count = len(cells)
@@ -367,7 +367,7 @@ _TRANSPORTS: dict[str, Transport] = {"tcp": "tcp", "udp": "udp", "": "other"}
 
 @lru_cache(maxsize=4096)
 def _numbers(cell: str) -> tuple[int, ...]:
-    """Read a cell of numbers; few are different, and there are tens of thousands of rows."""
+    """Parse a cell of numbers; cached, as few values differ in tens of thousands of rows."""
     return tuple(int(value, 0) for value in cell.split(AGGREGATOR)) if cell else ()
 
 
@@ -377,7 +377,7 @@ def _texts(cell: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _ends(ends: str, ports: str) -> tuple[Endpoint, Endpoint]:
-    """Read source and destination as a frame's headers hold them, or as text where it has no IP."""
+    """Parse source and destination as in a frame's headers, or as text without IP."""
     if AGGREGATOR in ends or not ends:
         source, _, destination = ends.partition(AGGREGATOR)
     else:
@@ -398,12 +398,12 @@ def _download(name: str, content: str, client: str, server: str) -> tuple[Downlo
 
 @lru_cache(maxsize=1024)
 def _der(text: str) -> bytes:
-    """Read a cell's hex; the same certificates come again and again."""
+    """Parse a cell of hex; cached, as the same certificates recur."""
     return bytes.fromhex(text) if _HEX.fullmatch(text) else b""
 
 
 def _transport(values: _Values) -> tuple[Transport, int | None, tuple[int | None, int | None]]:
-    """Return the innermost transport of the frame; there is none under EAP-TLS."""
+    """Return the innermost transport of the frame; EAP-TLS has none."""
     name: Transport
     for name in ("tcp", "udp"):
         streams = values(f"{name}.stream")
@@ -415,7 +415,7 @@ def _transport(values: _Values) -> tuple[Transport, int | None, tuple[int | None
 
 
 def _addresses(values: _Values, protocols: str) -> tuple[str, str]:
-    """Return the innermost addresses: in a tunnel the outer ones belong to somebody else."""
+    """Return the innermost addresses: the outer ones of a tunnel belong to other hosts."""
     order = [p for p in protocols.split(":") if p in ("ip", "ipv6")]
     for kind in (order[-1] if order else "ip", "ip", "ipv6", "eth"):
         sources, destinations = values(f"{kind}.src"), values(f"{kind}.dst")
@@ -425,7 +425,7 @@ def _addresses(values: _Values, protocols: str) -> tuple[str, str]:
 
 
 def _answers(values: _Values) -> tuple[tuple[str, str], ...]:
-    """Pair names with addresses: the records of a kind stand in the same order as their values."""
+    """Pair names with addresses: the records of each type are in the same order as their values."""
     addresses = {"1": iter(values("dns.a")), "28": iter(values("dns.aaaa"))}
     aliases = iter(values("dns.cname"))
     canonical: dict[str, str] = {}
@@ -460,7 +460,7 @@ def _downloads(values: _Values) -> tuple[DownloadRecord, ...]:
 
 
 def _microseconds(text: str) -> int:
-    """Read ``frame.time_epoch``: seconds with a fraction, or (newer versions) ISO 8601."""
+    """Parse ``frame.time_epoch``: seconds with a fraction, or (newer versions) ISO 8601."""
     if "T" in text:
         moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
         return int(moment.timestamp()) * 1_000_000 + moment.microsecond

@@ -1,6 +1,6 @@
-"""The stream of a live capture, cut into blocks, and what successive tsharks say of it, joined again.
+"""Split the stream of a live capture into blocks, and join the output of successive tsharks.
 
-:mod:`certhash.capture.live` replaces its tshark from time to time; what is here makes that invisible.
+:mod:`certhash.capture.live` replaces its tshark from time to time; this module makes that invisible.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _LARGEST_BLOCK = 1 << 24
 
 SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
 DESCRIPTIONS = (SECTION, INTERFACE)
-"""What stands before the packets, and says how to read them."""
+"""Block types that precede the packets and describe how to read them."""
 
 
 class Blocks:
-    """Cuts what dumpcap writes into the blocks of a pcapng file (draft-ietf-opsawg-pcapng, section 3.1)."""
+    """Splits dumpcap's output into pcapng blocks (draft-ietf-opsawg-pcapng, section 3.1)."""
 
     def __init__(self, data: bytes = b"") -> None:
         self._rest = data
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the type and the bytes of every block that is complete with `data`.
+        """Yield the type and the bytes of every block that `data` completes.
 
         Raises:
-            ValueError: this is no pcapng in the byte order of this machine.
+            ValueError: the data is not pcapng in the byte order of this machine.
         """
         data = self._rest + data
         at, end = 0, len(data)
@@ -49,10 +49,10 @@ class Blocks:
 
 
 class Splice:
-    """Joins what successive tsharks say, so that it reads as if one had said it all.
+    """Joins the output of successive tsharks, as if it came from one.
 
-    Frames count from the first packet of the capture. A connection is told by its ends, and keeps its number
-    from one tshark to the next; a second connection of the same ends gets a new one.
+    Frame numbers count from the first packet of the capture. A connection is identified by its ends, and
+    keeps its number from one tshark to the next; a second connection between the same ends gets a new number.
     """
 
     def __init__(self) -> None:
@@ -69,10 +69,10 @@ class Splice:
         """Begin with a new tshark.
 
         Args:
-            packets: how many were captured until now.
-            again: how many of them, the last, it is shown once more.
-            frame_of: from its count of packets to the count of those that there were, where it is not shown
-                all of them.
+            packets: number of packets captured so far.
+            again: number of the most recent packets that the new tshark gets again.
+            frame_of: maps a packet number of tshark to that of the capture, if tshark does not get all
+            packets.
         """
         self._frame_of = frame_of
         self._base = packets - again
@@ -84,7 +84,7 @@ class Splice:
             self._number_of.popitem(last=False)
 
     def row(self, row: Row) -> Row | None:
-        """Return the row with the numbers of the whole capture; None where its packet was told of before."""
+        """Return the row with the numbers of the whole capture; None if its packet was already reported."""
         frame = self._base + self._frame_of(row.frame)
         number = None
         if row.stream is not None:

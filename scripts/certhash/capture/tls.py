@@ -1,4 +1,4 @@
-"""What the numbers of TLS and DTLS mean, as the RFCs and IANA's registries have them."""
+"""The numbers of TLS and DTLS, from the RFCs and IANA's registries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SERVER_HELLO_DONE, CERTIFICATE_VERIFY, CLIENT_KEY_EXCHANGE, FINISHED = 14, 15, 1
 CHANGE_CIPHER_SPEC, HANDSHAKE = 20, 22  # content types
 PRE_SHARED_KEY = 41
 TLS13, DTLS13 = 0x0304, 0xFEFC
-DRAFT, FACEBOOK_DRAFT = 0x7F, 0xFB  # the high byte of TLS 1.3 drafts, as they were deployed
+DRAFT, FACEBOOK_DRAFT = 0x7F, 0xFB  # the high bytes of deployed TLS 1.3 drafts
 
 HELLO_RETRY_RANDOM = hashlib.sha256(b"HelloRetryRequest").hexdigest()
 """RFC 8446, section 4.1.3."""
@@ -82,12 +82,12 @@ SUITES_WITHOUT_CERTIFICATE = frozenset(
 
 
 def is_tls13(version: int) -> bool:
-    """Return whether a version is TLS 1.3 or DTLS 1.3, or one of the drafts that were deployed."""
+    """Return whether a version is TLS 1.3, DTLS 1.3, or one of the deployed drafts."""
     return version in (TLS13, DTLS13) or version >> 8 in (DRAFT, FACEBOOK_DRAFT)
 
 
 def version_text(version: int) -> str:
-    """Return a version as people write it: ``TLS 1.0``, ``DTLS 1.2``."""
+    """Return a version as text: ``TLS 1.0``, ``DTLS 1.2``."""
     if version >> 8 == DRAFT:
         return f"TLS 1.3 (draft {version & 0xFF})"
     if version >> 8 == FACEBOOK_DRAFT:

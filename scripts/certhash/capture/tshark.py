@@ -1,7 +1,7 @@
-"""Running tshark: as it should run, not as a user's profile happens to say, and with little power.
+"""Run tshark with fixed preferences, independent of the user's profile, and with few privileges.
 
-Every run has the preferences it relies on stated on the command line, the capture on standard input, and
-lives in a :mod:`certhash.capture.workplace`, with limits on what it may take.
+Every run has its required preferences on the command line and the capture on standard input. It runs in a
+:mod:`certhash.capture.workplace`, with limits on its resources.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ SEPARATOR = "\x1e"
 AGGREGATOR = "\x1f"
 
 PREFERENCES = (
-    # Off by default, and without it a certificate whose segments came out of order is not shown.
+    # Off by default; without it, a certificate in out-of-order segments is not shown.
     "tcp.reassemble_out_of_order:TRUE",
-    # A head-end may listen on any port. 292 TCP ports belong to protocols that take a TLS connection for
-    # theirs, and would show no certificate; asked first, TLS knows its own.
+    # A head-end may listen on any port. 292 TCP ports belong to protocols that would claim a TLS connection
+    # and show no certificate; the heuristic, if tried first, recognises TLS.
     "tcp.try_heuristic_first:TRUE",
     "udp.try_heuristic_first:TRUE",  # for DTLS, the same
-    # The defaults that the rest relies on: a system-wide preferences file may have changed them.
+    # Defaults that certhash relies on: a system-wide preferences file may have changed them.
     "tcp.desegment_tcp_streams:TRUE",
     "tcp.analyze_sequence_numbers:TRUE",
     "tcp.check_checksum:FALSE",
@@ -56,67 +56,67 @@ PREFERENCES = (
     "tls.desegment_ssl_application_data:TRUE",
 )
 DISABLED_PROTOCOLS = (
-    # They push a layer per attribute of a certificate; past 22 certificates in a frame tshark gives the frame
-    # up, and the post-dissector never sees it. Nothing here uses what they would show.
+    # They add a layer per attribute of a certificate; with more than 22 certificates in a frame tshark aborts
+    # its dissection, and the post-dissector never sees it. certhash does not use their fields.
     "x509sat",
     "x509ce",
     "pkix1explicit",
     "pkix1implicit",
 )
 _COUNT = ("-z", "io,stat,0")
-"""Tells how many frames were read, in every file format; but not where no time passes between them."""
+"""Statistics that count the frames in every file format, unless all frames have the same time."""
 _EVERY_PACKET = ("-e", "frame.number", "-e", "frame.len", *_COUNT)
 DECODE_AS = ("tcp.port==3804,tls",)
-"""Cisco's CAPF port, which Wireshark gives to another protocol (HiQnet)."""
+"""Cisco's CAPF port, which Wireshark assigns to another protocol (HiQnet)."""
 
 _EMPTY_PCAP = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
-"""The header of a pcap file (draft-ietf-opsawg-pcap), and no packet."""
+"""The header of a pcap file (draft-ietf-opsawg-pcap) without packets."""
 
 MOST_FILES = 64
-"""Open files that tshark may have; it needs some ten."""
+"""Limit of open files for tshark, which needs about ten."""
 LEAST_MEMORY = 2 << 30
-"""Bytes of address space that tshark gets on the smallest of machines; it takes some 0.6 GB to start."""
+"""Minimum address space for tshark in bytes, on any machine; it needs about 0.6 GB to start."""
 TOOK_TOO_LONG = "tshark exceeded the --timeout and was stopped: the rest was not read"
 _PIPE = 1 << 20
-"""Bytes in a pipe; more is only for who has privileges."""
+"""Size of a pipe in bytes; a larger one requires privileges."""
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 INSTALL_TSHARK = "install it: apt-get install tshark (Debian, Ubuntu), or give its path with --tshark"
 
 
 class Tshark(Struct, frozen=True):
-    """A tshark that answered."""
+    """A working tshark."""
 
     path: str
     version: str
     lua: str | None
-    """The version of Lua in it; None where it was built without."""
+    """Its version of Lua; None if it was built without Lua."""
 
 
 class Outcome(NamedTuple):
-    """How a run ended."""
+    """The outcome of a run."""
 
     status: CaptureStatus
     packets: int
     error: str | None
-    """One line, where the status is not ``complete``."""
+    """One line, if the status is not ``complete``."""
     complaints: tuple[str, ...]
     """Errors of tshark during the dissection: each may hide a certificate."""
     failed: bool = False
-    """tshark itself failed or was ended: another try may see more."""
+    """tshark itself failed or was stopped: a retry may see more."""
     missing_fields: bool = False
     """tshark refused the plugin's fields: the plugin did not load, and nothing was read."""
     timed_out: bool = False
-    """It was ended because it took longer than it was given: another try would, too."""
+    """It was stopped at its time limit: a retry would exceed it, too."""
     uncounted: bool = False
-    """tshark read everything, and its statistics do not say how many packets that were."""
+    """tshark read everything, but its statistics do not give the number of packets."""
 
 
 def find(path: str | None = None) -> Tshark:
-    """Find tshark, on the PATH or at `path`, and ask for its version.
+    """Return the tshark on the PATH or at `path`, with its version.
 
     Raises:
-        InputError: there is none, or it does not answer as tshark.
+        InputError: there is none, or the program is not tshark.
     """
     found = shutil.which(path or "tshark")
     if found is None:
@@ -135,9 +135,9 @@ def find(path: str | None = None) -> Tshark:
 
 
 def versions(answer: str) -> tuple[str | None, str | None]:
-    """Return the versions of tshark and of its Lua that ``tshark --version`` states; None where it does not.
+    """Return the versions of tshark and its Lua from ``tshark --version``; None if not stated.
 
-    Until 4.4 a sentence says "with Lua 5.2.4" or "without Lua", from 4.6 on a table "+Lua 5.4.9" or "-Lua".
+    Up to 4.4 it prints "with Lua 5.2.4" or "without Lua", from 4.6 on "+Lua 5.4.9" or "-Lua".
     """
     version = re.match(r"TShark \(Wireshark\) (\d[\w.]*)", answer)
     lua = re.search(r"(?:\bwith\s+|\+)Lua\s+(\d[\d.]*\d)", answer)
@@ -145,9 +145,9 @@ def versions(answer: str) -> tuple[str | None, str | None]:
 
 
 def plugin_trouble(tshark: Tshark) -> str | None:
-    """Say why the plugin does not load into this tshark, in one line; None where it does.
+    """Return one line that says why this tshark does not load the plugin, or None if it does.
 
-    tshark's exit status tells nothing of a plugin; that it knows the plugin's fields does.
+    The exit status does not depend on plugins, so the test is whether tshark knows the plugin's fields.
     """
     if tshark.lua is None:
         return "this tshark was built without Lua"
@@ -178,9 +178,9 @@ def arguments(
     display_filter: str = "",
     decode_as: tuple[str, ...] = (),
 ) -> list[str]:
-    """Return the command that prints `fields` of every frame that passes the filter, and counts frames.
+    """Return the command that prints `fields` of every frame that matches the filter, and counts frames.
 
-    Without fields tshark prints nothing itself: see `batch` of :class:`Run`.
+    Without fields, tshark itself prints nothing: see `batch` of :class:`Run`.
     """
     command = [tshark.path, "-n", "-r", "-"]
     for preference in PREFERENCES:
@@ -209,7 +209,7 @@ def arguments(
 
 
 def counting(command: list[str]) -> list[str]:
-    """Return the command of :func:`arguments`, made to print a line for every packet that is read."""
+    """Return the command of :func:`arguments`, changed to print a line for every packet."""
     return [
         *command[: command.index("-n") + 3],
         "-T",
@@ -221,20 +221,20 @@ def counting(command: list[str]) -> list[str]:
 
 
 _WHEN = re.compile(r"^\*\* \(.*?:\d+\) [\d:.]+ (?:\[.*?\] -- )?")
-"""What GLib puts before a warning: which process it comes from, and when."""
+"""GLib's prefix of a warning: process and time."""
 
 
 @contextlib.contextmanager
 def as_pcapng(tshark: Tshark, place: Workplace, source: BinaryIO) -> Iterator[Readable]:
-    """Let tshark write a capture of any format as pcapng, frame by frame and without a look into them.
+    """Let tshark convert a capture of any format to pcapng, without dissection.
 
     Args:
-        tshark: what writes it.
-        place: where it runs, and as whom.
+        tshark: the tshark that converts it.
+        place: the folder and the user to run it in.
         source: the capture, at its beginning.
 
     Raises:
-        ValueError: at the end: tshark could not write all of it (pcapng has no place for its link type, say).
+        ValueError: at the end, if tshark could not convert all of it (for example an unsupported link type).
     """
     command = [tshark.path, "-n", "-r", "-", "-F", "pcapng", "-w", "-"]
     process = _start(confined(command, None), place, source)
@@ -260,14 +260,14 @@ _CARRIERS = re.compile(
     r"|Teredo|EAP|RADIUS|QUIC|HTTP|DNS|TFTP|STUN|TURN|SOCKS|OpenVPN|X\.?509|PKIX|Lua|certhash|Certhash|data",
     re.IGNORECASE,
 )
-"""Protocols that carry TLS, DTLS, certificates or phones' files, as tshark names them or begins to."""
+"""Protocols that carry TLS, DTLS, certificates or phone files: tshark's names, or their beginnings."""
 
 
 def sorted_complaints(complaints: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what tshark complains of that may hide a certificate, and what cannot; a line a protocol each.
+    """Return the tshark messages that may hide a certificate, and those that cannot; one per protocol.
 
-    Where a dissector fails in a protocol that carries nothing of what is read here, the rest of the packet is
-    of no use, and what stands before it has been read.
+    If a dissector fails in a protocol that carries nothing relevant, the rest of the packet is irrelevant,
+    and everything before it has been read.
     """
     bugs: dict[str, list[str]] = {}
     failures: list[str] = []
@@ -286,14 +286,14 @@ def sorted_complaints(complaints: Iterable[str]) -> tuple[tuple[str, ...], tuple
 
 
 class Run:
-    """One tshark reading one capture: iterate over its lines, then ask for the outcome.
+    """One tshark that reads one capture: iterate over its lines, then get the outcome.
 
     Args:
-        command: from :func:`arguments`.
+        command: the result of :func:`arguments`.
         place: where it runs, and as whom.
-        source: the capture, as an open file or a pipe that is handed over as it is.
-        timeout: after so many seconds tshark is ended, whatever it is doing.
-        batch: the plugin is to write lines (:class:`certhash.capture.records.Lines`).
+        source: the capture, as an open file or a pipe that tshark inherits.
+        timeout: seconds after which tshark is killed.
+        batch: whether the plugin prints lines (:class:`certhash.capture.records.Lines`).
     """
 
     def __init__(
@@ -322,7 +322,7 @@ class Run:
         self._reader.start()
 
     def lines(self) -> Iterator[str]:
-        """Yield the line of every frame that passed the filter."""
+        """Yield the line of every frame that matched the filter."""
         output = self.process.stdout
         assert output is not None  # noqa: S101 - a pipe was asked for
         try:
@@ -337,9 +337,9 @@ class Run:
             self.stop()
 
     def stop(self) -> None:
-        """End the process, whatever it is doing, and its thread with it."""
+        """Kill the process, and end its thread."""
         if self.process.poll() is None:
-            # At the end of its output tshark has only to exit; anybody else who stops wants it gone.
+            # After the end of its output, tshark only has to exit; a caller that stops earlier kills it.
             try:
                 self.process.wait(0 if self._frames is None else 5)
             except subprocess.TimeoutExpired:
@@ -352,7 +352,7 @@ class Run:
                 pipe.close()
 
     def outcome(self) -> Outcome:
-        """Tell how the run ended; to be asked when :meth:`lines` has come to its end."""
+        """Return the outcome of the run; call it after the end of :meth:`lines`."""
         status = self.process.returncode
         said = [
             line
@@ -381,7 +381,7 @@ class Run:
         elif status < 0:
             error = f"tshark was ended by signal {-status} before it had read everything"
         else:
-            # Of an option that it does not know it says so first, and lists hundreds that it does.
+            # For an unknown option, tshark prints the error first, and then a list of hundreds of options.
             last = said[-1] if said else "it printed no reason"
             why = next((line for line in said if line.startswith("tshark: ")), last)
             error = f"tshark failed with exit status {status}: {why.removeprefix('tshark: ')}"
@@ -396,19 +396,19 @@ class Run:
         kept = 0
         for line in self.process.stderr:
             kept += len(line)
-            if kept < 1 << 20:  # a file full of dissector bugs must not fill our memory
+            if kept < 1 << 20:  # messages from a file full of dissector errors must not exhaust memory
                 self._stderr.append(line)
 
 
 def widen(pipe: int | IO[bytes]) -> None:
-    """Let a pipe hold more, where the system can: who writes runs on while who reads is busy."""
+    """Enlarge a pipe if the system allows it, so that the writer continues while the reader is busy."""
     if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # somebody has set a lower limit
+        with contextlib.suppress(OSError):  # the system has a lower limit
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process and what it has started: the tshark that a user names may be a script around one."""
+    """Kill a process and its children: the user's tshark may be a wrapper script."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             if os.getpgid(process.pid) == process.pid:
@@ -418,10 +418,10 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _kill_tree(pid: int) -> None:
-    """End a process and all below it: one that was left would keep our pipes open, and us waiting."""
+    """Kill a process and all its descendants: a remaining one would keep our pipes open and block us."""
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGSTOP)  # so that it starts nothing more meanwhile
-        for task in Path(f"/proc/{pid}/task").glob("*/children"):  # where the system tells
+        os.kill(pid, signal.SIGSTOP)  # so that it cannot start more processes meanwhile
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):  # on systems that provide it
             with contextlib.suppress(OSError):
                 for child in task.read_text("ascii").split():
                     _kill_tree(int(child))
@@ -434,17 +434,17 @@ def _start(
     pipe = subprocess.PIPE
     how = surroundings(place)
     how["env"] |= environment
-    how["start_new_session"] = False  # it stays in our process group: both can be ended at one stroke
+    how["start_new_session"] = False  # it stays in our process group, so that both can be killed together
     return subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **how)
 
 
 def confined(command: list[str], timeout: float | None) -> list[str]:
-    """Take from a tshark what it does not need.
+    """Return the command with limits on the resources of tshark.
 
-    That is memory beyond this machine's, more processor time than it may take in all (twice as much: one
-    thread dissects, and others read), files to write, many open files, and core dumps. What is left of a
-    runaway tshark is one that ends by itself, before the system chooses whom to end. Where there is no
-    ``prlimit`` (of util-linux, which every Linux has), it runs without limits.
+    The limits are this machine's memory, twice the allowed time as processor time (one thread dissects, and
+    others read), no written files, few open files, and no core dumps. A runaway tshark then ends by itself,
+    before the system's out-of-memory killer chooses a process. Without ``prlimit`` (part of util-linux, which
+    every Linux has), it runs without limits.
     """
     prlimit = shutil.which("prlimit", path=os.defpath)
     if prlimit is None or sys.platform != "linux":
@@ -465,11 +465,11 @@ def confined(command: list[str], timeout: float | None) -> list[str]:
 
 
 def _answer(command: list[str], place: Workplace) -> str:
-    """Return what a program prints that ends soon.
+    """Return the output of a program that is expected to end soon.
 
     Raises:
         OSError: it cannot be started.
-        subprocess.TimeoutExpired: it did not end, and was ended.
+        subprocess.TimeoutExpired: it did not end, and was killed.
     """
     process = _start(command, place, subprocess.DEVNULL)
     try:

@@ -1,9 +1,9 @@
-"""The folder that a tshark lives in while it runs, and with how little power it runs there.
+"""Create the folder that a tshark runs in, with few privileges.
 
-It has an empty configuration folder, and the plugin in a place of its own. Where certhash runs as root,
-tshark runs as an unprivileged user: dissectors are the attack surface, and from 4.4 on tshark loads no Lua
-for root, silently. The plugin is found by ``WIRESHARK_PLUGIN_DIR``, which stands in for the system's plugin
-folder, so that a copy installed on the machine is not registered a second time.
+It contains an empty configuration folder, and a separate folder for the plugin. If certhash runs as root,
+tshark runs as an unprivileged user: dissectors are the attack surface, and from 4.4 on tshark silently loads
+no Lua for root. ``WIRESHARK_PLUGIN_DIR`` locates the plugin. It replaces the system's plugin folder, so that
+a copy installed on the machine is not registered a second time.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ if TYPE_CHECKING:
 
 _DATA, _LESS_DATA = "data", "less-data"
 _NAME_TABLES = ("services", "enterprises.tsv", "wka")
-"""Names of ports and so on: files that tshark reads whenever it starts. With ``-n`` none of these names is
-shown."""
+"""Tables of names (ports and so on) that tshark reads at every start. With ``-n`` it does not show these
+names."""
 _MANUFACTURERS = "manuf"
-"""The table that takes longest to read; by it tshark knows Ethernet inside MPLS."""
+"""The table that takes longest to read; tshark uses it to recognise Ethernet inside MPLS."""
 
 _folders: set[Path] = set()
-"""Workplaces in use."""
+"""Folders of the workplaces in use."""
 
 
 class Workplace(NamedTuple):
-    """The folder a tshark lives in while it runs, and its user."""
+    """The folder that a tshark runs in, and its user."""
 
     folder: Path
     user: int | None
-    """The user id to run as; None for ourselves."""
+    """The user id to run as; None for the current user."""
     keylog: Path | None
     manufacturers: bool = True
-    """tshark may have to know them. Without their table it starts in less time."""
+    """tshark may need them. Without their table it starts faster."""
     engine: Engine | None = None
-    """What lives here and dissects small captures in tshark's place; it serves one reading at a time."""
+    """The engine here that dissects small captures instead of tshark; it serves one reading at a time."""
 
 
 @contextlib.contextmanager
 def workplace(program: str | None = None, *, keylog: str | None = None) -> Iterator[Workplace]:
-    """Make the folder that tshark runs in: no configuration, our plugin, and the keys if there are any.
+    """Create the folder that tshark runs in: no configuration, our plugin, and the keys if any.
 
     Args:
-        program: the tshark that is to run there, with ``-n``: when it is known it starts in less time.
-        keylog: TLS keys, as SSLKEYLOGFILE writes them.
+        program: the tshark that will run there with ``-n``; it starts faster if it is given.
+        keylog: a file of TLS keys in the SSLKEYLOGFILE format.
 
     Raises:
         InputError: the key log cannot be read.
@@ -64,7 +64,7 @@ def workplace(program: str | None = None, *, keylog: str | None = None) -> Itera
     user = _unprivileged_user()
     above = _folder_for_others() if user else tempfile.gettempdir()
     folder = Path(above, f"certhash-{secrets.token_hex(16)}")
-    _folders.add(folder)  # before it is there, so that no interruption can leave it behind
+    _folders.add(folder)  # before it is created, so that no interruption can leave it behind
     try:
         folder.mkdir(mode=0o700)
         folder.chmod(0o755)
@@ -92,7 +92,7 @@ def workplace(program: str | None = None, *, keylog: str | None = None) -> Itera
 
 
 def _link_data(program: str, folder: Path, *, but_for: tuple[str, ...]) -> None:
-    """Make a copy, in links, of the data that a tshark was installed with, but for some tables."""
+    """Link to the data files that a tshark was installed with, except for some tables."""
     data = Path(program).resolve().parents[1] / "share" / "wireshark"
     if not (data / _NAME_TABLES[0]).is_file():
         return  # installed in another way, or the tables are built in, as they are from 4.2 on
@@ -103,7 +103,7 @@ def _link_data(program: str, folder: Path, *, but_for: tuple[str, ...]) -> None:
 
 
 def surroundings(place: Workplace) -> dict[str, Any]:
-    """Return what a process in a workplace is started with: folder, environment and user, for `Popen`."""
+    """Return the `Popen` arguments for a process in a workplace: folder, environment and user."""
     home, data = str(place.folder / "home"), place.folder / (_DATA if place.manufacturers else _LESS_DATA)
     return {
         "cwd": home,
@@ -117,7 +117,7 @@ def surroundings(place: Workplace) -> dict[str, Any]:
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
         },
-        "start_new_session": True,  # Ctrl-C is ours to handle
+        "start_new_session": True,  # certhash handles Ctrl-C itself
         "user": place.user,
         "group": None if place.user is None else _group_of(place.user),
         "extra_groups": None if place.user is None else (),
@@ -126,7 +126,7 @@ def surroundings(place: Workplace) -> dict[str, Any]:
 
 @atexit.register
 def clean_up() -> None:
-    """Remove every workplace, for exits that skip the clean-up."""
+    """Remove every workplace; for exits that skip the normal clean-up."""
     for folder in list(_folders):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -135,7 +135,7 @@ def _group_of(user: int) -> int:
     try:
         return pwd.getpwuid(user).pw_gid
     except KeyError:
-        return user  # a user that is not listed has no group either
+        return user  # a user without an entry has no group either
 
 
 def _unprivileged_user() -> int | None:
@@ -144,11 +144,11 @@ def _unprivileged_user() -> int | None:
     try:
         return pwd.getpwnam("nobody").pw_uid
     except KeyError:
-        return 65534  # the number that "nobody" has everywhere
+        return 65534  # the user id of "nobody" on all systems
 
 
 def _folder_for_others() -> str:
-    """Return a folder for temporary files that another user can reach; root's own may be closed."""
+    """Return a folder for temporary files that another user can access; root's own may be inaccessible."""
     for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes the name
         path = Path(folder).resolve()
         if all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents)):
