@@ -1,12 +1,12 @@
--- Network addresses: from the bytes of a packet to text and back.
+-- Converts network addresses between the bytes of a packet and text.
 --
--- Wireshark's own Address prints a resolved name where name resolution is on, and may print another one a moment later,
--- so nothing that is compared can be built on it.  Here an address is its 4 or 16 bytes, and its text is numeric.
+-- Wireshark's own Address prints a resolved name if name resolution is on, and the name may change a moment later, so it
+-- is not usable for comparisons.  Here an address is its 4 or 16 bytes, and its text is numeric.
 
 local M = {}
 
---- The text of 4 bytes (dotted quad) or 16 bytes (RFC 5952: lower case, the longest run of zeros as "::").
--- Anything else (the text of a hardware address, in a frame without IP) stays as it is.
+--- Return the text of 4 bytes (dotted quad) or 16 bytes (RFC 5952: lower case, the longest run of zeros as "::").
+-- Anything else (the text of a hardware address, in a frame without IP) is returned unchanged.
 ---@param bytes string
 ---@return string
 function M.text(bytes)
@@ -51,7 +51,7 @@ local function ipv4(text)
     end
     for i = 1, 4 do
         local number = tonumber(parts[i])
-        -- A leading zero may mean octal to one reader and nothing to the next: it is no address.
+        -- Some readers interpret a leading zero as octal, others ignore it, so such a text is not an address.
         if number > 255 or #parts[i] > 1 and parts[i]:sub(1, 1) == "0" then
             return nil
         end
@@ -60,7 +60,7 @@ local function ipv4(text)
     return table.concat(parts)
 end
 
--- The bytes of "a:b:c" (no "::" in it); nil where it is none.
+-- Return the bytes of "a:b:c" (without "::"), or nil if the text is something else.
 local function groups_of(text)
     local out = {}
     if text == "" then
@@ -77,7 +77,7 @@ local function groups_of(text)
     return table.concat(out)
 end
 
---- The bytes of a literal IPv4 or IPv6 address; nil where the text is none (a host name).
+--- Return the bytes of a literal IPv4 or IPv6 address, or nil if the text is something else (a host name).
 ---@param text string
 ---@return string|nil bytes
 function M.parse(text)

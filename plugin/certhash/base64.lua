@@ -1,4 +1,4 @@
--- Base64 (RFC 4648, section 4) in plain Lua: Wireshark's Lua can decode it and cannot encode it.
+-- Base64 (RFC 4648, section 4) in plain Lua: Wireshark's Lua can only decode it.
 
 local M = {}
 
@@ -9,7 +9,7 @@ for i = 0, 63 do
     LETTER[i], VALUE[letter:byte()] = letter, i
 end
 
---- Bytes to Base64, padded, in one line.
+--- Encode bytes as padded Base64 in one line.
 ---@param bytes string
 ---@return string
 function M.encode(bytes)
@@ -24,8 +24,8 @@ function M.encode(bytes)
 end
 
 --- Decode Base64 to bytes; return nil if the text is not Base64.
--- White space is ignored, and the padding may be missing, since files in the field have both.  Letters
--- outside of the alphabet, padding in the middle, a lone letter at the end and bits that no encoder leaves set are refused.
+-- White space is ignored, and the padding may be missing, since both occur in real files.  Characters outside of the
+-- alphabet, padding in the middle, a single character at the end and unused bits that are not zero are refused.
 ---@param text string
 ---@return string|nil bytes
 function M.decode(text)

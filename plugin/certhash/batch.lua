@@ -1,20 +1,20 @@
--- A line a frame, for a program that reads whole captures: what there is to know of certificates, and nothing to look at.
+-- Prints one line per frame, for a program that reads whole captures, instead of tree items.
 --
--- Where nobody looks at packets, making tree items is most of the work, and so is printing the same certificates again and
--- again.  Here a certificate's bytes are written once, and every frame with it names it by a number.
+-- In an audit, adding tree items and printing the same certificates repeatedly would be most of the work.  Here each
+-- certificate's bytes are printed once, and every frame with it refers to it by a number.
 --
--- A line is cells between CELL, a cell is values between VALUE; neither stands in a value.
---   the first line: "certhash", the versions of the plugin, of Wireshark and of Lua, the names of the fields that are read
+-- CELL separates the cells of a line, and VALUE the values of a cell; neither occurs in a value.
+--   the first line: "certhash", the versions of the plugin, of Wireshark and of Lua, the names of the fields read
 --   a certificate:  "", its number, SHA-1 (Base64), its bytes (hex)
---   a frame:        7 cells: its number; seconds (empty where the capture does not say); transport; stream; addresses
+--   a frame:        7 cells: its number; seconds (empty if the capture does not say); transport; stream; addresses
 --                   (source and target in hex, or two texts); ports (hex); l, s, d: packets lost, this one cut, DTLS
---                   13 more where there is TLS: types of records; types of messages; versions of records; random values;
+--                   13 more with TLS: types of records; types of messages; versions of records; random values;
 --                   session identifiers; server name; what the server chose: versions, supported versions, cipher suites,
 --                   extensions; certificates (number, position, 0 if damaged); levels and codes of alerts
---                   9 more where there is DNS or a file: names, types and values (A, AAAA, CNAME) of resource records;
+--                   9 more with DNS or a file: names, types and values (A, AAAA, CNAME) of resource records;
 --                   the file's name, content (hex), client, server
---   a failure:      the frame's number, what went wrong
--- All but the file and the hash can be asked of tshark without this plugin, so that either way of asking tells the same.
+--   a failure:      the frame's number, the error message
+-- tshark can print everything except the file and the hash without this plugin, so both ways give the same result.
 
 local M = { CELL = "\30", VALUE = "\31" }
 local CELL, VALUE = M.CELL, M.VALUE
@@ -36,7 +36,7 @@ local function text(info)
     return shown
 end
 
--- The values of some fields, as they stand in a cell.
+-- Return the values of some fields as a cell.
 local function numbers(first, ...)
     if first == nil then
         return ""
@@ -61,7 +61,7 @@ local function texts(first, ...)
     return concat(list, VALUE)
 end
 
--- Whether a cell of numbers has one of them.
+-- Return whether a cell of numbers contains one of the wanted ones.
 local function has(cell, wanted)
     if type(cell) == "number" then
         return cell == wanted
@@ -69,11 +69,11 @@ local function has(cell, wanted)
     return cell ~= "" and (VALUE .. cell .. VALUE):find(VALUE .. wanted .. VALUE, 1, true) ~= nil
 end
 
---- What writes the lines: a function of a frame (its tvb, its packet information).
+--- Return the function that prints the lines of a frame, given its tvb and packet information.
 -- @param plugin what it needs of the plugin: version; wireshark, its version; names_read, a list; reader(field name);
 --   one_pass_server, whether the program is sharkd;
---   frame, what a frame holds;
---   file(tvb, pinfo), which gives the phone configuration that a frame completes; write(text)
+--   frame, the readers of a frame;
+--   file(tvb, pinfo), which returns the phone configuration that a frame completes; write(text)
 function M.using(plugin)
     local reader, write, frame = plugin.reader, plugin.write, plugin.frame
     local last = frame.last
@@ -102,7 +102,7 @@ function M.using(plugin)
     end
     local TLS, DTLS = more("tls", frame.tls), more("dtls", frame.dtls)
 
-    -- Certificates get their numbers as they come; a table of those that the plugin forgets empties itself.
+    -- Certificates are numbered in order of appearance; the weak table drops those that the plugin has released.
     local named = setmetatable({}, { __mode = "k" })
     local count = 0
 
@@ -116,7 +116,7 @@ function M.using(plugin)
         return number
     end
 
-    -- A cell of certificates: number, position in the message, and whether it is all there.
+    -- Return a cell of certificates: number, position in the message, and whether it is complete.
     local function certificates(found)
         local list = {}
         for _, message in ipairs(found) do
@@ -128,7 +128,7 @@ function M.using(plugin)
         return concat(list, VALUE)
     end
 
-    -- Addresses as they stand in the innermost header; many frames have the same.
+    -- Cache of the addresses in the innermost header; many frames have the same.
     local addresses, addresses_kept = {}, 0
     local MOST_ADDRESSES = 4096
 
@@ -159,7 +159,7 @@ function M.using(plugin)
         return hex_of(header.range:raw(at, 2 * size))
     end
 
-    -- Transport, stream, addresses and ports of a frame.
+    -- Return the transport, stream, addresses and ports of a frame.
     local function connection()
         local transport, stream = "tcp", last(read.tcp_stream())
         local header
@@ -176,7 +176,7 @@ function M.using(plugin)
         return transport .. CELL .. stream.value .. CELL .. ends() .. CELL .. ports
     end
 
-    -- The cell of a field, of TLS and DTLS together; the readers are nil where there is none of it in the frame.
+    -- Return the cell of a field, of TLS and DTLS together; the readers are nil for protocols that the frame lacks.
     local tls, dtls
 
     local function cell(convert, name)
@@ -188,8 +188,8 @@ function M.using(plugin)
         return one == "" and other or other == "" and one or one .. VALUE .. other
     end
 
-    -- Fields whose names begin with "_" cannot be had there.  Whether Wireshark ran into the end of what was recorded is
-    -- told by one of these; nothing of the kind happens where every packet is as long as it says.
+    -- sharkd's first pass has no fields whose names begin with "_".  One of these says whether Wireshark reached the end
+    -- of a cut packet; this cannot happen if every packet is complete.
     local function check_whole(tvb, ...)
         if tvb:len() < tvb:reported_len() then
             error("a packet was cut when it was recorded", 0)

@@ -1,6 +1,6 @@
--- TLS where Wireshark does not look for it: after another protocol on the same connection, and inside OpenVPN.
+-- Finds TLS that Wireshark does not dissect: after another protocol on the same connection, and inside OpenVPN.
 --
--- These dissectors claim connections that other dissectors would have shown.  They do so only where the caller wants it.
+-- These dissectors claim connections that other dissectors would have shown.  They do so only if the caller allows it.
 
 local M = {}
 
@@ -34,7 +34,7 @@ local function connection_of(pinfo)
     return from < to and from .. " " .. to or to .. " " .. from, from
 end
 
--- A connection that begins with another protocol.  Its first segment tells which, and a ClientHello where TLS begins.
+-- Follow connections that begin with another protocol: the first segment identifies it, and a ClientHello starts TLS.
 local function follow_upgrades(upgrade, wanted)
     local upgraded = Proto("certhash_upgrade", "TLS after another protocol")
     local upgrades  -- by connection: the protocol before TLS, and the frame in which TLS begins
@@ -51,7 +51,7 @@ local function follow_upgrades(upgrade, wanted)
             now.begins = pinfo.number
         end
         local tls = now.begins and pinfo.number >= now.begins
-        pinfo.can_desegment = 2  -- TCP grants it to the first dissector only, and this one passes it on
+        pinfo.can_desegment = 2  -- TCP grants it only to the first dissector, which passes it on here
         return Dissector.get(tls and "tls" or now.before):call(tvb, pinfo, tree)
     end
 
@@ -70,8 +70,8 @@ end
 
 local OPENVPN_PORT = 1194
 
--- OpenVPN on any port, recognised by the first packet of a connection.  The TLS of its control packets is put together
--- here; Wireshark's own dissector shows everything else.
+-- Recognise OpenVPN on any port by the first packet of a connection, and reassemble the TLS of its control packets;
+-- Wireshark's own dissector shows everything else.
 local function follow_openvpn(openvpn, wanted)
     local tunnels  -- of the capture: the bytes that tls-auth adds, by connection; the streams; the records of a packet
 
@@ -137,7 +137,7 @@ local function follow_openvpn(openvpn, wanted)
 end
 
 --- Register the dissectors.
--- @param needs the modules openvpn and upgrade; wanted(), which says whether the dissectors may claim connections now
+-- @param needs the modules openvpn and upgrade; wanted(), which returns whether the dissectors may claim connections now
 function M.using(needs)
     follow_upgrades(needs.upgrade, needs.wanted)
     follow_openvpn(needs.openvpn, needs.wanted)

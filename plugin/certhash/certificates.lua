@@ -1,16 +1,16 @@
--- Certificates seen, by their bytes.
+-- Caches the details of the certificates seen, by their bytes.
 --
--- Most come again and again, and Wireshark dissects a frame anew at every look.  What is known of a certificate (its
--- digests, their Base64, its subject) is computed when it is first needed, and kept.
+-- Most certificates recur, and Wireshark dissects a frame each time it is displayed.  The details (digests, their Base64,
+-- subject) are computed when they are first needed, and kept.
 
 local M = {}
 
 local MOST_CERTIFICATES = 4096
 
---- Return the function that gives what is known of a certificate.
+--- Return the function that returns the details of a certificate.
 -- @param needs the modules address, sha1, sha256, base64, visible and x509
 -- @return function(der): a table with der, sha1 and sha256 (Base64), thumbprint and thumbprint256 (bytes), subject, and
---   names (those that the host-ID check compares; nil where the certificate cannot be read)
+--   names (for the host-ID check; nil if the certificate cannot be read)
 function M.using(needs)
     local sha1, sha256, base64, visible, x509 = needs.sha1, needs.sha256, needs.base64, needs.visible, needs.x509
 
@@ -42,7 +42,7 @@ function M.using(needs)
         local known = certificates[der]
         if not known then
             if kept >= MOST_CERTIFICATES then
-                -- A large capture of different certificates must not fill the memory.  Handshakes keep their own.
+                -- A large capture of different certificates must not exhaust memory.  Handshakes keep their own.
                 for _, other in pairs(certificates) do
                     for name in pairs(derive) do
                         other[name] = other[name]

@@ -1,19 +1,19 @@
--- Cisco IP phones' configuration files, SEP<MAC>.cnf.xml and the like: their names, and what they say of the VPN.
+-- Reads the names and the VPN settings of Cisco IP phones' configuration files (SEP<MAC>.cnf.xml and the like).
 --
 --   local cnf = dofile("cnf.lua").using({ base64 = ..., address = ..., xml = ... })
 --   local file, problem = cnf.read(name, content)
 --
--- Only /device/vpnGroup counts: addresses/url1 to url3 and credentials/certHash1 to certHash10, two lists that no
--- numbering pairs (usecallmanager.nz, sepmac-cnf-xml; CME's vpn-gateway and vpn-trustpoint have the same limits).
--- /device/certHash is something else: the phone's own certificate.
+-- Only /device/vpnGroup counts: addresses/url1 to url3 and credentials/certHash1 to certHash10.  The two lists are
+-- independent (usecallmanager.nz, sepmac-cnf-xml; CME's vpn-gateway and vpn-trustpoint have the same limits).
+-- /device/certHash is something else: the hash of the phone's own certificate.
 --
--- The files are read as they are found in the field, with xsi: undeclared, tags that do not match and the like.  What is
--- so damaged that a vpnGroup may be torn or lost is refused: half a list of hashes would make a false mismatch.
+-- Real files have defects: an undeclared xsi:, mismatched tags and the like.  A file that is so damaged that a vpnGroup may
+-- be incomplete or lost is refused: an incomplete list of hashes would cause a false mismatch.
 
 ---@class certhash.HeadEnd
 ---@field host string in lower case
 ---@field port integer
----@field address string|nil its bytes, where the host is an address
+---@field address string|nil its bytes, if the host is an address
 
 ---@class certhash.Url
 ---@field number integer
@@ -27,7 +27,7 @@
 ---@field digest string|nil bytes
 ---@field algorithm string|nil
 
----@class certhash.File what a phone's configuration file says
+---@class certhash.File the content of a phone's configuration file
 ---@field device string
 ---@field name string
 ---@field kind string plain, signed or encrypted
@@ -35,15 +35,15 @@
 ---@field hashes certhash.Hash[]|nil
 ---@field hash_algorithm string
 ---@field host_id_check string
----@field path string|nil where it lies
----@field frame integer|nil in which it was fetched
----@field client string|nil who fetched it, the address' bytes
+---@field path string|nil its location
+---@field frame integer|nil the frame that completed its download
+---@field client string|nil the client that downloaded it, as the bytes of its address
 
 local M = { LARGEST = 2 * 1024 * 1024 }
 
 local base64, address, xml
 
---- Give this module the ones that it builds on.
+--- Set the modules that this one uses.
 ---@param others table<string, table> the modules, by name
 function M.using(others)
     base64, address, xml = others.base64, others.address, others.xml
@@ -53,7 +53,7 @@ end
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Names
 
---- The bare name of a file, from a path of any system, a URL's path or an IOS location ("flash:/its/vrf1_SEP....cnf.xml").
+--- Return the base name of a path of any system, a URL's path or an IOS location ("flash:/its/vrf1_SEP....cnf.xml").
 ---@param path string
 ---@return string
 function M.base_name(path)
@@ -62,7 +62,7 @@ end
 
 local SEP = "sep%x%x%x%x%x%x%x%x%x%x%x%x"
 
--- What stands before .cnf.xml in a name that phones ask for, in lower case; nil in any other.
+-- Return the part before .cnf.xml of a name that phones request, in lower case; nil for any other name.
 local function stem_of(name)
     local lower = name:lower()
     local stem = lower:match("^(.+)%.cnf%.xml$") or lower:match("^(.+)%.cnf%.xml%.sgn$")
@@ -73,10 +73,10 @@ local function stem_of(name)
     return stem
 end
 
---- The device that a configuration file is for, by its name; nil where no phone asks for such a name.
--- The name is the only place that says it: SEP and the MAC address, or XMLDefault and a type of phone for a file that
--- several phones share.  Names come plain (.cnf.xml), signed (.sgn) and encrypted (.enc.sgn), in any case, and with the
--- "vrf1_" that CME puts before the files of a VRF.
+--- Return the device of a configuration file by its name, or nil if no phone requests such a name.
+-- Only the name contains the device: SEP and the MAC address, or XMLDefault and a phone type for a shared file.  Names are
+-- plain (.cnf.xml), signed (.sgn) or encrypted (.enc.sgn), in upper or lower case, with the prefix "vrf1_" that CME adds to
+-- the files of a VRF.
 ---@param path string
 ---@return string|nil
 function M.device(path)
@@ -94,7 +94,7 @@ function M.device(path)
     return name:sub(1, #stem)
 end
 
---- Whether a file's name is like that of a phone's configuration, and one that no phone asks for: SEP....cnf.xml.bak,
+--- Return whether a name resembles that of a phone's configuration, but no phone requests it: SEP....cnf.xml.bak,
 -- BAK_SEP....cnf.xml, a browser's "SEP....cnf (1).xml", Wireshark's SEP....cnf(1).xml.
 ---@param path string
 ---@return boolean
@@ -118,9 +118,9 @@ end
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The signed form
 
--- A header of tag (1 byte), length (2), value stands before the file: 1 is the version (2.0 where the file is encrypted),
--- 2 the header's length, 13 a single byte of padding, 14 the file's name, 16 to 27 describe the encryption.
--- Returns the payload and whether it is encrypted; nil and what is wrong otherwise.
+-- A header of tag (1 byte), length (2), value precedes the file: tag 1 is the version (2.0 if the file is encrypted), 2 the
+-- header's length, 13 a single byte of padding, 14 the file name, 16 to 27 describe the encryption.
+-- Return the payload and whether it is encrypted; else nil and an error.
 local function unwrap(content)
     if content:byte(6) ~= 2 or content:byte(7) ~= 0 or content:byte(8) ~= 2 or #content < 10 then
         return nil, "its signed header is damaged (no header length)"
@@ -149,7 +149,7 @@ end
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The text of a file
 
--- UTF-16 as UTF-8; nil where it is cut or damaged.
+-- Convert UTF-16 to UTF-8; return nil if it is truncated or damaged.
 local function from_utf16(content, high_first)
     if #content % 2 == 1 then
         return nil
@@ -166,13 +166,13 @@ local function from_utf16(content, high_first)
             pending = code
         else
             sound = sound and (code < 0xdc00 or code >= 0xe000)
-            out[#out + 1] = xml.character(code) or "\0"  -- what no XML can have stays something that no XML can have
+            out[#out + 1] = xml.character(code) or "\0"  -- a character that XML forbids becomes another that XML forbids
         end
     end
     return sound and not pending and table.concat(out) or nil
 end
 
--- Whether bytes from 128 on are UTF-8 (RFC 3629).
+-- Return whether bytes from 128 on are UTF-8 (RFC 3629).
 local function is_utf8(text)
     local at = text:find("[\128-\255]")
     while at do
@@ -188,8 +188,8 @@ local function is_utf8(text)
     return true
 end
 
--- The bytes of a file as text; nil and what is wrong.  Other encodings than UTF-16 have their ASCII in place, and nothing
--- else is read here.
+-- Return the bytes of a file as text, or nil and an error.  Encodings other than UTF-16 contain ASCII unchanged, and only
+-- ASCII is relevant here.
 local function plain_text(content)
     local start = content:sub(1, 2)
     local text = content
@@ -211,7 +211,7 @@ local function plain_text(content)
     return text:find("\r", 1, true) and (text:gsub("\r\n?", "\n")) or text
 end
 
--- A text without its XML declaration.  (A pattern alone would look for the end of every one of a million beginnings.)
+-- Return a text without its XML declaration.  (A pattern alone would search an end for each of a million starts.)
 local function without_declaration(text)
     local at, stop = 1, 0
     while true do
@@ -233,7 +233,7 @@ local function without_declaration(text)
     end
 end
 
--- A text without its comments; one that is not closed reaches to the end, and the second result is then true.
+-- Return a text without its comments, and whether one is unclosed; that one extends to the end.
 local function without_comments(text)
     local out, at = {}, 1
     while true do
@@ -252,7 +252,7 @@ end
 
 local ENTITIES = { amp = true, lt = true, gt = true, quot = true, apos = true }
 
--- A text whose bare ampersands are references: no strict reader takes them, and they are found in URLs.
+-- Return a text with its bare ampersands escaped: they occur in URLs, but a strict parser refuses them.
 local function with_references(text)
     if not text:find("&", 1, true) then
         return text
@@ -269,7 +269,7 @@ local function trim(text)
     return from and text:match(".*%S", from) or ""
 end
 
--- How often a piece stands in a part of a text.
+-- Return how often a piece occurs in a part of a text.
 local function occurrences(text, piece, from, to)
     local number = 0
     local at, last = text:find(piece, from, true)
@@ -283,7 +283,7 @@ end
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The vpnGroup
 
--- XMLDefault.cnf.xml, for phones without a file of their own, has Default.
+-- XMLDefault.cnf.xml, for phones without a file of their own, has the root Default.
 local ROOTS = { device = true, Default = true }
 local WANTED = { vpnGroup = true, fullConfig = true }
 
@@ -295,7 +295,7 @@ local function wrong_root(name)
         :format(name)
 end
 
--- What a phone makes of <Device> or <default> is not known; without a vpnGroup it does not matter here.
+-- It is unknown how a phone handles <Device> or <default>; without a vpnGroup it is irrelevant here.
 local function is_root(name)
     local lower = name:lower()
     return lower == "device" or lower == "default"
@@ -303,7 +303,7 @@ end
 
 local OTHER_CASE = "its outer element is <%s>, and a phone tells capitals from small letters"
 
--- The only child of a root with a name.
+-- Return the only child of a root with a name.
 local function children(root, name)
     local found = {}
     for _, child in ipairs(root.children) do
@@ -314,20 +314,19 @@ local function children(root, name)
     return found
 end
 
--- The vpnGroup, read by itself, of a text that has the word only in its tags; nil where it is torn.
+-- Parse the vpnGroup alone, in a text with the word only in its tags; return nil if it is incomplete.
 local function cut_out(text, from)
     local to = select(2, text:find("^<vpnGroup%s*/>", from)) or select(2, text:find("</vpnGroup%s*>", from))
     local root = to and xml.parse("<device>" .. text:sub(from, to) .. "</device>", WANTED)
     return root and root.children[1]
 end
 
--- What a file says, nearly always, without reading all of it as XML: that takes a millisecond, and there are folders of
--- thousands.  True and the vpnGroup (or nil), where a reader of the whole would say the same;
--- false where that must be asked.
+-- Read nearly any file without parsing all of it as XML, which takes a millisecond; folders may have thousands of files.
+-- Return true and the vpnGroup (or nil) if a full parser would return the same; else false, and a full parse is required.
 --
--- A strict reader counts a vpnGroup that is the root's child; a damaged file's is taken wherever it stands.  So it counts
--- in any case where it is whole, the only one, and one element is open before it.  Counting pieces of tags tells how many
--- are open, as long as there are as many < as >.
+-- A strict parser accepts a vpnGroup that is a child of the root; in a damaged file it is accepted anywhere.  So it counts
+-- in both cases if it is complete, the only one, and exactly one element is open before it.  The count of partial tags
+-- gives the number of open elements, provided that < and > are equally frequent.
 local function quick(text)
     local open = false
     if text:find("<!--", 1, true) then
@@ -358,7 +357,7 @@ local function quick(text)
     return group ~= nil, group
 end
 
--- What counts of a file that is not well-formed: its vpnGroup, where that is whole and the only one.
+-- Return the vpnGroup of a file that is not well-formed, if it is complete and the only one.
 local function salvage(text)
     text = without_comments(text)
     local root = text:match("<([%a_][%w_.\128-\255-]*)")
@@ -387,13 +386,13 @@ local function salvage(text)
     return false, (text:match("<fullConfig>%s*(%a+)%s*</fullConfig>") or ""):lower() == "false" and "encrypted" or nil
 end
 
--- The vpnGroup of a file, or false and "encrypted" where the file is the short one beside an encrypted one; nil and what is
--- wrong.
+-- Return the vpnGroup of a file; false and "encrypted" for the short companion of an encrypted file; else nil and an
+-- error.
 local function thorough(text)
     if not text:find("<![CDATA[", 1, true) then
         text = with_references(text)
     end
-    -- No file of CUCM declares the prefix of its xsi:type, and that is no damage.
+    -- No file of CUCM declares the prefix of its xsi:type; this is not damage.
     if not text:find("xmlns:xsi", 1, true) then
         text = text:gsub("<device(%s)", '<device xmlns:xsi="urn:undeclared"%1', 1)
     end
@@ -415,8 +414,8 @@ local function thorough(text)
     return false, full and trim(full.text):lower() == "false" and "encrypted" or nil
 end
 
--- The text of the first element of a group that stands where it should; "" where there is none.  The second result tells
--- whether another such element says something else.
+-- Return the text of the first element of a group in the right place, or "", and whether another such element has a
+-- different text.
 local function text_of(group, parent, name)
     local first, other = nil, false
     for _, element in ipairs(group.within) do
@@ -431,8 +430,8 @@ local function text_of(group, parent, name)
     return first or "", other
 end
 
--- The elements prefixN under a parent of the group: { number =, text = } each, by number.  Returns nil and an error if
--- one of them is ambiguous.
+-- Return the elements prefixN under a parent of the group, as { number =, text = } by number; nil and an error if one of
+-- them is ambiguous.
 local function numbered(group, parent, prefix, highest)
     local holders = {}
     for _, element in ipairs(group.within) do
@@ -463,10 +462,10 @@ local function numbered(group, parent, prefix, highest)
     return list
 end
 
--- The lengths of the digests that a certHash may be: SHA-1, SHA-256, SHA-512.
+-- The lengths of the digests that a certHash may contain.
 local ALGORITHMS = { [20] = "SHA-1", [32] = "SHA-256", [64] = "SHA-512" }
 
--- What is wrong where text stands among the URLs or the hashes ("[lines omitted]", dots, a diff's signs); nil otherwise.
+-- Return an error for text among the URLs or the hashes ("[lines omitted]", dots, the signs of a diff), or nil.
 local function gap(group)
     local holders = {}
     for _, element in ipairs(group.within) do
@@ -485,7 +484,7 @@ local function gap(group)
     return nil
 end
 
--- Read the vpnGroup into the file; nil and what is wrong where it cannot be.
+-- Add the vpnGroup to the file; return nil and an error if it cannot be read.
 local function read_group(file, group)
     local urls, hashes
     local problem = gap(group)
@@ -523,9 +522,10 @@ end
 
 --- Read a configuration file, plain or signed.
 -- Returns { device, name, kind, urls, hashes, hash_algorithm, host_id_check }: kind is "plain", "signed" or "encrypted";
--- urls and hashes are nil where the file has no vpnGroup, or where it is encrypted; a url is
--- { number, text, head_end or problem }, a hash { number, text, digest (bytes), algorithm }, both nil where malformed.
--- Where it cannot be read as it should be, nil and what is wrong, in words that follow the file's name.
+-- urls and hashes are nil if the file has no vpnGroup or is encrypted; a url is { number, text, head_end or problem }, a
+-- hash
+-- { number, text, digest (bytes), algorithm }, the last two nil if malformed.
+-- If it cannot be read correctly: nil and an error that continues a sentence after the file name.
 ---@param name string
 ---@param content string
 ---@return certhash.File|nil
@@ -571,13 +571,13 @@ function M.read(name, content)
     return file
 end
 
--- What the module for excerpts builds on.
+-- For the module for excerpts.
 M.plain_text, M.without_comments, M.thorough, M.read_group = plain_text, without_comments, thorough, read_group
 M.without_declaration, M.trim, M.wanted = without_declaration, trim, WANTED
 
 local LONGEST_SHOWN, CERTIFICATE = 90, 200
 
---- A certHash for a message: of what is no hash by its length, the beginning.
+--- Return a certHash for a message; a value too long for a hash is cut.
 ---@param text string
 ---@return string
 function M.shown(text)
@@ -588,7 +588,7 @@ function M.shown(text)
     return ("%s... (%s characters)"):format(text:sub(1, 20), (tostring(#text):gsub("^(%d+)(%d%d%d)$", "%1,%2")))
 end
 
---- What is wrong with a certHash that decodes to no known digest.  scripts/certhash/cnf/rules.py says the same.
+--- Return why a certHash does not decode to a known digest.  scripts/certhash/cnf/rules.py returns the same phrase.
 ---@param text string
 ---@return string
 function M.why_malformed(text)
@@ -617,7 +617,7 @@ function M.why_malformed(text)
     return "not the Base64 of a SHA-1, SHA-256 or SHA-512"
 end
 
---- What makes a file impossible to check, in words: URLs and hashes that are none.
+--- Return messages about what makes a file impossible to check: malformed URLs and hashes.
 ---@param file certhash.File
 ---@return string[]
 function M.problems(file)
@@ -639,7 +639,7 @@ end
 -- ---------------------------------------------------------------------------------------------------------------------
 -- URLs
 
--- Whether a text is a host's name: letters, digits, - and _ in labels of up to 63 (RFC 1035).
+-- Return whether a text is a host name: letters, digits, - and _ in labels of up to 63 (RFC 1035).
 local function is_name(host)
     for label in (host .. "."):gmatch("([^.]*)%.") do
         if #label > 63 or not label:find("^[%w_][%w_-]*$") or label:find("-$") then
@@ -649,7 +649,7 @@ local function is_name(host)
     return #host <= 253
 end
 
---- The head-end that a URL names: { host =, port =, address = bytes or nil }; nil and what is wrong otherwise.
+--- Return the head-end that a URL names, { host =, port =, address = bytes or nil }; else nil and an error.
 -- The host is in lower case, without a final dot or brackets.
 ---@param url string
 ---@return certhash.HeadEnd|nil
@@ -698,7 +698,7 @@ function M.head_end(url)
         end
     end
     if bytes then
-        -- An IPv4 address inside IPv6 (::ffff:10.1.1.1) is the IPv4 address: that is what crosses the wire.
+        -- An IPv4-mapped IPv6 address (::ffff:10.1.1.1) becomes the IPv4 address, which the packets carry.
         bytes = bytes:match("^" .. ("\0"):rep(10) .. "\255\255(....)$") or bytes
         host = address.text(bytes)
     end

@@ -1,16 +1,17 @@
--- Phones' configuration files as somebody saved them from a terminal: a vpnGroup by itself, or a log with prompts around
--- the file, the pager's --More-- in it, and lines that a window broke.
+-- Reads phones' configuration files that were saved from a terminal: a single vpnGroup, or a log with prompts around the
+-- file, the pager's --More-- in it, and wrapped lines.
 --
 --   local file, problem = excerpt.read(name, content)
 --
--- For what cnf.read refused.  The companion (scripts/certhash/cnf/excerpts.py) reads more: texts with time stamps or quote
--- marks, from pages, and of several files.  What is read here it reads alike; the rest is refused here.
+-- It is for files that cnf.read refused.  The companion (scripts/certhash/cnf/excerpts.py) reads more: texts with time
+-- stamps or quote marks, from web pages, and of several files.  Both read the common subset alike; the rest is refused
+-- here.
 
 local M = {}
 
 local cnf, xml
 
---- Give this module the ones that it builds on.
+--- Set the modules that this one uses.
 ---@param others table<string, table> the modules, by name
 function M.using(others)
     cnf, xml = others.cnf, others.xml
@@ -20,8 +21,8 @@ end
 local SEVERAL = "it shows several files or vpnGroup elements, and which one counts is not known"
 local NO_END = "its vpnGroup has no end: copy all from <vpnGroup> to </vpnGroup>"
 
--- The pager's words and the blanks after them, as they stand without backspaces.  With backspaces, what the pager covered
--- is worked out from those: IOS rubs nine places out.
+-- Remove the pager's text and the blanks after it, if there are no backspaces.  Backspaces determine what the pager
+-- covered: IOS erases nine columns.
 local function without_pager(text)
     local function gone(blanks, after)
         return after == "" and (" "):rep(#blanks >= 9 and #blanks - 9 or #blanks - 1) or nil
@@ -30,7 +31,7 @@ local function without_pager(text)
     return (text:gsub(" ?<%-+ More %-+>( *)(\b?)", gone))
 end
 
--- What a screen shows of a line with backspaces: each goes one place back, and text overwrites.
+-- Return a line with backspaces as a screen shows it: each moves back one column, and text overwrites.
 local function rubbed_out(line)
     local cells, at = {}, 1
     for character in line:gmatch(".") do
@@ -43,7 +44,7 @@ local function rubbed_out(line)
     return (table.concat(cells):gsub(" +$", ""))
 end
 
--- A terminal's log as the device wrote it; nil where that is not certain.
+-- Return a terminal's log as the device wrote it, or nil if that is uncertain.
 local function cleaned(text)
     text = text:gsub("\27%[[\48-\63]*[\32-\47]*[\64-\126]", ""):gsub("[\1-\7\11-\31\127]", "")
     text = without_pager(text)
@@ -59,8 +60,8 @@ local function cleaned(text)
     return certain and text or nil
 end
 
--- Undo a window's line breaks: a line as long as the longest goes on in the next.  The first line may begin before the
--- part that is looked at.
+-- Undo the line wrapping of a window: a line of maximum length continues on the next line.  The first line may begin before
+-- the given part.
 local function joined(text, before)
     local lines, window = {}, 0
     for line in (text .. "\n"):gmatch("([^\n]*)\n") do
@@ -84,7 +85,7 @@ local function joined(text, before)
     return table.concat(out)
 end
 
--- How many tags of a name begin in a text, and where the first does.
+-- Return how many tags of a name begin in a text, and where the first one begins.
 local function beginnings(text, name)
     local number, first = 0, nil
     for at in text:gmatch("()<" .. name .. "%f[%s/>]") do
@@ -93,12 +94,12 @@ local function beginnings(text, name)
     return number, first
 end
 
--- Whether what stands before a signed file is more than a declaration: then it is the header, as a terminal shows it.
+-- Return whether more than a declaration precedes a signed file: then it is the header, as a terminal displays it.
 local function header_is_lost(name, before)
     return name:lower():find("%.sgn$") and before:gsub("<%?xml[^<>]*%?>", ""):find("%S")
 end
 
--- Whether another file of a phone's is named in the text around.
+-- Return whether the surrounding text names another phone file.
 local function names_another(text, device)
     for word in text:gmatch("%S+") do
         if word:lower():find(".cnf.xml", 1, true) and cnf.device((word:gsub("[:,;]+$", ""))) ~= device then
@@ -108,13 +109,13 @@ local function names_another(text, device)
     return false
 end
 
--- Whether a hash stands outside the part of a text that is read.
+-- Return whether a hash is outside the part of a text that is read.
 local function loses_a_hash(text, from, to)
     local rest = text:sub(1, from - 1) .. " " .. text:sub(to + 1)
     return rest:find("<[cC][eE][rR][tT][hH][aA][sS][hH]%d+%s*>%s*[%w+/=][%w+/=][%w+/=][%w+/=]")
 end
 
--- The vpnGroup of a vpnGroup that stands by itself.
+-- Parse a vpnGroup that is alone in a text.
 local function fragment(text, from)
     local _, stop = text:find("</vpnGroup%s*>", from)
     if not stop then
@@ -133,8 +134,8 @@ local function fragment(text, from)
     return group
 end
 
---- Read a configuration file out of what a terminal showed of it.
--- Returns what cnf.read returns; nil, and what is wrong where it can be said, for everything else.
+--- Read a configuration file from a terminal's output.
+-- Returns the same as cnf.read; for everything else nil, and an error if it is known.
 ---@param name string
 ---@param content string
 function M.read(name, content)

@@ -1,28 +1,28 @@
--- The folder of configuration files, read as a whole: copies from a router's flash or a TFTP server.
+-- Reads a whole folder of configuration files, copied from a router's flash or a TFTP server.
 --
 --   local found = folder.read(path, files)
 --
 -- found is { files = { file as cnf.read returns it, with path = }, problems = { text }, copies = { path } };
 -- `files` gives access to the file
--- system: list(path) returns an iterator over names, or nil and what is wrong; is_folder(path); open(path, "rb").
+-- system: list(path) returns an iterator over names, or nil and an error; is_folder(path); open(path, "rb").
 
 local M = { DEEPEST = 5, MOST = 200000 }
 
 local cnf, excerpt, visible
 
---- Give this module the ones that it builds on.
+--- Set the modules that this one uses.
 ---@param others table<string, table> the modules, by name
 function M.using(others)
     cnf, excerpt, visible = others.cnf, others.excerpt, others.visible
     return M
 end
 
--- Open a file without waiting.  Lua cannot ask what kind of file a name is for, and to open a named pipe for reading alone
--- waits for a writer, which would freeze the window; for reading and writing it never waits (fifo(7)).  What may not be
--- written is opened for reading alone: of all pipes, only one that its user may read and not write can still make us wait.
+-- Open a file without blocking.  Lua cannot query the type of a file, and opening a named pipe for reading only waits for a
+-- writer, which would freeze the window; opening it for reading and writing never waits (fifo(7)).  A file without write
+-- permission is opened for reading only, so only a pipe that the user may read but not write can still block.
 local function opened(path, files)
     local handle
-    if package.config:sub(1, 1) == "/" then  -- there are no pipes in folders of Windows
+    if package.config:sub(1, 1) == "/" then  -- on Windows, folders contain no pipes
         handle = files.open(path, "r+b")
     end
     if handle then
@@ -31,8 +31,8 @@ local function opened(path, files)
     return files.open(path, "rb")
 end
 
--- The content of a file; nil and what is wrong.  Its size is asked for first: nothing large is ever read, and nothing that
--- has no size (a pipe, a device).
+-- Return the content of a file, or nil and an error.  The size is checked first: large files, and files without a size (a
+-- pipe, a device), are not read.
 local function content_of(path, files)
     local handle, problem = opened(path, files)
     if not handle then
@@ -56,12 +56,12 @@ local function content_of(path, files)
 end
 
 --- Read all configuration files in a folder and in the folders in it.
--- Only names that phones ask for are opened; copies under other names (SEP....cnf.xml.bak) are listed.  A file that cannot
--- be read is named among the problems.
+-- Only files with names that phones request are opened; copies under other names (SEP....cnf.xml.bak) are listed.  The
+-- problems name the files that cannot be read.
 function M.read(path, files)
     local found = { files = {}, problems = {}, copies = {} }
     local looked_at = 0
-    -- A folder that lists the same names as one above it is that one, reached by a link: Lua cannot ask about links.
+    -- A folder with the same names as one above it is that folder, reached by a link: Lua cannot detect links.
     local function visit(folder, depth, above)
         local list, problem = files.list(folder)
         if not list then

@@ -1,4 +1,4 @@
--- What a frame holds: the fields of the dissectors, read as this plugin needs them.
+-- Reads the fields of a frame that this plugin needs.
 
 local M = {
     TCP = 2, UDP = 3,  -- pinfo.port_type
@@ -7,9 +7,9 @@ local M = {
 
 local FATAL = 2  -- level of an alert
 
---- Make the readers.  Wireshark allows that only while the script loads.
--- @param needs the modules handshakes and story; reader(field name), which gives a function that returns a frame's values
---   of this field; know(der), which gives what is known of a certificate
+--- Create the readers, which Wireshark allows only while the script loads.
+-- @param needs the modules handshakes and story; reader(field name), which returns a function that returns a frame's values
+--   of this field; know(der), which returns the details of a certificate
 -- @return the functions below, and the readers of TLS and DTLS
 function M.using(needs)
     local reader, know, handshakes, story = needs.reader, needs.know, needs.handshakes, needs.story
@@ -39,7 +39,7 @@ function M.using(needs)
         http_response_for = reader("http.response_for.uri"),  -- up to 4.2
         http_uri = reader("http.request.uri"),                -- on responses too, from 4.4
     }
-    -- TLS and DTLS speak of the same things under two names.
+    -- TLS and DTLS have the same fields under two names.
     local function tls_readers(protocol)
         return {
             type = reader(protocol .. ".handshake.type"),
@@ -54,7 +54,7 @@ function M.using(needs)
     end
     local TLS, DTLS = tls_readers("tls"), tls_readers("dtls")
 
-    -- The last of some values: of a protocol that stands in itself, the innermost.
+    -- Return the last of some values: the innermost one if a protocol is nested in itself.
     local function last(...)
         local count = select("#", ...)
         if count > 0 then
@@ -62,8 +62,8 @@ function M.using(needs)
         end
     end
 
-    -- The innermost header of IP, as one of version 4 or one of version 6.  Which of two is within the other is told by the
-    -- frame's protocols in their order: what a tunnel's fragments were put together to has places of its own.
+    -- Return the innermost IP header, of version 4 or 6.  The order of the frame's protocols shows which is inside the
+    -- other: the offsets do not, because reassembled fragments of a tunnel have their own buffer.
     local function innermost_ip()
         local four, six = last(read.ip()), last(read.ipv6())
         if four and six and (":" .. tostring(read.protocols()) .. ":"):match(".*:(ip[v6]*):") == "ipv6" then
@@ -72,8 +72,8 @@ function M.using(needs)
         return four, six
     end
 
-    -- Source and target of a frame, as handshakes.endpoint writes them.  Of tunnelled packets it is the innermost
-    -- addresses; a frame without IP (EAP over a LAN) has its hardware addresses' text.
+    -- Return source and target of a frame in the form of handshakes.endpoint: the innermost addresses of a tunnelled
+    -- packet, or the text of the hardware addresses of a frame without IP (EAP over a LAN).
     local function endpoints(pinfo)
         local four, six = innermost_ip()
         local source, target
@@ -92,7 +92,7 @@ function M.using(needs)
         return handshakes.endpoint(source, pinfo.src_port), handshakes.endpoint(target, pinfo.dst_port)
     end
 
-    -- A packet that an ICMP error quotes is an old one, and cut short.
+    -- A packet quoted in an ICMP error is an earlier one, and truncated.
     local function quoted()
         return read.icmp() or read.icmpv6()
     end
@@ -104,8 +104,8 @@ function M.using(needs)
         return fields
     end
 
-    -- The values of some fields, nil where there are none.  (Each FieldInfo costs more than all that is done with it, so
-    -- that none is asked for twice.)
+    -- Return the values of some fields, or nil.  (Fetching a FieldInfo costs more than its processing, so none is fetched
+    -- twice.)
     local function values_or_nil(first, ...)
         if first == nil then
             return nil
@@ -126,8 +126,8 @@ function M.using(needs)
         return false
     end
 
-    -- The bytes that the message gives for a certificate, where Wireshark's field holds others: of damaged DER the field
-    -- ends where the damage begins, and a phone hashes what it was sent.
+    -- Return the bytes of a certificate in the message if Wireshark's field differs: for damaged DER the field ends where
+    -- the damage begins, but a phone hashes all bytes that it received.
     local function entry_bytes(info, length)
         local source = info.source
         if length and length.value ~= info.len and source and info.offset + length.value <= source:len() then
@@ -135,8 +135,8 @@ function M.using(needs)
         end
     end
 
-    -- Certificate messages of a frame, in their order, added to a list; each is a list of { range =, known =, whole = }.
-    -- The dissector gives all certificates of a frame in one row; a message's length says how far it reaches.
+    -- Append the Certificate messages of a frame, in order, to a list; each is a list of { range =, known =, whole = }.
+    -- The dissector returns all certificates of a frame as one list; the length of a message shows which belong to it.
     local function messages(readers, found)
         local infos = { readers.certificate() }
         if #infos == 0 then
@@ -165,9 +165,9 @@ function M.using(needs)
         return found
     end
 
-    -- The bytes of a TFTP packet.  Its tree item covers the header alone in some versions, and what follows a datagram in
-    -- the frame may be padding, so that UDP's length says where it ends.  Nil where the snapshot length cut it: a block
-    -- that was cut must not be taken for the short block that ends a file.
+    -- Return the bytes of a TFTP packet.  In some versions its tree item covers only the header, and padding may follow the
+    -- datagram in the frame, so the UDP length determines its end.  Return nil if the snapshot length cut it: a cut block
+    -- must not be mistaken for the short last block of a file.
     local function tftp_payload(info)
         local header, whole = last(read.udp()), info.source
         if not header or not whole then
@@ -180,15 +180,15 @@ function M.using(needs)
         return whole:range(info.offset, length):bytes():raw()
     end
 
-    -- Whether an alert is a plain one: ciphertext may look like one, and Wireshark then takes it for one (in DTLS).  A
-    -- record of a plain alert has two bytes, and encrypted ones have more (RFC 5246, section 6.2.3); the length stands
-    -- right before them.  What Wireshark deciphered lies in a place of its own, where nothing stands before it.
+    -- Return whether an alert is plain: ciphertext may look like an alert, and Wireshark then shows it as one (in DTLS).
+    -- The record of a plain alert has two bytes, and an encrypted one more (RFC 5246, section 6.2.3); the length
+    -- immediately precedes them.  Decrypted data is in a separate buffer, where nothing precedes it.
     local function is_plain(level)
         local source, at = level.source, level.offset
         return at < 2 or source ~= nil and source:range(at - 2, 2):uint() == 2
     end
 
-    -- The refusal of a certificate among a frame's alerts, if there is one: its code.
+    -- Return the code of the alert in a frame that rejects a certificate, or nil.
     local function refused(readers)
         local levels, codes = { readers.alert_level() }, values({ readers.alert() })
         for i, code in ipairs(codes) do

@@ -4,12 +4,12 @@
 --   local tracker = handshakes.new()
 --   local handshake, role = tracker:observe(source, target, types, server_name, random)
 --
--- Source and target are a frame's endpoints, as strings (handshakes.endpoint makes them); types are the handshake types in
--- the frame (1 ClientHello, 2 ServerHello, 11 Certificate, ...), random is the random value of a hello in it, and frames
--- come in the order of the capture.  A handshake is { client =, server =, server_name = }, the ends being nil where nothing
--- tells.  The role is the sender's: "client", "server", or nil.
+-- Source and target are a frame's endpoints, as strings from handshakes.endpoint; types are the handshake types in the
+-- frame (1 ClientHello, 2 ServerHello, 11 Certificate, ...), random is the random value of a hello in it, and frames
+-- arrive in the order of the capture.  A handshake is { client =, server =, server_name = }; unknown ends are nil.  The
+-- role is the sender's: "client", "server", or nil.
 --
--- There may be tens of thousands of handshakes in a capture, so that each is kept in few and small objects.
+-- A capture may have tens of thousands of handshakes, so each uses few and small objects.
 
 local M = {}
 
@@ -24,12 +24,12 @@ local CLIENT_HELLO, SERVER_HELLO, CLIENT_KEY_EXCHANGE = 1, 2, 16
 local Tracker = {}
 Tracker.__index = Tracker
 
---- A tracker that has seen nothing.
+--- Return a new tracker.
 function M.new()
     return setmetatable({ current = {} }, Tracker)
 end
 
---- An endpoint as one string, from the address' bytes and the port (0 where there is none).
+--- Return an endpoint as one string, from the bytes of the address and the port (0 for none).
 ---@param address string bytes
 ---@param port integer
 ---@return string
@@ -37,7 +37,7 @@ function M.endpoint(address, port)
     return address .. string.char(math.floor(port / 256), port % 256)
 end
 
---- The address' bytes and the port (nil where there is none) of an endpoint.
+--- Return the bytes of the address and the port (nil for none) of an endpoint.
 ---@param endpoint string
 ---@return string address bytes
 ---@return integer|nil port
@@ -51,7 +51,7 @@ local function key(one, other)
     return one < other and one .. other or other .. one
 end
 
--- The sender's role where the conversation began before the capture.  Servers' ports are the low ones.
+-- Return the sender's role if the conversation began before the capture; the lower port is the server's.
 local function guess(source, target, server_only, client_only)
     if server_only then
         return "server"
@@ -73,7 +73,7 @@ local function role_of(endpoint, handshake)
     return nil
 end
 
---- The handshake that a frame belongs to, and its sender's role in it.
+--- Return the handshake of a frame, and its sender's role.
 function Tracker:observe(source, target, types, server_name, random)
     local conversation = key(source, target)
     local handshake = self.current[conversation]
@@ -84,9 +84,9 @@ function Tracker:observe(source, target, types, server_name, random)
         server_only = server_only or SERVER_ONLY[type]
         client_only = client_only or type == CLIENT_HELLO or type == CLIENT_KEY_EXCHANGE
     end
-    -- A ClientHello opens a handshake, unless it only repeats the one before: DTLS sends it again with a cookie, and
-    -- TLS 1.3 after a HelloRetryRequest.  So does a second ServerHello, where the ClientHello is missing.  DTLS repeats
-    -- either where packets were lost, and the random value with it (RFC 6347, section 4.2.4).
+    -- A ClientHello opens a handshake, unless it repeats the previous one: DTLS sends it again with a cookie, and TLS 1.3
+    -- after a HelloRetryRequest.  A second ServerHello also opens one if the ClientHello is missing.  After packet loss,
+    -- DTLS retransmits either with the same random value (RFC 6347, section 4.2.4).
     local opens = hello and handshake
         and (handshake.client ~= source or handshake.answered and (not random or handshake.asked ~= random))
     local again = answer and handshake and handshake.answered and (not random or handshake.answered ~= random)
@@ -105,12 +105,12 @@ function Tracker:observe(source, target, types, server_name, random)
     end
     if hello then
         handshake.asked = random
-        handshake.server_name = server_name  -- a ClientHello that only repeats another asks for the same
+        handshake.server_name = server_name  -- a repeated ClientHello asks for the same name
     end
     return handshake, role_of(source, handshake)
 end
 
---- The handshake that two endpoints are in, and the first one's role in it; nil where none was seen.
+--- Return the handshake between two endpoints and the role of the first one, or nil.
 function Tracker:find(source, target)
     local handshake = self.current[key(source, target)]
     if handshake then

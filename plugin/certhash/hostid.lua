@@ -1,33 +1,33 @@
--- The host-ID check: whether a phone accepts the names in a certificate whose hash it knows.
+-- Applies the host-ID check: whether a phone accepts the names in a certificate whose hash matches.
 --
--- The phone compares the host of its URL with the names in the head-end's own certificate, and ends the connection where
--- they differ (usecallmanager.nz, enableHostIDCheck; TAC 115785 for wildcards, which do not count).  CME and CUCM have the
--- check on unless it is switched off.  scripts/certhash/hostid.py has the same rule, and the same words.
+-- The phone compares the host of its URL with the names in the head-end's own certificate, and ends the connection if they
+-- differ (usecallmanager.nz, enableHostIDCheck; TAC 115785 for wildcards, which do not count).  CME and CUCM enable the
+-- check by default.  scripts/certhash/hostid.py has the same rule and the same messages.
 
 local M = {}
 
 local address
 
---- Give this module the one that it builds on.
+--- Set the module that this one uses.
 ---@param others table<string, table> the modules, by name
 function M.using(others)
     address = others.address
     return M
 end
 
--- A name as names are compared: an address in its one spelling, anything else in lower case without the final dot.
+-- Return a name for comparison: an address in its normal form, anything else in lower case without the final dot.
 local function plain(name)
     local bytes = address.parse(name)
     if bytes then
-        -- An IPv4 address inside IPv6 is the IPv4 address.
+        -- An IPv4-mapped IPv6 address is the IPv4 address.
         return address.text(bytes:match("^" .. ("\0"):rep(10) .. "\255\255(....)$") or bytes)
     end
     return (name:lower():gsub("%.+$", ""))
 end
 
---- Whether one of a certificate's names is the host of a URL.
----@param names string[]|nil nil where the certificate cannot be read
----@param host string as cnf.head_end gives it
+--- Return whether one of a certificate's names is the host of a URL.
+---@param names string[]|nil nil if the certificate cannot be read
+---@param host string as returned by cnf.head_end
 ---@return boolean
 function M.names_host(names, host)
     for _, name in ipairs(names or {}) do
@@ -61,7 +61,7 @@ function M.doubt(file, names, host)
     end
     local listed = #names > 0 and table.concat(names, ", ") or "no host"
     local wildcard = listed:find("*", 1, true) and ", and a wildcard does not count" or ""
-    -- Lua 5.2's format ends a text at a NUL, which a text from outside may contain.
+    -- Lua 5.2's string.format ends a text at a NUL, which untrusted text may contain.
     return "the host-ID check " .. state .. ", and the certificate does not name " .. host .. " (it names " .. listed
         .. wildcard .. "): the phone then ends the connection"
 end
