@@ -232,3 +232,40 @@ def test_a_part_that_cannot_be_read_is_named_beside_the_rest(folder: Path) -> No
     assert done.returncode == 2
     assert "certHash" in done.stdout
     assert "was taken out of the text" in done.stderr
+
+
+SPACED = ":".join(re.findall("..", THUMBPRINT))
+OTHER = "AB" * 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Certificate fingerprints:\n\t SHA1: {SPACED}\n\t MD5: {SPACED[:47]}\n",
+        f"SHA-1 Fingerprint\n{SPACED}\n",
+        f"   PSParentPath: CurrentUser\\My\n\nThumbprint  Subject\n{THUMBPRINT}  CN=cme.example.com\n",
+        f"\tFingerprint:\n\t\tsha1:{THUMBPRINT.lower()}\n\tPublic Key ID:\n\t\tsha1:{OTHER}\n",
+        f"    X509v3 Subject Key Identifier:\n        {OTHER}\n    Signature: 1\nSHA1 Fingerprint={SPACED}\n",
+    ],
+    ids=["keytool", "browser", "PowerShell", "certtool", "openssl"],
+)
+def test_the_certificates_hash_is_found_in_what_tools_print(text: str) -> None:
+    done = run("--json", given=text.encode())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.findall(r'"thumbprint": "(\w+)"', done.stdout) == [THUMBPRINT]
+
+
+def test_a_phones_config_is_sent_to_the_command_that_reads_it() -> None:
+    text = f"<device>\n<vpnGroup>\n<certHash1>{TAC}</certHash1>\n</vpnGroup>\n</device>\n"
+    done = run(given=text.encode())
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "it is a phone's config: give it to `certhash cnf`" in done.stderr
+
+
+@pytest.mark.parametrize("given", [f'"{TAC}"', f"'{THUMBPRINT}'", f"\u201c{TAC}\u201d", f"certHash1 {TAC}"])
+def test_quotation_marks_and_names_around_a_hash(given: str) -> None:
+    done = run(given)
+    assert done.returncode == 0
+    assert TAC in done.stdout
+    assert THUMBPRINT in done.stdout

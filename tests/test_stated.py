@@ -212,3 +212,18 @@ def test_diff_tells_stated_hashes_apart(tmp_path: Path) -> None:
     done = certhash("diff", tmp_path / "match", tmp_path / "mismatch", cwd=TOP)
     assert "-  at  any head-end" in done.out
     assert right in done.out
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("", "no hash is given: write HASH or HASH=https://HOST/PATH"),
+        ("=https://203.0.113.1/x", "no hash is given: write HASH or HASH=https://HOST/PATH"),
+        (f"{TAC} https://203.0.113.1/x", "; write HASH or HASH=https://HOST/PATH"),
+        (f"{TAC}=203.0.113.1", "; write HASH or HASH=https://HOST/PATH"),
+    ],
+)
+def test_a_form_that_is_not_read_is_answered_with_the_one_that_is(given: str, words: str) -> None:
+    with pytest.raises(InputError) as raised:
+        read_stated([given])
+    assert words in str(raised.value)

@@ -27,11 +27,14 @@ LONGEST_TEXT = 200
 _INVISIBLE = dict.fromkeys([0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x202A, 0x202C, 0x2060, 0xFEFF])
 """Invisible marks in copied text: U+200E precedes the thumbprint in Windows' Details tab."""
 
+_QUOTES = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
+"""Around the whole: Windows' command prompt hands on single ones, and texts and tables have others."""
+
 _DASHES = str.maketrans("\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{MINUS SIGN}", "---")
 
 # `re` compiles these patterns when they are used: most texts need only one of them.
 _LABEL = r"""(?ix)
-    (?: <\s*certHash\d*\s*> | certHash\d*\s*[:=] )
+    (?: <\s*certHash\d*\s*> | certHash\d*\s*[:=] | certHash\d+\s )
     | VPN [ ]+ Trustpoint [ ]+ \d+ [ ]+ (?: raw | trustpoint ) [ ]+ \S+ (?: [ ]+ (?: leaf | root ) )? [ ]+
     | (?: (?P<before> (?:SHA|MD) -? \d+ ) [ ]+ )?
       (?: (?: cert(?:ificate)? [ ] )? (?:fingerprint|thumbprint|hash) )
@@ -114,7 +117,7 @@ def read_hash(text: str) -> tuple[bytes, str]:
     Raises:
         ValueError: it is not a digest that a phone accepts; the message is one line that says why.
     """
-    text = text.translate(_INVISIBLE).translate(_DASHES).strip()
+    text = text.translate(_INVISIBLE).translate(_DASHES).strip().strip(_QUOTES).strip()
     claimed = None
     digest = _decode_base64("".join(text.split()))
     if not digest:
@@ -184,5 +187,5 @@ def _why_not(text: str, digits: str) -> str:
         if len(bare) * 6 // 8 in ALGORITHMS:
             return "it is Base64 with wrong padding or a wrong last character: no digest is written so"
         characters = "1 character" if len(compact) == 1 else f"{len(compact)} characters"
-        return f"{characters} of Base64 cannot be a hash: SHA-1 has 28, SHA-256 44"
+        return f"{characters} of Base64 cannot be a hash: SHA-1 has 27 and =, SHA-256 43 and ="
     return "it is neither hex (SHA-1: 40 digits) nor Base64 (SHA-1: 28 characters)"

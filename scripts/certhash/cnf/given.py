@@ -66,8 +66,16 @@ def _from_content(data: bytes, name: str) -> tuple[list[Given], list[str]]:
     if found := _lines(text):
         return found, []
     found, problems = _from_configuration(text, name)
-    if found or (found := _labelled(text)):
+    if found:
         return found, problems
+    if labelled := _labelled(text):
+        # A trustpoint is not needed here.
+        read = tuple(f'line {number} "' for number in labelled)
+        return list(labelled.values()), [problem for problem in problems if not problem.startswith(read)]
+    if re.search(_PHONES, text):
+        raise ValueError(
+            "it is a phone's config: give it to `certhash cnf`, or to `certhash audit` with --cnf"
+        )
     if problems:
         raise ValueError(problems[0])
     # A short text is meant as a hash; anything else as a certificate.
@@ -97,18 +105,33 @@ def _from_configuration(text: str, name: str) -> tuple[list[Given], list[str]]:
     return found, [problem.message for problem in sources.problems]
 
 
-_LABELLED = r"(?i)\s*(?:cert hash|(?:sha-?\d+ )?fingerprint|thumbprint)\b"
-"""The fingerprint line in the output of ``certutil -dump`` and ``openssl x509 -text -fingerprint``."""
+_PHONES = r"<(?:device|vpnGroup)\b"
+_HEADING = r"(?i)\W*SHA-?\d+ (?:finger|thumb)print\W*$"
+"""Browsers show the digits below."""
+_LABELLED = r"(?i)\s*(?:(?:cert hash|(?:sha-?\d+ )?fingerprint|thumbprint)\b|sha-?\d+:)"
+"""In what certutil -dump, openssl x509 -text -fingerprint and keytool print, among much else."""
+_IN_TABLE = r"(?P<digits>[0-9A-Fa-f]{40})\s+\w+=\S.*"
+"""PowerShell's list of certificates: the thumbprint, and the subject."""
+_OF_KEY = r"(?i)\W*(?:public )?key (?:id|pin)"
+"""GnuTLS prints the hashes of the public key below those of the certificate, in the same words."""
 
 
-def _labelled(text: str) -> list[Given]:
-    found = []
-    for line in text.splitlines():
-        if re.match(_LABELLED, line):
+def _labelled(text: str) -> dict[int, Given]:
+    """Find the hashes that a tool's output names as a certificate's, by the number of their line."""
+    found: dict[int, Given] = {}
+    above, of_key = "", False
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        of_key = bool(re.match(_OF_KEY, line)) or (of_key and not re.match(r"(?i)\W*fingerprint", line))
+        in_table = re.match(_IN_TABLE, line.strip())
+        if not of_key and (in_table or re.match(_LABELLED, line) or re.match(_HEADING, above)):
             try:
-                found.append(Given(line.strip(), *digest.read_hash(line)))
+                digits = in_table["digits"] if in_table else line
+                found[number] = Given(line.strip(), *digest.read_hash(digits))
             except ValueError:
-                continue  # an MD5 fingerprint
+                pass  # an MD5, or a heading
+        above = line
     return found
 
 

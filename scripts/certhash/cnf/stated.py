@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 SOURCE = "--expect"
 _WITH_URL = re.compile(r"(?s)(?P<hash>.*?)=(?P<url>[A-Za-z][A-Za-z0-9+.-]*://.*)")
 """Base64 may end in ``=``; with a URL after it there are two."""
+_FORM = "write HASH or HASH=https://HOST/PATH"
+_MORE = re.compile(r"://|\S\s+\S|=[^=]")
+"""What follows the hash, in no form that is read."""
 
 
 def read_stated(texts: Iterable[str]) -> tuple[CnfFile, ...]:
@@ -34,6 +38,8 @@ def read_stated(texts: Iterable[str]) -> tuple[CnfFile, ...]:
 def _read(text: str) -> CnfFile:
     parts = _WITH_URL.fullmatch(text)
     given, url = (parts["hash"], parts["url"]) if parts else (text, None)
+    if not given.strip():
+        raise InputError(f"--expect {visible(text)}: no hash is given: {_FORM}")
     try:
         found, problems = read_given(given)
         if problems:
@@ -41,7 +47,8 @@ def _read(text: str) -> CnfFile:
         if url is not None:
             parse_url(url)
     except ValueError as error:
-        raise InputError(f"--expect {visible(text)}: {visible(str(error))}") from error
+        form = "" if os.path.lexists(given) or parts or not _MORE.search(text) else f"; {_FORM}"
+        raise InputError(f"--expect {visible(text)}: {visible(str(error))}{form}") from error
     hashes = tuple(
         ExpectedHash(number, to_base64(each.digest), each.digest, each.algorithm)
         for number, each in enumerate({each.digest: each for each in found}.values(), 1)
