@@ -814,6 +814,10 @@ def test_what_is_typed_and_answered_within_a_group_leaves_nothing_open(pki: Pki,
     assert cnf.group.unresolved == ()
 
 
+def test_a_configuration_that_is_pasted_twice_says_the_same(pki: Pki, tmp_path: Path) -> None:
+    assert only(read_text(tmp_path, cme(pki) + cme(pki))).says == only(read_text(tmp_path, cme(pki))).says
+
+
 def test_a_certificate_without_its_first_line_is_left_open_once(pki: Pki, tmp_path: Path) -> None:
     text = "\n".join(chain("A", ("01", pki.leaf)).splitlines()[2:])
     sources = read_text(tmp_path, text)

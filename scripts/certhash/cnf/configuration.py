@@ -344,6 +344,7 @@ class _Reader:
         if found := _match(r"vpn-group " + _NUMBER, line.text):
             group = self.configuration.groups.setdefault(int(found[1]), Group(line.number))
             self._once = self._once_of.setdefault(line.text.lower(), {})
+            group.passed.clear()
             self._group_open = group
             self._section = lambda line: self._group(group, line) or self._voice(line)
         elif found := _match(r"vpn-profile " + _NUMBER, line.text):
