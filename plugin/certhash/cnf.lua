@@ -523,8 +523,7 @@ end
 --- Read a configuration file, plain or signed.
 -- Returns { device, name, kind, urls, hashes, hash_algorithm, host_id_check }: kind is "plain", "signed" or "encrypted";
 -- urls and hashes are nil if the file has no vpnGroup or is encrypted; a url is { number, text, head_end or problem }, a
--- hash
--- { number, text, digest (bytes), algorithm }, the last two nil if malformed.
+-- hash { number, text, digest (bytes), algorithm }, the last two nil if malformed.
 -- If it cannot be read correctly: nil and an error that continues a sentence after the file name.
 ---@param name string
 ---@param content string

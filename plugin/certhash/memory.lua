@@ -1,21 +1,21 @@
--- What the plugin remembers of a capture: handshakes, alerts, phone configurations, and the verdict that follows.
+-- Stores the plugin's state of a capture: handshakes, alerts and phone configurations; and judges handshakes.
 --
--- Frames come once in their order, and then again whenever one is looked at.  What depends on the order (who is the client,
--- what a transfer brought) is found the first time and kept here under the frame's number.  The first time is told by
--- Wireshark's own mark, pinfo.visited, and by the number: the mark is set in the second pass of "tshark -2", whose first
--- shows us no fields, and a frame that a read filter leaves out has the number of the next one.
+-- Frames arrive once in order, and again whenever one is displayed.  Facts that depend on the order (the client, the
+-- content of a transfer) are found the first time and stored here by frame number.  pinfo.visited and the frame number
+-- identify the first time: pinfo.visited alone is set in the second pass of "tshark -2", whose first pass has no fields,
+-- and a frame that a read filter drops has the number of the next one.
 
 local M = {}
 
 local KEPT_FILES_BYTES = 64 * 1024 * 1024
 
--- How many devices are named under a certificate: hundreds of phones may have the same hash.
+-- Maximum number of devices shown under a certificate: hundreds of phones may have the same hash.
 local MOST_DEVICES = 20
 
---- Make the memory of a capture.
--- @param needs the modules address, cnf, handshakes, tftp, verdict and visible; frame, what a frame holds; batch, whether
---   nothing is shown; folder_files(), which gives the configurations of the user's folder and what the user states;
---   nowhere(file, servers), whether none of them presents what is stated
+--- Create the memory of a capture.
+-- @param needs the modules address, cnf, handshakes, tftp, verdict and visible; frame, the readers of a frame; batch,
+--   whether nothing is shown; folder_files(), which returns the configurations of the user's folder and the stated hashes;
+--   nowhere(file, servers), which returns whether no server presents a stated certificate
 -- @return the functions at the end
 function M.using(needs)
     local address, cnf, handshakes, tftp = needs.address, needs.cnf, needs.handshakes, needs.tftp
@@ -35,18 +35,18 @@ function M.using(needs)
             transfers = tftp.new(function(name) return cnf.device(name) ~= nil end),
             book = verdict.new(),
             book_has_folder = false,
-            sent = {},        -- frame -> the certificates in it, and the handshake that they belong to
-            alerts = {},      -- frame -> the refusal of certificates in it
-            handshakes = {},  -- those whose server sent certificates, in their order
-            files = {},       -- frame -> configuration file that this frame completes
+            sent = {},        -- frame -> its certificates, and their handshake
+            alerts = {},      -- frame -> the alert in it that rejects certificates
+            handshakes = {},  -- those whose server sent certificates, in order
+            files = {},       -- frame -> the configuration file that it completes
             files_bytes = 0,
-            servers = {},     -- address, port and name -> the chain that a server showed last, false where it showed none
-            nowhere = {},     -- file -> whether none of them presents what it states, as far as they are known
+            servers = {},     -- address, port and name -> the last chain of a server, or false if it showed none
+            nowhere = {},     -- file -> whether no known server presents the certificate that it states
         }
     end
     forget()
 
-    -- A server was seen, with its chain or without.
+    -- Record a server, with its chain or without.
     local function note_server(handshake, chain)
         local server = handshake.server .. (handshake.server_name or "")
         if capture.servers[server] == nil or chain then
@@ -115,8 +115,8 @@ function M.using(needs)
         end
     end
 
-    -- A frame may complete several responses.  The one that counts is the only final one (an interim response such as 100
-    -- says nothing): of several, which a phone asked for without waiting, Wireshark does not always tell the requests.
+    -- A frame may complete several responses.  Only a single final response counts (an interim response such as 100 does
+    -- not matter): with several pipelined responses, Wireshark does not always know the requests.
     local function final_status()
         local status
         for _, code in ipairs({ read.http_code() }) do
@@ -130,8 +130,8 @@ function M.using(needs)
         return status
     end
 
-    -- The body of a response, as the server meant it (chunks joined, compression undone), is what the field's range covers;
-    -- its value is text in some versions, and ends at a NUL.
+    -- The range of the field covers the decoded body of a response (chunks joined, decompressed); its value is text in some
+    -- versions, and ends at a NUL.
     local function observe_http(info, tvb, pinfo)
         local uri = read.http_response_for() or read.http_uri()
         if not uri or final_status() ~= 200 or tvb:len() < tvb:reported_len() then
@@ -143,18 +143,18 @@ function M.using(needs)
         local content = info.range:bytes():raw()
         local length = read.http_length()
         if length and not read.http_encoding() and tostring(length.value) ~= tostring(#content) then
-            return  -- cut short
+            return  -- truncated
         end
-        -- Where a HEAD and a GET were sent at once, Wireshark takes the second response for the body of the first.
+        -- If a HEAD and a GET were pipelined, Wireshark treats the second response as the body of the first.
         if content:find("^HTTP/1%.%d %d%d%d") then
             return
         end
         learn(pinfo, uri.value, content, endpoints(pinfo))
     end
 
-    -- A name and its addresses, as an answer of DNS gives them.  Of a chain of aliases it is the name that was asked for.
-    -- What else stands in the answer (name servers, mostly) has addresses of its own: a record's name is the last one
-    -- before them.
+    -- Record a name and its addresses from a DNS answer.  For a chain of aliases, it is the name in the question.  Other
+    -- records in the answer (mostly name servers) have their own addresses: an address belongs to the last record name
+    -- before it.
     local function observe_dns(pinfo)
         local name = read.dns_name()
         if not name or frame.quoted() then
@@ -188,8 +188,8 @@ function M.using(needs)
     end
 
     local function observe_handshake(pinfo, types, found)
-        -- What a ClientHello adds is the name it asks for: a URL that becomes known later may be of that name.  The rest of
-        -- a handshake says nothing that is needed here.
+        -- Only the server name of a ClientHello matters here: a URL that becomes known later may have that name.  The rest
+        -- of a handshake is not needed.
         local hello = has(types, frame.CLIENT_HELLO)
         if not (hello or #found > 0 or has(types, frame.SERVER_HELLO)) then
             return
@@ -216,11 +216,11 @@ function M.using(needs)
             end
             local whose = role == "client" and "client_sent" or "server_sent"
             local sent = handshake[whose]
-            -- What DTLS sends again, since it was lost, was sent once.
+            -- A DTLS retransmission after packet loss counts once.
             if not (sent and over_udp and same(sent.chain, chain)) then
                 sent = {
                     frame = pinfo.number,
-                    time = pinfo.abs_ts,  -- the relative time begins anew at every packet that is marked as a reference
+                    time = pinfo.abs_ts,  -- the relative time restarts at every packet that is marked as a time reference
                     chain = chain,
                     over_udp = over_udp,
                     handshake = handshake,
@@ -242,7 +242,7 @@ function M.using(needs)
         end
     end
 
-    -- An alert answers the other side's certificates; the first one counts.
+    -- Record an alert, which answers the other side's certificates; the first one counts.
     local function observe_alert(pinfo)
         local code = frame.refused(TLS) or frame.refused(DTLS)
         local handshake, role = capture.trackers[pinfo.port_type == frame.UDP]:find(endpoints(pinfo))
@@ -263,7 +263,7 @@ function M.using(needs)
         capture.alerts[pinfo.number] = alert
     end
 
-    -- The verdict on the certificates that a server sent; nil for a client's.
+    -- Return the verdict on the certificates that a server sent; nil for a client's.
     local function judge(sent, most)
         if sent.role == "client" then
             return nil
@@ -283,8 +283,8 @@ function M.using(needs)
         })
     end
 
-    --- Take in a frame that comes for the first time; do nothing where it comes again.
-    -- @param holds what the frame holds: types and messages of handshakes, alert, lookup (DNS), transfer (TFTP),
+    --- Record a frame the first time that it is dissected; do nothing for later times.
+    -- @param holds the contents of the frame: types and messages of handshakes, alert, lookup (DNS), transfer (TFTP),
     --   body (HTTP)
     -- @param learns whether phone configurations are learned from the capture
     local function observe(tvb, pinfo, holds, learns)
@@ -310,7 +310,7 @@ function M.using(needs)
         end
     end
 
-    --- Return the phone configuration that a frame completes, and forget it.
+    --- Return the phone configuration that a frame completes, and remove it from memory.
     local function take_file(tvb, pinfo)
         local transfer, body = read.tftp(), read.http_body()
         if transfer then

@@ -1,10 +1,10 @@
--- OpenVPN: its connections told from all others by their first packet, and the TLS in its control packets.
+-- Recognises OpenVPN connections by their first packet, and reassembles the TLS in their control packets.
 --
--- Wireshark knows OpenVPN on its registered port only, and puts TLS together only from control packets of 100 bytes, as
--- early versions sent them.  A control packet is: opcode and key id (a byte), session id (8), with tls-auth an HMAC, a
--- packet id (4) and a time (4), the count of acknowledged packet ids (1), these (4 each), the other's session id (8) if
--- there are any, a packet id (4), and then bytes of the TLS stream; over TCP a length (2) goes before each packet.  (The
--- protocol is described in OpenVPN's own ssl_pkt.h and its Internet-Draft.)
+-- Wireshark recognises OpenVPN only on its registered port, and reassembles TLS only from control packets of 100 bytes, as
+-- sent by early versions.  A control packet is: opcode and key id (1 byte), session id (8), with tls-auth an HMAC, a packet
+-- id (4) and a time (4), the count of acknowledged packet ids (1), these ids (4 each), the peer's session id (8) if there
+-- are any, a packet id (4), and then bytes of the TLS stream; over TCP a length (2) precedes each packet.  (OpenVPN's
+-- ssl_pkt.h and its Internet-Draft describe the protocol.)
 
 local M = {}
 
@@ -27,7 +27,7 @@ local function number(bytes, at, size)
     return value
 end
 
---- How many bytes tls-auth adds to a packet, if a datagram is the first packet of an OpenVPN client; nil if it is not.
+--- Return how many bytes tls-auth adds to a packet, if a datagram is the first packet of an OpenVPN client; else nil.
 ---@param bytes string
 ---@return integer|nil
 function M.opens_datagram(bytes)
@@ -35,15 +35,15 @@ function M.opens_datagram(bytes)
     return first and AUTHENTICATION[#bytes] or nil
 end
 
---- The same of what a TCP stream begins with.
+--- Return the same for the first bytes of a TCP stream.
 ---@param bytes string
 ---@return integer|nil
 function M.opens_stream(bytes)
     return #bytes > 2 and number(bytes, 1, 2) == #bytes - 2 and M.opens_datagram(bytes:sub(3)) or nil
 end
 
---- Take a control packet apart; nil for packets of other kinds, and for what is too short for one.
--- @return what tells its TLS stream from others of the same connection and direction, its packet id, its bytes of TLS
+--- Parse a control packet; return nil for packets of other kinds, and for packets that are too short.
+-- @return the key of its TLS stream within the connection and direction, its packet id, its bytes of TLS
 function M.control(bytes, authentication)
     local head = bytes:byte(1)
     if not head or math.floor(head / 8) ~= CONTROL then
@@ -61,8 +61,8 @@ function M.control(bytes, authentication)
     return bytes:sub(1, 9), number(bytes, at, 4), bytes:sub(at + 4)
 end
 
---- A TLS stream that comes in numbered pieces, of which some come twice or in another order.
--- Its method take gives the whole records that a piece completes; an empty text if it completes none.
+--- Return a reassembler for a TLS stream in numbered pieces, which may be duplicated or out of order.
+-- Its method take returns the whole records that a piece completes, or an empty text.
 function M.stream()
     local waiting, count, following, rest = {}, 0, 1, ""
     local stream = {}
@@ -80,7 +80,7 @@ function M.stream()
         while #rest >= done + 5 do
             local size = 5 + number(rest, done + 4, 2)
             if size > LARGEST_RECORD then
-                rest, done = "", 0 -- this is no TLS, or not in the clear
+                rest, done = "", 0 -- this is not TLS, or it is encrypted
                 break
             elseif #rest < done + size then
                 break

@@ -3,13 +3,13 @@
 --   local sha1 = dofile("sha1.lua")
 --   sha1.digest(message)  -> the 20 bytes of the digest, as a string
 --
--- Wireshark has Lua 5.2 up to 4.2 and Lua 5.4 from 4.4.  The first has the library bit32 and no operators for bits, the
--- second has the operators and no bit32.  The operators do not even parse in 5.2, so the function that uses them stands
--- in a string; whichever of the two this interpreter can run is chosen once, when the module is loaded.
+-- Wireshark has Lua 5.2 up to 4.2 and Lua 5.4 from 4.4.  The first has the library bit32 and no bitwise operators, the
+-- second the operators and no bit32.  The operators are syntax errors in 5.2, so the function that uses them is compiled
+-- from a string.  The module selects the variant for the interpreter once, when it is loaded.
 
 local M = {}
 
--- The operators' way.  Sums may grow beyond 32 bits: what matters is the lower half, and each round cuts it out.
+-- With operators.  Sums may exceed 32 bits: only the lower half matters, and each round masks it.
 local OPERATORS = [[
 local unpack = string.unpack
 local w = {}
@@ -42,7 +42,7 @@ return function(text, pos, h0, h1, h2, h3, h4)
 end
 ]]
 
--- The library's way: numbers are doubles there, which hold these sums exactly.
+-- With the library: numbers are doubles in Lua 5.2, which represent these sums exactly.
 local function with_bit32(bit)
     local band, bxor, lrotate, byte = bit.band, bit.bxor, bit.lrotate, string.byte
     local w = {}
@@ -65,7 +65,7 @@ local function with_bit32(bit)
                 a, lrotate(b, 30), c, d
         end
         for i = 41, 60 do
-            -- "at least two of three": the two terms share no bit, so that adding them is joining them
+            -- majority function: the two terms have no common bits, so addition equals a bitwise or
             a, b, c, d, e = band(lrotate(a, 5) + band(b, c) + band(d, bxor(b, c)) + e + 0x8f1bbcdc + w[i], 0xffffffff),
                 a, lrotate(b, 30), c, d
         end
@@ -81,14 +81,14 @@ end
 local operators = load(OPERATORS, "=sha1")
 local compress = operators and operators() or with_bit32(bit32)
 
--- The four bytes of a number below 2^32, the highest first.
+-- Return the four bytes of a number below 2^32, big-endian.
 local function big_endian(number)
     local low = number % 65536
     local high = (number - low) / 65536
     return string.char(math.floor(high / 256), high % 256, math.floor(low / 256), low % 256)
 end
 
---- The SHA-1 of a string of bytes, as a string of 20 bytes.
+--- Return the SHA-1 of a string of bytes, as a string of 20 bytes.
 ---@param message string
 ---@return string
 function M.digest(message)

@@ -1,4 +1,4 @@
--- SHA-256 (FIPS 180-4) in plain Lua, in two ways for the two kinds of interpreter: see sha1.lua, which explains it.
+-- SHA-256 (FIPS 180-4) in plain Lua, in two variants for the two kinds of interpreter: sha1.lua explains why.
 --
 --   local sha256 = dofile("sha256.lua")
 --   sha256.digest(message)  -> the 32 bytes of the digest, as a string
@@ -17,7 +17,7 @@ local K = {
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 }
 
--- A word that is doubled (x | x << 32) rotates by a plain shift: the bits that fall out below come in from above.
+-- A doubled word (x | x << 32) rotates with a plain shift: the bits shifted out at the bottom are also at the top.
 local OPERATORS = [[
 local K = ...
 local unpack = string.unpack
@@ -74,14 +74,14 @@ end
 local operators = load(OPERATORS, "=sha256")
 local compress = operators and operators(K) or with_bit32(bit32)
 
--- The four bytes of a number below 2^32, the highest first.
+-- Return the four bytes of a number below 2^32, big-endian.
 local function big_endian(number)
     local low = number % 65536
     local high = (number - low) / 65536
     return string.char(math.floor(high / 256), high % 256, math.floor(low / 256), low % 256)
 end
 
---- The SHA-256 of a string of bytes, as a string of 32 bytes.
+--- Return the SHA-256 of a string of bytes, as a string of 32 bytes.
 ---@param message string
 ---@return string
 function M.digest(message)

@@ -17,9 +17,9 @@ function M.using(needs)
         return story.refusal(refusal, sent.chain[1].sha1, judgement)
     end
 
-    -- The 20 bytes of a thumbprint are not in the packet, so all thumbprints of the frame share a data source of their own.
-    -- (Wireshark takes bytes that are passed to a tree item as a value to be as long as the item's range, and would show
-    -- memory behind them.)
+    -- The bytes of a thumbprint are not in the packet, so all thumbprints of the frame share a separate data source.
+    -- (Wireshark assumes that a bytes value of a tree item is as long as the item's range, so a value cannot be passed
+    -- directly.)
     local function thumbprints_tvb(found)
         local all = {}
         for _, message in ipairs(found) do
@@ -30,7 +30,7 @@ function M.using(needs)
         return ByteArray.new(table.concat(all), true):tvb("Thumbprints")
     end
 
-    -- A device with its file and URLs.
+    -- Show a device with its file and URLs.
     local function show_device(item, file)
         local device = item:add(field.device, visible.text(file.device, 60)):set_generated()
         local source = device:add(field.cnf, visible.text(file.path or file.name)):set_generated()

@@ -1,15 +1,15 @@
--- Hashes that the user states without any file (the preference certhash.expect), each with or without a URL.
+-- Reads hashes that the user states without a file (the preference certhash.expect), each with or without a URL.
 --
 --   local files, problems = stated.read("fZ2xQHMBcWj/fSoNs5IkPbA2Pt8=; 7d9db140...=https://203.0.113.1/phone")
 --
--- A file is one as cnf.read returns it, for the device "-".  Without a URL, `anywhere` is set: it matches where any server
--- presents its certificate.  scripts/certhash/cnf/stated.py and judgement/anywhere.py have the same rules.
+-- The files have the form of cnf.read's result, with the device "-".  Without a URL, `anywhere` is set: the hash matches if
+-- any server presents its certificate.  scripts/certhash/cnf/stated.py and judgement/anywhere.py have the same rules.
 
 local M = {}
 
 local cnf, base64, visible
 
---- Give this module the ones that it builds on.
+--- Set the modules that this one uses.
 ---@param others table<string, table> the modules, by name
 function M.using(others)
     cnf, base64, visible = others.cnf, others.base64, others.visible
@@ -18,8 +18,8 @@ end
 
 local ALGORITHMS = { [20] = "SHA-1", [32] = "SHA-256", [64] = "SHA-512" }
 
--- The bytes of a hash in hex (with colons, blanks, dashes or none) or in Base64; nil where it is none.  What Windows, IOS
--- and openssl print before the digits may stand there, too.
+-- Return the bytes of a hash in hex (with or without colons, blanks or dashes) or in Base64, or nil.  The labels that
+-- Windows, IOS and openssl print before the digits are accepted.
 local function digest_of(text)
     text = text:gsub("\226\128[\142\143]", ""):match("^%s*(.-)%s*$")  -- marks that Windows puts before a thumbprint
     local bare = text:match("^[%w%s-]*[Ff]ingerprint[%w%s-]*[:=]%s*(.+)$") or text:match("^[Tt]humbprint%s*[:=]?%s*(.+)$")
@@ -47,7 +47,7 @@ local function read_one(text)
         urls = {},
         hashes = { { number = 1, text = base64.encode(digest), digest = digest, algorithm = algorithm } },
         hash_algorithm = algorithm == "SHA-1" and "" or algorithm,
-        host_id_check = "0",  -- it is of no phone that checks
+        host_id_check = "0",  -- there is no phone that makes the check
     }
     if url then
         local head_end, problem = cnf.head_end(url)
@@ -61,7 +61,7 @@ local function read_one(text)
     return file
 end
 
---- Read the preference: hashes apart by semicolons.
+--- Read the preference: hashes separated by semicolons.
 ---@param text string
 ---@return table[] files
 ---@return string[] problems
@@ -77,10 +77,10 @@ function M.read(text)
     return files, problems
 end
 
---- Tell whether no server presents a certificate that a stated hash is of.  That is known only where each showed its
--- certificates: one that did not may be the very one.
+--- Return whether no server presents the certificate of a stated hash.  This is known only if every server showed its
+-- certificates: one that did not may be the one that presents it.
 ---@param file table
----@param servers table<string, table|false> by address, port and name: the chain that it showed last, or false
+---@param servers table<string, table|false> by address, port and name: the last chain of the server, or false
 ---@return boolean
 function M.nowhere(file, servers)
     local any = false

@@ -1,16 +1,15 @@
--- TFTP transfers put together (RFC 1350, options of RFC 2347, 2348, 2349 and 7440).
+-- Reassembles TFTP transfers (RFC 1350, options of RFC 2347, 2348, 2349 and 7440).
 --
--- Wireshark tells which packets are TFTP, on whatever port, and to which request each belongs; this module takes the
--- packets' bytes from there, since Wireshark by itself puts no file together that a plugin could read.
+-- Wireshark identifies TFTP packets on any port, and the request that each belongs to; this module assembles their
+-- bytes, since Wireshark itself does not reassemble a file that a plugin could read.
 --
 --   local transfers = tftp.new(wanted)         wanted(name) says whether a file is worth keeping
 --   transfers:request(frame, payload)          a read request, seen in that frame
 --   transfers:packet(request_frame, payload, source, target)   what follows a request, with both its endpoints (any text
 --                                              that tells them apart); returns the transfer when it is now complete
 --
--- A transfer is { name =, content =, request = }.  Whatever the capture holds, memory stays bounded: a file may have
--- MAX_FILE bytes, all unfinished files together MAX_OPEN_BYTES, and there may be MAX_OPEN of them; beyond that the
--- oldest go.
+-- A transfer is { name =, content =, request = }.  Memory is bounded for any capture: a file may have MAX_FILE bytes, all
+-- unfinished files together MAX_OPEN_BYTES, and there may be MAX_OPEN of them; beyond that, the oldest are dropped.
 
 local M = { MAX_FILE = 4 * 1024 * 1024, MAX_OPEN = 1024, MAX_OPEN_BYTES = 32 * 1024 * 1024 }
 
@@ -20,12 +19,12 @@ local READ = 1
 local Transfers = {}
 Transfers.__index = Transfers
 
---- A new, empty set of transfers.
+--- Return a new, empty set of transfers.
 function M.new(wanted)
     return setmetatable({ wanted = wanted, open = {}, order = {}, first = 1, last = 0, count = 0, bytes = 0 }, Transfers)
 end
 
--- The options at the end of a request or of its acknowledgement: name NUL value NUL, names in any case.
+-- Return the options at the end of a request or its acknowledgement: name NUL value NUL, names in upper or lower case.
 local function options(text)
     local found = {}
     for name, value in text:gmatch("([^\0]+)\0([^\0]*)\0") do
@@ -43,7 +42,7 @@ function Transfers:drop(request)
     end
 end
 
--- The oldest transfers make room.
+-- Drop the oldest transfers above the limits.
 function Transfers:trim()
     while self.count > M.MAX_OPEN or self.bytes > M.MAX_OPEN_BYTES do
         local request = self.order[self.first]
@@ -84,7 +83,7 @@ function Transfers:request(frame, payload)
     self:trim()
 end
 
--- The number of a block counted on beyond 65535, where servers start again with 0 or with 1.
+-- Return the number of a block, counted beyond 65535, where servers restart with 0 or with 1.
 local function full_number(transfer, block)
     local number = block + transfer.shift
     local behind = transfer.highest - number
@@ -98,8 +97,8 @@ local function full_number(transfer, block)
     return number
 end
 
--- The size of a full block.  Without the server's acknowledgement of options it is 512, unless what came is longer: then
--- the acknowledgement is only missing in the capture.
+-- Return the size of a full block.  Without the server's acknowledgement of options it is 512, unless a block is longer:
+-- then the acknowledgement is only missing in the capture.
 local function block_size(transfer)
     if transfer.size_agreed then
         return transfer.size_agreed
@@ -132,8 +131,8 @@ local function assemble(transfer)
     return { name = transfer.name, content = content, request = transfer.request }
 end
 
--- The size that the server announced.  In netascii atftpd 0.8.0 announces 0, and where a client asks with a size of its own
--- tftpd-hpa 5.2 returns that.
+-- Return the size that the server announced.  In netascii mode atftpd 0.8.0 announces 0, and if a client requests with a
+-- size, tftpd-hpa 5.2 returns that size.
 local function announced(transfer, total)
     if transfer.netascii or total ~= 0 and total == transfer.asked_total then
         return nil
@@ -141,10 +140,10 @@ local function announced(transfer, total)
     return total
 end
 
---- Note what follows a request; returns the transfer where this packet completes it, and nil otherwise.
+--- Record a packet after a request; return the transfer if this packet completes it, else nil.
 --
--- A request that is sent again may be answered twice, from two ports.  The client ends the second transfer with an error,
--- or the server does after a time; the first goes on undisturbed (RFC 1350, section 4).
+-- A retransmitted request may be answered twice, from two ports.  The client ends the second transfer with an error, or the
+-- server ends it after a timeout; the first continues undisturbed (RFC 1350, section 4).
 ---@param payload string
 ---@param source string
 ---@param target string

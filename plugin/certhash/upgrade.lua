@@ -1,11 +1,12 @@
--- Connections that begin with something else and go on with TLS, and that Wireshark does not follow there.
+-- Recognises connections that begin with another protocol and continue with TLS, which Wireshark does not dissect.
 --
--- It keeps a connection of RDP with X.224, and one that HTTP upgrades to TLS with HTTP, so that no certificate is shown.
+-- Wireshark keeps dissecting an RDP connection as X.224, and a connection with an HTTP upgrade to TLS as HTTP, so it shows
+-- no certificate.
 -- Sources: [MS-RDPBCGR] 2.2.1.1 (X.224 Connection Request with an RDP Negotiation Request), RFC 2817.
 
 local M = {}
 
---- The name of the dissector for what a connection begins with, if it may go on with TLS; nil otherwise.
+--- Return the dissector of the first protocol of a connection, if it may continue with TLS; else nil.
 ---@param bytes string
 ---@return string|nil
 function M.before_tls(bytes)
@@ -16,7 +17,7 @@ function M.before_tls(bytes)
     end
 end
 
---- Whether a segment begins with a ClientHello (RFC 8446, sections 4 and 5.1).
+--- Return whether a segment begins with a ClientHello (RFC 8446, sections 4 and 5.1).
 ---@param bytes string
 ---@return boolean
 function M.is_hello(bytes)

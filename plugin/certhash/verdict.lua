@@ -1,12 +1,12 @@
--- What phones expect of which head-end, and whether the certificates that a head-end sends are what they expect.
+-- Judges whether the certificates that a head-end sends are those that phones expect.
 --
 --   local book = verdict.new()
 --   book:add(file)                     a file as cnf.read returns it, with path =, or with frame = and client = if fetched
---   book:answer(name, address, frame)  a name was seen to belong to an address
+--   book:answer(name, address, frame)  a name was seen to resolve to an address
 --   local found = book:judge(case)
 --
--- A file that a phone fetches in the capture counts from then on, in place of what the phone had before and of copies in
--- the folder.  A frame before it is judged as if it were not there, however often the frame is looked at later.
+-- A file that a phone downloads in the capture counts from then on, and replaces the phone's earlier file and the copies in
+-- the folder.  Frames before the download are judged without it, even if they are displayed again later.
 --
 -- Digests and addresses are bytes.
 
@@ -19,7 +19,7 @@
 ---@field chain { thumbprint: string, thumbprint256: string }[]
 ---@field rejected boolean|nil
 ---@field most integer
----@field nowhere nil|fun(file: table): boolean whether no server presents what a file without a URL states
+---@field nowhere nil|fun(file: table): boolean whether no server presents the certificate of a file without a URL
 
 ---@class certhash.Found the result for a case
 ---@field verdict string|nil
@@ -27,12 +27,12 @@
 ---@field told table[]
 ---@field own certhash.File|nil
 ---@field own_differs boolean|nil
----@field unnamed table[] where a hash matches, and the host-ID check of the phone does not accept the certificate's names
+---@field unnamed table[] phones whose hash matches, but whose host-ID check does not accept the certificate's names
 
 local M = {}
 
-local DTLS_PORT = 443  -- whatever port the URL names for HTTPS, a phone uses this one for DTLS (ocserv, README-cisco-svc)
-local MOST_NAMES = 20000  -- beside those that URLs name: a capture may hold any number of lookups that concern no phone
+local DTLS_PORT = 443  -- phones use it for DTLS, regardless of the port in the URL (ocserv, README-cisco-svc)
+local MOST_NAMES = 20000  -- in addition to those in URLs: a capture may have any number of irrelevant lookups
 
 local hostid
 
@@ -46,7 +46,7 @@ end
 local Book = {}
 Book.__index = Book
 
---- An empty book.
+--- Return an empty book.
 function M.new()
     return setmetatable({
         files = 0,
@@ -54,12 +54,12 @@ function M.new()
         by_address = {},  -- address -> { { file, url } }
         by_name = {},     -- host name -> { { file, url } }
         copies = {},      -- device -> files of the folder
-        fetched = {},     -- device -> files seen on the wire, in their order
-        clients = {},     -- address -> files by which it shows whose it is from then on, in their order
+        fetched = {},     -- device -> files downloaded in the capture, in order
+        clients = {},     -- address -> files whose download identifies its device from then on, in order
         names = {},       -- address -> { name -> first frame }
         names_count = 0,
         has_sha512 = false,
-        anywhere = {},    -- files without a URL, that the user states: they are of any head-end
+        anywhere = {},    -- stated files without a URL: they apply to any head-end
     }, Book)
 end
 
@@ -72,7 +72,7 @@ local function append(map, key, value)
     end
 end
 
--- What a phone makes of a file: files that agree in this are the same to it.
+-- Return a comparable value of what the phone uses: files with equal values mean the same to a phone.
 local function says(file)
     if not file.urls then
         return file.kind == "encrypted" and "encrypted" or ""
@@ -89,8 +89,8 @@ local function says(file)
         .. "\1" .. file.hash_algorithm
 end
 
---- Take a file in.  Of several copies in the folder that say the same, the first one stands for all; so does what a phone
--- fetched for what it fetches again: one that cannot connect starts anew, and fetches its file, for days.
+--- Add a file.  The first of several equal copies in the folder represents them all.  The same applies to repeated
+-- downloads: a phone that cannot connect restarts, and downloads its file again, for days.
 ---@param file certhash.File
 function Book:add(file)
     local known = self.copies[file.device] or {}
@@ -130,7 +130,7 @@ function Book:add(file)
     end
 end
 
---- Note that a name was seen to belong to an address, in a DNS answer or since a client asked for it there.
+--- Record that a name belongs to an address, by a DNS answer or because a client asked for it there.
 ---@param name string
 ---@param host string
 ---@param frame integer
@@ -145,7 +145,7 @@ function Book:answer(name, host, frame)
     self.names_count = self.names_count + 1
 end
 
--- The newest of a list of fetched files that was there before a frame.
+-- Return the newest of a list of downloaded files before a frame.
 local function before(list, frame)
     for i = list and #list or 0, 1, -1 do
         if list[i].frame < frame then
@@ -155,7 +155,7 @@ local function before(list, frame)
     return nil
 end
 
--- Whether a file is what its device had when that frame was sent.
+-- Return whether a file is the one that its device had when that frame was sent.
 ---@param file certhash.File
 ---@param frame integer
 ---@return boolean
@@ -181,7 +181,7 @@ function Book:stale_copies(file)
     return out
 end
 
---- What the device at an address has when a frame is sent, wherever it fetched that; nil where the device is not known.
+--- Return the file that the device at an address has when a frame is sent; nil if the device is unknown.
 ---@param client string address, bytes
 ---@param frame integer
 ---@return certhash.File|nil
@@ -194,8 +194,8 @@ local function port_fits(case, head_end)
     return case.server.port == head_end.port or case.transport == "udp" and case.server.port == DTLS_PORT
 end
 
--- Whether a URL names the head-end of a handshake: by its address, or by a name that the client asked for or that the
--- capture shows for that address.  A client that asks for another name there is with somebody else.
+-- Return whether a URL names the head-end of a handshake: by its address, or by a name that the client asked for or that
+-- the capture shows for that address.  A client that asks for another name there is connected to another head-end.
 ---@param url certhash.Url
 ---@param case certhash.Case
 ---@return boolean
@@ -212,7 +212,7 @@ function Book:names_head_end(url, case)
     return since ~= nil and since <= case.frame
 end
 
--- The URL of a file that names the head-end; nil where none does.
+-- Return the URL of a file that names the head-end, or nil.
 ---@param file certhash.File
 ---@param case certhash.Case
 ---@return certhash.Url|nil
@@ -228,17 +228,18 @@ function Book:url_for(file, case)
     return nil
 end
 
--- Digests beside hashAlg 0 are compared as SHA-1 only; no other value was ever seen, and then the length tells.
+-- Return whether digests are compared as SHA-1 only, as with hashAlg 0; for other values, which have not been seen so far,
+-- the length determines the algorithm.
 local function sha1_only(file)
     return file.hash_algorithm == "" or file.hash_algorithm == "0"
 end
 
--- Whether a listed digest counts as a match of this certificate.
+-- Return whether a listed digest counts as a match of this certificate.
 local function counts(entry)
     return entry.item.algorithm == "SHA-1" or not sha1_only(entry.file)
 end
 
--- Whether nobody here can tell if a file matches: SHA-512 is not computed.
+-- Return whether it cannot be decided here if a file matches, because the plugin does not compute SHA-512.
 local function beyond_us(file)
     if sha1_only(file) then
         return false
@@ -263,7 +264,7 @@ function Book:each_listing(certificate, frame, visit)
     return false
 end
 
--- The files whose URL may name the head-end, a list for each host.
+-- Return the files whose URL may name the head-end, as one list per host.
 function Book:told_by_host(case)
     local lists = { self.by_address[case.server.address] or {} }
     if case.server_name then
@@ -276,7 +277,7 @@ function Book:told_by_host(case)
     return lists
 end
 
--- The hash of a file that one certificate of the chain has: position (from 0) and the hash; nil where there is none.
+-- Return the position (from 0) of the first certificate of the chain that has a hash of the file, and the hash; or nil.
 local function carried(file, chain)
     for position, certificate in ipairs(chain) do
         for _, item in ipairs(file.hashes or {}) do
@@ -290,7 +291,7 @@ local function carried(file, chain)
 end
 
 -- Call a function with every file in force whose URL names the head-end; it returns true to stop.  A hash that is stated
--- without a URL is of a head-end that presents its certificate; where none does, of each.
+-- without a URL applies to the head-ends that present its certificate, or to all if none does.
 function Book:each_told(case, visit)
     for _, list in ipairs(self:told_by_host(case)) do
         for _, entry in ipairs(list) do
@@ -308,7 +309,7 @@ function Book:each_told(case, visit)
     return false
 end
 
--- A list that keeps its first members and counts the rest, without a file twice.
+-- Return a list that stores its first members and notes that there are more, without duplicate files.
 local function listing(most)
     local list = { more = false }
     local known = {}
@@ -325,12 +326,12 @@ local function listing(most)
     end
 end
 
--- The files in force that list a certificate of the chain and whose phone does not accept the names in the first one.
+-- Return the files in force that list a certificate of the chain, but whose phone does not accept the names in the first.
 function Book:unnamed(case)
     local found, leaf = { more = false }, case.chain[1]
     for _, list in ipairs(leaf and self:told_by_host(case) or {}) do
         local host = list[1] and list[1].url.head_end.host
-        local known = {}  -- a file may name this host twice
+        local known = {}  -- a file may name this host more than once
         for _, entry in ipairs(host and not hostid.names_host(leaf.names, host) and list or {}) do
             local file = entry.file
             if not known[file] and hostid.is_on(file) and self:names_head_end(entry.url, case)
@@ -351,14 +352,14 @@ end
 --
 -- A case is { frame =, server = { address =, port = }, client = { address =, port = }, transport = "tcp" or "udp",
 -- server_name = or nil, chain = { { thumbprint = SHA-1, thumbprint256 = SHA-256, names = } }, rejected = true or nil,
--- most = }, where most says how many devices are listed at most.
+-- most = }, where most is the maximum number of devices to list.
 --
--- The answer is { verdict =, listed =, told =, own =, own_differs = }: the verdict is "match", "mismatch", "rejected" or
--- "unlisted" (nil where a SHA-512 may match, which nobody here computes); listed has, for each certificate of the
--- chain, { { file, item, url or nil } }; told has { { file, url } }; both say more = true where they stopped at `most`.
--- own is the file that this client fetched, and own_differs is true where that one names this head-end and no certificate
--- has one of its hashes, whatever other phones expect.  unnamed has { { file, doubt } } of the phones whose hash matches
--- and whose host-ID check does not accept the first certificate; the doubt says why.
+-- The result is { verdict =, listed =, told =, own =, own_differs = }: the verdict is "match", "mismatch", "rejected" or
+-- "unlisted" (nil if a SHA-512 may match, which the plugin does not compute); listed has, for each certificate of the
+-- chain, { { file, item, url or nil } }; told has { { file, url } }; both have more = true if they stopped at `most`.
+-- own is the file that this client downloaded, and own_differs is true if it names this head-end and no certificate has
+-- one of its hashes, regardless of other phones.  unnamed has { { file, doubt } } of the phones whose hash matches, but
+-- whose host-ID check does not accept the first certificate; the doubt says why.
 ---@param case certhash.Case
 ---@return certhash.Found
 function Book:judge(case)
@@ -375,8 +376,8 @@ function Book:judge(case)
             matched = matched or url ~= nil
             return take({ file = entry.file, item = entry.item, url = url })
         end
-        -- The phone at the other end comes first, then those that are told to use this head-end: none of their lines must
-        -- be left out for those of phones that have nothing to do with it.
+        -- The phone of this connection comes first, then those that are configured for this head-end: the limit must not
+        -- drop their lines in favour of unrelated phones.
         local _, own_item = carried(found.own or {}, { certificate })
         if own_item then
             visit({ file = found.own, item = own_item })

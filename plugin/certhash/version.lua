@@ -1,2 +1,2 @@
--- The plugin's version: the one place that says it.  It is the version of the Python companion as well.
+-- The version of the plugin and of the Python companion; it is defined only here.
 return { version = "0.1.0" }

@@ -1,5 +1,5 @@
--- Escapes text from outside (certificates, file names, URLs) for the packet tree, which also ends up on terminals and in
--- CSV files.
+-- Escapes untrusted text (certificates, file names, URLs) for the packet tree, which is also printed on terminals and
+-- exported to CSV files.
 
 local M = {}
 
@@ -7,7 +7,7 @@ local function hex(bytes)
     return (bytes:gsub(".", function(c) return ("\\x%02x"):format(c:byte()) end))
 end
 
--- The length of the UTF-8 character that starts at a place; nil where none does (RFC 3629).
+-- Return the length of the UTF-8 character at a position, or nil if there is none (RFC 3629).
 local function character(text, at)
     local first = text:byte(at)
     local rest = first >= 0xc2 and first < 0xe0 and "^[\128-\191]"
@@ -21,13 +21,13 @@ local function character(text, at)
     return rest and stop and stop - at + 1
 end
 
--- Characters that do not print as themselves: the second control set, and what turns the direction of writing.
+-- Return whether a character does not print as itself: the C1 controls, and marks that change the direction of text.
 local function misleading(text)
     return text:find("^\194[\128-\159]") or text:find("^\226\128[\139-\143\168-\174]")
         or text:find("^\226\129[\160-\175]") or text == "\239\187\191"
 end
 
---- The text with every byte that does not print as itself written out as \x1b, cut to a length where one is given.
+--- Return the text with every byte that does not print as itself escaped as \x1b, cut to an optional length.
 ---@param text string
 ---@param longest integer|nil
 ---@return string

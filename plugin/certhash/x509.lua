@@ -1,9 +1,9 @@
--- The subject of a certificate (X.509, DER), read in plain Lua: Wireshark's own fields for it may be switched off, which a
--- frame with many certificates needs, and do not say which of several certificates they belong to.
+-- Reads the subject of a certificate (X.509, DER) in plain Lua: Wireshark's own fields for it may be disabled, which a
+-- frame with many certificates requires, and do not say which of several certificates they belong to.
 
 local M = {}
 
--- The names of RFC 4514 and of the attributes that Cisco's devices put into certificates.
+-- Attribute names of RFC 4514, and of the attributes in certificates from Cisco devices.
 local NAMES = {
     ["2.5.4.3"] = "CN", ["2.5.4.5"] = "serialNumber", ["2.5.4.6"] = "C", ["2.5.4.7"] = "L", ["2.5.4.8"] = "ST",
     ["2.5.4.10"] = "O", ["2.5.4.11"] = "OU", ["1.2.840.113549.1.9.1"] = "emailAddress",
@@ -11,8 +11,8 @@ local NAMES = {
 }
 local SEQUENCE, SET, OID, BMP_STRING, VERSION = 0x30, 0x31, 0x06, 0x1e, 0xa0
 
--- One element at a place: its tag, where its content starts and ends, which is before the next one.  Nil where there is
--- none, or where it reaches over the end.
+-- Return the tag of the element at a position, and where its content starts and ends; nil if there is none, or if it
+-- extends beyond the end.
 local function element(der, at, stop)
     local tag, length = der:byte(at, at + 1)
     if not length or at + 1 > stop then
@@ -52,7 +52,7 @@ local function oid(der, from, to)
     return table.concat(parts, ".")
 end
 
--- A string of Unicode's first 65,536 characters, two bytes each, as UTF-8.
+-- Convert a BMPString (two bytes per character) to UTF-8.
 local function from_bmp(text)
     return (text:gsub("(.)(.)", function(high, low)
         local code = high:byte() * 256 + low:byte()
@@ -65,7 +65,7 @@ local function from_bmp(text)
     end))
 end
 
--- Call a function with every attribute of a Name: the identifier, and its text.  False where it is damaged.
+-- Call a function with the identifier and text of every attribute of a Name; return false if it is damaged.
 local function each_attribute(der, from, to, visit)
     while from <= to do
         local set, inner, set_end = element(der, from, to)
@@ -94,7 +94,7 @@ local function each_attribute(der, from, to, visit)
     return true
 end
 
--- The attributes of a Name: "CN=vpn.example.com, O=Example".
+-- Return the attributes of a Name as text: "CN=vpn.example.com, O=Example".
 local function name(der, from, to)
     local out = {}
     local whole = each_attribute(der, from, to, function(id, text)
@@ -103,13 +103,14 @@ local function name(der, from, to)
     return whole and table.concat(out, ", ") or nil
 end
 
--- The places of a certificate's parts: the signed part's end, the subject's start and end.  Nil where there are none.
+-- Return where the signed part of a certificate ends, and where the subject starts and ends; nil if it is not a
+-- certificate.
 local function parts(der)
     local tag, at, stop = element(der, 1, #der)
     if tag ~= SEQUENCE then
         return nil
     end
-    tag, at, stop = element(der, at, stop)  -- the part that is signed
+    tag, at, stop = element(der, at, stop)  -- the signed part
     if tag ~= SEQUENCE then
         return nil
     end
@@ -128,7 +129,7 @@ local function parts(der)
     return tag == SEQUENCE and stop or nil, from, to
 end
 
---- The subject of a certificate, as its bytes say it (it may hold anything); nil where the bytes are no certificate.
+--- Return the unescaped subject of a certificate, or nil if the bytes are not a certificate.
 ---@param der string
 ---@return string|nil
 function M.subject(der)
@@ -139,7 +140,7 @@ end
 local EXTENSIONS, DNS_NAME, IP_ADDRESS = 0xa3, 0x82, 0x87
 local SUBJECT_ALTERNATIVE_NAME = "2.5.29.17"
 
--- The names in an extension's value, a SEQUENCE of GeneralName (RFC 5280, 4.2.1.6): DNS names and addresses.
+-- Return the DNS names and addresses in a SEQUENCE of GeneralName (RFC 5280, 4.2.1.6), the value of an extension.
 local function general_names(der, from, to, address_text)
     local out = {}
     local tag, at, stop = element(der, from, to)
@@ -157,7 +158,7 @@ local function general_names(der, from, to, address_text)
     return tag == SEQUENCE and out or nil
 end
 
--- The subject alternative names; false where there is no such extension, nil where it is damaged.
+-- Return the subject alternative names; false without such an extension, nil if it is damaged.
 local function alternative_names(der, at, stop, address_text)
     local tag, from, to
     repeat  -- the public key, unique identifiers
@@ -186,8 +187,8 @@ local function alternative_names(der, at, stop, address_text)
     return false
 end
 
---- The DNS names and addresses of the subject alternative name; without that extension the common names (RFC 6125, 6.4.4).
--- Nil where the bytes are no certificate.
+--- Return the DNS names and addresses of the subject alternative name; without that extension, the common names (RFC 6125,
+-- 6.4.4).  Return nil if the bytes are not a certificate.
 ---@param der string
 ---@param address_text fun(bytes: string): string
 ---@return string[]|nil

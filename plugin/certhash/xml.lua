@@ -1,11 +1,11 @@
--- XML as strict as XML 1.0 (fifth edition) and its namespaces are: for telling whether a configuration file, or a part of
--- one, is whole.
+-- Parses XML strictly by XML 1.0 (fifth edition) and its namespaces, to check whether a configuration file, or a part of
+-- one, is complete.
 --
 --   local xml = dofile("xml.lua")
 --   local root = xml.parse(text, { vpnGroup = true })
 --
--- Documents are read as libxml2 reads them, which the companion stands on; a document type is not known here.  Bytes from
--- 128 on are taken as they are, and not as letters of a name: no name that is looked for in these files has any.
+-- It accepts the same documents as libxml2, which the companion uses, except for document types.  Bytes from 128 on are
+-- kept, but not accepted in names: no relevant name has any.
 
 local M = {}
 
@@ -18,7 +18,7 @@ local ATTRIBUTE = "^(" .. NAME .. ")%s*=%s*([\"'])()"
 local INSTRUCTION = "^<%?(" .. NAME .. ")(.)"
 local ENTITIES = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'" }
 
--- The character of a number, as UTF-8; nil where XML has none.
+-- Return the character of a code point as UTF-8, or nil if XML forbids it.
 local function character(code)
     if code < 0x20 and code ~= 9 and code ~= 10 and code ~= 13 or code >= 0xd800 and code < 0xe000
         or code == 0xfffe or code == 0xffff or code > 0x10ffff then
@@ -35,7 +35,7 @@ local function character(code)
 end
 M.character = character
 
--- Text with its references replaced; nil where one is none.
+-- Return a text with its references replaced, or nil if one is invalid.
 local function unescape(text)
     if not text:find("&", 1, true) then
         return text
@@ -51,7 +51,7 @@ local function unescape(text)
     return sound and out or nil
 end
 
--- A name without its prefix, and the prefix; nil where it is no name.
+-- Return a name without its prefix, and the prefix; nil if it is not a name.
 local function qualified(name)
     if not name:find(":", 1, true) then
         return name
@@ -60,8 +60,8 @@ local function qualified(name)
     return rest, prefix
 end
 
--- The attributes from a place on: where they end, "/" or "", and the prefixes that they declare and use; nil where they are
--- damaged.
+-- Parse the attributes from a position on; return where they end, "/" or "", and the prefixes that they declare and use;
+-- nil if they are damaged.
 local function attributes(text, at)
     local seen, declared, used
     while true do
@@ -95,10 +95,10 @@ local function attributes(text, at)
 end
 
 --- Parse a document without an XML declaration or document type.
--- `wanted` are the names of the root's children that matter.  Returns { name =, children = }: the root's name, and those
--- children in their order, each { name =, parent =, text =, within = } where `within` lists all elements in it in their
--- order.  Names have no prefixes, and a text is an element's own without that of the elements in it.
--- Nil where the document is not well-formed.
+-- `wanted` are the names of the relevant children of the root.  Returns { name =, children = }: the root's name, and those
+-- children in order, each { name =, parent =, text =, within = } where `within` lists all elements in it in order.  Names
+-- have no prefixes, and a text is the element's own, without that of nested elements.
+-- Returns nil if the document is not well-formed.
 ---@param text string
 ---@param wanted table<string, boolean>
 ---@return table|nil
@@ -107,7 +107,7 @@ function M.parse(text, wanted)
         return nil
     end
     local root
-    local names, scopes, depth = {}, {}, 0  -- what is open
+    local names, scopes, depth = {}, {}, 0  -- the open elements
     local prefixes = { xml = 1 }            -- prefix -> how many open elements declare it
     local kept, node                        -- the wanted element that is open, and the innermost one in it
     local at = 1
