@@ -291,3 +291,27 @@ def test_a_group_with_a_line_that_cannot_be_read_makes_no_mismatch(pki: Pki, tmp
     for name, line, expected in (("whole", "", "mismatch"), ("cut", "  vpn-trustpo\n", "unverifiable")):
         (tmp_path / name).mkdir()
         assert verdict(tmp_path / name, group.format(line), head_end) == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("crypto ca import OLD pkcs12 secret", "unverifiable"),
+        ("cry ca enr OLD noconfirm", "unverifiable"),
+        ("crypto ca import OTHER certificate", "match"),
+        ("clear configure ssl", "unseen"),
+    ],
+)
+def test_what_is_typed_after_a_certificate_was_shown_may_replace_it(
+    pki: Pki, tmp_path: Path, typed: str, expected: str
+) -> None:
+    shown = asa(pki, "ssl trust-point OLD outside")
+    document = audited(tmp_path, phone(pki.old.cert_hash), f"{shown}\nasa(config)# {typed}\n")
+    (row,) = document.expectations
+    assert row.verdict == expected
+    assert "secret" not in row.explanation + "".join(each.message for each in document.problems)
+
+
+def test_what_is_typed_before_a_certificate_is_shown_does_not_replace_it(pki: Pki, tmp_path: Path) -> None:
+    text = f"asa(config)# crypto ca import OLD pkcs12 secret\n{asa(pki, 'ssl trust-point OLD outside')}"
+    assert verdict(tmp_path, phone(pki.old.cert_hash), text) == "match"

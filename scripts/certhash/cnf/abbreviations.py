@@ -14,6 +14,11 @@ crypto pki export
 crypto ca export
 crypto pki authenticate
 crypto ca authenticate
+crypto pki enroll
+crypto ca enroll
+crypto pki import
+crypto ca import
+clear configure ssl
 crypto pki trustpoint
 crypto ca trustpoint
 crypto pki certificate chain

@@ -133,6 +133,11 @@ class Configuration(Struct):
     """Maps a trustpoint to the error in the hex of its certificate, which is also in :attr:`problems`."""
     damaged_roles: set[tuple[str | None, Role | None]] = field(default_factory=set)
     """Trustpoints and roles of those certificates; None if the text does not say."""
+    replaced: list[tuple[int, str, str]] = field(default_factory=list)
+    """Typed lines that may replace the certificate of a trustpoint: number, start, trustpoint.
+
+    The start holds no passphrase.
+    """
     left_open: list[tuple[Line, str]] = field(default_factory=list)
     """Lines that may change what a head-end presents, and why their effect is unknown."""
     without_fingerprint: list[tuple[Line, tuple[str, ...]]] = field(default_factory=list)
@@ -150,8 +155,26 @@ def parse(lines: list[Line]) -> Configuration:
             reader.configuration.taken.add(line.number)
         else:
             reader.take(replace(line, text=expand(line.text)) if line.typed else line)
+            if line.typed and (found := _REPLACES.match(expand(line.text))):
+                reader.configuration.replaced.append((line.number, found[0], found[1]))
     reader.finish()
     return reader.configuration
+
+
+def doubt_replaced(configuration: Configuration) -> None:
+    """Treat a certificate as damaged if somebody enrolled or imported another after the text showed it."""
+    for number, text, name in configuration.replaced:
+        known = [item for item in configuration.stored if item.trustpoint == name and item.role != "ca"]
+        if known and all(item.line < number for item in known):
+            what = f'line {number} "{text}" may replace its certificate, and the new one is not shown'
+            configuration.damaged[name] = f"{what}: add the output of {SHOWS_IT} to the same file"
+            configuration.damaged_roles |= {(name, "leaf"), (name, "self-signed")}
+
+
+_REPLACES = re.compile(r"crypto (?:pki|ca) (?:enroll|import) (\S+)", re.IGNORECASE)
+SHOWS_IT = (
+    "`show crypto pki certificates verbose` (IOS) or `crypto ca export NAME identity-certificate` (ASA)"
+)
 
 
 def _was_refused(lines: list[Line], index: int) -> bool:
@@ -333,6 +356,8 @@ class _Reader:
             configuration.ssl_trustpoints = [
                 item for item in configuration.ssl_trustpoints if item.line.text.lower() != taken
             ]
+        elif _match(r"clear configure ssl", text):
+            configuration.ssl_trustpoints.clear()
         elif found := _match(r"no crypto (?:pki|ca) (?:trustpoint|certificate chain) (\S+)", text):
             configuration.stored = [item for item in configuration.stored if item.trustpoint != found[1]]
         else:

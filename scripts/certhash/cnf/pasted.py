@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from certhash.cnf import asa, ios, show, show_served
-from certhash.cnf.configuration import Configuration, Stored, parse
+from certhash.cnf.configuration import Configuration, Stored, doubt_replaced, parse
 from certhash.cnf.rules import problems_of
 from certhash.cnf.terminal import read_lines
 from certhash.cnf.unread import unread
@@ -49,6 +49,7 @@ def read_pasted(text: str, source: str) -> Sources | None:
     show.read_pkcs12(lines, configuration)
     show_served.read_ssl(lines, configuration)
     show_served.read_gateways(lines, configuration)
+    doubt_replaced(configuration)
     shown = read_voice_vpn(lines, configuration)
     files, problems = ios.expectations(configuration, shown, source)
     on_ios, on_asa = ios.served(configuration), asa.served(configuration)
