@@ -57,11 +57,11 @@ if TYPE_CHECKING:
 
 Sink = Callable[[bytes | memoryview], object]
 Ends = frozenset[frozenset[Endpoint]]
-"""Connections, each by its two ends."""
+"""Connections, each identified by its two ends."""
 
 
 class Numbers:
-    """The numbers in the capture of the packets that one sink was given; grows while the pass goes on."""
+    """The capture's numbers of the packets that one sink got; grows during the pass."""
 
     def __init__(self) -> None:
         self.packets = 0
@@ -70,18 +70,18 @@ class Numbers:
         self._ends: list[int] = []
 
     def add(self, numbers: NDArray[np.uint32], packets: int) -> None:
-        """Take those of the next window, and how many packets the capture has up to its end."""
+        """Add those of the next window, and the number of packets up to its end."""
         self._windows.append(numbers)
         self.packets = packets
-        self._ends.append(len(self) + len(numbers))  # last: others read this while it is written
+        self._ends.append(len(self) + len(numbers))  # last, because another thread reads it meanwhile
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
     def frame(self, passed: int) -> int:
-        """Return the number in the capture of the n-th packet (1, 2...), 0 where it is another sink's.
+        """Return the number in the capture of the n-th packet (1, 2...), or 0 if it belongs to another sink.
 
-        What tshark makes of the bytes after damage are packets beyond all that were counted.
+        Packets that tshark finds in the bytes after damage come after all counted ones.
         """
         window = bisect_left(self._ends, passed)
         if window == len(self._ends):
@@ -95,11 +95,11 @@ class Numbers:
 
 
 class Carved(NamedTuple):
-    """What was read and what was passed on.
+    """The result of carving: what was read and what was passed on.
 
-    ``packets`` is how many packets the capture has.  ``shares`` has the numbers of what each sink was given.
-    ``doubtful`` counts cases in which something was left out that might have mattered after all (a gap that
-    was filled megabytes later, say): then the whole capture must be read again.
+    ``packets`` is the number of packets in the capture.  ``shares`` has the packet numbers of each sink.
+    ``doubtful`` counts cases in which a dropped packet may have been relevant (for example, a gap that was
+    filled megabytes later): then the whole capture must be read again.
     """
 
     packets: int
@@ -109,21 +109,21 @@ class Carved(NamedTuple):
     bytes_read: int
     doubtful: int
     traces: tuple[Trace, ...] = ()
-    """Where certificates seem to stand."""
+    """Where certificates seem to be."""
 
     @property
     def in_doubt(self) -> bool:
-        """Whether what was passed on may be less than what matters."""
+        """Return whether a relevant packet may have been dropped."""
         return bool(self.doubtful) or self.status == "unreadable"
 
     @property
     def frames(self) -> Numbers:
-        """The numbers of the packets that the first sink, be it the only one, was given."""
+        """Return the packet numbers of the first or only sink."""
         return self.shares[0]
 
 
 class NotShareableError(Exception):
-    """Several sinks would not see together what one sees; carve the capture for one alone."""
+    """Several sinks together would not see the same as one; carve the capture for one sink only."""
 
 
 def carve(
@@ -134,30 +134,30 @@ def carve(
     numbers: Sequence[Numbers] = (),
     only: Ends = frozenset(),
 ) -> Carved:
-    """Read a capture and hand to a sink a smaller one of the same format.
+    """Read a capture and write a smaller one of the same format to each sink.
 
-    With several sinks, each is given a capture with a share of the connections, so that as many tsharks
-    share the work.  All connections between two hosts are in one share, for one may announce another.  The
-    first packet of every flow and every SYN goes to all, so that each counts streams as for the whole; what
-    is not TCP is the first sink's.
+    With several sinks, each gets a share of the connections, so that as many tsharks share the work.  All
+    connections between two hosts are in the same share, because one may announce another.  The first packet
+    of every flow and every SYN goes to all sinks, so that each numbers streams as for the whole capture;
+    packets other than TCP go to the first sink.
 
-    A sink must use what it is given before it returns.  What is no pcap or pcapng file is passed on as it is,
-    to all.  Errors of the source and of the sinks pass through; where a ``Source`` tells of damage, so does
-    the result.
+    A sink must use its data before it returns.  Other formats than pcap and pcapng are passed on unchanged,
+    to all sinks.  Errors of the source and the sinks propagate; the result reports any damage that a
+    ``Source`` reports.
 
     Args:
         source: the capture.
-        sinks: what takes the smaller ones.
-        keys: secrets are at hand with which TLS can be decrypted.
-        window: how many bytes are looked at together.
-        numbers: one for each sink, for callers that need numbers before the pass ends.
-        only: connections, by their two ends. The one sink gets those packets, and of all other connections no
-            more than tshark needs to number streams as before; these packets have the number 0. Where the
+        sinks: the receivers of the smaller captures.
+        keys: TLS secrets for decryption are available.
+        window: number of bytes to process together.
+        numbers: one for each sink, for callers that need the numbers before the pass ends.
+        only: connections, by their two ends. The only sink gets their packets, and from all other connections
+            only what tshark needs to number streams as before; these packets have the number 0. If the
             capture has tunnels or keys, the sink gets everything. Empty: all connections.
 
     Raises:
-        NotShareableError: of several sinks: packets of TCP are not understood (fragments, tunnels), so nobody
-            knows whose they are; or there are keys, and a session of one connection is resumed in another.
+        NotShareableError: with several sinks, if TCP packets cannot be parsed (fragments, tunnels), so that
+            their share is unknown; or if there are keys, and one connection resumes the session of another.
     """
     carver = _Carver(tuple(numbers) or tuple(Numbers() for _ in sinks), keys=keys, only=only)
     status: Status = "complete"
@@ -176,7 +176,7 @@ def carve(
 
 
 def is_plain(source: Readable) -> bool:
-    """Return whether a capture is small, and nothing in it can hold a packet in a packet."""
+    """Return whether a capture is small, and nothing in it can encapsulate a packet in a packet."""
     seen = windows(source)
     first = next(seen, None)
     if first is None:
@@ -186,7 +186,7 @@ def is_plain(source: Readable) -> bool:
 
 
 class Carving:
-    """The same for a capture that goes on: whole pcapng blocks in, what is left of them out."""
+    """Carves a live capture: takes whole pcapng blocks, and returns what remains of them."""
 
     def __init__(self) -> None:
         self.numbers = Numbers()
@@ -204,10 +204,10 @@ class Carving:
         return self._carver.traces.all()
 
     def feed(self, blocks: bytes) -> bytes | memoryview:
-        """Return what is left of some blocks.
+        """Return what remains of some blocks.
 
         Raises:
-            ValueError: they are no whole blocks.
+            ValueError: the data is not whole blocks.
         """
         buffer = bytearray(len(blocks) + SLACK)
         buffer[: len(blocks)] = blocks
@@ -235,7 +235,7 @@ _SIMPLE_HEADER = 12
 
 
 class _Share(NamedTuple):
-    """For each record of a window, whose it is, and whether all get it."""
+    """For each record of a window, its sink, and whether all sinks get it."""
 
     owner: Ints
     all: Bools
@@ -259,14 +259,14 @@ class _Carver:
 
     @property
     def doubtful(self) -> int:
-        """How many directions may have lost something that mattered.
+        """Return how many directions may have lost something relevant.
 
-        Where there are tunnels, bytes that seem to be missing may have come inside of them.
+        If there are tunnels, apparently missing bytes may have been inside of them.
         """
         return self._directions.doubtful + (self._directions.gaps() if self._hiding else 0)
 
     def window(self, records: Records) -> Iterator[bytes | memoryview]:
-        """Yield what is left of a window for each sink, as bytes of a capture."""
+        """Yield what remains of a window for each sink, as bytes of a capture."""
         look = Window(records.buffer)
         parsed = parse(records, look, self._seed)
         packets = parsed.packets
@@ -284,7 +284,7 @@ class _Carver:
             place = (packets.row + self._records).astype(np.uint64)
             direction = self._number(packets, place, parsed.fragment_key)
             born = self._directions.known["born"][direction] == 0
-            # The last of several assignments stays, so go backwards.
+            # The last of several assignments wins, so go backwards.
             self._directions.known["born"][direction[born][::-1]] = place[born][::-1]
             if several:
                 self._find_owners(look, packets, direction, np.flatnonzero(born))
@@ -319,8 +319,8 @@ class _Carver:
         opening = packets.flags & (SYN | _ACK) == SYN
         odd = opening & (self._directions.known["base"][direction] != packets.seq)
         for at in np.flatnonzero(odd).tolist():
-            # A new connection between the same ports, unless the SYN was sent again: tshark begins a new
-            # stream, too.
+            # A new connection between the same ports, unless the SYN was retransmitted: tshark also begins a
+            # new stream.
             if self._directions.known["base"][direction[at]] != packets.seq[at]:
                 number = self._flows.renew(packets.key[at])
                 self._directions.reach(self._flows.count)
@@ -334,35 +334,35 @@ class _Carver:
         one = direction[opened]
         known["opened"][one] = True
         renumbers = known["base"][one] != packets.seq[opened]
-        # Number 0 is that no end has been seen; one less is then more than any place.
+        # 0 means that no end has been seen; the unsigned 0 - 1 is then larger than any place.
         end = np.minimum(known["ended"][one] - np.uint64(1), known["ended"][one ^ 1] - np.uint64(1))
         reopens = end < place[opened]
         for at in opened[renumbers | reopens].tolist():
-            # A SYN with ACK and a number of its own begins no new stream in tshark, but renumbers the old
-            # one; one after the end does or does not, according to the version.
+            # A SYN with ACK and a new number begins no new stream in tshark, but renumbers the old one; after
+            # the end of a stream, this depends on the version.
             for side in (int(direction[at]), int(direction[at]) ^ 1):
                 self._directions.doubtful += int(known["closed"][side])
                 self._directions.leave_alone(side)
             known["base"][direction[at]] = packets.seq[at]
         self._reopened = one[reopens] >> 1
         if len(self.numbers) > 1:
-            # Before this window, only the sink that owns a connection was told of its end.
+            # Before this window, only the sink that owns a connection got its end.
             self._directions.doubtful += int((end[reopens] + np.uint64(1) < self._records).sum())
         return direction
 
     def _find_ends(self, packets: Packets, direction: Ints, place: Words) -> None:
-        """Note where directions end."""
+        """Record where directions end."""
         known = self._directions.known
         ends = np.flatnonzero(packets.flags & (FIN | RST))
         ends = ends[known["ended"][direction[ends]] == 0][::-1]
         known["ended"][direction[ends]] = place[ends]
 
     def _find_bases(self, packets: Packets, direction: Ints, chosen: slice | Ints) -> None:
-        """Note where new directions begin: at their first packet, or where the other acknowledged."""
+        """Record where new directions begin: at their first packet, or where the other acknowledged."""
         known = self._directions.known
         one, flags = direction[chosen], packets.flags[chosen]
         acknowledges = flags & _ACK != 0
-        # Each packet may tell of two directions.  The last of several assignments stays, so go backwards.
+        # Each packet may define two directions.  The last of several assignments wins, so go backwards.
         both = np.stack((one, one ^ 1), 1).ravel()
         base = (
             np.stack((packets.seq[chosen] - (flags & SYN == 0), packets.ack[chosen] - 1), 1).ravel() & _WORD
@@ -374,7 +374,7 @@ class _Carver:
         known["based"][both[places]] = True
 
     def _fragments(self, keys: Words) -> None:
-        """Leave nothing out of connections that are seen in fragments: their bytes pass unread."""
+        """Keep connections with fragments completely: the bytes of fragments pass unread."""
         for flow in self._flows.known(keys).tolist():
             if flow >= 0:
                 self._directions.leave_alone(2 * flow)
@@ -394,11 +394,11 @@ class _Carver:
         last = lanes.last()
         known["end"][direction[last]] = end[last]
         self._payloads(lanes, np.flatnonzero(size), keep, moved)
-        # What carries no data says nothing more of a stream of which data is being left out, unless a
-        # dissector that was there before TLS waits for the end.
+        # Packets without data are irrelevant while the data of a stream is being dropped, unless a dissector
+        # from before TLS waits for the end.
         skipping = (known["state"][direction] >= SKIP) | (known["shift"][direction] != 0)
         ending = (size == 0) & (flags & FIN != 0) & skipping & seen
-        # The first acknowledgement of a direction that has not been seen yet tells tshark where that begins.
+        # The first acknowledgement of a direction that has not been seen yet tells tshark where it begins.
         drop = seen & answered & bare & (told | skipping) | ending
         keep[packets.row[at[drop]]] = False
         ended = at[flags & FIN != 0]
@@ -421,8 +421,7 @@ class _Carver:
         opens = np.append(True, direction[1:] != direction[:-1])
         begin = np.flatnonzero(opens)
         gappy = self._gaps(lanes, paying, direction, begin)
-        # TLS is only recognised where all came in order before it, so that it is known what tshark has made
-        # of it.
+        # TLS is only recognised if everything before it arrived in order, so that tshark's state is known.
         begins[gappy & ~known["synced"][direction]] = -1
         found = np.flatnonzero(begins >= 0)
         found = found[~known["never"][direction[found]]]
@@ -443,7 +442,7 @@ class _Carver:
         known["paid"][direction] = True
 
     def _gaps(self, lanes: Lanes, paying: Ints, direction: Ints, begin: Ints) -> Bools:
-        """Mark packets up to which not each packet of their direction began where the one before ended."""
+        """Mark packets up to which their direction has gaps between packets."""
         known, at = self._directions.known, lanes.at[paying]
         seq = lanes.packets.seq[at]
         end = seq + lanes.packets.size[at] & _WORD
@@ -462,7 +461,7 @@ class _Carver:
     # - UDP
 
     def _udp(self, lanes: Lanes, keep: Bools, _moved: dict[int, list[Moved]]) -> None:
-        """Leave out encrypted DTLS and QUIC, and voice.  Datagrams stand alone, so each is judged alone."""
+        """Drop encrypted DTLS and QUIC, and voice.  Datagrams are independent, so each is judged alone."""
         known, packets, look, at, direction = (
             self._directions.known,
             lanes.packets,
@@ -489,7 +488,7 @@ class _Carver:
         spoken &= (head >> 48 & 0x7F) - _RTCP.start & _WORD >= len(_RTCP)
         ports = packets.source_port[at], packets.destination_port[at]
         spoken &= np.minimum(*ports) >= _FREE_PORTS
-        # With a nonce that counts, a packet in a packet of LISP (RFC 9300 5.1) looks just like that.
+        # LISP with a nonce that counts up (RFC 9300 5.1), which encapsulates packets, looks the same.
         spoken &= (ports[0] != LISP) & (ports[1] != LISP)
         voice = np.where(spoken, look.u32(payload + 8) | first << 32, 0).astype(np.uint64)
         count = (head >> 32 & 0xFFFF).astype(np.uint16)
@@ -504,7 +503,7 @@ class _Carver:
     # output
 
     def _find_owners(self, look: Window, packets: Packets, direction: Ints, new: Ints) -> None:
-        """Say which sink new directions are for: that of all connections between their two hosts."""
+        """Assign new directions to the sink of all connections between their two hosts."""
         ip = packets.ip[new]
         six = np.flatnonzero(look.u8(ip) >> 4 == V6)
         hosts = look.u64(ip + 12)
@@ -515,16 +514,16 @@ class _Carver:
         self._directions.known["owner"][direction[new]] = owner
 
     def _choose(self, buffer: bytearray, packets: Packets, direction: Ints, new: Ints) -> None:
-        """Give the connections that are asked for to the sink, and new directions of all others to nobody."""
+        """Assign the requested connections to the sink, and new directions of all others to no sink."""
         chosen = [frozenset(ends(buffer, packets, at)) in self._only for at in new.tolist()]
         self._directions.known["owner"][direction[new]] = 1 - np.array(chosen, np.int64)
 
     def _share(self, packets: Packets, direction: Ints, place: Words, share: _Share) -> None:
-        """Say which sink each record is for, and which go to all."""
+        """Determine the sink of each record, and the records that go to all sinks."""
         known = self._directions.known
         share.owner[packets.row] = known["owner"][direction]
         first = (known["born"][direction] == place) & (known["born"][direction ^ 1] - np.uint64(1) >= place)
-        # Up to 4.2, tshark begins a stream with a SYN alone; from 4.4 on, with one that has ACK, too.
+        # Up to 4.2, tshark begins a stream only with a SYN without ACK; from 4.4 on, also with SYN and ACK.
         share.all[packets.row] = first | (packets.flags & SYN != 0)
         for flow in set(self._reopened.tolist()):
             bounds = (direction >> 1 == flow) & (packets.flags & (SYN | FIN | RST) != 0)
@@ -533,7 +532,7 @@ class _Carver:
     def _parts(
         self, records: Records, packets: Packets, keep: Bools, moved: dict[int, list[Moved]], share: _Share
     ) -> Iterator[bytes | memoryview]:
-        """Put together what is left for each sink, and note the numbers of its packets."""
+        """Assemble what remains for each sink, and record the numbers of its packets."""
         is_packet = records.data > 0
         number = (self.packets + np.cumsum(is_packet)).astype(np.uint32)
         self.packets = int(number[-1])
@@ -550,7 +549,7 @@ class _Carver:
 
 
 def _joined(records: Records, keep: Bools, made: dict[int, list[bytes]]) -> tuple[Ints, bytes | memoryview]:
-    """Return the rows of the records that pass, in order, and their bytes; those in ``made`` are replaced."""
+    """Return the rows of the kept records, in order, and their bytes; ``made`` has replacements."""
     view = memoryview(records.buffer)
     if keep.all() and not made:
         return np.arange(len(keep)), view[int(records.start[0]) : int(records.end[-1])]
@@ -572,7 +571,7 @@ def _joined(records: Records, keep: Bools, made: dict[int, list[bytes]]) -> tupl
 
 
 def _recognise(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
-    """Find where TLS begins.
+    """Return where TLS begins.
 
     Return where the first TLS record starts in each packet, counted from its first byte of data (-1 where TLS
     does not begin), and whether the packet is exactly one record of application data.
@@ -601,7 +600,7 @@ def _recognise(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
 
 
 def _only_dtls_data(look: Window, at: Ints, size: Ints) -> Bools:
-    """Say which datagrams hold nothing but encrypted application data (RFC 6347 4.1)."""
+    """Return which datagrams contain only encrypted application data (RFC 6347 4.1)."""
     end = at + size
     good = np.ones(len(at), bool)
     going = np.arange(len(at))

@@ -1,4 +1,4 @@
-"""The bytes of a capture from front to back, decompressed on the way."""
+"""Read the bytes of a capture sequentially, and decompress them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 
 FREE_BYTES = 64 << 20
 MOST_TIMES = 400
-"""What is decompressed may be so many times what was read, beyond some free bytes; captures come nowhere near
-that."""
+"""Maximum ratio of decompressed to compressed bytes, beyond some free bytes; captures are far below it."""
 
 
 XZ, BZ2 = b"\xfd7zXZ\0", b"BZh"
-"""How files of xz and bzip2 begin."""
+"""The first bytes of xz and bzip2 files."""
 XZ_MEMORY = 256 << 20
-"""Bytes that decompression of xz may take: four times what ``xz -9`` asks for."""
+"""Memory limit in bytes for the decompression of xz: four times the requirement of ``xz -9``."""
 _XZ_PIECE = 1 << 16
 
 
@@ -32,13 +31,13 @@ class SourceError(Exception):
 
 
 class Source:
-    """Bytes of a capture, to be read from front to back once; close it, or use it in a ``with`` statement.
+    """The bytes of a capture, readable once, sequentially; close it, or use it in a ``with`` statement.
 
-    Where damage ends them early, ``error`` tells.
+    If damage ends them early, ``error`` says so.
     """
 
     def __init__(self, raw: BinaryIO, head: bytes = b"") -> None:
-        """Take an open file or pipe; ``head`` is what has been read of it already."""
+        """Wrap an open file or pipe; ``head`` contains the bytes already read from it."""
         self.error = ""
         self._file = raw
         self._raw = _Counted(raw, head)
@@ -51,7 +50,7 @@ class Source:
         self.compressed = self._inner is not self._raw
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the front of a buffer; return how many bytes, 0 at the end, be it too early."""
+        """Fill the start of a buffer; return the number of bytes, 0 at a regular or premature end."""
         if not self.compressed:
             return self._raw.readinto(buffer) or 0
         if self.error:
@@ -84,7 +83,7 @@ class Source:
 
 
 class _Counted(io.RawIOBase):
-    """A file with some bytes put back in front, and a count of those read."""
+    """A file with some bytes put back at its start, and a count of the bytes read."""
 
     def __init__(self, raw: BinaryIO, head: bytes) -> None:
         self._raw = raw
@@ -128,7 +127,7 @@ def _lz4(raw: BinaryIO) -> Readable:
 
 
 class _Xz(io.RawIOBase):
-    """The data of an xz file, one stream after the other, with a limit on memory that ``lzma.open`` lacks."""
+    """The data of all streams of an xz file, with the memory limit that ``lzma.open`` lacks."""
 
     def __init__(self, raw: BinaryIO) -> None:
         self._raw = raw

@@ -1,4 +1,4 @@
-"""What is remembered of each direction of each connection while a capture is read."""
+"""Store the state of each direction of each connection while a capture is read."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ DIRECTION = np.dtype(
         ("boundary", "u4"),
         ("shift", "u4"),
         ("stand", "u4"),
-        ("more", "?"),  # its Stream is kept as an object, since it has more to remember
+        ("more", "?"),  # its Stream is stored as an object, since it has more state
         ("born", "u8"),  # the place among all records of its first packet, from 1 on
-        ("owner", "u1"),  # which of several sinks it is for
+        ("owner", "u1"),  # its sink
         ("heard", "?"),  # it has carried data,
-        ("paid", "?"),  # even before the window that is looked at
+        ("paid", "?"),  # even before the current window
         ("synced", "?"),  # TLS has been recognised in it
         ("mixed", "?"),  # something else came before TLS
-        ("gappy", "?"),  # its packets have not followed each other
-        ("never", "?"),  # nothing of it may be left out
+        ("gappy", "?"),  # its packets were not contiguous
+        ("never", "?"),  # nothing of it may be dropped
         ("quic", "?"),  # it has carried a QUIC packet with a long header
         ("opened", "?"),  # it has carried a SYN
         ("ended", "u8"),  # the place among all records of its first FIN or RST
-        ("closed", "?"),  # its FIN was left out
-        ("based", "?"),  # it is known
-        ("base", "u4"),  # which sequence number came before its first byte of data
+        ("closed", "?"),  # its FIN was dropped
+        ("based", "?"),  # base is known
+        ("base", "u4"),  # the sequence number before its first byte of data
         ("end", "u4"),  # the sequence number after its last packet
-        ("voice", "u8"),  # what stays the same in the RTP headers of a call, of its last packet (0: no RTP)
+        ("voice", "u8"),  # the constant part of the RTP headers of a call, from its last packet (0: no RTP)
         ("count", "u2"),  # the sequence number of that packet
     ]
 )
@@ -44,10 +44,10 @@ _STREAM = ("state", "top", "begun", "reached", "boundary", "shift", "stand")
 
 
 class Directions:
-    """One row of ``known`` for each direction of each flow, and what some streams have to remember besides.
+    """One row of ``known`` for each direction of each flow, and the additional state of some streams.
 
-    ``doubtful`` counts directions of which something was left out that may have mattered after all, ``lost``
-    those in which a gap was given up.
+    ``doubtful`` counts directions of which a dropped packet may have been relevant, ``lost`` those with a gap
+    that was given up.
     """
 
     def __init__(self) -> None:
@@ -57,21 +57,21 @@ class Directions:
         self._streams: dict[int, Stream] = {}
 
     def reach(self, flows: int) -> None:
-        """Have room for so many flows."""
+        """Allocate rows for this many flows."""
         if 2 * flows > len(self.known):
             larger = np.zeros(4 * flows, DIRECTION)
             larger[: len(self.known)] = self.known
             self.known = larger
 
     def stream(self, one: int) -> Stream:
-        """Return what is known of a direction as a stream, to be stored again."""
+        """Return the state of a direction as a stream; store it again after changes."""
         if self.known["more"][one]:
             return self._streams.pop(one)
         known = self.known[one]
         return Stream([int(known[name]) for name in _STREAM])
 
     def store(self, one: int, stream: Stream) -> None:
-        """Remember a stream."""
+        """Store the state of a stream."""
         known = self.known[one]
         self.lost += stream.state == LOST and known["state"] != LOST
         for name, number in zip(_STREAM, stream.numbers(), strict=True):
@@ -84,11 +84,11 @@ class Directions:
             self._streams[one] = stream
 
     def gaps(self) -> int:
-        """Return in how many directions bytes were missing for good."""
+        """Return the number of directions with permanently missing bytes."""
         return self.lost + sum(bool(stream.waiting) for stream in self._streams.values())
 
     def leave_alone(self, one: int) -> None:
-        """Leave out no more of a direction; if something was, that may have been wrong."""
+        """Drop no more of a direction; if something was dropped, it counts as doubtful."""
         known = self.known[one]
         self.doubtful += bool(known["state"] in (SKIP, LOST) or known["shift"])
         known["never"] = True
@@ -97,10 +97,10 @@ class Directions:
         self._streams.pop(one, None)
 
     def may_skip(self, lanes: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Say of which directions application data may be left out.
+        """Return of which directions application data may be dropped.
 
-        There is TLS in both directions, or in one from the start and nothing in the other.  Where the start
-        was not captured, it counts as TLS.
+        They have TLS in both directions, or TLS from the start in one and nothing in the other.  A start that
+        was not captured counts as TLS.
         """
         known, other = self.known[lanes], self.known[lanes ^ 1]
         upgraded = known["mixed"] & (known["opened"] | other["opened"])

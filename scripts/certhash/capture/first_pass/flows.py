@@ -1,4 +1,4 @@
-"""Number the connections of a capture as they appear, by the keys of their packets."""
+"""Number the connections of a capture in order of appearance, by the keys of their packets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class FlowTable:
     """A hash table that numbers 64-bit keys 0, 1, 2... in order of appearance.
 
-    A key is never 0.  It takes 24 to 48 bytes a connection.
+    A key is never 0.  The table takes 24 to 48 bytes per connection.
     """
 
     def __init__(self) -> None:
@@ -23,12 +23,12 @@ class FlowTable:
         self._numbers: Ints = np.zeros(1 << 12, np.int64)
 
     def number(self, keys: Words) -> tuple[Ints, Ints]:
-        """Return the number of each key, and the places in ``keys`` where a new key stands."""
+        """Return the number of each key, and the positions of new keys in ``keys``."""
         numbers = self._find(keys)
         unknown = np.flatnonzero(numbers < 0)
         if not len(unknown):
             return numbers, unknown
-        # Equal keys side by side, and of each the first to appear; np.unique would do, but loads much.
+        # Group equal keys, and find the first of each; np.unique does the same, but imports more modules.
         order = np.argsort(keys[unknown], kind="stable")
         ordered = keys[unknown][order]
         places = np.sort(unknown[order[np.append(True, ordered[1:] != ordered[:-1])]])
@@ -38,7 +38,7 @@ class FlowTable:
         return numbers, places
 
     def renew(self, key: np.uint64) -> int:
-        """Give a key that has a number the next one instead."""
+        """Assign the next number to a key that already has one."""
         mask = len(self._keys) - 1
         slot = int(key) & mask
         while self._keys[slot] != key:
@@ -48,7 +48,7 @@ class FlowTable:
         return self.count - 1
 
     def known(self, keys: Words) -> Ints:
-        """Return the number of each key, -1 where it has not appeared."""
+        """Return the number of each key, or -1 if it has not appeared."""
         return self._find(keys)
 
     def _slots(self, keys: Words) -> Ints:
@@ -80,7 +80,7 @@ class FlowTable:
         slots = self._slots(keys)
         looking = np.arange(len(keys))
         while len(looking):
-            # Where several want one place, the last one written has it, and the others look on.
+            # If several keys compete for a slot, the last one written gets it, and the others continue.
             free = self._keys[slots[looking]] == 0
             wanting = looking[free]
             self._keys[slots[wanting]] = keys[wanting]

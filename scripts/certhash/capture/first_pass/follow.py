@@ -1,4 +1,4 @@
-"""Follow all TLS streams of a window at once, and decide which packets of them are left out."""
+"""Follow all TLS streams of a window at once, and decide which of their packets are dropped."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", bound=np.generic)
 
 FEW = 6
-"""So many streams are not worth the arrays."""
+"""For this many streams or fewer, arrays are not worth their overhead."""
 
 _WORD = 0xFFFFFFFF
 _header = struct.Struct(">BHH").unpack_from
 
 
 def are_records(kind: Ints, version: Ints, length: Ints) -> Bools:
-    """Say which record headers (content type, version, length) are some of SSL 3.0 to TLS 1.3."""
+    """Return which record headers (content type, version, length) are valid in SSL 3.0 to TLS 1.3."""
     known = (kind >= KINDS.start) & (kind < KINDS.stop)
     known &= (version >= VERSIONS.start) & (version < VERSIONS.stop)
     return known & (length <= LARGEST_RECORD)
@@ -51,8 +51,8 @@ def are_records(kind: Ints, version: Ints, length: Ints) -> Bools:
 class Lanes(NamedTuple):
     """The packets of a window, of one protocol, grouped by direction and in order of arrival within each.
 
-    ``at`` are places in ``packets``, and ``place`` tells for those how many records of the capture came
-    before; ``direction`` goes with ``at``; ``opens`` marks the first of each group.
+    ``at`` are positions in ``packets``, and ``place`` the number of records of the capture before each;
+    ``direction`` corresponds to ``at``; ``opens`` marks the first of each group.
     """
 
     look: Window
@@ -65,7 +65,7 @@ class Lanes(NamedTuple):
     def previous(self, values: NDArray[Number], before: NDArray[Number]) -> NDArray[Number]:
         """Return the values of the previous packets of the same directions.
 
-        For the first of a direction in the window it comes from ``before``.
+        For the first of a direction in the window, the value comes from ``before``.
         """
         earlier = np.empty_like(values)
         earlier[1:] = values[:-1]
@@ -80,9 +80,8 @@ class Lanes(NamedTuple):
 class Follower:
     """The TLS streams of one window: its packets with data in directions that are TLS, grouped by direction.
 
-    A stream that is known, with nothing missing, is followed from record header to record header, many
-    streams at a time; what such headers do not decide goes packet by packet through ``Stream``, which follows
-    the same rules.
+    A known stream without gaps is followed from record header to record header, many streams at a time; cases
+    that headers do not decide go packet by packet through ``Stream``, which has the same rules.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class Follower:
         self._open = np.flatnonzero(np.append(True, direction[1:] != direction[:-1]))
         self._stop = np.append(self._open[1:], len(chosen))
         self._lane = direction[self._open]
-        # Where the bytes of each packet lie if all were put in one row.
+        # The offset of each packet's bytes in the concatenation of all packets.
         self._after = np.cumsum(self._size)
         self._before = self._after - self._size
         self._may_skip = directions.may_skip(self._lane)
@@ -113,7 +112,7 @@ class Follower:
     def run(self, keep: Bools, moved: dict[int, list[Moved]], *, keys: bool) -> None:
         """Follow every stream to the end of the window.
 
-        Clear ``keep`` of the packets that are left out, and note in ``moved`` those that are changed.
+        Clear ``keep`` for dropped packets, and store changed packets in ``moved``.
         """
         known = self._directions.known
         self._may_skip &= not keys
@@ -137,7 +136,7 @@ class Follower:
         keep[self._row[self._dropped]] = False
 
     def _begin(self) -> Ints:
-        """Begin to follow streams in which TLS starts; return where each stream is taken up."""
+        """Begin to follow streams in which TLS starts; return where each stream is continued."""
         known = self._directions.known
         index = np.where(self._begins >= 0, np.arange(len(self._begins)), len(self._begins))
         first = np.minimum.reduceat(index, self._open)
@@ -161,7 +160,7 @@ class Follower:
         return self._before.tolist(), self._after.tolist(), self._payload.tolist()
 
     def _packet_by_packet(self, lane: int, place: int, last_break: int, moved: dict[int, list[Moved]]) -> int:
-        """Follow one stream for at least a packet; return where it may be followed by its headers again."""
+        """Follow one stream for at least one packet; return where it can be followed by headers again."""
         lists = self._lists
         directions = self._directions
         one = int(self._lane[lane])
@@ -201,9 +200,9 @@ class Follower:
         return place
 
     def _record_by_record(self, fast: Ints, place: Ints) -> list[int]:
-        """Follow streams by their record headers; return those that meet something else.
+        """Follow streams by their record headers; return those with something else.
 
-        ``place`` holds the packets from which on they are followed, and then where they were left.
+        ``place`` contains the packet at which each stream is continued, and afterwards where it stopped.
         """
         known = self._directions.known
         lane, stop, begin = self._lane[fast], self._stop[fast], place[fast]
@@ -228,7 +227,7 @@ class Follower:
         np.add.at(change, np.minimum(walks.gone, walks.met), 1)
         np.add.at(change, walks.met, -1)
         self._dropped |= np.cumsum(change[:-1]) > 0
-        # The distance between a place in the row of all bytes and the sequence number there.
+        # The difference between an offset in the concatenation and the sequence number there.
         offset = self._seq[begin] - base
         halted = walks.met < stop
         reached = np.where(halted, self._before[np.minimum(walks.met, len(self._at) - 1)], walks.limit)
@@ -242,7 +241,7 @@ class Follower:
         return [int(one) for one in fast[halted]]
 
     def _step(self, walks: _Walks, going: Ints) -> Ints:
-        """Take many streams past one record each; return those that go on."""
+        """Advance many streams by one record each; return those that continue."""
         here = walks.at[going]
         packet = np.searchsorted(self._after, here, side="right")
         head = self._look.u64(self._payload[packet] + here - self._before[packet]).astype(np.int64)
@@ -259,14 +258,14 @@ class Follower:
         skips = walks.skips[going]
         opaque = data | (kind == ALERT) & (length != CLEAR_ALERT)
         good &= np.where(skips, opaque, ~data | (after <= self._after[packet]) | ~may_skip)
-        # Packets in a row that are one record each need no look at all.
+        # Consecutive packets of exactly one record each can be skipped together.
         jump = np.where(skips & starts, np.minimum(self._run_end[packet], walks.limit[going]), 0)
         walks.met[going[~good]] = packet[~good]
         walks.at[going[good]] = np.maximum(after, jump)[good]
         return going[good & (walks.at[going] < walks.limit[going])]
 
     def _alone(self, walks: _Walks, one: int) -> None:
-        """Take one stream as far as it goes, by the rules of ``_step``."""
+        """Advance one stream as far as possible, by the rules of ``_step``."""
         buffer = self._look.buffer
         befores, afters, payloads = self._bounds
         at, limit, met = int(walks.at[one]), int(walks.limit[one]), int(walks.met[one])
@@ -296,7 +295,7 @@ class Follower:
 
     @cached_property
     def _run_end(self) -> Ints:
-        """Where the last in a row of packets ends that are one record of data each; 0 for other packets."""
+        """Return the end of each run of packets that are one data record each; 0 for other packets."""
         count = len(self._at)
         nearest = np.minimum.accumulate(np.where(self._closed, count, np.arange(count))[::-1])[::-1]
         ends = np.append(self._before, self._after[-1])[nearest]
@@ -304,12 +303,12 @@ class Follower:
 
 
 class _Walks(NamedTuple):
-    """Streams that are followed by their record headers; all places are in the row of all bytes.
+    """Streams that are followed by their record headers; offsets are in the concatenation of all packets.
 
-    ``at`` is where the next header stands and ``limit`` where the stream's bytes of this window end; ``met``
-    is the packet that the headers do not decide.  ``skips`` says that the stream is in application data;
-    ``gone`` is the packet from which on packets are left out, ``entered`` where application data began, -1 if
-    not in this window.
+    ``at`` is the offset of the next header and ``limit`` the end of the stream's bytes in this window;
+    ``met`` is the packet that the headers do not decide.  ``skips`` means that the stream is in application
+    data; ``gone`` is the packet from which on packets are dropped, ``entered`` where application data began,
+    -1 if not in this window.
     """
 
     at: Ints
@@ -322,7 +321,7 @@ class _Walks(NamedTuple):
 
 
 class _Lists(NamedTuple):
-    """Columns as lists, which are faster to look into one by one."""
+    """Columns as lists, which have faster access to single elements."""
 
     at: list[int]
     seq: list[int]

@@ -1,12 +1,12 @@
-"""Certificates that stand in a capture and that tshark may not show: what gives them away.
+"""Find traces of certificates in a capture that tshark may not show.
 
-tshark decides what is TLS, and is nearly always right. Where it is not (TLS inside a protocol that it does
-not open, or on a port that it gives to another protocol), it says nothing of the certificates there. But a
-Certificate message gives itself away: its own length, that of its list, that of the first certificate and
-that of this certificate's DER agree (RFC 5246, section 7.4.2; RFC 6347, section 4.2.2; X.690, section 8.1.3).
-So does the ServerHello of SSL 2, which has the certificate in it (the SSL 2.0 specification, section 2.6).
+tshark decides what is TLS, and is nearly always right. If it is not (TLS inside a protocol that it does not
+dissect, or on a port that it assigns to another protocol), it does not show the certificates there. But a
+Certificate message is recognisable: its own length, that of its list, that of the first certificate and that
+of this certificate's DER agree (RFC 5246, section 7.4.2; RFC 6347, section 4.2.2; X.690, section 8.1.3). So
+is the ServerHello of SSL 2, which contains the certificate (the SSL 2.0 specification, section 2.6).
 
-No hash is taken of what is found here. It says where tshark has to look again, and what to name if it still
+These traces are never hashed. They only say where tshark must read again, and what to report if it still
 shows nothing (:mod:`certhash.capture.again`).
 """
 
@@ -43,23 +43,23 @@ _HEADERS = (4, 12)
 """Bytes before the length of the list, in TLS and in DTLS."""
 _SSL_2_LENGTHS, _SSL_2_IDENTIFIER = 6, 16
 MOST = 64
-"""Bytes of a certificate that tell it from others: beyond its serial number."""
+"""Bytes that identify a certificate: they extend beyond its serial number."""
 _FEWEST = 32
 _SMALLEST = 100
-"""Bytes of a record of a capture that may hold a packet with so much of a certificate."""
+"""Minimum size in bytes of a record that may contain this much of a certificate."""
 _SEQUENCE = 0x30
 _CHECKSUM = 4
 """Bytes of a frame check sequence, which may end a packet."""
 
 
 class Trace(NamedTuple):
-    """Where a Certificate message seems to stand, in one packet or from it on."""
+    """Where a Certificate message seems to be, in one packet or from it on."""
 
     frame: int
     beginning: bytes
-    """Of the first certificate (DER), as far as this packet goes, 64 bytes at most."""
+    """The start of the first certificate (DER) in this packet, at most 64 bytes."""
     transport: str | None
-    """``tcp`` or ``udp``; None where the packet is in a tunnel, or of another protocol."""
+    """``tcp`` or ``udp``; None if the packet is in a tunnel, or of another protocol."""
     sender: Endpoint | None
     receiver: Endpoint | None
     message: int = 0
@@ -67,12 +67,12 @@ class Trace(NamedTuple):
 
     @property
     def ends(self) -> frozenset[Endpoint]:
-        """The two ends of its connection; empty where they are not known."""
+        """Return the two ends of its connection; empty if they are unknown."""
         return frozenset(end for end in (self.sender, self.receiver) if end is not None)
 
 
 class Traces:
-    """Looks for them in one window of a capture after the other."""
+    """Searches the windows of a capture for traces."""
 
     def __init__(self) -> None:
         self._found: dict[bytes, Trace] = {}
@@ -82,14 +82,14 @@ class Traces:
         return tuple(self._found.values())
 
     def look(self, records: Records, packets: Packets, keep: Bools, frame: NDArray[np.uint32]) -> None:
-        """Look into those records of a window that are kept; `frame` has their numbers."""
+        """Search the kept records of a window; `frame` has their numbers."""
         edges = np.flatnonzero(np.diff(keep, prepend=False, append=False))
         begins, ends = records.start[edges[::2]], records.end[edges[1::2] - 1]
         large = ends - begins >= _SMALLEST
         for begin, end in zip(begins[large].tolist(), ends[large].tolist(), strict=True):
             for at, message in _certificates(records.buffer, begin, end):
                 if bytes(records.buffer[at : at + MOST]) in self._found:
-                    continue  # nearly all are of few certificates
+                    continue  # nearly all traces are of a few certificates
                 row = int(np.searchsorted(records.start, at, "right")) - 1
                 if records.data[row] and (trace := _trace(records, packets, row, at)):
                     self._found.setdefault(
@@ -108,7 +108,7 @@ def traces_in_bytes(source: Readable) -> tuple[Trace, ...]:
 
 
 def _trace(records: Records, packets: Packets, row: int, at: int) -> Trace | None:
-    """Return the trace of a certificate that begins `at` in a record; None where too little is there."""
+    """Return the trace of a certificate that begins `at` in a record; None if too little is there."""
     index = int(np.searchsorted(packets.row, row))
     known = index < len(packets.row) and packets.row[index] == row
     if known:
@@ -124,7 +124,7 @@ def _trace(records: Records, packets: Packets, row: int, at: int) -> Trace | Non
 
 
 def _certificates(buffer: bytearray, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield where first certificates stand in a part of a buffer, and the sizes of their messages."""
+    """Yield the offsets of first certificates in a part of a buffer, and the sizes of their messages."""
     for match in _MESSAGE.finditer(buffer, begin, end):
         whole = int.from_bytes(buffer[match.start() + 1 : match.start() + 4], "big")
         for header in _HEADERS:
@@ -143,7 +143,7 @@ def _certificates(buffer: bytearray, begin: int, end: int) -> Iterator[tuple[int
 
 
 def _size(buffer: bytearray, der: int) -> int:
-    """Return the size that a sequence in DER states, header included; 0 where it is no such sequence."""
+    """Return the size of a DER sequence by its header, including the header; 0 if it is not one."""
     if buffer[der] != _SEQUENCE:
         return 0
     header = buffer[der + 1] - 0x80 + 2
@@ -151,7 +151,7 @@ def _size(buffer: bytearray, der: int) -> int:
 
 
 def ends(buffer: bytearray, packets: Packets, index: int) -> tuple[Endpoint, Endpoint]:
-    """Return who sent a packet to whom."""
+    """Return the source and the destination of a packet."""
     ip = int(packets.ip[index])
     four = buffer[ip] >> 4 == V4
     family, first, size = (socket.AF_INET, 12, 4) if four else (socket.AF_INET6, 8, 16)
@@ -165,7 +165,7 @@ def ends(buffer: bytearray, packets: Packets, index: int) -> tuple[Endpoint, End
 
 
 def not_shown(traces: Iterable[Trace], certificates: Iterable[bytes]) -> list[Trace]:
-    """Return the traces of what is not among the certificates (DER) that were shown."""
+    """Return the traces that match none of the certificates (DER) that were shown."""
     traces = tuple(traces)
     if not traces:
         return []

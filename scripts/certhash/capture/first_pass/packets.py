@@ -27,16 +27,16 @@ V4, V6 = 4, 6
 _V4_HEADER, _V6_HEADER, _TCP_HEADER, _UDP_HEADER = 20, 40, 20, 8
 _FLAT_KINDS = (0x0806, 0x8035, 0x8809, 0x88CC, 0x888E, 0x88F7, 0x8902, 0x9000)
 _FLAT_PROTOCOLS = (1, 2, TCP, UDP, ESP, 58, 88, 89, 103, 112)
-"""What holds no other packets: ARP, RARP, LACP, LLDP, 802.1X, PTP, CFM, loopback tests; ICMP, IGMP, routing,
-VRRP."""
+"""Protocols that do not encapsulate packets: ARP, RARP, LACP, LLDP, 802.1X, PTP, CFM, loopback tests; ICMP,
+IGMP, routing, VRRP."""
 _LARGEST_LENGTH = 1500
-"""An EtherType up to this is a length (IEEE 802.3), and no IP follows."""
+"""An EtherType up to this value is a length (IEEE 802.3), and no IP follows."""
 LISP = 4341
 _TUNNEL_PORTS = (
     1701, 2152, 2268, 3544, LISP, 4754, 4789, 4790, 5072, 5247, 6081, 6343, 6635, 8472, 30030, 37008,
 )  # fmt: skip
-"""Of what tshark opens: L2TP, GTP, AMT, Teredo, LISP, GRE, VXLAN, AYIYA, CAPWAP, Geneve, sFlow, MPLS, VXLAN
-again, Juniper's mirror, TZSP."""
+"""Ports of tunnels that tshark dissects: L2TP, GTP, AMT, Teredo, LISP, GRE, VXLAN, AYIYA, CAPWAP, Geneve,
+sFlow, MPLS, VXLAN again, Juniper's mirror, TZSP."""
 _VLAN = (0x8100, 0x88A8, 0x9100)
 _MOST_TAGS = 4
 
@@ -45,7 +45,7 @@ Words = NDArray[np.uint64]
 
 
 class Packets(NamedTuple):
-    """What is known of those packets of a window that are TCP or UDP; one entry a packet, in order.
+    """The TCP and UDP packets of a window; one entry per packet, in order.
 
     ``row`` is the packet's place among the records.  ``ip`` and ``transport`` are where its headers start,
     ``payload`` where its payload does, ``size`` how long the payload was on the wire, ``here`` how much of it
@@ -85,7 +85,7 @@ class Parsed(NamedTuple):
 
 
 class Window:
-    """A buffer, seen as numbers that may start at any byte."""
+    """A buffer with access to numbers at any byte offset."""
 
     def __init__(self, buffer: bytearray) -> None:
         self.buffer = buffer
@@ -112,7 +112,7 @@ class Window:
 
 
 def is_one_of(values: Ints, some: tuple[int, ...]) -> Bools:
-    """Do what ``np.isin`` does, for a few numbers, without what that loads."""
+    """Return the same as ``np.isin``, for a few numbers, without its imports."""
     found = np.zeros(len(values), bool)
     for one in some:
         found |= values == one
@@ -158,7 +158,7 @@ def _in_order(first: _Network, second: _Network) -> _Network:
 
 
 def _network_layer(records: Records, window: Window, row: Ints) -> tuple[Ints, Ints]:
-    """Return where the network header of each packet starts, and its EtherType (0: not known)."""
+    """Return where the network header of each packet starts, and its EtherType (0: unknown)."""
     data = records.data[row]
     link = records.link[row]
     if not len(row):
@@ -203,7 +203,7 @@ def _by_version(window: Window, at: Ints) -> Ints:
 
 
 class _Network(NamedTuple):
-    """Packets of IP: where headers and data lie, and the two ends as numbers, still without ports."""
+    """IP packets: the offsets of headers and data, and the two ends as numbers, still without ports."""
 
     row: Ints
     protocol: Ints
@@ -222,7 +222,7 @@ def _ipv4(window: Window, row: Ints, ip: Ints, captured_end: Ints, wire_end: Int
     header = (first >> 22) & 0x3C
     third = window.u32(ip + 8)
     addresses = window.u64(ip + 12)
-    # Hardware that segments for the host leaves the total length 0; the frame then tells it.
+    # With segmentation offload, the total length is 0; the frame length is used instead.
     end = np.where(total == 0, wire_end, ip + total)
     good = (first >> 28 == V4) & (header >= _V4_HEADER) & (end >= ip + header) & (end <= wire_end)
     source = addresses >> np.uint64(32) << np.uint64(16)
@@ -250,7 +250,7 @@ def _ipv6(window: Window, row: Ints, ip: Ints, captured_end: Ints, seed: np.uint
     good = (window.u8(ip) >> 4 == V6) & (length > 0)
     fragment = np.zeros(len(row), bool)
     protocol = window.u8(ip + 6)
-    # Multicast listeners' reports carry a router alert (RFC 3810 5); every host with IPv6 sends some.
+    # Multicast listener reports have a router alert (RFC 3810 5); every host with IPv6 sends some.
     protocol[(protocol == _HOP_BY_HOP) & (window.u8(ip + 40) == _ICMPV6)] = _ICMPV6
     network = _Network(
         row, protocol, fragment, ip, ip + 40, end, np.minimum(captured_end, end), source, destination
@@ -265,7 +265,7 @@ def _transport(window: Window, network: _Network, seed: np.uint64) -> Parsed:
     source_port, destination_port = ports >> 16, ports & 0xFFFF
     source = mix(network.source ^ source_port.astype(np.uint64), seed)
     destination = mix(network.destination ^ destination_port.astype(np.uint64), seed)
-    # The sum does not depend on the direction.  0 marks a free place in the table of flows.
+    # The sum does not depend on the direction.  0 marks a free slot in the table of flows.
     key = np.maximum((source + destination) ^ network.protocol.astype(np.uint64), np.uint64(1))
     at = network.transport
     offset_flags = window.u16(at + 12)

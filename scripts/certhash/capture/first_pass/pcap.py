@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WINDOW = 8 << 20
-"""Bytes that are read, and decided upon, at a time: few enough to stay in a processor's cache."""
+"""Bytes that are read and processed at a time: few enough to stay in a processor's cache."""
 
 SLACK = 512
-"""Bytes after the end of a window that may be looked at (they are never believed), so that no look needs a
-bounds check."""
+"""Bytes after the end of a window that may be read, so that no access needs a bounds check; their values are
+never used."""
 
 _OTHER_FRAMES = frozenset((0x0BAD, 0x40000BAD, 9, 0x204, 0x216, 0x221))
-"""Blocks that are no packets, and that Wireshark numbers as frames all the same: custom blocks, entries of
-systemd's journal, and events of sysdig (seen with 4.0 and 4.4)."""
+"""Blocks that are not packets, but that Wireshark numbers as frames: custom blocks, entries of systemd's
+journal, and events of sysdig (seen with 4.0 and 4.4)."""
 
 LARGEST_PACKET = 262_144
 LARGEST_BLOCK = 16 << 20
-"""Larger packets and blocks are damage: the limits that Wireshark keeps too."""
+"""Larger packets and blocks are damage; Wireshark has the same limits."""
 
 NO_LINK = 0xFFFF
-"""Link type of an interface that nobody described, or that says more than a link type."""
+"""Link type of an interface without a description, or with more than a link type in its description."""
 
 CUT_SHORT = "the file ends in the middle of a packet"
 
@@ -57,10 +57,10 @@ Status = Literal["complete", "truncated", "unreadable"]
 
 
 class Readable(Protocol):
-    """What a capture is read from: a file opened unbuffered, a pipe, a decompressor."""
+    """The source of a capture: an unbuffered file, a pipe, or a decompressor."""
 
     def readinto(self, buffer: memoryview, /) -> int | None:
-        """Fill the front of a buffer; return how many bytes, 0 at the end."""
+        """Fill the start of a buffer; return the number of bytes, 0 at the end."""
 
 
 class Records(NamedTuple):
@@ -84,11 +84,11 @@ class Records(NamedTuple):
     status: Status = "complete"
     error: str = ""
     secrets: bool = False
-    """Whether the capture has brought keys for its own packets."""
+    """Whether the capture contains keys for its own packets."""
 
 
 def recognise(head: bytes | bytearray) -> Layout:
-    """Say which record structure a file has, from its first 24 bytes.
+    """Return the record structure of a file, by its first 24 bytes.
 
     "other" is everything whose records are not known here: further capture formats, and files that are no
     captures at all. Variants of pcap with longer record headers keep pcap's magic number but not its version,
@@ -103,7 +103,7 @@ def recognise(head: bytes | bytearray) -> Layout:
 
 
 class _Cut(NamedTuple):
-    """What was found in a buffer: the columns of its records, the bytes used, and what is wrong."""
+    """The records in a buffer: their columns, the number of bytes used, and any error."""
 
     rows: tuple[Ints, Ints, Ints, Ints, Ints, Ints]
     used: int
@@ -148,7 +148,7 @@ class _Pcap:
 
     def _chain(self, buffer: bytearray, at: int, held: int) -> tuple[Ints, int]:
         """Go from record to record; return where the whole ones start, and where the last of them ends."""
-        # The one loop of the first pass over all packets: what can be asked after it is not asked in it.
+        # The only loop of the first pass over all packets: checks that can be done later are not done here.
         starts: list[int] = []
         take, captured, last = starts.append, self._captured, held - _RECORD
         while at <= last:
@@ -160,7 +160,7 @@ class _Pcap:
 
 
 class _DamageError(Exception):
-    """A block is not what it should be; the message says how."""
+    """A block is damaged; the message says how."""
 
 
 _Row = tuple[int, int, int, int, int, int]
@@ -177,7 +177,7 @@ class Pcapng:
         self._interfaces: list[tuple[int, int]] = []
 
     def cut(self, buffer: bytearray, held: int) -> _Cut:
-        """Find the blocks that are whole among the first ``held`` bytes of a buffer."""
+        """Return the complete blocks in the first ``held`` bytes of a buffer."""
         rows: list[_Row] = []
         at = 0
         error = ""
@@ -202,7 +202,7 @@ class Pcapng:
         return _Cut((columns[0], columns[1], columns[2], columns[3], columns[4], columns[5]), at, error)
 
     def _row(self, buffer: bytearray, kind: int, at: int, size: int) -> _Row:
-        """Return the row of a block; remember what blocks say that are no packets."""
+        """Return the row of a block; store the information in blocks that are not packets."""
         if kind == _ENHANCED and size >= _PACKET_BLOCK:
             interface, captured, length = struct.unpack_from(self.order + "I8xII", buffer, at + 8)
         elif kind == _OLD_PACKET and size >= _PACKET_BLOCK:
@@ -287,7 +287,7 @@ def windows(source: Readable, window: int = WINDOW) -> Iterator[Records]:
 
 
 def _fill(source: Readable, buffer: bytearray, held: int, window: int) -> int:
-    """Read until the window is full or the source ends; return how many bytes came."""
+    """Read until the window is full or the source ends; return the number of bytes read."""
     with memoryview(buffer) as view:
         at = held
         while at < window:
@@ -301,6 +301,6 @@ def _fill(source: Readable, buffer: bytearray, held: int, window: int) -> int:
 def _as_is(
     buffer: bytearray, size: int, layout: Layout, status: Status = "complete", error: str = ""
 ) -> Records:
-    """Make one record, which is no packet, of the front of a buffer."""
+    """Return the start of a buffer as one record that is not a packet."""
     none = np.zeros(1, np.int64)
     return Records(buffer, none, np.array([size]), none, none, none, none, layout, "<", status, error)

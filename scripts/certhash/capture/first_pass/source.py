@@ -1,4 +1,4 @@
-"""Opening a capture: what counts as one, and the bytes behind a compression."""
+"""Recognise and open captures, and decompress them if tshark cannot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from certhash.capture.first_pass.decompress import (
 from certhash.capture.first_pass.pcap import recognise
 
 _PEEK = 64
-"""Bytes that tell a file's format."""
+"""Number of bytes needed to recognise a file's format."""
 
 _MAGICS = (
     b"\xd4\xc3\xb2\xa1",  # pcap, and its byte orders, resolutions and dialects
@@ -63,15 +63,15 @@ _PIECE = 1 << 20
 _OTHER_COMPRESSION = (
     b"\x28\xb5\x2f\xfd",
     b"\x04\x22\x4d\x18",
-)  # zstd, lz4: tshark reads them, if it was built so
+)  # zstd, lz4: tshark reads them if it was built with support
 
 NOT_A_CAPTURE = "not a capture file (pcap, pcapng, snoop, Network Monitor...); convert it with editcap"
 
 
 def looks_like_capture(start: bytes) -> bool:
-    """Tell by its first bytes whether a file is a capture, compressed or not.
+    """Return whether a file is a capture, compressed or not, by its first bytes.
 
-    Of bzip2, whose blocks are large, they tell nothing: there the name has to.
+    They do not suffice for bzip2, whose blocks are large: there the name decides.
     """
     if start.startswith(_GZIP):
         try:
@@ -79,7 +79,7 @@ def looks_like_capture(start: bytes) -> bool:
         except zlib.error:
             return False
     if start.startswith(_ZIP):
-        # Its first file is named behind 30 bytes (APPNOTE.TXT, section 4.3.7).
+        # The name of its first file follows 30 bytes (APPNOTE.TXT, section 4.3.7).
         size = int.from_bytes(start[26:28], "little")
         return NAMES.search(start[30 : 30 + size].decode("utf-8", "replace")) is not None
     try:
@@ -91,7 +91,7 @@ def looks_like_capture(start: bytes) -> bool:
 
 
 def _is_commview(start: bytes) -> bool:
-    """Tell by its first record whether a file is of CommView (NCF): sizes, version 0, a date."""
+    """Return whether a file is from CommView (NCF), by its first record: sizes, version 0, a date."""
     if len(start) < _COMMVIEW.size:
         return False
     size, whole, version, year, month, day, hour, minute, second, micro = _COMMVIEW.unpack_from(start)
@@ -106,13 +106,13 @@ def _is_commview(start: bytes) -> bool:
 
 
 def open_capture(path: str) -> BinaryIO:
-    """Open a capture file, as it lies on the disk; what is packed in a way of its own, unpacked.
+    """Open a capture file; unpack it if it is in an archive that tshark does not open.
 
-    Formats without a signature (ERF, CommView) pass: whether it is a capture, tshark knows.
+    Formats without a signature (ERF, CommView) are accepted: tshark decides whether they are captures.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is none; one line, that says what it is.
+        ValueError: it is not a capture; the message is one line that says what it is.
     """
     # A FIFO would block the open, and a device could be anything.
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a path, as it was given
@@ -130,18 +130,18 @@ def open_capture(path: str) -> BinaryIO:
 
 
 class Unpacked(io.FileIO):
-    """A capture out of an archive that tshark does not open, in a temporary file without a name."""
+    """A capture from an archive that tshark does not open, in a temporary file without a name."""
 
     damage = ""
-    """What is wrong with the archive, in one line; then this is what there is before it."""
+    """The damage of the archive, in one line; then the file contains the data before the damage."""
 
 
 def _unpacked(source: BinaryIO, start: bytes) -> Unpacked:
-    """Return the capture in a file of xz or bzip2, or in a zip file that holds one.
+    """Return the capture in an xz or bzip2 file, or in a zip file with one capture.
 
     Raises:
-        OSError: there is no room for it.
-        ValueError: there is none, or several; one line that says what to do.
+        OSError: there is no space for it.
+        ValueError: it contains no capture, or several; the message is one line that says what to do.
     """
     with tempfile.TemporaryFile(buffering=0) as temporary:
         whole = Unpacked(os.dup(temporary.fileno()), "r+b")
@@ -195,7 +195,7 @@ def is_carvable(source: BinaryIO) -> bool:
         while more := reader.readinto(memoryview(start)[count:]):  # the first read may be a short one
             count += more
     except SourceError:
-        return False  # tshark may know the compression for which a package is missing
+        return False  # a package for the compression is missing, but tshark may support it
     finally:
         source.seek(0)
     return recognise(bytes(start[:count])) != "other"

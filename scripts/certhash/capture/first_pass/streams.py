@@ -1,10 +1,10 @@
-"""Follow TLS records through one direction of a TCP connection, and say which bytes are application data.
+"""Follow the TLS records of one direction of a TCP connection, and find the application data.
 
-A verdict depends on the records of a handshake and on alerts, never on application data (content type 23).  A
-stream of which only the rest is shown must still be whole for the one who reassembles it: TCP reassembly
-waits for missing bytes, for ever. So nothing is left out but whole records, and what comes after them moves
-up, by changing sequence numbers: the reader sees the same stream, from which application data has been taken
-out. Sources: RFC 5246 6.2.1 and RFC 8446 5.1 (records), RFC 9293 3.4 (sequence numbers).
+A verdict depends on the records of a handshake and on alerts, never on application data (content type 23).
+The remaining stream must still be complete for tshark, because TCP reassembly waits indefinitely for missing
+bytes. So only whole records are dropped, and the bytes after them move up, with changed sequence numbers:
+tshark sees the same stream without application data. Sources: RFC 5246 6.2.1 and RFC 8446 5.1 (records), RFC
+9293 3.4 (sequence numbers).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PLAIN: Final = 0
-"""No TLS has been recognised (yet, or any more); everything passes."""
+"""TLS is not recognised (yet, or any more); everything is kept."""
 WALK: Final = 1
-"""Record by record; everything passes."""
+"""Record by record; everything is kept."""
 SKIP: Final = 2
-"""In application data, which is left out."""
+"""In application data, which is dropped."""
 LOST: Final = 3
-"""Bytes are missing for so long that no reassembly will go on; everything is left out."""
+"""Bytes have been missing for so long that reassembly cannot continue; everything is dropped."""
 
 HEADER: Final = 5
 KINDS: Final = range(20, 25)
@@ -30,12 +30,12 @@ VERSIONS: Final = range(0x300, 0x305)
 LARGEST_RECORD: Final = (1 << 14) + 2048
 ALERT: Final = 21
 CLEAR_ALERT: Final = 2
-"""The length of an alert in the clear."""
+"""The length of a plaintext alert."""
 APPLICATION_DATA: Final = 23
 HOLD: Final = 1 << 20
-"""Bytes behind a gap that are waited with, a stream."""
+"""Maximum number of bytes per stream that are buffered after a gap."""
 PIECE: Final = 32_000
-"""Payload bytes of a packet that is made up."""
+"""Maximum payload in bytes of a generated packet."""
 
 _ONE_BYTE_OF_DATA = b"\x17\x03\x03\x00\x01\x00"
 _header = struct.Struct(">BHH").unpack_from
@@ -43,12 +43,12 @@ _WORD = 0xFFFFFFFF
 
 
 def signed(difference: int) -> int:
-    """Return a difference of two sequence numbers as a number between -2^31 and 2^31."""
+    """Return the difference of two sequence numbers as a signed 32-bit number."""
     return (difference + 0x80000000 & _WORD) - 0x80000000
 
 
 class Moved(NamedTuple):
-    """Payload that takes the place of a packet's own, and its sequence number."""
+    """The replacement for a packet's payload, and its sequence number."""
 
     seq: int
     payload: bytes | bytearray | memoryview
@@ -58,14 +58,14 @@ Fate = Literal["keep", "drop"] | list[Moved]
 
 
 def is_record(kind: int, version: int, size: int) -> bool:
-    """Say whether a record header (content type, version, length) is one of SSL 3.0 to TLS 1.3."""
+    """Return whether a record header (content type, version, length) is valid in SSL 3.0 to TLS 1.3."""
     return kind in KINDS and version in VERSIONS and size <= LARGEST_RECORD
 
 
 def is_opaque(kind: int, length: int) -> bool:
-    """Say whether a record after the first application data tells nothing: data, or an encrypted alert.
+    """Return whether a record after the first application data is irrelevant: data, or an encrypted alert.
 
-    tshark reads an alert of 2 bytes as one in the clear, and so must pass; any other it calls encrypted.
+    tshark reads an alert of 2 bytes as plaintext, so it must be kept; it treats any other as encrypted.
     """
     return kind == APPLICATION_DATA or (kind == ALERT and length != CLEAR_ALERT)
 
@@ -96,7 +96,7 @@ class Stream:
     )
 
     def __init__(self, numbers: Sequence[int] = (PLAIN, 0, 0, 0, 0, 0, 0)) -> None:
-        """Take up a stream where it was left; ``numbers`` are those of ``numbers()``."""
+        """Restore the state of a stream from the result of ``numbers()``."""
         self.state, self.top, self.begun, self.reached, self.boundary, self.shift, self.stand = numbers
         self.partial = b""
         self.waiting: list[tuple[int, bytes]] = []
@@ -104,28 +104,28 @@ class Stream:
         self.doubtful = False
 
     def numbers(self) -> tuple[int, ...]:
-        """Return what there is to remember of a stream of which nothing is held back."""
+        """Return the state of a stream without buffered bytes."""
         return self.state, self.top, self.begun, self.reached, self.boundary, self.shift, self.stand
 
     @property
     def has_more(self) -> bool:
-        """Whether there is anything besides the numbers to remember."""
+        """Return whether the stream has state besides the numbers."""
         return bool(self.partial or self.waiting)
 
     def is_plain_sailing(self, seq: int) -> bool:
-        """Say whether the next packet, which starts at ``seq``, can be followed by record headers alone."""
+        """Return whether the next packet, which starts at ``seq``, can be followed by headers alone."""
         fixed = self.state == SKIP or (self.state == WALK and not self.shift)
         return fixed and seq == self.reached and not self.has_more
 
     def start(self, seq: int, boundary: int) -> None:
-        """Begin to follow records at ``seq``; the first with a TLS header stands at ``boundary``."""
+        """Begin to follow records at ``seq``; the first TLS record header is at ``boundary``."""
         self.state = WALK
         self.begun = seq
         self.reached = seq
         self.boundary = boundary
 
     def give_up(self) -> None:
-        """Let everything pass from now on."""
+        """Keep everything from now on."""
         self.state = PLAIN
         self.top = self.reached
         self.gappy = bool(self.waiting)
@@ -133,7 +133,7 @@ class Stream:
         self.waiting = []
 
     def cut_short(self, seq: int, size: int) -> Fate:
-        """Take a packet of which not all bytes were captured: only inside a record is that no matter."""
+        """Process a packet with missing bytes at its end: this is only harmless inside a record."""
         inside = (self.boundary - seq & _WORD) >= size and (self.boundary - seq & _WORD) < 1 << 31
         if self.state == SKIP and inside and not self.waiting and seq == self.reached:
             self.reached = seq + size & _WORD
@@ -145,7 +145,7 @@ class Stream:
         return "keep"
 
     def take(self, seq: int, payload: memoryview, may_skip: bool) -> Fate:
-        """Take a packet's payload, in order of arrival, and say what becomes of the packet."""
+        """Process a packet's payload, in order of arrival, and return the fate of the packet."""
         if self.state == PLAIN:
             return self._as_it_is(seq, payload)
         ahead = signed(seq - self.reached)
@@ -165,18 +165,18 @@ class Stream:
                 return self._as_it_is(seq, payload)
             if shown:
                 return [Moved(seq - self.shift & _WORD, payload[: shown - ahead])]
-            # The packet starts with application data: whatever it holds besides that comes later.
+            # The packet starts with application data, so anything else in it comes later.
         return self._skip(data, at, before, may_skip)
 
     def _take_aside(self, seq: int, payload: memoryview, ahead: int) -> Fate:
-        """Take a packet that does not go on where the stream stands."""
+        """Process a packet that does not continue at the current position of the stream."""
         old = ahead + len(payload) <= 0
         if self.state == LOST:
             self.doubtful |= not old and ahead <= 0
             return "drop"
         if signed(seq - self.begun) < 0:
-            # From before the first record.  What reaches over into the records was never seen, and is not
-            # unravelled.
+            # From before the first record.  Packets that extend into the records have never been seen, and
+            # are not handled.
             self.doubtful |= not old
             return "keep"
         if old:
@@ -184,7 +184,7 @@ class Stream:
         return self._wait(seq, payload)
 
     def _wait(self, seq: int, payload: memoryview) -> Fate:
-        """Take a packet that comes after a gap."""
+        """Process a packet after a gap."""
         self.waiting.append((seq, bytes(payload)))
         fate: Fate = "drop" if self.state == SKIP else self._as_it_is(seq, payload)
         if sum(len(data) for _, data in self.waiting) > HOLD:
@@ -196,7 +196,7 @@ class Stream:
         return [Moved(seq - self.shift & _WORD, payload)] if self.shift else "keep"
 
     def _contiguous(self) -> bytes:
-        """Return what waits and is now without a gap, and count it as reached."""
+        """Return the buffered bytes that are now contiguous, and count them as reached."""
         found = b""
         left = []
         for seq, data in sorted(self.waiting, key=lambda item: signed(item[0] - self.reached)):
@@ -211,7 +211,7 @@ class Stream:
         return found
 
     def _skip(self, data: memoryview | bytes, at: int, before: int, may_skip: bool) -> Fate:
-        """Step over application data.  At anything else, pass it on from there."""
+        """Skip application data, and keep everything from the first other record on."""
         size = len(data)
         while at + HEADER <= size:
             kind, version, length = _header(data, at)
@@ -224,8 +224,8 @@ class Stream:
         if at + HEADER > size:
             self.partial = bytes(data[at:])
             return "drop"
-        # Where more stood before it in one piece, something still does, as it makes a difference for what is
-        # no TLS.
+        # If data preceded it in the same packet, keep one byte of it, because this makes a difference for
+        # data that is not TLS.
         lead = _ONE_BYTE_OF_DATA if at else b""
         rest = lead + bytes(data[at:])
         seq = self.stand
@@ -241,11 +241,11 @@ class Stream:
     def _walk(
         self, data: memoryview | bytes, at: int, before: int, may_skip: bool, can_enter: bool = False
     ) -> int:
-        """Step over records of any kind.
+        """Follow records of any kind.
 
-        Begin to leave out application data where a packet starts with it or ends amid it.
-        ``can_enter`` says that ``data`` starts where a packet does.  Return how many of the bytes to
-        show.
+        Begin to drop application data where a packet starts with it or ends inside it.
+        ``can_enter`` means that ``data`` starts where a packet does.  Return the number of bytes to
+        keep.
         """
         size = len(data)
         shown = size
