@@ -142,7 +142,7 @@ def test_a_fragment_without_its_end_says_what_to_copy(tmp_path: Path) -> None:
         (
             "</vpnGroup>\n",
             "</vpnGroup>\n<vpnGroup><addresses><url1>https://b/</url1></addresses></vpnGroup>\n",
-            "a second vpnGroup",
+            "one of 2 vpnGroups",
         ),
         (
             "</addresses>",
@@ -155,6 +155,19 @@ def test_what_may_not_be_whole_is_refused(tmp_path: Path, old: str, new: str, wo
     assert old in GROUP
     (problem, *_) = read_text(tmp_path, GROUP.replace(old, new, 1)).problems
     assert words in problem.message
+
+
+def test_of_two_vpn_groups_neither_is_taken(tmp_path: Path) -> None:
+    other = GROUP.replace("<hashAlg>0", "<hashAlg>1")
+    sources = read_text(tmp_path, f"{GROUP}\nand the other phone:\n{other}")
+    assert sources.cnf_files == ()
+    assert len(sources.problems) == 2
+
+
+def test_a_vpn_group_that_is_quoted_twice_is_one(tmp_path: Path) -> None:
+    sources = read_text(tmp_path, f"{GROUP}\nonce more:\n{GROUP}")
+    assert len(sources.cnf_files) == 1
+    assert sources.problems == ()
 
 
 @pytest.mark.parametrize(

@@ -147,8 +147,13 @@ def _scopes(text: str) -> Iterator[_Scope]:
 
 def _all_places(text: str) -> Iterator[tuple[_Scope, tuple[int, int, str]]]:
     for scope in _scopes(text):
-        for place in _places(text, scope):
-            yield scope, place
+        places = list(_places(text, scope))
+        groups = {place for place in places if text.startswith("<vpnGroup", place[0])}
+        several = len({" ".join(text[start:end].split()) for start, end, _ in groups}) > 1
+        wrong = f"this is one of {len(groups)} vpnGroups, and which one a phone takes is not known"
+        for place in places:
+            start, end, problem = place
+            yield scope, (start, end, problem or wrong) if several and place in groups else place
 
 
 def _named_in(line: str) -> tuple[str, ...]:
@@ -164,7 +169,6 @@ def _named_in(line: str) -> tuple[str, ...]:
 def _places(text: str, scope: _Scope) -> Iterator[tuple[int, int, str]]:
     """Yield the start and end of each whole file and single vpnGroup in a scope, and any error in it."""
     tags = list(_TAG.finditer(text, scope.start, scope.end))
-    groups = 0
     place = 0
     while place < len(tags):
         tag = tags[place]
@@ -184,10 +188,7 @@ def _places(text: str, scope: _Scope) -> Iterator[tuple[int, int, str]]:
         if name != "vpnGroup":
             yield tag.start(), end, ""
         elif _SAYS.search(text, tag.start(), end):
-            groups += 1
             wrong = "" if whole else "the vpnGroup has no end: copy all from <vpnGroup> to </vpnGroup>"
-            if whole and groups > 1:
-                wrong = "this is a second vpnGroup, and which one a phone takes is not known"
             yield tag.start(), end, wrong
 
 
