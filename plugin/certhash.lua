@@ -18,15 +18,25 @@ local function module(name)
     return chunk()
 end
 
-local version = module("version").version
-local address, base64, visible, xml = module("address"), module("base64"), module("visible"), module("xml")
-local cnf = module("cnf").using({ base64 = base64, address = address, xml = xml })
-local excerpt = module("excerpt").using({ cnf = cnf, xml = xml })
-local folder = module("folder").using({ cnf = cnf, excerpt = excerpt, visible = visible })
-local stated = module("stated").using({ cnf = cnf, base64 = base64, visible = visible })
-local story = module("story").using({ visible = visible })
-local handshakes = module("handshakes")
-local menu = module("menu").using({ story = story, visible = visible })
+-- All are loaded before anything is declared: a script that fails later leaves fields behind that nothing fills.
+local part = {}
+for _, name in ipairs({
+    "address", "base64", "batch", "carriers", "certificates", "cnf", "excerpt", "fields", "folder",
+    "frame", "handshakes", "hostid", "memory", "menu", "openvpn", "sha1", "sha256", "show",
+    "stated", "story", "tftp", "upgrade", "verdict", "version", "visible", "x509", "xml",
+}) do
+    part[name] = module(name)
+end
+
+local version = part.version.version
+local address, base64, visible, xml = part.address, part.base64, part.visible, part.xml
+local cnf = part.cnf.using({ base64 = base64, address = address, xml = xml })
+local excerpt = part.excerpt.using({ cnf = cnf, xml = xml })
+local folder = part.folder.using({ cnf = cnf, excerpt = excerpt, visible = visible })
+local stated = part.stated.using({ cnf = cnf, base64 = base64, visible = visible })
+local story = part.story.using({ visible = visible })
+local handshakes = part.handshakes
+local menu = part.menu.using({ story = story, visible = visible })
 
 set_plugin_info({
     version = version,
@@ -40,7 +50,7 @@ local FOR = os.getenv("CERTHASH_BATCH")
 local BATCH = FOR == "1" or FOR == "engine"
 
 local certhash = Proto("certhash", "Certificate hash (Cisco IP phone VPN)")
-local field, warn = module("fields").declare(certhash)
+local field, warn = part.fields.declare(certhash)
 
 certhash.prefs.cnf_directory = Pref.string("cnf folder", "",
     "Folder with SEP<MAC>.cnf.xml files (plain or signed), copied from flash or from the TFTP server. "
@@ -117,20 +127,20 @@ local function reader(name)
     return extractor
 end
 
-local frame = module("frame").using({
+local frame = part.frame.using({
     reader = reader,
     handshakes = handshakes,
     story = story,
-    know = module("certificates").using({
+    know = part.certificates.using({
         address = address,
-        sha1 = module("sha1"),
-        sha256 = module("sha256"),
+        sha1 = part.sha1,
+        sha256 = part.sha256,
         base64 = base64,
         visible = visible,
-        x509 = module("x509"),
+        x509 = part.x509,
     }),
 })
-local memory = module("memory").using({
+local memory = part.memory.using({
     address = address,
     batch = BATCH,
     cnf = cnf,
@@ -138,8 +148,8 @@ local memory = module("memory").using({
     nowhere = stated.nowhere,
     frame = frame,
     handshakes = handshakes,
-    tftp = module("tftp"),
-    verdict = module("verdict").using({ hostid = module("hostid").using({ address = address }) }),
+    tftp = part.tftp,
+    verdict = part.verdict.using({ hostid = part.hostid.using({ address = address }) }),
     visible = visible,
 })
 
@@ -151,7 +161,7 @@ local function endpoint_text(endpoint)
     return story.endpoint(address.text(bytes), port)
 end
 
-local show = module("show").using({
+local show = part.show.using({
     endpoint_text = endpoint_text,
     field = field,
     info_column = function() return certhash.prefs.info_column end,
@@ -207,7 +217,7 @@ function certhash.dissector(tvb, pinfo, tree)
 end
 
 if BATCH then
-    local line = module("batch").using({
+    local line = part.batch.using({
         version = version,
         wireshark = get_version(),
         names_read = names_read,
@@ -230,9 +240,9 @@ register_postdissector(certhash)
 
 -- Wireshark follows TLS neither after X.224, nor after an upgrade of HTTP, nor in OpenVPN on another port.  To follow it
 -- changes what Wireshark dissects, which an annotation must not do unasked: in the window, the user switches it on.
-module("carriers").using({
-    openvpn = module("openvpn"),
-    upgrade = module("upgrade"),
+part.carriers.using({
+    openvpn = part.openvpn,
+    upgrade = part.upgrade,
     wanted = function() return BATCH or certhash.prefs.follow_tls end,
 })
 

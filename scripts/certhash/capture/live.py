@@ -51,6 +51,8 @@ SHIFT_BYTES = 32 << 20
 """Amount of input after which a tshark is replaced, as soon as no handshake is in progress."""
 PATIENCE = 2
 """After this multiple of it, tshark is replaced even during a handshake."""
+_MOST_HANDSHAKES = 20_000
+"""Messages whose ends are remembered, to tell certificates that a handshake accounts for."""
 AGAIN_PACKETS = 5_000
 AGAIN_BYTES = 4 << 20
 """Maximum amount of input that its successor gets again."""
@@ -136,7 +138,7 @@ class Live:
         self.problems: list[str] = []
         self._traces: dict[bytes, Trace] = {}
         self._shown: set[bytes] = set()
-        self._handshakes: deque[frozenset[Endpoint]] = deque(maxlen=AGAIN_PACKETS)
+        self._handshakes: deque[frozenset[Endpoint]] = deque(maxlen=_MOST_HANDSHAKES)
         self._interface = interface
         self._settings = settings
         self._plugin = plugin
@@ -273,6 +275,8 @@ class Live:
             await stdin.wait_closed()
         if carving:
             self._traces |= {trace.beginning: trace for trace in carving.traces}
+            # Before the handshakes that explain them are forgotten.
+            self._traces = {trace.beginning: trace for trace in self.not_shown}
         if carving and carving.doubtful:
             self.problems.append(
                 f"{carving.doubtful} connections had gaps that were filled late, and something of them may "
@@ -295,7 +299,7 @@ class Live:
 
     def _row(self, row: Row) -> None:
         self._shown |= {certificate.der[:MOST] for certificate in row.certificates}
-        if row.types and row.transport == "tcp":
+        if row.types:
             self._handshakes.append(frozenset((row.source, row.destination)))
         spliced = self._splice.row(row)
         if spliced is not None:
