@@ -1,4 +1,4 @@
-"""What all tests share: the programs they need, and certhash run as a user runs it."""
+"""Fixtures for all tests: the required programs, and certhash run as a user runs it."""
 
 from __future__ import annotations
 

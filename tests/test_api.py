@@ -1,4 +1,4 @@
-"""What other programs import from certhash: the documented example works, and nothing promised is missing."""
+"""Test the Python API: the documented example works, and no documented name is missing."""
 
 from __future__ import annotations
 

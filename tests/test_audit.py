@@ -1,4 +1,4 @@
-"""The main job, as a user runs it: the answers are those that the recorder of the captures knows beforehand.
+"""Test `certhash audit` as a user runs it: the results equal those that the recorder stated beforehand.
 
 ``expected.json`` beside the captures was written by the recorder from what it did (which certificate it made
 a server present, what it wrote into which phone's file), with hashlib, and without certhash.

@@ -1,4 +1,4 @@
-"""The verdicts, over every history that hypothesis can think of: above all, that no match is false.
+"""Test the verdicts over histories that hypothesis generates; above all, that there is no false match.
 
 Certificates are any bytes here: the hash needs no more. What the rules are checked against is hashlib and the
 plain words of the contract, not the code.

@@ -1,4 +1,4 @@
-"""What correlate makes of copies, of several phones, and of what nobody answered: one rule a test."""
+"""Test correlate with copies, several phones, and handshakes without an answer; one rule per test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every verdict and cause has a capture that shows it, and a near miss that must not: ``tests/captures``.
+"""Test every verdict and cause with a capture in ``tests/captures`` that shows it, and with a near miss.
 
 What is right was written down by the recorder (``expected.json``) from what it did; ``null`` leaves it open.
 """

@@ -1,4 +1,4 @@
-"""The doctor, against set-ups that are well and set-ups that are broken on purpose."""
+"""Test the doctor with working set-ups, and with deliberately broken ones."""
 
 from __future__ import annotations
 

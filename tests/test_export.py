@@ -1,4 +1,4 @@
-"""Certificates as files: checked with openssl against what the recorder knows, and with names that attack."""
+"""Test the export of certificates: openssl checks them against the recorder's data, and names are safe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the finding of certificates in files: the bytes must be those that openssl fingerprints."""
+"""Test the extraction of certificates from files: the bytes must be those that openssl fingerprints."""
 
 from __future__ import annotations
 

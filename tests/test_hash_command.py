@@ -1,4 +1,4 @@
-"""Protects `certhash hash`: what a user types and reads, run as a user runs it."""
+"""Test the input and output of `certhash hash`, run as a user runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the reading and writing of digests: against hashlib, base64 and openssl."""
+"""Test the reading and writing of digests against hashlib, base64 and openssl."""
 
 from __future__ import annotations
 

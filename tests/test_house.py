@@ -1,4 +1,4 @@
-"""The rooms of the house: pure modules import only pure modules, and no import runs up to a higher floor."""
+"""Test the layers of the package: pure modules import only pure ones, and none imports a higher layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the verdicts that configurations alone give: no match where another line may decide."""
+"""Test the verdicts from configurations alone: no match if another line may decide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects ``--expect``: a hash without any file, held against what servers present."""
+"""Test ``--expect``: a hash without a file, compared with what servers present."""
 
 from __future__ import annotations
 

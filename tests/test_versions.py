@@ -1,4 +1,4 @@
-"""Every Wireshark from 4.0 to 4.6 is known for what it is: a Lua that is overlooked costs the plugin."""
+"""Test the recognition of Wireshark 4.0 to 4.6 and their Lua: without Lua, the plugin is not used."""
 
 from __future__ import annotations
 

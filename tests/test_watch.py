@@ -1,4 +1,4 @@
-"""Live captures: real packets on interfaces of a namespace, with dumpcap, tshark and pyshark as they are."""
+"""Test live captures: real packets on interfaces of a namespace, with real dumpcap, tshark and pyshark."""
 
 from __future__ import annotations
 

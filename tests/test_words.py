@@ -1,4 +1,4 @@
-"""The words of the project: no phrase that has to be read twice, and no message that is too long."""
+"""Test the language of the project: no obscure phrases, and no messages that are too long."""
 
 from __future__ import annotations
 

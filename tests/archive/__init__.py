@@ -1,1 +1,1 @@
-"""The archive: what is kept between audits, several captures at once, clusters, and what a terminal shows."""
+"""Test audits of archives: the cache, parallel reading, clusters, and progress on a terminal."""

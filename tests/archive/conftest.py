@@ -1,4 +1,4 @@
-"""What the tests of the archive share: a tshark that tells how often it ran, and may be made to fail."""
+"""Fixtures for the archive tests: a tshark that counts its runs and can be made to fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What captures showed is kept from one audit to the next: always right, whatever happens to the database."""
+"""Test the cache of observations: its results are correct, whatever happens to the database."""
 
 from __future__ import annotations
 

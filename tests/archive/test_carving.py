@@ -1,4 +1,4 @@
-"""The first pass is made: without it every result is the same, and only a clock or this would tell."""
+"""Test that the first pass runs: it changes no result, so only these tests or a timer detect its absence."""
 
 from __future__ import annotations
 

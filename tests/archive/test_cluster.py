@@ -1,4 +1,4 @@
-"""Past one machine: a real Dask scheduler and two real workers, which are really killed."""
+"""Test audits on a cluster: a real Dask scheduler and two real workers, which are really killed."""
 
 from __future__ import annotations
 

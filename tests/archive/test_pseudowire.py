@@ -1,4 +1,4 @@
-"""Ethernet inside MPLS without a control word: tshark knows it by the manufacturers of its addresses."""
+"""Test Ethernet inside MPLS without a control word, which tshark recognises by the MAC addresses' vendors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of ICMP quote packets: what they quote is told of the hosts that sent it, not of who complains."""
+"""Test packets quoted in ICMP errors: they belong to their original hosts, not to the sender of the error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asked through the plugin or by tshark's own fields, a capture shows the same."""
+"""Test that the plugin's lines and tshark's own fields give the same results for a capture."""
 
 from __future__ import annotations
 

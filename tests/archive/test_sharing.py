@@ -1,4 +1,4 @@
-"""Several tsharks that share a capture observe together what one does, and one that dies costs nothing."""
+"""Test that several tsharks that share a capture give the result of one, even if one of them dies."""
 
 from __future__ import annotations
 

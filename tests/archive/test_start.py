@@ -1,4 +1,4 @@
-"""tshark starts without its tables of names; what it says of a capture is the same."""
+"""Test that tshark's results do not depend on its tables of names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several captures at once, in processes that are really killed; the result is that of one after another."""
+"""Test parallel reading, with processes that are really killed: the result equals sequential reading."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Tests of what reads captures, one part at a time."""
+"""Unit tests of the modules that read captures."""

@@ -1,4 +1,4 @@
-"""What a first reading does not show is read again, in ways that are tried before anybody is told of them."""
+"""Test that hidden certificates are read again, and that only ways that worked are recommended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The warm engine: it says what tshark says, and a capture that harms it harms no other."""
+"""Test the warm engine: its results equal tshark's, and a capture that crashes it affects no other."""
 
 from __future__ import annotations
 

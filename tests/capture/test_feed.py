@@ -1,4 +1,4 @@
-"""The first pass in its own process: its numbers come in time, and no way in which it ends hides anything."""
+"""Test the first pass in its own process: numbers arrive in time, and no kind of exit hides a problem."""
 
 from __future__ import annotations
 

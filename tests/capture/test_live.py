@@ -1,4 +1,4 @@
-"""A live capture whose programs misbehave: each trouble is one line, and nobody is left running."""
+"""Test live captures with misbehaving programs: each problem is one line, and no process is left running."""
 
 from __future__ import annotations
 

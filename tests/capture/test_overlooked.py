@@ -1,4 +1,4 @@
-"""No certificate is silently ignored: TLS that tshark does not recognise is reported, and nothing else."""
+"""Test that TLS that tshark does not recognise is reported, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of several versions of tshark, which write the same things in different ways."""
+"""Test rows of several versions of tshark, which print the same data in different formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dumpcap writes comes in pieces that end anywhere."""
+"""Test the splitting of dumpcap's output, which arrives in arbitrary pieces."""
 
 from __future__ import annotations
 

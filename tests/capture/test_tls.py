@@ -1,4 +1,4 @@
-"""Versions of TLS as people write them, and which of them hide their certificates."""
+"""Test the names of TLS versions, and which versions encrypt their certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tshark as it may be found: another program, without Lua, under a script, by a user without power."""
+"""Test unusual set-ups of tshark: another program, without Lua, in a script, for an unprivileged user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captures that are hard on whoever leaves packets out: oddities of TCP and TLS in random mixture.
+"""Generate captures that are difficult for carving: irregularities of TCP and TLS in random combinations.
 
 ``python -m tests.carve.soup`` records the handshakes anew.
 """

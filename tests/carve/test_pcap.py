@@ -1,4 +1,4 @@
-"""The records of a capture, read in windows, are all its bytes, whatever they are."""
+"""Test that the records of a capture, read in windows, cover all its bytes."""
 
 from __future__ import annotations
 

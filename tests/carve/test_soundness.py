@@ -1,4 +1,4 @@
-"""tshark says the same of what is left as of the whole: frame by frame, stream by stream."""
+"""Test that tshark's output for the carved capture equals that for the whole one, by frame and stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compressed captures are read like others; damage and bombs are told, and a missing package is named."""
+"""Test compressed captures: damage, decompression bombs and missing packages are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One direction of TLS, whatever the network did to it, is left whole but for its application data."""
+"""Test that one direction of TLS loses only its application data, whatever the network did to it."""
 
 from __future__ import annotations
 

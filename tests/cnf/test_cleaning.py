@@ -1,4 +1,4 @@
-"""Protects the cleaning of pasted and logged texts: what was added goes, and no digit goes with it."""
+"""Test the cleaning of pasted and logged texts: it removes the additions, and never a digit."""
 
 from __future__ import annotations
 

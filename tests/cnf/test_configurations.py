@@ -1,4 +1,4 @@
-"""Protects the reading of configurations and show output, written as Cisco documents them, whole and damaged.
+"""Test the reading of configurations and show output in Cisco's documented formats, whole and damaged.
 
 The certificates are made here with openssl; what a text says of them is checked against openssl's
 fingerprint.

@@ -1,4 +1,4 @@
-"""Protects the reading of phones' configs in a text: fragments, terminal logs, whole and half."""
+"""Test the reading of phones' configurations in a text: fragments and terminal logs, whole and truncated."""
 
 from __future__ import annotations
 

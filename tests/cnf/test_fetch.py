@@ -1,4 +1,4 @@
-"""Protects the fetching of cnf files, from a real TFTP server and web servers on loopback, good and bad."""
+"""Test the download of cnf files from a real TFTP server and from good and bad web servers on loopback."""
 
 from __future__ import annotations
 

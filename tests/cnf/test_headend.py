@@ -1,4 +1,4 @@
-"""Protects the reading of URLs: equal head-ends must compare equal, and nothing may be guessed."""
+"""Test the parsing of URLs: equal head-ends compare equal, and nothing is guessed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the rule that no damage to a configuration makes a match that was none, or hides one silently.
+"""Test that no damage to a configuration causes a false match, or silently hides a match.
 
 Lines of every sample are lost, renamed, disfigured, swapped and doubled; what the whole text says is known.
 """

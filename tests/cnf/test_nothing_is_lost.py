@@ -1,4 +1,4 @@
-"""Protects the rule that nothing is lost without a word, over every reader of configurations and show output.
+"""Test that no reader of configurations and show output skips anything silently.
 
 Every fingerprint, certificate, ``vpn-trustpoint``, ``ssl trust(-)point`` and ``certHash`` in a text is either
 used or named in a problem. What a text holds is found here by looking for it alone, without the readers;

@@ -1,4 +1,4 @@
-"""Protects the reading of phones' files: damage is read, torn files are refused, nothing is guessed."""
+"""Test the reading of phone files: minor damage is accepted, truncated files refused, nothing guessed."""
 
 from __future__ import annotations
 

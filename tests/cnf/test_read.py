@@ -1,4 +1,4 @@
-"""Protects the search of folders and `certhash cnf`: nothing is skipped silently, nothing hangs."""
+"""Test the search of folders and `certhash cnf`: nothing is skipped silently, nothing hangs."""
 
 from __future__ import annotations
 

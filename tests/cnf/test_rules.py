@@ -1,4 +1,4 @@
-"""Single rules of the readers that whole configurations rarely need: windows, numbers, places."""
+"""Test single rules of the readers that whole configurations rarely need: wrapping, numbers, locations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the reading of what IOS and ASA show and export beside configurations, and of typed commands."""
+"""Test the reading of show and export output of IOS and ASA, and of typed commands."""
 
 from __future__ import annotations
 

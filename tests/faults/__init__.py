@@ -1,1 +1,1 @@
-"""What goes wrong around an audit: each loss is confined and named, and nothing is left behind."""
+"""Test faults around an audit: each loss is confined and reported, and nothing is left behind."""

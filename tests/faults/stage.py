@@ -1,4 +1,4 @@
-"""An audit in a process of its own, a tshark that misbehaves, and what either leaves behind."""
+"""Run an audit in its own process with a misbehaving tshark, and find what either leaves behind."""
 
 from __future__ import annotations
 

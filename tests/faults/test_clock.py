@@ -1,4 +1,4 @@
-"""A clock that is set back while a capture is recorded makes no match of what was seen last."""
+"""Test that a clock that is set back during a capture does not cause a false match."""
 
 from __future__ import annotations
 

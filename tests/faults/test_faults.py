@@ -1,4 +1,4 @@
-"""Whatever happens while captures are read, the rest of the audit is right and the loss has a name."""
+"""Test that after any fault during reading, the rest of the audit is correct and the loss is reported."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Certificates that certhash finds, against those that independent readers find."""
+"""Compare the certificates that certhash finds with those that independent readers find."""

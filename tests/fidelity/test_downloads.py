@@ -1,4 +1,4 @@
-"""certhash learns the files that were sent over TFTP and HTTP, as independent readers do."""
+"""Test that certhash finds the same TFTP and HTTP downloads as independent readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captures at the edges of what is read: very many connections, the middle of one, no file, half a line."""
+"""Test edge cases of captures: very many connections, the middle of one, no file, half a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""certhash finds what independent readers find, no more and no less, and the same with fewer packets."""
+"""Test that certhash finds exactly what independent readers find, also in carved captures."""
 
 from __future__ import annotations
 

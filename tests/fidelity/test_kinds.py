@@ -1,4 +1,4 @@
-"""Certificates are seen after upgrades, in tunnels, on all ports and in all file formats."""
+"""Test that certificates are seen after upgrades, in tunnels, on all ports and in all file formats."""
 
 from __future__ import annotations
 

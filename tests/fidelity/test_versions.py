@@ -1,4 +1,4 @@
-"""Every version of tshark shows the audit the same certificates."""
+"""Test that the audit finds the same certificates with every version of tshark."""
 
 from __future__ import annotations
 

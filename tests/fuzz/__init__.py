@@ -1,1 +1,1 @@
-"""Readers fed with what no honest sender sends."""
+"""Fuzz tests of the readers."""

@@ -1,4 +1,4 @@
-"""Small damage to bytes, as broken senders, disks and attackers do it."""
+"""Apply small damage to bytes, as broken senders, disks and attackers do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is fuzzed: each target takes any bytes, and raises only where certhash is wrong."""
+"""Define the fuzz targets: each accepts any bytes, and raises only for an error in certhash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No bytes make a reader fail in a way it does not announce, or make the audit see what is not there."""
+"""Test that no input causes an undocumented exception of a reader, or a false finding of the audit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A screen without a monitor (Xvfb), and a real Wireshark on it that is driven by its keyboard."""
+"""Run a real Wireshark on a virtual screen (Xvfb), and control it with the keyboard."""
 
 from __future__ import annotations
 

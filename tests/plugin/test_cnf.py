@@ -1,4 +1,4 @@
-"""The plugin reads phones' configuration files as the Python companion does, whole ones and damaged ones."""
+"""Test that the plugin reads phone files like the Python companion, both whole and damaged ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged captures make no Lua error, neither where fields are asked for nor where all is looked at."""
+"""Test that damaged captures cause no Lua error, with selected fields and with the whole tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SHA-1, SHA-256 and Base64 in Lua, against the published vectors and against Python's hashlib."""
+"""Test SHA-1, SHA-256 and Base64 in Lua against published vectors and Python's hashlib."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configuration files that a phone fetches in the capture, from real and from difficult transfers."""
+"""Test configuration files that a phone downloads in the capture, in real and in difficult transfers."""
 
 from __future__ import annotations
 

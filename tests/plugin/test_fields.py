@@ -1,4 +1,4 @@
-"""The certificates' fields: every certificate, in its order, with the hash that hashlib computes."""
+"""Test the fields of certificates: every certificate, in order, with the hash that hashlib computes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The host-ID check says the same in the plugin and in the command: one set of cases for both."""
+"""Test that plugin and command agree on the host-ID check, with the same cases for both."""
 
 from __future__ import annotations
 

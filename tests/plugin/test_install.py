@@ -1,4 +1,4 @@
-"""``certhash plugin``: asked of the real tshark of this machine, in a home folder of its own."""
+"""Test ``certhash plugin`` with the real tshark of this machine, in a separate home folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plugin loads from wherever it lies, and says its version."""
+"""Test that the plugin loads from any folder, and shows its version."""
 
 from __future__ import annotations
 

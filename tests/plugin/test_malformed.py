@@ -1,4 +1,4 @@
-"""What is wrong with a certHash is named alike in the plugin and in the command: the same cases for both."""
+"""Test that plugin and command report the same error for a malformed certHash, with the same cases."""
 
 from __future__ import annotations
 

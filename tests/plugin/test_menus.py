@@ -1,4 +1,4 @@
-"""What the menus say and do, with real verdicts behind them and without a window."""
+"""Test the text and the actions of the menus, with real verdicts and without a window."""
 
 from __future__ import annotations
 

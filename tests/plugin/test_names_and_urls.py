@@ -1,4 +1,4 @@
-"""Names of files, URLs and addresses: the plugin reads them as the companion does, whatever is in them."""
+"""Test that the plugin parses any file names, URLs and addresses like the companion."""
 
 from __future__ import annotations
 

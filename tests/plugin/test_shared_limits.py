@@ -1,4 +1,4 @@
-"""What plugin and companion must say alike: the alerts that reject a certificate, the largest file."""
+"""Test constants that plugin and companion share: alerts that reject a certificate, the largest file."""
 
 from __future__ import annotations
 

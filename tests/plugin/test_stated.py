@@ -1,4 +1,4 @@
-"""A hash in the preference certhash.expect gives a capture without files a verdict, as ``--expect`` does."""
+"""Test that the preference certhash.expect gives the same verdicts as ``--expect``, without cnf files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plugin annotates: Wireshark dissects every packet as it does without it, until the user asks."""
+"""Test that the plugin does not change the dissection of any packet, unless the user enables that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose hash a certificate has, what a head-end's phones expect, which alert answered which certificate."""
+"""Test matching hashes, expectations of a head-end's phones, and alerts that answer certificates."""
 
 from __future__ import annotations
 

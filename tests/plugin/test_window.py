@@ -1,4 +1,4 @@
-"""In a real Wireshark window: columns, the jump along a link, the menus, a start without complaint."""
+"""Test a real Wireshark window: columns, following a link, the menus, and a start without errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects `certhash probe`: against openssl and ocserv on loopback, well-behaved servers and others."""
+"""Test `certhash probe` with openssl and ocserv on loopback, and with misbehaving servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways in which a handshake hides its certificates, or seems to, each in a recording of its own."""
+"""Record each way in which a handshake hides its certificates, or seems to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a sample is recorded, and the book that is kept of what it must show."""
+"""Set up the recording of a sample, and store its expected results."""
 
 from __future__ import annotations
 

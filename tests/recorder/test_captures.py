@@ -1,4 +1,4 @@
-"""The committed captures show what ``expected.json`` says, by the word of stock tshark and hashlib alone."""
+"""Test that the committed captures agree with ``expected.json``, using only stock tshark and hashlib."""
 
 from __future__ import annotations
 

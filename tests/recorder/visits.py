@@ -1,4 +1,4 @@
-"""The steps that most recordings are made of: a phone, what it is told, its visit to a head-end."""
+"""Common steps of recordings: a phone, its configuration, its connection to a head-end."""
 
 from __future__ import annotations
 

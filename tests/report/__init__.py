@@ -1,1 +1,1 @@
-"""Tests of the reports: each form is read back by a program or library that is not ours."""
+"""Tests of the reports: an independent program or library reads each format."""

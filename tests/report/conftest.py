@@ -1,4 +1,4 @@
-"""What several tests of reports need: documents, made once, and the command line as users run it."""
+"""Fixtures for report tests: documents, created once, and the command line as users run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changed between two results: every pair of states has its place, only the worse is a finding."""
+"""Test the comparison of two results: it covers every pair of states, and only regressions are findings."""
 
 from __future__ import annotations
 

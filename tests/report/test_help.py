@@ -1,4 +1,4 @@
-"""Explanations, the schema, completion and the manual page: from the source that the command itself uses."""
+"""Test explanations, schema, completion and manual page, which share the command's own source."""
 
 from __future__ import annotations
 

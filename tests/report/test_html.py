@@ -1,4 +1,4 @@
-"""The page in a real browser: it works, it is accessible, and no stranger's text becomes part of it."""
+"""Test the page in a real browser: it works, is accessible, and escapes untrusted text."""
 
 from __future__ import annotations
 

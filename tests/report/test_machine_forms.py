@@ -1,4 +1,4 @@
-"""The forms for programs: JSON, NDJSON, CSV, JUnit and SARIF, each read by a reader that is not ours."""
+"""Test the machine-readable formats JSON, NDJSON, CSV, JUnit and SARIF, each with an independent reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where results go: whole files or none, several in one run, one clear line when something is in the way."""
+"""Test output files: complete or not written, several in one run, one clear line for each error."""
 
 from __future__ import annotations
 

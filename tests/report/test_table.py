@@ -1,4 +1,4 @@
-"""The text for people: all of it is there, it fits, no hash is cut, and no stranger's text is obeyed."""
+"""Test the text report: it is complete, fits the width, cuts no hash, and escapes untrusted text."""
 
 from __future__ import annotations
 
