@@ -36,7 +36,7 @@ local MOST_NAMES = 20000  -- in addition to those in URLs: a capture may have an
 
 local hostid
 
---- Give this module the one that it builds on.
+--- Set the module that this one uses.
 ---@param others table<string, table> the modules, by name
 function M.using(others)
     hostid = others.hostid
