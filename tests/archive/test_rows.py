@@ -83,7 +83,7 @@ def test_names_that_strangers_write_stay_one_value(tmp_path: Path, name: bytes) 
 
 def test_lines_that_the_plugin_does_not_write_are_refused() -> None:
     lines = records.Lines()
-    assert lines.parse(tshark.SEPARATOR.join(("certhash", "1"))) is None
+    assert lines.parse(tshark.SEPARATOR.join(("certhash", "1", "4.0.17", "5.2", "tls dtls"))) is None
     assert lines.greeted
     assert lines.parse(tshark.SEPARATOR.join(("7", "no such field"))) is None
     assert lines.failures == [(7, "no such field")]
