@@ -96,6 +96,9 @@ def test_what_a_server_presented_before() -> None:
 
 def test_no_handshake_at_all() -> None:
     assert verdict() == "unseen"
+    (expectation,) = correlate([], Sources(read_stated([cert_hash(LEAF)])), TOOL).expectations
+    assert expectation.verdict == "unseen"
+    assert expectation.explanation.startswith("No capture was given.")
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))

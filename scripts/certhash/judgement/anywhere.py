@@ -34,11 +34,10 @@ def of_any_server(
     """Return the decision for all servers, its diagnosis, and the relevant handshakes."""
     cases = [_case(cnf, group, handshakes, evidence) for handshakes in _servers(evidence)]
     if not cases:
-        return (
-            Decision("unseen"),
-            Diagnosis(None, "The captures contain no handshake.", VERDICTS["unseen"].advice),
-            (),
-        )
+        explanation = "The captures contain no handshake."
+        if not evidence.has_captures:
+            explanation = "No capture was given. A hash without a URL is compared with captures only."
+        return Decision("unseen"), Diagnosis(None, explanation, VERDICTS["unseen"].advice), ()
     best = min(cases, key=lambda case: (_rank(case), -case.seen.handshake.time))
     seen = tuple(evidence.seen)
     if best.decision.certificate is not None:
