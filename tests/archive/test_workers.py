@@ -180,7 +180,7 @@ def test_a_worker_that_is_killed_costs_no_capture(tmp_path: Path) -> None:
     os.kill(_parent(stub.pids[0]), signal.SIGKILL)
     status, out, err = audit.end()
     assert (status, {c["status"] for c in json.loads(out)["captures"]}) == (0, {"complete"})
-    assert "was killed; reading" in err
+    assert "was killed: reading" in err
     plain = certhash("audit", archive, "--no-cache", "--cnf", CNF, "-f", "json")
     assert _result(out) == _result(plain.out)
     assert not audit.left
@@ -206,7 +206,7 @@ def test_a_capture_that_takes_its_worker_down_costs_itself_alone(tmp_path: Path,
     assert list(statuses.values()) == ["complete"] * 5
     (problem,) = json.loads(out)["problems"]
     assert problem["path"] == str(bad)
-    assert "killed, and again" in problem["message"]
+    assert "was killed twice" in problem["message"]
     assert status == 2
     assert not audit.left
 
