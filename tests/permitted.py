@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -32,6 +33,14 @@ def namespaces() -> None:
     subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
     if said:
         pytest.skip(f"this machine permits no network namespace: {said}")
+
+
+def localhost() -> None:
+    """Skip the test where the name localhost has no IPv4 address: a bare file system has no hosts file."""
+    try:
+        socket.gethostbyname("localhost")
+    except OSError as error:
+        pytest.skip(f"this machine does not resolve localhost: {error}")
 
 
 def mounts() -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import permitted
 from tests.openssl import make
 
 from certhash.commands.probe_head_end import ask, split_certificates
@@ -312,6 +313,7 @@ def test_a_certificate_that_does_not_name_the_host(pki: Pki, tmp_path: Path, che
 
 def test_a_head_end_that_chooses_by_name(pki: Pki, tmp_path: Path) -> None:
     """What it presents to a phone that asks for no name is another certificate: that is no match."""
+    permitted.localhost()
     other = make(pki.folder, "other")
     options = ("-servername", "localhost", "-cert2", "leaf.pem", "-key2", "leaf.key")
     port = free_port()
