@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import re
+import socket
 import subprocess
 from collections import deque
 from typing import TYPE_CHECKING
@@ -71,7 +72,9 @@ def interfaces(found: tshark.Tshark) -> list[str]:
         InputError: tshark cannot list them.
     """
     try:
-        return [str(name) for name in get_all_tshark_interfaces_names(found.path)]
+        names = [str(name) for name in get_all_tshark_interfaces_names(found.path)]
+        # In a container without CAP_NET_ADMIN, tshark lists none of the kernel's.
+        return [*names, *(name for _, name in socket.if_nameindex() if name not in names)]
     except (OSError, subprocess.SubprocessError, UnicodeError) as error:
         raise InputError(f"the interfaces cannot be listed ({error}); {dumpcap.how_to_capture()}") from None
 
