@@ -1,1 +1,1 @@
-"""Tests, the recorder of the captures, and the benchmarks."""
+"""Tests, a folder for each room of the package; ``harness`` has the programs and helpers that they share."""

@@ -131,6 +131,13 @@ def test_rooms_know_nothing_of_their_neighbours(room: str) -> None:
             assert not {name.split(".")[0] for name in ours(module)} & APART[room], module
 
 
+def test_each_room_has_the_folder_of_its_tests() -> None:
+    rooms = {path.parent.relative_to(PACKAGE) for path in PACKAGE.rglob("__init__.py")}
+    tested = {path.parent.relative_to(TOP / "tests") for path in (TOP / "tests").rglob("test_*.py")}
+    assert rooms <= tested
+    assert {room.parts[0] for room in tested - rooms} == {"harness", "plugin"}
+
+
 def test_no_two_modules_need_each_other() -> None:
     graph = {module: ours(module, late=False) for module in MODULES if module}
     TopologicalSorter(graph).prepare()  # raises where there is a circle

@@ -19,9 +19,9 @@ from certhash.archive import cache as cache_module
 from certhash.archive.cache import SETTLED, Cache, default_path
 from certhash.capture import tshark
 from certhash.capture.observe import Settings, observe
-from tests import permitted
 from tests.archive.conftest import Counted
 from tests.conftest import TOP, Ended, certhash, need
+from tests.harness import permitted
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from certhash.capture import tshark
-from tests.benchmarks.captures import make_identity, tcp_frame, tcp_segments, tls_transcript, udp_frame
-from tests.capture.test_overlooked import ENDS, in_chunks
-from tests.fidelity.compare import both
-from tests.fidelity.kinds import pcap
-from tests.fidelity.readers import stock
+from tests.capture.first_pass.test_overlooked import ENDS, in_chunks
+from tests.harness.benchmarks.captures import (
+    make_identity,
+    tcp_frame,
+    tcp_segments,
+    tls_transcript,
+    udp_frame,
+)
+from tests.harness.fidelity.compare import both
+from tests.harness.fidelity.kinds import pcap
+from tests.harness.fidelity.readers import stock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.benchmarks.captures import Turn
+    from tests.harness.benchmarks.captures import Turn
 
 
 def _numbers_in_the_wrong_byte_order(turns: list[Turn]) -> list[bytes]:

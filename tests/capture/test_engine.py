@@ -18,8 +18,8 @@ from certhash.capture import tshark, workplace
 from certhash.capture.engine import Engine, EngineError, missing
 from certhash.capture.observe import Settings, observe, with_engine
 from tests.conftest import TOP, need
-from tests.faults.stage import Audit, audit, copies, until
-from tests.fidelity.kinds import pcap
+from tests.harness.faults.stage import Audit, audit, copies, until
+from tests.harness.fidelity.kinds import pcap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,9 +14,9 @@ import pytest
 from certhash.capture import records
 from certhash.capture.splice import SECTION, Splice
 from certhash.capture.tshark import SEPARATOR
-from tests import live_network, permitted
 from tests.conftest import TOP, certhash, need
-from tests.live_network import Watch
+from tests.harness import live_network, permitted
+from tests.harness.live_network import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ import pytest
 from certhash.capture import tshark, workplace
 from certhash.capture.observe import Settings, observe
 from certhash.errors import InputError
-from tests.benchmarks.captures import Turn
 from tests.conftest import TOP, need
-from tests.faults.stage import audit, copies, tshark_that
-from tests.fidelity.kinds import ENDS, connection, pcap
-from tests.fidelity.readers import stock
+from tests.harness.benchmarks.captures import Turn
+from tests.harness.faults.stage import audit, copies, tshark_that
+from tests.harness.fidelity.kinds import ENDS, connection, pcap
+from tests.harness.fidelity.readers import stock
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.openssl import make
+from tests.harness.openssl import make
 
 from certhash.cnf import read
 from certhash.cnf.pasted import read_pasted
@@ -21,7 +21,7 @@ from certhash.cnf.read import NOTHING_THERE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.openssl import Certificate
+    from tests.harness.openssl import Certificate
 
     from certhash.model import CnfFile, Sources
 

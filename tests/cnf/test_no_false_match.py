@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from tests.cnf.test_configurations import ASA, Pki, chain, cme, pki  # noqa: F401 - a fixture
-from tests.test_on_paper import phone
+from tests.judgement.test_on_paper import phone
 
 from certhash.certfile import NoCertificateError
 from certhash.cnf.read import read_source

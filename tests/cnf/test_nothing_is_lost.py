@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.show_outputs import SAMPLES
+from tests.cnf.show_outputs import SAMPLES
 
 from certhash.certfile import NoCertificateError, decode_text
 from certhash.cnf.read import read_source

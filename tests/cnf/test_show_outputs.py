@@ -6,15 +6,15 @@ import base64
 from typing import TYPE_CHECKING
 
 import pytest
-from tests import show_outputs as shown
-from tests.openssl import make
+from tests.cnf import show_outputs as shown
+from tests.harness.openssl import make
 
 from certhash.cnf import read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.openssl import Certificate
+    from tests.harness.openssl import Certificate
 
     from certhash.model import Sources
 

@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from tests import wiresharks
+from tests.harness import wiresharks
 from tests.plugin.machines import Machine, machine
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import random
 import re
 from typing import TYPE_CHECKING
 
-from tests.fuzz.mutate import mutated
+from tests.harness.fuzz.mutate import mutated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

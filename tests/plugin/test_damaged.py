@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.fuzz.test_fuzz import MUTANTS, make
+from tests.harness.fuzz.test_fuzz import MUTANTS, make
 from tests.plugin.machines import TOP
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugin import packets
+from tests.harness import packets
 from tests.plugin.machines import PLUGIN
 
 if TYPE_CHECKING:

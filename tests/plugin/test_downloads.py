@@ -12,8 +12,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugin import packets
-from tests.plugin.packets import OTHER_PHONE, PHONE, TFTP_SERVER, Stream, configuration, pcap, transfer
+from tests.harness import packets
+from tests.harness.packets import OTHER_PHONE, PHONE, TFTP_SERVER, Stream, configuration, pcap, transfer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugin import packets
-from tests.plugin.packets import Said, conversation, identity, pcap, talk
+from tests.harness import packets
+from tests.harness.packets import Said, conversation, identity, pcap, talk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.harness.packets import conversation, identity, pcap, talk
 from tests.plugin.machines import PLUGIN, TOP, copy_plugin
-from tests.plugin.packets import conversation, identity, pcap, talk
 
 import certhash
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.openssl import make
+from tests.harness.openssl import make
 from tests.plugin.machines import PLUGIN
 
 from certhash.cnf.rules import shown, why_malformed

@@ -7,11 +7,11 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugin.packets import HEAD_END, conversation, identity, pcap, rejected, talk
+from tests.harness.packets import HEAD_END, conversation, identity, pcap, rejected, talk
 
 if TYPE_CHECKING:
+    from tests.harness.packets import Identity
     from tests.plugin.machines import Machine
-    from tests.plugin.packets import Identity
 
 LEAF, OTHER = identity("vpn.example"), identity("other.example")
 SECOND = "203.0.113.77"

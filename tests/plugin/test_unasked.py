@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.conftest import need
-from tests.fidelity.generate import Kitchen
-from tests.fidelity.kinds import all_kinds
+from tests.harness.fidelity.generate import Kitchen
+from tests.harness.fidelity.kinds import all_kinds
 from tests.plugin.machines import TOP
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.fidelity.kinds import Kind
+    from tests.harness.fidelity.kinds import Kind
     from tests.plugin.machines import Machine
 
 SAMPLES = sorted(

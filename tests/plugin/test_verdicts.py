@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.conftest import certhash
-from tests.plugin import packets
-from tests.plugin.machines import TOP
-from tests.plugin.packets import (
+from tests.harness import packets
+from tests.harness.packets import (
     HEAD_END,
     OTHER_PHONE,
     PHONE,
@@ -26,6 +25,7 @@ from tests.plugin.packets import (
     talk,
     transfer,
 )
+from tests.plugin.machines import TOP
 
 if TYPE_CHECKING:
     from pathlib import Path

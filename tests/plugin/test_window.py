@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests import wiresharks
+from tests.harness import wiresharks
 from tests.plugin.machines import PLUGIN, TOP, Machine, machine
 from tests.plugin.screen import Screen, until, wireshark
 

@@ -1,0 +1,108 @@
+"""Test that TLS that tshark does not recognise is reported, and nothing else."""
+
+from __future__ import annotations
+
+import ssl
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.harness.benchmarks.captures import (
+    Endpoints,
+    Turn,
+    make_identity,
+    tcp_frame,
+    tcp_segments,
+    tls_transcript,
+    udp_frame,
+)
+from tests.harness.fidelity.compare import both
+from tests.harness.fidelity.kinds import pcap
+from tests.harness.fidelity.readers import stock
+
+from certhash.capture.first_pass.overlooked import Trace, not_shown
+from certhash.model import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+ENDS = Endpoints(b"\xc6\x33\x64\x07", b"\xcb\x00\x71\x0a", 40001, 45678)
+DATA, SCTP = 0, 132
+
+
+def framed(turns: list[Turn]) -> list[bytes]:
+    """TCP, with a header of somebody's own before every write, as TDS has one."""
+    framed = [turn._replace(data=b"OWN!" + struct.pack(">I", len(turn.data)) + turn.data) for turn in turns]
+    return [tcp_frame(ENDS, segment) for segment in tcp_segments(framed)]
+
+
+def _in_datagrams(turns: list[Turn]) -> list[bytes]:
+    """UDP, with a header of somebody's own."""
+    return [udp_frame(ENDS, turn.side == "client", b"OWN!" + turn.data) for turn in turns]
+
+
+def in_chunks(turns: list[Turn]) -> list[bytes]:
+    """SCTP (RFC 9260), on a port that tshark does not know."""
+    frames = []
+    for number, turn in enumerate(turns):
+        ports = (ENDS.client_port, ENDS.server_port)[:: 1 if turn.side == "client" else -1]
+        chunk = struct.pack(">BBHIHHI", DATA, 3, 16 + len(turn.data), number, 0, number, 0) + turn.data
+        body = struct.pack(">HHII", *ports, 1, 0) + chunk + bytes(-len(chunk) % 4)
+        frame = udp_frame(ENDS, turn.side == "client", b"")
+        head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, SCTP, 0)
+        frames.append(frame[:14] + head + frame[26:34] + body)
+    return frames
+
+
+@pytest.mark.parametrize("wrap", [framed, _in_datagrams])
+def test_what_tshark_does_not_take_for_tls_is_named(
+    tmp_path: Path, wrap: Callable[[list[Turn]], list[bytes]]
+) -> None:
+    turns = tls_transcript(make_identity(tmp_path, "vpn.example"), version=ssl.TLSVersion.TLSv1_2)
+    frames = wrap(turns)
+    path = tmp_path / "hidden.pcap"
+    path.write_bytes(pcap(frames))
+    assert stock(path) == [], "this tshark opens it after all: choose another wrapping"
+    seen = both(path)
+    assert not any(handshake.certificates for handshake in seen.handshakes)
+    (problem,) = seen.problems
+    number = next(n for n, frame in enumerate(frames, 1) if b"\x30\x82" in frame)
+    assert problem.message.startswith(f"frame {number}: ")
+    assert "203.0.113.10:45678 sends is not shown by tshark" in problem.message
+    assert "--decode-as" not in problem.message
+
+
+def test_one_certificate_is_named_once_and_not_where_tshark_shows_it_elsewhere(tmp_path: Path) -> None:
+    turns = tls_transcript(make_identity(tmp_path, "vpn.example"), version=ssl.TLSVersion.TLSv1_2)
+    hidden, path = framed(turns), tmp_path / "twice.pcap"
+    other = Endpoints(b"\xc6\x33\x64\x08", b"\xcb\x00\x71\x0a", 40002, 443)
+    shown = [tcp_frame(other, segment) for segment in tcp_segments(turns)]
+    path.write_bytes(pcap(hidden + in_chunks(turns)))
+    assert len(both(path).problems) == 1
+    path.write_bytes(pcap(hidden + shown))
+    assert both(path).problems == ()
+
+
+def test_a_handshake_that_says_why_nothing_is_seen_of_it_is_enough(tmp_path: Path) -> None:
+    """Of a chain whose second half was not captured, nothing can be shown, and that is said already."""
+    turns = tls_transcript(make_identity(tmp_path, "vpn.example"), version=ssl.TLSVersion.TLSv1_2)
+    frames = [tcp_frame(ENDS, segment) for segment in tcp_segments(turns, mss=400)]
+    certificate = next(n for n, frame in enumerate(frames) if b"\x30\x82" in frame)
+    path = tmp_path / "lost.pcap"
+    path.write_bytes(pcap(frames[: certificate + 1] + frames[certificate + 2 :]))
+    seen = both(path)
+    assert [handshake.hidden for handshake in seen.handshakes] == ["packets-missing"]
+    assert seen.problems == ()
+
+
+@given(st.binary(max_size=80), st.binary(min_size=64, max_size=64), st.booleans())
+def test_nothing_is_named_that_was_shown(noise: bytes, beginning: bytes, whole: bool) -> None:
+    ends = Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2)
+    start = beginning if whole else beginning[:40]
+    trace = Trace(1, start, "tcp", *ends)
+    assert not_shown([trace], [noise, beginning + noise]) == []
+    assert not_shown([trace], [noise]) == ([] if noise.startswith(start) else [trace])

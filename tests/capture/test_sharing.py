@@ -1,0 +1,159 @@
+"""Test that several tsharks that share a capture give the result of one, even if one of them dies."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from certhash.capture import tshark
+from certhash.capture.first_pass import packets
+from certhash.capture.first_pass.carve import NotShareableError, carve
+from certhash.capture.first_pass.decompress import Source
+from certhash.capture.first_pass.source import open_capture
+from certhash.capture.observe import Settings, is_worth_sharing, observe
+from tests.archive.conftest import Counted
+from tests.capture.first_pass.files import as_pcap, as_pcapng
+from tests.capture.first_pass.soup import Kitchen, soup
+from tests.conftest import TOP
+from tests.harness.benchmarks.captures import (
+    ACK,
+    Endpoints,
+    Segment,
+    endpoints,
+    interleave,
+    make_identity,
+    tcp_frame,
+    tls_flow,
+    tls_transcript,
+    udp_frame,
+    write_pcap,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from certhash.model import Observation
+
+CAPTURES = sorted(
+    path
+    for folder in (TOP / "captures", TOP / "tests" / "captures")
+    for path in folder.iterdir()
+    if ".pcap" in path.name
+)
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return Settings(tshark.find())
+
+
+def is_shareable(path: Path) -> bool:
+    with open_capture(str(path)) as file:
+        try:
+            carve(Source(file), lambda _: None, lambda _: None)
+        except NotShareableError:
+            return False
+        return True
+
+
+def shared(path: Path, settings: Settings, tsharks: int) -> Observation:
+    return observe(str(path), settings, tsharks=tsharks)
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.name)
+def test_what_is_recorded_is_observed_alike(path: Path, settings: Settings) -> None:
+    alone = observe(str(path), settings)
+    assert shared(path, settings, 3) == alone
+
+
+def test_most_of_what_is_recorded_can_be_shared() -> None:
+    assert sum(map(is_shareable, CAPTURES)) > 0.9 * len(CAPTURES)
+
+
+@pytest.mark.parametrize("seed", range(300, 312))
+def test_what_is_generated_is_observed_alike(seed: int, settings: Settings, tmp_path: Path) -> None:
+    """Streams with every oddity: loss, reordering, overlap, port reuse, fragments, tunnels."""
+    kitchen = Kitchen()
+    chance = random.Random(seed)
+    path = tmp_path / "soup.pcap"
+    path.write_bytes(chance.choice((as_pcap, as_pcapng))(soup(kitchen, seed, 20)))
+    alone = observe(str(path), settings)
+    assert alone.handshakes
+    for tsharks in (2, 3):
+        assert shared(path, settings, tsharks) == alone
+    assert shared(path, replace(settings, tshark=replace(settings.tshark, lua=None)), 2).handshakes
+
+
+def in_datagram(port: int, head: bytes, frame: bytes) -> bytes:
+    ends = Endpoints(b"\x0a\xff\x00\x01", b"\x0a\xff\x00\x02", port, port)
+    return udp_frame(ends, True, head + frame[14:])
+
+
+TUNNELS = {
+    "amt": (2268, b"\6\0"),
+    "ayiya": (5072, bytes.fromhex("4452110400000000") + bytes(36)),
+    "jmirror": (30030, bytes.fromhex("8000000100000002")),
+}
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("tunnel", TUNNELS)
+def test_connections_in_a_tunnel_do_not_mix_up_those_beside_it(
+    tunnel: str, known: bool, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only one tshark is shown the datagrams, and counts the connections in them."""
+    if not known:
+        monkeypatch.setattr(packets, "_TUNNEL_PORTS", ())  # there will always be one more
+    turns = [
+        tls_transcript(make_identity(tmp_path, f"vpn{n}.example"), version=ssl.TLSVersion.TLSv1_2)
+        for n in range(4)
+    ]
+    inside = [in_datagram(*TUNNELS[tunnel], next(tls_flow(1000 + n, turns[0]))) for n in range(3)]
+    beside = interleave([tls_flow(10 + n, turns[n % 4]) for n in range(8)], 8)
+    path = tmp_path / "tunnel.pcap"
+    with path.open("wb") as file:
+        write_pcap(file, [*inside, *beside])
+    alone = observe(str(path), settings)
+    assert len(alone.handshakes) == 8
+    for tsharks in (2, 3):
+        found = shared(path, settings, tsharks)
+        if known:
+            assert found == alone
+        assert [replace(one, stream=0) for one in found.handshakes] == [
+            replace(one, stream=0) for one in alone.handshakes
+        ]
+
+
+def test_a_tshark_that_dies_costs_nothing(settings: Settings) -> None:
+    path = TOP / "tests" / "captures" / "several-connections.pcapng"
+    alone = observe(str(path), settings)
+    stub = Counted("mkdir {folder}/first 2>/dev/null && kill -9 $$")
+    seen = shared(path, replace(settings, tshark=replace(settings.tshark, path=str(stub.path))), 2)
+    assert seen == alone
+    assert stub.runs == 3
+
+
+@pytest.mark.parametrize(
+    ("ports", "worth"), [(60_000, True), (4, False)], ids=["openings", "few connections"]
+)
+def test_only_what_leaves_tshark_much_to_read_is_shared(tmp_path: Path, ports: int, worth: bool) -> None:
+    """Another tshark that has next to nothing to read only takes the time that it needs to start."""
+    path = tmp_path / "large.pcap"
+    with path.open("wb") as file:
+        write_pcap(
+            file,
+            (
+                tcp_frame(endpoints(number % ports), Segment(from_client, ACK, 1, 1, b""))
+                for number in range(120_000)
+                for from_client in (True, False)
+            ),
+        )
+    assert not is_worth_sharing(str(path))  # too small, whatever it holds
+    with path.open("r+b") as file:
+        file.truncate(65 << 20)
+    assert is_worth_sharing(str(path)) == worth
+    assert not is_worth_sharing(str(tmp_path / "missing.pcap"))

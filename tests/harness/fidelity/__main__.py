@@ -1,0 +1,44 @@
+"""``python -m tests.harness.fidelity FOLDER...`` (or ``--generate N``): compare with independent readers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.harness.fidelity.compare import compare
+from tests.harness.fidelity.generate import generate
+
+
+def main() -> int:
+    """Compare, print what came out, and return 1 if a difference has no explanation."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("captures", nargs="*", type=Path, help="captures, and folders of them")
+    parser.add_argument(
+        "--generate", type=int, default=0, metavar="N", help="compare N generated captures too"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the first generated capture")
+    parser.add_argument("--keep", type=Path, help="the folder in which generated captures stay")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        captures = list(arguments.captures)
+        if arguments.generate:
+            folder = arguments.keep or Path(temporary)
+            folder.mkdir(exist_ok=True)
+            captures += [
+                g.path for g in generate(folder, range(arguments.seed, arguments.seed + arguments.generate))
+            ]
+        result = compare(captures)
+    for difference in result.differences:
+        print(f"{difference.path}: {difference.reader}: {difference.what}")
+        print(f"    {difference.explained or 'DEFECT: there is no explanation'}")
+    print(f"captures {len(result.seen)}, certificates {result.certificates}")
+    for reader, count in result.read.items():
+        print(f"{reader}: {count} certificates, {result.agreed[reader]} captures read the same")
+    print(f"differences {len(result.differences)}, unexplained {len(result.defects)}")
+    return bool(result.defects)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,259 @@
+"""The comparison: what differs between certhash and the independent readers, and why."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.conftest import TOP
+from tests.harness.fidelity.readers import Finding, ndpi, repeats, separate, stock
+
+from certhash.capture import tshark
+from certhash.capture.observe import Settings, observe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from certhash.model import Observation
+
+
+class Capture(NamedTuple):
+    """What certhash says of a capture."""
+
+    path: str
+    handshakes: tuple[dict[str, Any], ...]
+    problems: tuple[str, ...]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The certificates, in the order of their frames."""
+        found = [
+            Finding(c["frame"], base64.b64decode(c["sha1"]).hex())
+            for h in self.handshakes
+            for c in h["certificates"]
+        ]
+        return sorted(found, key=lambda finding: finding.frame)
+
+    @property
+    def hidden(self) -> set[str]:
+        """Why certificates are not seen, of the handshakes where they are not."""
+        return {h["hidden"] for h in self.handshakes if h["hidden"]}
+
+
+class Difference(NamedTuple):
+    """A disagreement about one capture."""
+
+    path: str
+    reader: str
+    what: str
+    explained: str | None
+
+
+class Comparison(NamedTuple):
+    """What came out."""
+
+    seen: tuple[Capture, ...]
+    read: Counter[str]
+    """How many certificates each reader found."""
+    agreed: Counter[str]
+    """With how many captures each reader agreed wholly."""
+    differences: tuple[Difference, ...]
+
+    @property
+    def certificates(self) -> int:
+        """How many certificates certhash found."""
+        return sum(len(capture.findings) for capture in self.seen)
+
+    @property
+    def defects(self) -> list[Difference]:
+        """Differences without an explanation."""
+        return [difference for difference in self.differences if difference.explained is None]
+
+
+def audit(captures: Sequence[Path], *more: str) -> dict[str, Any]:
+    """Run the audit as a user does; the result is its JSON."""
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "certhash",
+            "audit",
+            "-f",
+            "json",
+            "--no-cache",
+            "-q",
+            *more,
+            *map(str, captures),
+        ],
+        capture_output=True,
+        check=False,
+        timeout=1800,
+        env={**os.environ, "PYTHONPATH": str(TOP / "scripts")},
+    )
+    if b"Traceback" in ended.stderr or not ended.stdout:
+        raise AssertionError(ended.stderr.decode("utf-8", "replace"))
+    result: dict[str, Any] = json.loads(ended.stdout)
+    return result
+
+
+def by_capture(document: dict[str, Any]) -> list[Capture]:
+    """Part a result by capture."""
+    handshakes, problems = defaultdict(list), defaultdict(list)
+    for handshake in document["handshakes"]:
+        handshakes[handshake["capture"]].append(handshake)
+    for problem in document["problems"]:
+        problems[problem["path"]].append(problem["message"])
+    return [
+        Capture(path, tuple(handshakes[path]), tuple(problems[path]))
+        for path in (capture["path"] for capture in document["captures"])
+    ]
+
+
+def both(path: Path) -> Observation:
+    """Read a capture carved and whole, which must be the same."""
+    found = tshark.find()
+    carved, whole = (observe(str(path), Settings(found, carve=carve)) for carve in (True, False))
+    assert carved == whole
+    return carved
+
+
+def compare(captures: Sequence[Path]) -> Comparison:
+    """Compare captures (files, and folders of them), each with every reader, and with and without carving."""
+    carved, whole = audit(captures), audit(captures, "--no-carve")
+    differences = _between(carved, whole)
+    read: Counter[str] = Counter()
+    agreed: Counter[str] = Counter()
+    seen = by_capture(carved)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        readings = list(pool.map(_read, [Path(capture.path) for capture in seen]))
+    for capture, reading in zip(seen, readings, strict=True):
+        judged = {
+            "tshark": _to_tshark(capture, reading),
+            "separate": _to_separate(capture, reading),
+            "nDPI": _to_ndpi(capture, reading),
+        }
+        read += Counter(
+            {"tshark": len(reading.stock), "separate": len(reading.separate), "nDPI": len(reading.ndpi)}
+        )
+        for reader, found in judged.items():
+            agreed[reader] += not found
+            differences += [Difference(capture.path, reader, what, why) for what, why in found]
+    return Comparison(tuple(seen), read, agreed, tuple(differences))
+
+
+class _Readings(NamedTuple):
+    stock: list[Finding]
+    separate: list[Finding]
+    ndpi: list[str]
+
+
+def _read(path: Path) -> _Readings:
+    return _Readings(stock(path), separate(path), ndpi(path))
+
+
+def _between(carved: dict[str, Any], whole: dict[str, Any]) -> list[Difference]:
+    """List the captures of which the audit says something else where tshark is given every packet."""
+    differences = [
+        Difference(one.path, "--no-carve", f"carved: {one}; whole: {other}", None)
+        for one, other in zip(by_capture(carved), by_capture(whole), strict=True)
+        if one != other
+    ]
+    if carved != whole and not differences:
+        differences.append(
+            Difference("", "--no-carve", "the results differ beside handshakes and problems", None)
+        )
+    return differences
+
+
+_Judged = list[tuple[str, str | None]]
+"""What differs, and why that is no defect."""
+
+
+def _to_tshark(capture: Capture, readings: _Readings) -> _Judged:
+    """Hold against stock tshark, which shows the same but for damaged DER, and a repeated datagram's anew."""
+    ours = capture.findings
+    why = "of damaged DER tshark's own field ends where the damage begins; these are the bytes that were sent"
+    damaged = {f.frame for f in ours if f in readings.separate} & {
+        f.frame for f in set(ours) ^ set(readings.stock)
+    }
+    earlier = repeats(Path(capture.path)) if Counter(readings.stock) - Counter(ours) else {}
+
+    def more(finding: Finding) -> str | None:
+        return why if finding.frame in damaged else None
+
+    def less(finding: Finding) -> str | None:
+        again = [n for n in earlier.get(finding.frame, ()) if finding._replace(frame=n) in ours]
+        if again:
+            return f"the datagram is that of frame {again[0]}, byte for byte: its messages count once"
+        return more(finding)
+
+    return _listed(ours, readings.stock, more, less)
+
+
+def _to_separate(capture: Capture, readings: _Readings) -> _Judged:
+    """Hold against the reader that sorts streams first; it knows no keys, and nothing beyond a gap."""
+
+    def more(finding: Finding) -> str | None:
+        return (
+            "it stands beyond a gap or in what keys open; tshark shows it"
+            if finding in readings.stock
+            else None
+        )
+
+    def less(finding: Finding) -> str | None:
+        if finding in readings.stock:
+            return None
+        early = [f.frame for f in capture.findings if f.sha1 == finding.sha1]
+        if early:
+            return f"certhash has it in frame {early[0]}"
+        hidden = capture.hidden
+        return (
+            f"tshark does not show it, and certhash says so: {', '.join(sorted(hidden))}" if hidden else None
+        )
+
+    return _listed(capture.findings, readings.separate, more, less)
+
+
+def _to_ndpi(capture: Capture, readings: _Readings) -> _Judged:
+    """Hold against nDPI: each of its certificates must be there; of ours it knows the first of many flows."""
+    ours = {
+        base64.b64decode(c["sha1"]).hex()
+        for h in capture.handshakes
+        for c in h["certificates"]
+        if not c["position"]
+    }
+    theirs = set(readings.ndpi)
+    others = {finding.sha1 for finding in (*readings.stock, *readings.separate)}
+
+    def not_there(sha1: str) -> str | None:
+        if sha1 not in others:
+            return "nobody who puts streams together has it: nDPI hashes bytes of a retransmission, too"
+        return f"certhash says why: {', '.join(sorted(capture.hidden))}" if capture.hidden else None
+
+    why = "nDPI gave up on this flow or cannot read it (compression, gaps, keys); another reader has it"
+    return [
+        *((f"only certhash: {sha1}", why if sha1 in others else None) for sha1 in sorted(ours - theirs)),
+        *((f"certhash has not: {sha1}", not_there(sha1)) for sha1 in sorted(theirs - ours)),
+    ]
+
+
+def _listed(
+    ours: list[Finding],
+    theirs: list[Finding],
+    more: Callable[[Finding], str | None],
+    less: Callable[[Finding], str | None],
+) -> _Judged:
+    judged: _Judged = [
+        *((f"only certhash: {f}", more(f)) for f in (Counter(ours) - Counter(theirs)).elements()),
+        *((f"certhash has not: {f}", less(f)) for f in (Counter(theirs) - Counter(ours)).elements()),
+    ]
+    if not judged and ours != theirs:
+        judged.append((f"the order differs: {ours}, {theirs}", None))
+    return judged

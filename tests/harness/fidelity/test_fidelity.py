@@ -1,0 +1,120 @@
+"""Test that certhash finds exactly what independent readers find, also in carved captures."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.conftest import TOP, need
+from tests.harness.fidelity.compare import audit, by_capture, compare
+from tests.harness.fidelity.generate import Kitchen, generate, in_pcapng
+from tests.harness.fidelity.kinds import ENDS, exchange, pcap
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.harness.benchmarks.captures import Turn
+
+GENERATED = range(24)
+"""The numbers of the captures that every run makes and reads; any other range may be tried by hand."""
+
+
+@pytest.mark.parametrize(
+    "folder", [TOP / "captures", TOP / "tests" / "captures"], ids=lambda f: f.parent.name
+)
+def test_recorded_captures_read_as_others_read_them(folder: Path) -> None:
+    result = compare([folder])
+    assert result.certificates
+    assert result.defects == []
+    assert result.agreed["tshark"] == len(result.seen)
+
+
+def test_generated_captures_read_as_others_read_them_and_as_they_were_made(tmp_path: Path) -> None:
+    captures = {str(g.path): g for g in generate(tmp_path, GENERATED)}
+    result = compare([capture.path for capture in captures.values()])
+    assert result.defects == []
+    assert min(result.certificates, result.read["separate"], result.read["nDPI"]) > 0
+    for seen in result.seen:
+        known = captures[seen.path]
+        found = sorted(finding.sha1 for finding in seen.findings)
+        assert known.presented.issuperset(found), seen.path
+        if known.expected is not None:
+            assert tuple(found) == known.expected, seen.path
+
+
+def test_a_datagram_that_came_before_is_why_tshark_shows_its_certificates_anew_and_no_other_is(
+    tmp_path: Path,
+) -> None:
+    script = next(s for s in Kitchen(tmp_path).datagrams if s.of_client)
+    # The flight with the client's chain, which is short enough for one datagram.
+    sent = max((turn for turn in script.turns if turn.side == "client"), key=lambda turn: len(turn.data))
+
+    def unexplained(*later: Turn, more: int = 0) -> int:
+        path = tmp_path / "again.pcap"
+        path.write_bytes(pcap(exchange(ENDS, [*script.turns, *later])))
+        result = compare([path])
+        assert result.certificates == len(script.clear) + more
+        assert result.read["tshark"] == len(script.clear) + script.of_client * len(later)
+        return [defect.reader for defect in result.defects].count("tshark")
+
+    assert unexplained(sent, sent) == 0
+    # The record's number, which a sender that sends once more counts on; what is encrypted.
+    for place in (10, -1):
+        other = bytearray(sent.data)
+        other[place] ^= 1
+        assert unexplained(sent, sent._replace(data=bytes(other))) == script.of_client, place
+    # Another certificate, or one that the other side sends, is nobody's repetition: certhash shows it, too.
+    other = bytearray(sent.data)
+    other[len(sent.data) // 2] ^= 1
+    assert unexplained(sent, sent._replace(data=bytes(other)), more=script.of_client) == 0
+    assert unexplained(sent._replace(side="server"), more=script.of_client) == 0
+
+
+def _frames(path: Path) -> int:
+    command = [need("tshark"), "-n", "-r", str(path), "-T", "fields", "-e", "frame.number"]
+    return len(subprocess.run(command, capture_output=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        pytest.param(0x0BAD, struct.pack("<I", 32473) + b"somebody's", id="custom"),
+        pytest.param(0x40000BAD, struct.pack("<I", 32473) + b"somebody's", id="custom-not-to-be-copied"),
+        pytest.param(9, b"__REALTIME_TIMESTAMP=1467138920000000\nMESSAGE=hello\n\n", id="journal"),
+        pytest.param(0x204, struct.pack("<HQQIH", 0, 1, 1, 26, 1) + bytes(30), id="sysdig"),
+        pytest.param(0x80000001, struct.pack("<I", 7) + bytes(8), id="darwin"),
+        pytest.param(0x1234, b"whatever", id="unknown"),
+        pytest.param(5, bytes(12), id="interface-statistics"),
+    ],
+)
+def test_blocks_that_are_no_packets_leave_frame_numbers_as_tshark_counts_them(
+    tmp_path: Path, kind: int, body: bytes
+) -> None:
+    path = in_pcapng(tmp_path, between=(kind, body))
+    carved, whole = (by_capture(audit([path], *more)) for more in ((), ("--no-carve",)))
+    assert carved == whole
+    assert carved[0].findings
+    document = audit([path])
+    assert document["captures"][0]["packets"] == _frames(path)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_captures_in_which_no_time_passes_are_complete(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "moment.pcap"
+    packet = struct.pack("<IIII", 1_700_000_000, 5, 60, 60) + bytes(60)
+    path.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1) + count * packet)
+    for more in ((), ("--no-carve",)):
+        seen = audit([path], *more)["captures"][0]
+        assert (seen["status"], seen["packets"]) == ("complete", count)
+
+
+def test_packets_without_time_are_read_and_the_result_says_so(tmp_path: Path) -> None:
+    path = in_pcapng(tmp_path, simple=True)
+    document = audit([path])
+    (capture,) = by_capture(document)
+    assert [f.sha1 for f in capture.findings]
+    assert document["captures"][0]["status"] == "complete"
+    assert document["captures"][0]["packets"] == _frames(path)
+    assert "have no time" in capture.problems[0]

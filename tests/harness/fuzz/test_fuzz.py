@@ -1,0 +1,98 @@
+"""Test that no input causes an undocumented exception of a reader, or a false finding of the audit."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.conftest import TOP, need
+from tests.harness import wiresharks
+from tests.harness.fidelity.compare import audit, by_capture
+from tests.harness.fidelity.readers import separate, stock
+from tests.harness.fuzz.mutate import lying, mutated, struck
+from tests.harness.fuzz.targets import TARGETS, found
+
+FOUND = Path(__file__).with_name("found")
+"""Every input that once broke something."""
+SAMPLES = ("match", "rejected", "dtls", "anyconnect", "fetched-over-tftp")
+MUTANTS = 24
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(data=st.data())
+def test_readers_refuse_what_is_damaged_in_words(name: str, data: st.DataObject) -> None:
+    target, samples = TARGETS[name]
+    sample = data.draw(st.sampled_from(samples()))
+    number = data.draw(st.integers(0, 1 << 32))
+    target(mutated(random.Random(number), sample))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(data=st.binary(max_size=400))
+def test_readers_take_any_bytes(name: str, data: bytes) -> None:
+    TARGETS[name][0](data)
+
+
+@pytest.mark.parametrize(("name", "data"), found(FOUND))
+def test_what_broke_once_breaks_no_more(name: str, data: bytes) -> None:
+    TARGETS[name][0](data)
+
+
+@pytest.fixture(name="tshark", params=["this-machine", *wiresharks.others()])
+def _tshark(request: pytest.FixtureRequest) -> str:
+    """Each version of tshark."""
+    return need("tshark") if request.param == "this-machine" else str(wiresharks.need(request.param).tshark)
+
+
+def test_damaged_captures_break_nothing_and_show_nothing_that_is_not_there(
+    tmp_path: Path, tshark: str
+) -> None:
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    make(damaged, range(MUTANTS))
+    check(damaged, tshark)
+
+
+def make(folder: Path, numbers: range) -> None:
+    """Write damaged captures: by editcap, by changed bytes, and by lengths that lie."""
+    for number in numbers:
+        choose = random.Random(number)
+        sample = TOP / "captures" / f"{SAMPLES[number % len(SAMPLES)]}.pcapng"
+        plain = folder / "plain"
+        subprocess.run([need("editcap"), "-F", "pcap", sample, plain], check=True)
+        path = folder / f"{number:05}.pcap"
+        match number % 4:
+            case 0:
+                error, seed = str(choose.choice((0.001, 0.01))), str(number)
+                subprocess.run([need("editcap"), "-E", error, "--seed", seed, plain, path], check=True)
+            case 1:
+                path.write_bytes(struck(choose, plain.read_bytes()))
+            case 2:
+                shutil.copyfile(plain, path)
+                path.write_bytes(mutated(choose, plain.read_bytes()))
+            case _:
+                path.write_bytes(lying(choose, plain.read_bytes()))
+        plain.unlink()
+
+
+def check(folder: Path, tshark: str) -> int:
+    """Audit a folder of damaged captures; return how many certificates were found in them."""
+    document = audit([folder], "--cnf", str(TOP / "captures" / "cnf"), "--tshark", tshark)
+    assert document["tool"]["hash_source"] == "plugin"
+    total = 0
+    wrong = ("the plugin failed", "could not be read (", "trust neither", "please report")
+    for capture in by_capture(document):
+        assert not [p for p in capture.problems if any(w in p for w in wrong)], capture
+        ours = {finding.sha1 for finding in capture.findings}
+        path = Path(capture.path)
+        others = {finding.sha1 for finding in (*stock(path, tshark), *separate(path))}
+        assert ours <= others, capture.path
+        total += len(ours)
+    return total
