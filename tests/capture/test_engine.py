@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from certhash.capture import observe as reading
 from certhash.capture import tshark, workplace
+from certhash.capture import warm as warm_reading
 from certhash.capture.engine import Engine, EngineError, missing
 from certhash.capture.observe import Settings, observe, with_engine
 from tests.conftest import TOP, need
@@ -259,7 +259,7 @@ def test_the_command_gives_the_same_with_and_without(tmp_path: Path) -> None:
 def test_a_capture_that_is_large_when_decompressed_is_for_tshark(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dissected: list[bytes]
 ) -> None:
-    monkeypatch.setattr(reading, "_SMALL", 2000)
+    monkeypatch.setattr(warm_reading, "SMALL", 2000)
     path = tmp_path / "small.pcap.gz"
     frames = pcap([bytes(60)] * 500)
     path.write_bytes(subprocess.run(["gzip", "-9c"], input=frames, check=True, capture_output=True).stdout)

@@ -10,7 +10,7 @@ from certhash.capture import feed, observe, tshark
 from certhash.capture.feed import Fed, Feed
 from certhash.capture.first_pass.carve import carve
 from certhash.capture.first_pass.decompress import Source
-from certhash.capture.first_pass.pcap import recognise
+from certhash.capture.first_pass.layout import recognise
 from tests.conftest import TOP
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from certhash.capture import tshark
-from certhash.capture.observe import is_worth_sharing, observe, unreadable, with_engine
+from certhash.capture.observe import is_worth_sharing, observe, with_engine
+from certhash.capture.reading import unreadable
 from certhash.capture.workplace import Workplace, workplace
 from certhash.errors import InputError
 from certhash.version import __version__

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from certhash.capture.first_pass.carve import Ends
-    from certhash.capture.first_pass.overlooked import Trace
+    from certhash.capture.first_pass.traces import Trace
     from certhash.model import Handshake, Observation
 
 EXPLAINED = ("packets-missing", "snaplen", "too-long")

@@ -30,7 +30,7 @@ from pyshark.tshark.tshark import get_all_tshark_interfaces_names
 
 from certhash.capture import dumpcap, records, tshark
 from certhash.capture.first_pass.carve import Carving
-from certhash.capture.first_pass.overlooked import MOST, not_shown
+from certhash.capture.first_pass.traces import MOST, not_shown
 from certhash.capture.observe import Settings
 from certhash.capture.splice import DESCRIPTIONS, PACKET, Blocks, Splice
 from certhash.capture.workplace import Workplace, surroundings, workplace
@@ -40,7 +40,7 @@ from certhash.visible import visible
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from certhash.capture.first_pass.overlooked import Trace
+    from certhash.capture.first_pass.traces import Trace
     from certhash.capture.records import Row
     from certhash.model import Endpoint
 

@@ -106,3 +106,8 @@ class Reading:
             notes=notes,
             interrupted=outcome.failed,
         )
+
+
+def unreadable(path: str, error: str) -> Observation:
+    """Return the observation of a capture that could not be read; `error` is one line that says why."""
+    return Observation(path, "unreadable", 0, error, "plugin", problems=(Problem(path, error),))

@@ -30,7 +30,7 @@ from certhash.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from certhash.capture.first_pass.pcap import Readable
+    from certhash.capture.first_pass.layout import Readable
     from certhash.capture.workplace import Workplace
     from certhash.model import CaptureStatus
 

@@ -22,7 +22,7 @@ from tests.harness.fidelity.compare import both
 from tests.harness.fidelity.kinds import pcap
 from tests.harness.fidelity.readers import stock
 
-from certhash.capture.first_pass.overlooked import Trace, not_shown
+from certhash.capture.first_pass.traces import Trace, not_shown
 from certhash.model import Endpoint
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from tests.capture.first_pass.files import as_pcap, as_pcapng, block
 from tests.conftest import need
 
 from certhash.capture.first_pass.carve import carve
-from certhash.capture.first_pass.pcap import CUT_SHORT, recognise, windows
+from certhash.capture.first_pass.layout import recognise
+from certhash.capture.first_pass.pcap import CUT_SHORT, windows
 
 if TYPE_CHECKING:
     from pathlib import Path

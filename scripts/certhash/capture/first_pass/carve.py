@@ -29,15 +29,9 @@ import numpy as np
 from certhash.capture.first_pass.directions import Directions
 from certhash.capture.first_pass.flows import FlowTable
 from certhash.capture.first_pass.follow import Follower, Lanes, are_records
-from certhash.capture.first_pass.overlooked import Trace, Traces, ends
+from certhash.capture.first_pass.headers import FIN, LISP, RST, SYN, TCP, V4, V6
+from certhash.capture.first_pass.overlooked import Traces, ends
 from certhash.capture.first_pass.packets import (
-    FIN,
-    LISP,
-    RST,
-    SYN,
-    TCP,
-    V4,
-    V6,
     Bools,
     Packets,
     Window,
@@ -46,7 +40,7 @@ from certhash.capture.first_pass.packets import (
     mix,
     parse,
 )
-from certhash.capture.first_pass.pcap import SLACK, WINDOW, Ints, Pcapng, Readable, Records, Status, windows
+from certhash.capture.first_pass.pcap import SLACK, WINDOW, Ints, Pcapng, Records, windows
 from certhash.capture.first_pass.streams import APPLICATION_DATA, HEADER, SKIP, Moved
 from certhash.model import Endpoint
 
@@ -54,6 +48,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from certhash.capture.first_pass.layout import Readable, Status
+    from certhash.capture.first_pass.traces import Trace
 
 Sink = Callable[[bytes | memoryview], object]
 Ends = frozenset[frozenset[Endpoint]]

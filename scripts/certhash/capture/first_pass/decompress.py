@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from certhash.capture.first_pass.pcap import Readable
+    from certhash.capture.first_pass.layout import Readable
 
 FREE_BYTES = 64 << 20
 MOST_TIMES = 400

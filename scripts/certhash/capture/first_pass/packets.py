@@ -13,32 +13,35 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from certhash.capture.first_pass.headers import (
+    COOKED,
+    COOKED_2,
+    ESP,
+    ETHERNET,
+    FLAT_KINDS,
+    FLAT_PROTOCOLS,
+    HOP_BY_HOP,
+    ICMPV6,
+    IPV4,
+    IPV6,
+    LARGEST_LENGTH,
+    LOOP,
+    MOST_TAGS,
+    NULL,
+    RAW,
+    TCP,
+    TCP_HEADER,
+    TUNNEL_PORTS,
+    UDP,
+    V4,
+    V4_HEADER,
+    V6,
+    V6_HEADER,
+    VLAN,
+)
+
 if TYPE_CHECKING:
     from certhash.capture.first_pass.pcap import Ints, Records
-
-TCP, UDP, ESP = 6, 17, 50
-_HOP_BY_HOP, _ICMPV6 = 0, 58
-FIN, SYN, RST = 0x01, 0x02, 0x04
-
-_ETHERNET, _NULL, _LOOP, _COOKED, _COOKED_2 = 1, 0, 108, 113, 276
-_RAW = (12, 14, 101, 228, 229)
-_IPV4, _IPV6 = 0x0800, 0x86DD
-V4, V6 = 4, 6
-_V4_HEADER, _V6_HEADER, _TCP_HEADER, _UDP_HEADER = 20, 40, 20, 8
-_FLAT_KINDS = (0x0806, 0x8035, 0x8809, 0x88CC, 0x888E, 0x88F7, 0x8902, 0x9000)
-_FLAT_PROTOCOLS = (1, 2, TCP, UDP, ESP, 58, 88, 89, 103, 112)
-"""Protocols that do not encapsulate packets: ARP, RARP, LACP, LLDP, 802.1X, PTP, CFM, loopback tests; ICMP,
-IGMP, routing, VRRP."""
-_LARGEST_LENGTH = 1500
-"""An EtherType up to this value is a length (IEEE 802.3), and no IP follows."""
-LISP = 4341
-_TUNNEL_PORTS = (
-    1701, 2152, 2268, 3544, LISP, 4754, 4789, 4790, 5072, 5247, 6081, 6343, 6635, 8472, 30030, 37008,
-)  # fmt: skip
-"""Ports of tunnels that tshark dissects: L2TP, GTP, AMT, Teredo, LISP, GRE, VXLAN, AYIYA, CAPWAP, Geneve,
-sFlow, MPLS, VXLAN again, Juniper's mirror, TZSP."""
-_VLAN = (0x8100, 0x88A8, 0x9100)
-_MOST_TAGS = 4
 
 Bools = NDArray[np.bool_]
 Words = NDArray[np.uint64]
@@ -134,20 +137,20 @@ def parse(records: Records, window: Window, seed: np.uint64) -> Parsed:
     captured_end = records.data[row] + records.captured[row]
     wire_end = records.data[row] + records.length[row]
 
-    is_4 = (kind == _IPV4) & (captured_end - ip >= _V4_HEADER)
-    is_6 = (kind == _IPV6) & (captured_end - ip >= _V6_HEADER)
+    is_4 = (kind == IPV4) & (captured_end - ip >= V4_HEADER)
+    is_6 = (kind == IPV6) & (captured_end - ip >= V6_HEADER)
     four, six = np.flatnonzero(is_4), np.flatnonzero(is_6)
     network = _ipv4(window, row[four], ip[four], captured_end[four], wire_end[four])
     if len(six):
         network = _in_order(network, _ipv6(window, row[six], ip[six], captured_end[six], seed))
-    known = is_4 | is_6 | is_one_of(kind, _FLAT_KINDS) | (kind > 0) & (kind <= _LARGEST_LENGTH)
-    hiding = int(len(row) - known.sum() + (~is_one_of(network.protocol, _FLAT_PROTOCOLS)).sum())
+    known = is_4 | is_6 | is_one_of(kind, FLAT_KINDS) | (kind > 0) & (kind <= LARGEST_LENGTH)
+    hiding = int(len(row) - known.sum() + (~is_one_of(network.protocol, FLAT_PROTOCOLS)).sum())
     parsed = _transport(window, network, seed)
-    of_ip = int((is_one_of(kind, (_IPV4, _IPV6))).sum())
+    of_ip = int((is_one_of(kind, (IPV4, IPV6))).sum())
     other = int((network.protocol != TCP).sum())
     missed = of_ip - other - int((parsed.packets.protocol == TCP).sum())
     ports = (parsed.packets.source_port, parsed.packets.destination_port)
-    tunnels = [is_one_of(some, _TUNNEL_PORTS) & (parsed.packets.protocol == UDP) for some in ports]
+    tunnels = [is_one_of(some, TUNNEL_PORTS) & (parsed.packets.protocol == UDP) for some in ports]
     return parsed._replace(hiding=hiding + int((tunnels[0] | tunnels[1]).sum()), missed=missed)
 
 
@@ -168,15 +171,15 @@ def _network_layer(records: Records, window: Window, row: Ints) -> tuple[Ints, I
     for one in set(link.tolist()) if link.min() != link.max() else (int(link[0]),):
         chosen = slice(None) if link.min() == link.max() else np.flatnonzero(link == one)
         start = data[chosen]
-        if one == _ETHERNET:
+        if one == ETHERNET:
             place, found = _untag(window, start + 12, start + records.captured[row][chosen])
-        elif one == _COOKED:
+        elif one == COOKED:
             place, found = _untag(window, start + 14, start + records.captured[row][chosen])
-        elif one == _COOKED_2:
+        elif one == COOKED_2:
             place, found = start + 20, window.u16(start)
-        elif one in _RAW:
+        elif one in RAW:
             place, found = start, _by_version(window, start)
-        elif one in (_NULL, _LOOP):
+        elif one in (NULL, LOOP):
             place, found = start + 4, _by_version(window, start + 4)
         else:
             continue
@@ -187,8 +190,8 @@ def _network_layer(records: Records, window: Window, row: Ints) -> tuple[Ints, I
 def _untag(window: Window, at: Ints, end: Ints) -> tuple[Ints, Ints]:
     """Step over VLAN tags from the EtherType ``at`` on; return the network header and its EtherType."""
     kind = window.u16(at)
-    for _ in range(_MOST_TAGS):
-        tagged = is_one_of(kind, _VLAN) & (at + 6 <= end)
+    for _ in range(MOST_TAGS):
+        tagged = is_one_of(kind, VLAN) & (at + 6 <= end)
         if not tagged.any():
             break
         at = at + 4 * tagged
@@ -199,7 +202,7 @@ def _untag(window: Window, at: Ints, end: Ints) -> tuple[Ints, Ints]:
 def _by_version(window: Window, at: Ints) -> Ints:
     """Return the EtherType of a packet that starts with an IP header."""
     version = window.u8(at) >> 4
-    return np.where(version == V4, _IPV4, np.where(version == V6, _IPV6, 0))
+    return np.where(version == V4, IPV4, np.where(version == V6, IPV6, 0))
 
 
 class _Network(NamedTuple):
@@ -224,7 +227,7 @@ def _ipv4(window: Window, row: Ints, ip: Ints, captured_end: Ints, wire_end: Int
     addresses = window.u64(ip + 12)
     # With segmentation offload, the total length is 0; the frame length is used instead.
     end = np.where(total == 0, wire_end, ip + total)
-    good = (first >> 28 == V4) & (header >= _V4_HEADER) & (end >= ip + header) & (end <= wire_end)
+    good = (first >> 28 == V4) & (header >= V4_HEADER) & (end >= ip + header) & (end <= wire_end)
     source = addresses >> np.uint64(32) << np.uint64(16)
     destination = addresses << np.uint64(32) >> np.uint64(16)
     fragment = window.u32(ip + 4) & 0x3FFF != 0
@@ -251,7 +254,7 @@ def _ipv6(window: Window, row: Ints, ip: Ints, captured_end: Ints, seed: np.uint
     fragment = np.zeros(len(row), bool)
     protocol = window.u8(ip + 6)
     # Multicast listener reports have a router alert (RFC 3810 5); every host with IPv6 sends some.
-    protocol[(protocol == _HOP_BY_HOP) & (window.u8(ip + 40) == _ICMPV6)] = _ICMPV6
+    protocol[(protocol == HOP_BY_HOP) & (window.u8(ip + 40) == ICMPV6)] = ICMPV6
     network = _Network(
         row, protocol, fragment, ip, ip + 40, end, np.minimum(captured_end, end), source, destination
     )
@@ -273,7 +276,7 @@ def _transport(window: Window, network: _Network, seed: np.uint64) -> Parsed:
     payload = at + header
     whole = (
         ~network.fragment
-        & (is_tcp & (header >= _TCP_HEADER) | is_udp)
+        & (is_tcp & (header >= TCP_HEADER) | is_udp)
         & (payload <= network.captured_end)
         & (payload <= network.end)
     )

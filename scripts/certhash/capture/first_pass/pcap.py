@@ -11,10 +11,22 @@ in Wireshark's wiretap, which reads the same bytes.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from certhash.capture.first_pass.layout import (
+    LARGEST_PACKET,
+    PCAP_HEADER,
+    RECORD,
+    Blocks,
+    Layout,
+    Readable,
+    Status,
+    pcap_header,
+    recognise,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,41 +38,9 @@ SLACK = 512
 """Bytes after the end of a window that may be read, so that no access needs a bounds check; their values are
 never used."""
 
-_OTHER_FRAMES = frozenset((0x0BAD, 0x40000BAD, 9, 0x204, 0x216, 0x221))
-"""Blocks that are not packets, but that Wireshark numbers as frames: custom blocks, entries of systemd's
-journal, and events of sysdig (seen with 4.0 and 4.4)."""
-
-LARGEST_PACKET = 262_144
-LARGEST_BLOCK = 16 << 20
-"""Larger packets and blocks are damage; Wireshark has the same limits."""
-
-NO_LINK = 0xFFFF
-"""Link type of an interface without a description, or with more than a link type in its description."""
-
 CUT_SHORT = "the file ends in the middle of a packet"
 
-_PCAP_MAGIC = {
-    b"\xa1\xb2\xc3\xd4": ">",
-    b"\xd4\xc3\xb2\xa1": "<",
-    b"\xa1\xb2\x3c\x4d": ">",
-    b"\x4d\x3c\xb2\xa1": "<",
-}
-_PCAP_HEADER, _RECORD = 24, 16
-_PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
-_SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED, _SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10
-_SMALLEST_BLOCK, _SIMPLE_BLOCK, _INTERFACE_BLOCK, _PACKET_BLOCK = 12, 16, 20, 32
-_SECTION_ORDER = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
-
 Ints = NDArray[np.int64]
-Layout = Literal["pcap", "pcapng", "other"]
-Status = Literal["complete", "truncated", "unreadable"]
-
-
-class Readable(Protocol):
-    """The source of a capture: an unbuffered file, a pipe, or a decompressor."""
-
-    def readinto(self, buffer: memoryview, /) -> int | None:
-        """Fill the start of a buffer; return the number of bytes, 0 at the end."""
 
 
 class Records(NamedTuple):
@@ -87,21 +67,6 @@ class Records(NamedTuple):
     """Whether the capture contains keys for its own packets."""
 
 
-def recognise(head: bytes | bytearray) -> Layout:
-    """Return the record structure of a file, by its first 24 bytes.
-
-    "other" is everything whose records are not known here: further capture formats, and files that are no
-    captures at all. Variants of pcap with longer record headers keep pcap's magic number but not its version,
-    or have a number of their own.
-    """
-    if head[:4] == _PCAPNG_MAGIC:
-        return "pcapng"
-    order = _PCAP_MAGIC.get(bytes(head[:4]))
-    if order and len(head) >= _PCAP_HEADER and struct.unpack_from(order + "HH", head, 4) == (2, 4):
-        return "pcap"
-    return "other"
-
-
 class _Cut(NamedTuple):
     """The records in a buffer: their columns, the number of bytes used, and any error."""
 
@@ -117,13 +82,9 @@ class _Pcap:
     secrets = False
 
     def __init__(self, head: bytearray) -> None:
-        self.order = _PCAP_MAGIC[bytes(head[:4])]
-        (network,) = struct.unpack_from(self.order + "I", head, 20)
-        # The upper half tells of a frame check sequence behind each packet, which does no harm; anything else
-        # there might.
-        self.link = network & 0xFFFF if network >> 16 & ~0xF400 == 0 else NO_LINK
+        self.order, self.link = pcap_header(head)
         self._captured = struct.Struct(self.order + "8xI").unpack_from
-        self._preamble = _PCAP_HEADER
+        self._preamble = PCAP_HEADER
 
     def cut(self, buffer: bytearray, held: int) -> _Cut:
         preamble, self._preamble = self._preamble, 0
@@ -131,14 +92,14 @@ class _Pcap:
         sizes = np.ndarray((max(held - 15, 0), 2), self.order + "u4", buffer, 8, (1, 4))[start]
         sizes = sizes.astype(np.int64)
         error = ""
-        (pending,) = self._captured(buffer, at) if at + _RECORD <= held else (0,)
+        (pending,) = self._captured(buffer, at) if at + RECORD <= held else (0,)
         bad = np.flatnonzero(sizes[:, 0] > LARGEST_PACKET)
         if len(bad):
             at, pending = int(start[bad[0]]), int(sizes[bad[0], 0])
             start, sizes = start[: bad[0]], sizes[: bad[0]]
         if pending > LARGEST_PACKET:
             error = f"a packet of {pending} bytes, more than any capture holds"
-        data = start + _RECORD
+        data = start + RECORD
         if preamble:
             start, data = np.append(0, start), np.append(0, data)
             sizes = np.append(np.zeros((1, 2), np.int64), sizes, 0)
@@ -150,98 +111,25 @@ class _Pcap:
         """Go from record to record; return where the whole ones start, and where the last of them ends."""
         # The only loop of the first pass over all packets: checks that can be done later are not done here.
         starts: list[int] = []
-        take, captured, last = starts.append, self._captured, held - _RECORD
+        take, captured, last = starts.append, self._captured, held - RECORD
         while at <= last:
             take(at)
-            at += captured(buffer, at)[0] + _RECORD
+            at += captured(buffer, at)[0] + RECORD
         if at > held:
             at = starts.pop()
         return np.array(starts, np.int64), at
 
 
-class _DamageError(Exception):
-    """A block is damaged; the message says how."""
-
-
-_Row = tuple[int, int, int, int, int, int]
-
-
-class Pcapng:
-    """The blocks of a pcapng file."""
+class Pcapng(Blocks):
+    """The blocks of a pcapng file, in columns."""
 
     layout: Layout = "pcapng"
 
-    def __init__(self) -> None:
-        self.order = "<"
-        self.secrets = False
-        self._interfaces: list[tuple[int, int]] = []
-
     def cut(self, buffer: bytearray, held: int) -> _Cut:
         """Return the complete blocks in the first ``held`` bytes of a buffer."""
-        rows: list[_Row] = []
-        at = 0
-        error = ""
-        try:
-            while at + _SMALLEST_BLOCK <= held:
-                kind, size = struct.unpack_from(self.order + "II", buffer, at)
-                if kind == _SECTION:
-                    order = _section_order(buffer, at)
-                    if order != self.order and rows:
-                        # One window, one byte order: this section starts the next window.
-                        break
-                    self.order = order
-                    (size,) = struct.unpack_from(order + "I", buffer, at + 4)
-                _check_size(size)
-                if at + size > held:
-                    break
-                rows.append(self._row(buffer, kind, at, size))
-                at += size
-        except _DamageError as damage:
-            error = str(damage)
+        rows, at, error = self.rows(buffer, held)
         columns = np.array(rows, np.int64).reshape(-1, 6).T
         return _Cut((columns[0], columns[1], columns[2], columns[3], columns[4], columns[5]), at, error)
-
-    def _row(self, buffer: bytearray, kind: int, at: int, size: int) -> _Row:
-        """Return the row of a block; store the information in blocks that are not packets."""
-        if kind == _ENHANCED and size >= _PACKET_BLOCK:
-            interface, captured, length = struct.unpack_from(self.order + "I8xII", buffer, at + 8)
-        elif kind == _OLD_PACKET and size >= _PACKET_BLOCK:
-            interface, captured, length = struct.unpack_from(self.order + "H10xII", buffer, at + 8)
-        elif kind == _SIMPLE and size >= _SIMPLE_BLOCK:
-            (length,) = struct.unpack_from(self.order + "I", buffer, at + 8)
-            limit = self._interfaces[0][1] if self._interfaces else 0
-            captured = min(length, limit or length)
-            if captured > size - _SIMPLE_BLOCK:
-                raise _DamageError(f"a packet of {captured} bytes in a block of {size}")
-            return (at, at + size, at + 12, captured, length, self._link(0))
-        else:
-            if kind == _SECTION:
-                self._interfaces = []
-            elif kind == _INTERFACE and size >= _INTERFACE_BLOCK:
-                self._interfaces.append(struct.unpack_from(self.order + "H2xI", buffer, at + 8))
-            elif kind == _SECRETS:
-                self.secrets = True
-            elif kind in _OTHER_FRAMES:
-                return (at, at + size, at + 8, 0, 0, NO_LINK)
-            return (at, at + size, 0, 0, 0, 0)
-        if captured > size - _PACKET_BLOCK:
-            raise _DamageError(f"a packet of {captured} bytes in a block of {size}")
-        return (at, at + size, at + 28, captured, length, self._link(interface))
-
-    def _link(self, interface: int) -> int:
-        return self._interfaces[interface][0] if interface < len(self._interfaces) else NO_LINK
-
-
-def _check_size(size: int) -> None:
-    if size < _SMALLEST_BLOCK or size % 4 or size > LARGEST_BLOCK:
-        raise _DamageError(f"a block of {size} bytes, which no pcapng file has")
-
-
-def _section_order(buffer: bytearray, at: int) -> str:
-    order = _SECTION_ORDER.get(bytes(buffer[at + 8 : at + 12]))
-    if not order:
-        raise _DamageError("a section with an unknown byte order")
-    return order
 
 
 def windows(source: Readable, window: int = WINDOW) -> Iterator[Records]:
@@ -252,10 +140,10 @@ def windows(source: Readable, window: int = WINDOW) -> Iterator[Records]:
     rest follows as one record that is no packet.  An error of the source (``OSError``, ``EOFError``) passes
     through.
     """
-    window = max(window, _PCAP_HEADER)
+    window = max(window, PCAP_HEADER)
     buffer = bytearray(window + SLACK)
     held = _fill(source, buffer, 0, window)
-    layout = recognise(buffer[: min(held, _PCAP_HEADER)])
+    layout = recognise(buffer[: min(held, PCAP_HEADER)])
     reader = _Pcap(buffer) if layout == "pcap" else Pcapng()
     ended = held < window
     if layout == "other":

@@ -22,7 +22,7 @@ from certhash.capture.first_pass.decompress import (
     Source,
     SourceError,
 )
-from certhash.capture.first_pass.pcap import recognise
+from certhash.capture.first_pass.layout import recognise
 
 _PEEK = 64
 """Number of bytes needed to recognise a file's format."""

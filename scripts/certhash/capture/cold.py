@@ -1,0 +1,148 @@
+"""Read one capture with a tshark of its own, and again in other ways where it fails or misses something."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from time import monotonic
+from typing import TYPE_CHECKING, BinaryIO
+
+from msgspec.structs import replace
+
+from certhash.capture import again
+from certhash.capture.first_pass.carve import is_plain
+from certhash.capture.first_pass.decompress import Source
+from certhash.capture.first_pass.pcap import WINDOW
+from certhash.capture.first_pass.source import (
+    NOT_A_CAPTURE,
+    is_carvable,
+    looks_like_capture,
+)
+from certhash.capture.first_pass.traces import not_shown
+from certhash.capture.reading import unreadable
+from certhash.capture.runs import Run, Way
+from certhash.model import Observation, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from certhash.capture.first_pass.carve import Ends
+    from certhash.capture.first_pass.traces import Trace
+    from certhash.capture.observe import Settings
+    from certhash.capture.workplace import Workplace
+
+_MOST_FAILURES = 5
+
+
+def observe_cold(
+    path: str, source: BinaryIO, settings: Settings, place: Workplace, tsharks: int
+) -> Observation:
+    """Let tshark read a capture, and retry in other ways if it fails.
+
+    Args:
+        path: the path of the capture.
+        source: the capture.
+        settings: how to read it.
+        place: where tshark runs.
+        tsharks: the maximum number of tsharks that share it.
+    """
+    carve = settings.carve and is_carvable(source)
+    plain = carve and not settings.decode_as and _is_plain(source)
+    place = place._replace(manufacturers=not plain)
+    # A decode-as rule may be for a tunnel, with inner connections that the first pass does not count.
+    tsharks = tsharks if carve and not settings.decode_as else 1
+    way = Way(settings.tshark.lua is not None, carve, tsharks, monotonic() + settings.timeout)
+    for last_try in (False, True):
+        run = Run(path, source, settings, place, way)
+        if run.must_not_be_shared:
+            way = way._replace(tsharks=1)
+            run = Run(path, source, settings, place, way)
+        if way.plugin and (run.missing_plugin or run.plugin_failures):
+            # No other fields depend on the plugin, and Python computes the hashes then.
+            failures, way = run.plugin_failures, way._replace(plugin=False, tsharks=1)
+            run = Run(path, source, settings, place, way)
+            for frame, reason in failures[:_MOST_FAILURES]:
+                run.complain(
+                    f"the plugin failed on frame {frame} ({reason}), and Python alone computed the hashes; "
+                    "please report it with the capture"
+                )
+        if run.must_read_whole:
+            # A dropped packet may have been relevant: then read everything. Apparent damage may be one of the
+            # variants of pcap with the same magic number and other headers.
+            failure = run.fed.failed
+            way = way._replace(carve=False, tsharks=1)
+            run = Run(path, source, settings, place, way)
+            if failure:
+                run.complain(
+                    f"the first pass over it failed ({failure}), and tshark read it whole; please report it"
+                )
+        if last_try or not run.outcome.failed or run.outcome.timed_out:
+            break
+    if run.looked_at is None or not run.looked_at.packets:
+        source.seek(0)
+        if not looks_like_capture(source.read(4096)) and not run.outcome.timed_out:
+            # tshark accepts any text, and many pictures, as a capture.
+            return unreadable(path, NOT_A_CAPTURE)
+    return _look_again(run, lambda again: Run(path, source, settings, place, again), way)
+
+
+def _look_again(run: Run, read: Callable[[Way], Run], way: Way) -> Observation:
+    """Return the observation of a run, with the certificates that other ways show in addition.
+
+    If the run showed all certificates, nothing is read again.
+    """
+    seen = run.observation()
+    missing, cut = _not_seen(run, seen)
+    if run.outcome.failed or not (missing or cut):
+        return seen
+    places = run.places(missing) if missing else None
+    known = {trace: place for trace in missing if places and (place := places.of.get(trace.frame))}
+    names = {trace: places.above(place) for trace, place in known.items() if places}
+    asked = cut | {place.ends for place in known.values() if place.transport} | {t.ends for t in missing}
+    # Connections in a tunnel cannot be found by their ends.
+    outside = all(trace in known and trace.ends == known[trace].ends for trace in missing)
+    way = way._replace(tsharks=1, only=asked if outside else frozenset())
+    notes: list[str] = []
+    tries = again.ways([(place, names[trace]) for trace, place in known.items()])
+    for each in itertools.chain(tries if missing else (again.STOCK,)):
+        other = read(way._replace(arguments=each.arguments))
+        if other.outcome.failed or other.missing_plugin:
+            continue
+        seen, taken = again.merged(seen, other.observation(), asked - {frozenset()}, missing)
+        notes += [
+            f"frame {shown.certificates[0].frame}: tshark shows this certificate {each.words}"
+            for shown in taken
+            if shown.certificates
+        ]
+        missing = not_shown(missing, seen.certificates.values())
+        if not missing:
+            break
+    left = [t for t in missing if not again.is_told(t, known.get(t), names.get(t, ()), seen.handshakes)]
+    problems = [
+        (f"frame {trace.frame}: " if trace.frame else "") + again.words(trace, known.get(trace))
+        for trace in left
+    ]
+    return replace(
+        seen,
+        problems=(*(Problem(seen.path, message) for message in problems), *seen.problems),
+        notes=(*seen.notes, *notes),
+    )
+
+
+def _not_seen(run: Run, seen: Observation) -> tuple[list[Trace], Ends]:
+    """Return the traces of certificates that a run did not show, and the connections with lost packets."""
+    cut = frozenset(
+        frozenset((each.client, each.server))
+        for each in seen.handshakes
+        if each.hidden == "packets-missing" and each.transport == "tcp"
+    )
+    return not_shown(run.traces, seen.certificates.values()), cut
+
+
+def _is_plain(source: BinaryIO) -> bool:
+    """Return whether a small capture contains nothing that can encapsulate a packet in a packet."""
+    source.seek(0)
+    try:
+        return os.fstat(source.fileno()).st_size <= WINDOW and is_plain(Source(source))
+    except Exception:  # noqa: BLE001 - the full read reports the error
+        return False
