@@ -512,11 +512,11 @@ local function read_group(file, group)
         item.digest = item.algorithm and digest or nil
     end
     file.hashes = hashes
-    file.hash_algorithm = text_of(group, "credentials", "hashAlg")
-    file.host_id_check, problem = text_of(group, nil, "enableHostIDCheck")
-    if problem then
-        return nil, "<enableHostIDCheck> stands a second time with another value, and which one counts is not known"
-    end
+    local several
+    file.hash_algorithm, several = text_of(group, "credentials", "hashAlg")
+    file.hash_algorithm = several and "" or file.hash_algorithm
+    file.host_id_check, file.checked_twice = text_of(group, nil, "enableHostIDCheck")
+    file.host_id_check = file.checked_twice and "" or file.host_id_check
     return file
 end
 
@@ -616,7 +616,16 @@ function M.why_malformed(text)
     return "not the Base64 of a SHA-1, SHA-256 or SHA-512"
 end
 
---- Return messages about what makes a file impossible to check: malformed URLs and hashes.
+--- Return a phrase for a hash that is longer than the SHA-1 that a phone compares.  scripts/certhash/cnf/rules.py returns
+--- the same phrase.
+---@param algorithm string
+---@return string
+function M.why_longer(algorithm)
+    return ("is as long as a %s, of the certificate or of its public key (a pin): a phone compares the SHA-1 of the "
+        .. "certificate"):format(algorithm)
+end
+
+--- Return messages about what makes a file impossible to check, or says otherwise than meant.
 ---@param file certhash.File
 ---@return string[]
 function M.problems(file)
@@ -630,7 +639,13 @@ function M.problems(file)
         if not item.digest then
             local written = item.text == "" and "is empty" or 'is "' .. M.shown(item.text) .. '"'
             out[#out + 1] = ("certHash%d %s: %s"):format(item.number, written, M.why_malformed(item.text))
+        elseif item.algorithm ~= "SHA-1" and (file.hash_algorithm == "" or file.hash_algorithm == "0") then
+            out[#out + 1] = ("certHash%d %s"):format(item.number, M.why_longer(item.algorithm))
         end
+    end
+    if file.checked_twice then
+        out[#out + 1] = "enableHostIDCheck stands a second time with another value, and which one counts is not known: "
+            .. "the check is taken to be on"
     end
     return out
 end

@@ -40,7 +40,7 @@ function M.declare(protocol)
             expert.group.SECURITY, expert.severity.WARN),
         stale = ProtoExpert.new("certhash.expert.stale", "The copy in the cnf folder differs from the downloaded file",
             expert.group.SECURITY, expert.severity.WARN),
-        unusable = ProtoExpert.new("certhash.expert.unusable", "The cnf file cannot be used",
+        unusable = ProtoExpert.new("certhash.expert.unusable", "The cnf file, or a part of it, cannot be used",
             expert.group.SECURITY, expert.severity.NOTE),
     }
     local fields, experts = {}, {}

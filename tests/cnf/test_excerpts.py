@@ -332,3 +332,14 @@ def test_hostile_texts_take_no_time(piece: str) -> None:
     for text in (piece * (400_000 // len(piece)), ("x.cnf.xml" + piece) * (100_000 // len(piece))):
         read_excerpts("<device><vpnGroup><url1>" + text, "log.txt")
     assert time.process_time() - start < 20  # seconds; a quadratic rule takes minutes
+
+
+def test_lines_that_leave_a_head_end_open_are_kept_beside_a_fragment() -> None:
+    """What a damaged line of a configuration leaves open stays open if the text has a vpnGroup, too."""
+    asa = (
+        "interface GigabitEthernet0/0\n nameif outside\n ip address 203.0.113.20 255.255.255.0\n!\n"
+        "ssl trust-point VPN outside\nwebvpn\n enable outside\n!\n"
+    )
+    sources = read_source("log.txt", f"{asa}{GROUP}".encode())
+    assert [cnf.group is not None for cnf in sources.cnf_files] == [True]
+    assert [item.line for item in sources.unsettled] == [5]

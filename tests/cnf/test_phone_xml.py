@@ -230,7 +230,7 @@ def test_three_urls_and_ten_hashes() -> None:
             group(
                 hashes=f"<hashAlg>0</hashAlg><certHash1>{base64.b64encode(bytes(32)).decode()}</certHash1>"
             ),
-            "has the length of SHA-256",
+            "is as long as a SHA-256",
         ),
         (group(hashes=""), "no certHash"),
         (group(urls=""), "no URL"),
@@ -498,3 +498,22 @@ def test_damaged_download_names_file_and_frame() -> None:
     with pytest.raises(ValueError, match=f"the download of {NAME} in frame 42: it is damaged") as refusal:
         from_download(NAME, device().encode()[:300], FETCH)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("values", [("0", "1"), ("1", "0"), ("0", "")])
+def test_a_host_id_check_that_contradicts_itself_counts_as_on(values: tuple[str, str]) -> None:
+    """Neither the first nor the last is taken, and the file is read all the same."""
+    twice = "".join(f"<enableHostIDCheck>{value}</enableHostIDCheck>" for value in values)
+    cnf = read(device(group().replace("<addresses>", f"{twice}<addresses>")))
+    assert cnf.group is not None
+    assert cnf.group.host_id_check is None
+    assert cnf.group.hashes
+    assert any("the check is taken to be on" in warning for warning in cnf.warnings)
+
+
+def test_of_two_algorithms_only_sha1_counts() -> None:
+    inner = f"<hashAlg>1</hashAlg><hashAlg>0</hashAlg><certHash1>{TAC}</certHash1>"
+    cnf = read(device(group(hashes=inner)))
+    assert cnf.group is not None
+    assert cnf.group.hash_algorithm is None
+    assert any("only a SHA-1 counts" in warning for warning in cnf.warnings)

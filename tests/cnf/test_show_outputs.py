@@ -263,3 +263,68 @@ def test_a_command_that_was_refused_changes_nothing(tmp_path: Path, answer: str)
     (cnf,) = read_text(tmp_path, text).cnf_files
     assert cnf.group is not None
     assert [item.digest.hex()[:8] for item in cnf.group.hashes] == ["7d9db140"]
+
+
+# ---------------------------------------------------------------- other fingerprints, and histories
+
+SHA1, SHA256 = "7D9DB140 73017168 FF7D2A0D B392243D B0363EDF", "481A6986 4DEEE366 883F1E48 6BE3451D " * 2
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        f"  Fingerprint SHA1: {SHA1}\n  Fingerprint SHA256: {SHA256}\n",
+        f"  Fingerprint SHA256: {SHA256}\n  Fingerprint SHA1: {SHA1}\n",
+        f"  Fingerprint SHA1: {SHA1} Fingerprint SHA256: {SHA256}\n",
+        f"  Fingerprint MD5: {SHA1[:35]} Fingerprint SHA1: {SHA1}\n",
+        f"  Fingerprint SHA1: {SHA1}\n  Fingerprint SHA256: {SHA256[:36]}\n    {SHA256[36:]}\n",
+    ],
+)
+def test_a_sha256_beside_the_sha1_does_not_matter(tmp_path: Path, lines: str) -> None:
+    head = "Certificate\n  Status: Available\n"
+    sources = read_text(tmp_path, f"{head}{lines}  Associated Trustpoints: cme_cert\n")
+    assert messages(sources) == []
+    assert known(sources) == [("cme_cert", "leaf", SHA1[:8])]
+
+
+def test_a_sha256_alone_is_named(tmp_path: Path) -> None:
+    """The SHA-1 of another certificate does not stand for this one's."""
+    block = "Certificate\n  Status: Available\n  Fingerprint {}\n  Associated Trustpoints: cme_cert\n\n"
+    text = block.format(f"SHA256: {SHA256}") + "CA " + block.format(f"SHA1: {SHA1}")
+    sources = read_text(tmp_path, text)
+    (message,) = messages(sources)
+    assert message.startswith('line 3 "Fingerprint SHA256: ')
+    assert "is no SHA-1" in message
+    assert known(sources) == [("cme_cert", "ca", SHA1[:8])]
+
+
+HISTORY = """ idx   sess           user@line      Logged command
+    1     1        console@console  |  voice service voip
+    2     1        console@console  |   vpn-group 1
+    3     1           admin@vty0    |    vpn-trustpoint 1 trustpoint cme_cert leaf
+"""
+PROVISIONING = "voice service voip\n vpn-group 1\n  vpn-trustpoint 1 trustpoint cme_cert leaf\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"R1#show archive log config all\n{HISTORY}R1#\n",
+        HISTORY,
+        "\n".join(HISTORY.splitlines()[1:]),
+        f"R1#sh arch log conf all provisioning\n{PROVISIONING}R1#\n",
+    ],
+)
+def test_a_history_of_commands_is_no_configuration(tmp_path: Path, text: str) -> None:
+    sources = read_text(tmp_path, text)
+    (message,) = messages(sources)
+    assert message.startswith("line 1: this is `show archive log config`")
+    assert "`show running-config`" in message
+    assert not sources.cnf_files
+
+
+def test_what_else_is_in_a_log_with_a_history_is_read(tmp_path: Path) -> None:
+    text = f"R1#show archive log config all\n{HISTORY}R1#show run\n{shown.CME_AND_STATUS}"
+    sources = read_text(tmp_path, text)
+    assert len(messages(sources)) == 1
+    assert [cnf.group is not None for cnf in sources.cnf_files] == [True]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lxml import etree
 from tests.conftest import TOP, certhash
+from tests.harness.openssl import make
 from tests.judgement.test_correlate import LEAF, OLD, OTHER, TOOL, handshake, observation
 
 from certhash.cnf.stated import read_stated
@@ -159,6 +160,39 @@ def test_a_certificate_file_states_its_hash(tmp_path: Path) -> None:
     (same,) = read_stated([str(tmp_path / "two.pem")])
     assert same.group is not None
     assert len(same.group.hashes) == 1
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_of_a_chain_the_leaf_is_expected(tmp_path: Path, order: tuple[int, ...]) -> None:
+    """A CA's certificate, which other servers of the same CA send too, is no match."""
+    root = make(tmp_path, "root")
+    middle = make(tmp_path, "middle", "-CA", "root.pem", "-CAkey", "root.key")
+    leaf = make(tmp_path, "leaf", "-CA", "middle.pem", "-CAkey", "middle.key")
+    (tmp_path / "chain.pem").write_text("".join((leaf.pem, middle.pem, root.pem)[at] for at in order))
+    (stated,) = read_stated([str(tmp_path / "chain.pem")])
+    assert stated.group is not None
+    assert [each.digest for each in stated.group.hashes] == [hashlib.sha1(leaf.der).digest()]  # noqa: S324
+    (warning,) = stated.warnings
+    assert "CN=leaf" in warning
+    other = make(tmp_path, "other", "-CA", "middle.pem", "-CAkey", "middle.key")
+    seen = (handshake(1, [other.der, middle.der]),)
+    assert verdict(*seen, text=str(tmp_path / "chain.pem")) == "mismatch"
+    (tmp_path / "two.pem").write_text(leaf.pem + other.pem + middle.pem)
+    with pytest.raises(InputError, match="which of them is the head-end's own is not clear"):
+        read_stated([str(tmp_path / "two.pem")])
+
+
+def test_of_a_routers_output_the_own_certificate_is_expected(tmp_path: Path) -> None:
+    path = tmp_path / "show.txt"
+    lines = ("CA Certificate", "00" * 20, "Certificate", "11" * 20)
+    path.write_text("{}\n  Fingerprint SHA1: {}\n{}\n  Fingerprint SHA1: {}\n".format(*lines))
+    (stated,) = read_stated([str(path)])
+    assert stated.group is not None
+    assert [each.digest for each in stated.group.hashes] == [b"\x11" * 20]
+    path.write_text(f"{'00' * 20}\n{'11' * 20}\n")
+    (stated,) = read_stated([str(path)])
+    assert stated.group is not None
+    assert len(stated.group.hashes) == 2  # hashes, each of them stated
 
 
 def test_another_digest_is_compared_as_what_it_is() -> None:

@@ -11,7 +11,8 @@ import pytest
 from tests.harness.openssl import make
 from tests.plugin.machines import PLUGIN
 
-from certhash.cnf.rules import shown, why_malformed
+from certhash.cnf import read_phone_xml
+from certhash.cnf.rules import shown, why_longer, why_malformed
 from certhash.digest import decode_cert_hash
 
 SCRIPT = Path(__file__).parent / "lua" / "malformed.lua"
@@ -57,3 +58,34 @@ def test_the_command_and_the_plugin_name_it_alike(cases: dict[str, str], lua: st
         assert decode_cert_hash(value) == (b"", None)
         assert part in why_malformed(value)
         assert len(shown(value)) <= 90
+
+
+@pytest.mark.parametrize("algorithm", ["SHA-256", "SHA-512"])
+def test_a_longer_digest_is_named_alike(algorithm: str, lua: str, tmp_path: Path) -> None:
+    """Beside hashAlg 0, such a value is a pin of the public key, or the wrong digest of the certificate."""
+    told = tmp_path / "values"
+    told.write_text("")
+    done = subprocess.run(
+        [lua, SCRIPT, PLUGIN / "certhash", told, algorithm],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+    assert done.stdout == f"{why_longer(algorithm)}\n"
+    assert "of its public key" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("inner", "words"),
+    [
+        ("<hashAlg>0</hashAlg>", "certHash1 is as long as a SHA-256"),
+        ("", "certHash1 is as long as a SHA-256"),
+        ("<hashAlg>1</hashAlg>", "only 0 (SHA-1) is documented"),
+    ],
+)
+def test_a_pin_in_a_file_is_warned_of(inner: str, words: str) -> None:
+    value = encoded(hashlib.sha256(b"key").digest())
+    group = f"<vpnGroup><credentials>{inner}<certHash1>{value}</certHash1></credentials></vpnGroup>"
+    cnf = read_phone_xml("SEP00005E005301.cnf.xml", f"<device>{group}</device>".encode(), "")
+    assert [each for each in cnf.warnings if words in each]

@@ -28,6 +28,7 @@ show crypto pki trustpoints status
 show crypto ca certificates
 show running-config
 show ssl
+show archive log config
 show voice vpn
 show webvpn gateway
 voice service voip

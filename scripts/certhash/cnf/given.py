@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 class Given:
     """One certificate or one hash."""
 
-    def __init__(self, name: str, value: bytes, algorithm: str, der: bytes | None = None) -> None:
+    def __init__(
+        self, name: str, value: bytes, algorithm: str, der: bytes | None = None, *, is_ca: bool = False
+    ) -> None:
         self.name = name
         """The argument, the file, or the line of it."""
         self.digest = value
@@ -27,6 +29,8 @@ class Given:
         """``SHA-1``, ``SHA-256`` or ``SHA-512``."""
         self.der = der
         """None where only the hash is known."""
+        self.is_ca = is_ca
+        """The text around it names it as a CA's certificate."""
 
 
 def read_given(given: str) -> tuple[list[Given], list[str]]:
@@ -101,7 +105,10 @@ def _from_configuration(text: str, name: str) -> tuple[list[Given], list[str]]:
     sources = read_pasted(clean(text), name)
     if sources is None:
         return [], []
-    found = [Given(f"{name}, line {known.line}", known.sha1, "SHA-1", known.der) for known in sources.known]
+    found = [
+        Given(f"{name}, line {known.line}", known.sha1, "SHA-1", known.der, is_ca=known.role == "ca")
+        for known in sources.known
+    ]
     return found, [problem.message for problem in sources.problems]
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from certhash.cnf import asa, ios, show, show_served
+from certhash.cnf import asa, broken_lines, ios, show, show_served
 from certhash.cnf.configuration import Configuration, Stored, doubt_replaced, parse
+from certhash.cnf.history import MARKER, without_history
 from certhash.cnf.rules import problems_of
 from certhash.cnf.terminal import read_lines
 from certhash.cnf.unread import unread
@@ -21,7 +22,10 @@ from certhash.model import KnownCertificate, Problem, ServedAt, Sources
 from certhash.visible import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from certhash.cnf.served import Serving
+    from certhash.model import Unsettled
 
 _MOST_PROBLEMS = 20
 """A larger file is something else."""
@@ -29,7 +33,7 @@ _MOST_PROBLEMS = 20
 _MARKERS = re.compile(
     r"vpn-(?:g|t)|(?:Service|Group|Profile)\s+VPN|VPN\s+Trustpoint|trust-?points?\b|Fingerprint|-----BEGIN"
     r"|certificate (?:chain|ca|self-signed|configured)|Certificate\s+Status:|pkcs12 follows|host.?id.?check"
-    r"|crypto ssl policy|\b30 ?8[0-4][0-9A-Fa-f ]{12}",
+    rf"|crypto ssl policy|\b30 ?8[0-4][0-9A-Fa-f ]{{12}}|{MARKER}",
     re.IGNORECASE,
 )
 """A text without any of these is irrelevant; this check avoids parsing large logs."""
@@ -42,8 +46,13 @@ def read_pasted(text: str, source: str) -> Sources | None:
     """
     if not _MARKERS.search(text):
         return None
-    lines = read_lines(text)
+    lines, history = without_history(read_lines(text))
+    lines, unclear = broken_lines.joined(lines)
     configuration = parse(lines)
+    configuration.problems += history
+    for line in unclear:
+        configuration.problems.append(f'line {line.number} "{line.shown}" {broken_lines.WHY}')
+        configuration.left_open.append((line, "it goes on in the next line, and how is not clear"))
     show.read_certificates(lines, configuration)
     show.read_pem(lines, configuration)
     show.read_pkcs12(lines, configuration)
@@ -58,7 +67,7 @@ def read_pasted(text: str, source: str) -> Sources | None:
     problems += unread(lines, configuration)
     for serving in (on_ios, on_asa):
         serving.leave_damaged_open(configuration)
-    unsettled = dict.fromkeys(
+    unsettled = _each_once(
         replace(item, source=source, says=visible(item.says)) for item in on_ios.unsettled + on_asa.unsettled
     )
     if not (files or known or problems or unsettled):
@@ -67,7 +76,18 @@ def read_pasted(text: str, source: str) -> Sources | None:
     if len(problems) > _MOST_PROBLEMS:
         reported.append(Problem(source, f"{len(problems) - _MOST_PROBLEMS:,} more lines cannot be read"))
     reported += dict.fromkeys(problem for cnf in files for problem in problems_of(cnf))
-    return Sources(tuple(files), tuple(known), tuple(reported), unsettled=tuple(unsettled))
+    return Sources(tuple(files), tuple(known), tuple(reported), unsettled=unsettled)
+
+
+def _each_once(unsettled: Iterable[Unsettled]) -> tuple[Unsettled, ...]:
+    """Return each line once, with all places for which it leaves open what is presented."""
+    found: dict[tuple[int, str, str], Unsettled] = {}
+    for item in unsettled:
+        key = item.line, item.says, item.why
+        earlier = found.get(key, item)
+        places = tuple(dict.fromkeys((*earlier.at, *item.at)))
+        found[key] = replace(earlier, at=places, presents=earlier.presents or item.presents)
+    return tuple(found.values())
 
 
 def _known(configuration: Configuration, source: str, serving: tuple[Serving, ...]) -> list[KnownCertificate]:

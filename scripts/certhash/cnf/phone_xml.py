@@ -16,7 +16,7 @@ from lxml import etree
 
 from certhash.cnf import signed
 from certhash.cnf.names import base_name, device_of
-from certhash.cnf.rules import HASHES, LARGEST, LONGEST_URL, URLS
+from certhash.cnf.rules import CHECKED_TWICE, HASHES, LARGEST, LONGEST_URL, URLS, why_longer
 from certhash.cnf.xml import local_name, parse, text_at, text_of
 from certhash.digest import ALGORITHMS, decode_cert_hash
 from certhash.model import CnfFile, ExpectedHash, Fetch, HeadEndUrl, VpnGroup
@@ -107,14 +107,12 @@ def vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
     )
     checks = _texts_at(group, "enableHostIDCheck")
     if len(checks) > 1:
-        raise ValueError(
-            "<enableHostIDCheck> stands a second time with another value, and which one counts is not known"
-        )
-    host_id_check = _switch("".join(checks), warnings)
+        warnings.append(f"{CHECKED_TWICE}, and which one counts is not known: the check is taken to be on")
+    host_id_check = _switch("".join(checks), warnings) if len(checks) == 1 else None
     algorithms = _texts_at(group, "credentials/hashAlg")
     if len(algorithms) > 1:
-        warnings.append("hashAlg stands a second time with another value; told by length")
-    hash_algorithm = (algorithms[0] if algorithms else "") or None
+        warnings.append("hashAlg stands a second time with another value: only a SHA-1 counts")
+    hash_algorithm = (algorithms[0] if len(algorithms) == 1 else "") or None
     _weigh(urls, hashes, hash_algorithm, warnings)
     return VpnGroup(urls, hashes, host_id_check, hash_algorithm)
 
@@ -203,9 +201,9 @@ def _weigh(
         warnings.append(
             f"hashAlg is {visible(str(hash_algorithm))}: only 0 (SHA-1) is documented; told by length"
         )
-    elif hash_algorithm == "0":
+    else:
         warnings.extend(
-            f"hashAlg is 0 (SHA-1), and certHash{item.number} has the length of {item.algorithm}"
+            f"certHash{item.number} {why_longer(item.algorithm)}"
             for item in hashes
             if item.algorithm not in {None, ALGORITHMS[20]}
         )

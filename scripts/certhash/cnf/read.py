@@ -142,7 +142,12 @@ def _read_text(path: str, data: bytes, refusal: ValueError | None) -> Sources | 
     )
     if pasted is None:
         return shown
-    return Sources((*shown.cnf_files, *pasted.cnf_files), pasted.known, (*shown.problems, *pasted.problems))
+    return Sources(
+        (*shown.cnf_files, *pasted.cnf_files),
+        pasted.known,
+        (*shown.problems, *pasted.problems),
+        unsettled=pasted.unsettled,
+    )
 
 
 def _decode(data: bytes) -> str:

@@ -41,6 +41,20 @@ def problems_of(cnf: CnfFile) -> list[Problem]:
     return problems
 
 
+CHECKED_TWICE = "enableHostIDCheck stands a second time with another value"
+
+
+def why_longer(algorithm: str | None) -> str:
+    """Return a phrase for a hash that is longer than the SHA-1 that a phone compares.
+
+    ``cnf.lua`` returns the same phrase.
+    """
+    return (
+        f"is as long as a {algorithm}, of the certificate or of its public key (a pin): a phone compares "
+        "the SHA-1 of the certificate"
+    )
+
+
 LONGEST_SHOWN = 90
 """Maximum number of characters of a value that a message quotes; a SHA-512 in Base64 has 88."""
 

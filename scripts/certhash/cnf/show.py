@@ -2,7 +2,8 @@
 
 ``show crypto pki certificates verbose``, ``show crypto pki trustpoints status``, and PEM in a log. Formats as
 the genieparser project's samples (``Fingerprint SHA1:`` in groups of eight, ``Associated Trustpoints:``) and
-Cisco's export pages print them. MD5 and SHA-256 fingerprints are ignored: a phone compares the SHA-1.
+Cisco's export pages print them. A phone compares the SHA-1: MD5 fingerprints are ignored, and SHA-256
+fingerprints beside a SHA-1. One alone is reported.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ _HEADINGS: dict[str, Role | None] = {
     "Router Self-Signed Certificate": "self-signed",
     "Certificate has the following attributes:": "ca",
 }
-_FINGERPRINT = re.compile(r"Fingerprint[ (]*SHA-?1\)?\s*:", re.IGNORECASE)
+_OTHER = r"Fingerprint[ (]*(?:MD5|SHA-?(?:256|384|512))\)?\s*:"
+_FINGERPRINT = re.compile(rf"(?:{_OTHER}[0-9A-F ]*)?Fingerprint[ (]*SHA-?1\)?\s*:", re.IGNORECASE)
+"""Texts that lost their line ends have several fingerprints on one line."""
+_LONGER = re.compile(r"Fingerprint[ (]*SHA-?(?:256|384|512)\)?\s*:", re.IGNORECASE)
 _TRUSTPOINT = re.compile(r"Trustpoint (\S+):", re.IGNORECASE)
 """The heading of each kind of certificate in ``show crypto pki trustpoints status``."""
 _CONFIGURED = re.compile(
@@ -54,7 +58,7 @@ def read_certificates(lines: list[Line], configuration: Configuration) -> None:
     reader = _Certificates(configuration)
     for index, line in enumerate(lines):
         reader.take(line, lines, index)
-    reader.flush()
+    reader.end()
 
 
 class _Certificates:
@@ -73,6 +77,9 @@ class _Certificates:
         """The heading of a certificate that has had no fingerprint yet."""
         self._has_status = False
         self._names: tuple[str, ...] = ()
+        self._has_sha1 = False
+        self._longer: list[Line] = []
+        """The SHA-256 fingerprints of this certificate."""
 
     def take(self, line: Line, lines: list[Line], index: int) -> None:
         text = line.text
@@ -98,6 +105,8 @@ class _Certificates:
             self._role, self._listed = _role_under(heading), None
         elif _FINGERPRINT.match(text):
             self._take_fingerprint(line, lines, index)
+        elif _LONGER.match(text):
+            self._longer.append(line)
         else:
             self._take_detail(line)
 
@@ -118,8 +127,20 @@ class _Certificates:
             self._configuration.without_fingerprint.append((self._described, self._names))
         self._described = None
 
+    def end(self) -> None:
+        """Finish the last certificate."""
+        self._begin(None)
+
     def _begin(self, described: Line | None) -> None:
         self.flush()
+        self._configuration.taken.update(line.number for line in self._longer)
+        if not self._has_sha1:
+            self._configuration.problems += [
+                f'line {line.number} "{line.shown}" is no SHA-1, which a phone compares: {SHA1_WANTED}'
+                for line in self._longer
+            ]
+            self._configuration.left_open += [(line, "it is no SHA-1") for line in self._longer]
+        self._has_sha1, self._longer = False, []
         self._role, self._described, self._has_status, self._names = None, described, False, ()
 
     def _take_fingerprint(self, line: Line, lines: list[Line], index: int) -> None:
@@ -128,6 +149,7 @@ class _Certificates:
         self.flush()
         self._role = role
         digits = _hex_after(lines, index)
+        self._has_sha1 = True
         self._configuration.taken.add(line.number)
         if len(digits) == SHA1_DIGITS:
             self._fingerprint, self._at = bytes.fromhex(digits), line.number
@@ -181,6 +203,8 @@ def read_pkcs12(lines: list[Line], configuration: Configuration) -> None:
             configuration.problems.append(f"line {following.number}: {PKCS12}")
 
 
+SHA1_WANTED = "add the certificate itself (`crypto pki export NAME pem terminal`)"
+
 PKCS12 = (
     "a PKCS#12 export cannot be opened without its passphrase: type `crypto pki export NAME pem terminal` "
     "(IOS) or `crypto ca export NAME identity-certificate` (ASA), which print the certificate itself"
@@ -195,7 +219,14 @@ def _role_under(heading: re.Match[str] | None) -> Role | None:
 
 def _hex_after(lines: list[Line], index: int) -> str:
     """Join the digits after a label, which documents and terminals wrap, up to the length of a SHA-1."""
-    digits = "".join(lines[index].text.partition(":")[2].split())
+    text = lines[index].text
+    label = _FINGERPRINT.match(text)
+    rest, other, _ = re.split(
+        "(Fingerprint|$)", text[label.end() if label else 0 :], maxsplit=1, flags=re.IGNORECASE
+    )
+    digits = "".join(rest.split())
+    if other:
+        return digits
     for line in lines[index + 1 : index + 1 + SHA1_DIGITS]:
         more = "".join(line.text.split())
         if len(digits) >= SHA1_DIGITS or not re.fullmatch(r"[0-9A-Fa-f]+", more):

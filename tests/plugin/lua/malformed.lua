@@ -9,3 +9,7 @@ for line in io.lines(input) do
     local value = line:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)
     io.write(cnf.shown(value), "\t", cnf.why_malformed(value), "\n")
 end
+
+for i = 3, #arg do
+    io.write(cnf.why_longer(arg[i]), "\n")
+end
