@@ -16,8 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from certhash.capture import tshark
+from certhash.capture.observe import Settings, observe
+from tests.harness.once import Once
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from certhash.model import Observation
 
 TOP = Path(__file__).resolve().parents[1]
 
@@ -98,6 +104,29 @@ def _tmp_path() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Give what makes a thing once in this session, whichever worker of pytest-xdist needs it first."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of the session
+    (folder / "once").mkdir(exist_ok=True)
+    return Once(folder / "once")
+
+
+@pytest.fixture(scope="session")
+def settings(once: Once) -> Settings:
+    """Give the settings of an audit by this machine's tshark."""
+    need("tshark")
+    return Settings(once(tshark.find, "tshark.find"))
+
+
+@pytest.fixture(scope="session")
+def alone(once: Once, settings: Settings) -> Callable[[Path], Observation]:
+    """Return what one tshark and the plugin see in a capture that no test changes."""
+    return lambda path: once(lambda: observe(str(path), settings), "alone", str(path))
 
 
 @cache

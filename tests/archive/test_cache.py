@@ -17,15 +17,15 @@ import pytest
 
 from certhash.archive import cache as cache_module
 from certhash.archive.cache import SETTLED, Cache, default_path
-from certhash.capture import tshark
-from certhash.capture.observe import Settings, observe
 from tests.archive.conftest import Counted
-from tests.conftest import TOP, Ended, certhash, need
+from tests.conftest import TOP, Ended, certhash
 from tests.harness import permitted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from certhash.capture.observe import Settings
     from certhash.model import Observation
 
 CAPTURES = TOP / "captures"
@@ -153,15 +153,9 @@ def test_a_key_log_that_is_missing_is_named(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- damage
 
 
-@pytest.fixture(name="settings", scope="module")
-def _settings() -> Settings:
-    need("tshark")
-    return Settings(tshark.find())
-
-
 @pytest.fixture(name="observations", scope="module")
-def _observations(settings: Settings) -> dict[str, Observation]:
-    return {str(path): observe(str(path), settings) for path in sorted(CAPTURES.glob("*.pcap*"))[:4]}
+def _observations(alone: Callable[[Path], Observation]) -> dict[str, Observation]:
+    return {str(path): alone(path) for path in sorted(CAPTURES.glob("*.pcap*"))[:4]}
 
 
 def _fill(path: Path, settings: Settings, observations: dict[str, Observation]) -> bytes:

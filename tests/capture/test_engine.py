@@ -22,7 +22,9 @@ from tests.harness.faults.stage import Audit, audit, copies, until
 from tests.harness.fidelity.kinds import pcap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from certhash.model import Observation
 
 CAPTURES = sorted(
     path for folder in ("captures", "tests/captures") for path in (TOP / folder).glob("*.pcap*")
@@ -73,9 +75,10 @@ def harmful(folder: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
     monkeypatch.setattr(workplace, "plugin_folder", lambda: plugin)
 
 
-def test_in_any_order_it_says_what_tshark_says(dissected: list[bytes]) -> None:
-    settings = Settings(tshark.find())
-    expected = {path: observe(str(path), settings) for path in CAPTURES}
+def test_in_any_order_it_says_what_tshark_says(
+    dissected: list[bytes], settings: Settings, alone: Callable[[Path], Observation]
+) -> None:
+    expected = {path: alone(path) for path in CAPTURES}
     with warm(settings) as (_engine, place):
         for order in (CAPTURES, CAPTURES[::-1]):
             for path in order:
@@ -83,20 +86,24 @@ def test_in_any_order_it_says_what_tshark_says(dissected: list[bytes]) -> None:
     assert len(dissected) > 1.8 * len(CAPTURES)
 
 
-def test_what_was_cut_when_it_was_recorded_is_for_tshark() -> None:
+def test_what_was_cut_when_it_was_recorded_is_for_tshark(
+    settings: Settings, alone: Callable[[Path], Observation]
+) -> None:
     """A server has no field for it, and the row would not say that the packet was cut."""
     cut = TOP / "tests" / "captures" / "snaplen.pcapng"
-    settings = Settings(tshark.find())
     with warm(settings) as (_engine, place):
-        assert observe(str(cut), settings, place) == observe(str(cut), settings)
+        assert observe(str(cut), settings, place) == alone(cut)
 
 
 def test_an_attacker_in_one_capture_reaches_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dissected: list[bytes]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dissected: list[bytes],
+    settings: Settings,
+    alone: Callable[[Path], Observation],
 ) -> None:
     """He has all that a dissector has: from his capture on, every hash in this process is his."""
-    settings = Settings(tshark.find())
-    honest = {path: observe(str(path), settings) for path in (MATCH, DTLS)}
+    honest = {path: alone(path) for path in (MATCH, DTLS)}
     harmful(
         tmp_path,
         monkeypatch,
@@ -134,12 +141,16 @@ def test_an_attacker_in_one_capture_reaches_no_other(
         ),
     ],
 )
-def test_a_capture_that_harms_the_engine_is_read_by_tshark(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dissected: list[bytes], harm: str
+def test_a_capture_that_harms_the_engine_is_read_by_tshark(  # noqa: PLR0913, PLR0917 - fixtures
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dissected: list[bytes],
+    harm: str,
+    settings: Settings,
+    alone: Callable[[Path], Observation],
 ) -> None:
-    settings = Settings(tshark.find())
-    expected = {path: observe(str(path), settings) for path in (MATCH, DTLS)}
-    harmful(tmp_path, monkeypatch, f"if tvb:raw():find('{_mark(MATCH)}', 1, true) then {harm} end")
+    expected = {path: alone(path) for path in (MATCH, DTLS)}
+    harmful(tmp_path, monkeypatch, f"if tvb:raw():find('{_mark(expected[MATCH])}', 1, true) then {harm} end")
     monkeypatch.setattr("certhash.capture.engine._PATIENCE", 15.0)
     monkeypatch.setattr(os, "sysconf", lambda _name: 1 << 10)
     monkeypatch.setattr(tshark, "LEAST_MEMORY", 1 << 30)
@@ -149,16 +160,17 @@ def test_a_capture_that_harms_the_engine_is_read_by_tshark(
     assert len(dissected) == (3 if harm.startswith(("error", "io.stdout:write('1")) else 2)
 
 
-def _mark(path: Path) -> str:
+def _mark(seen: Observation) -> str:
     """Return the addresses of a capture's connection, as Lua writes them: no other capture here has them."""
-    (handshake, *_) = observe(str(path), Settings(tshark.find())).handshakes
+    (handshake, *_) = seen.handshakes
     ends = [bytes(map(int, end.address.split("."))) for end in (handshake.client, handshake.server)]
     return "".join(f"\\{byte:03}" for byte in ends[0] + ends[1])
 
 
-def test_one_that_always_fails_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(tshark.find())
-    expected = observe(str(MATCH), settings)
+def test_one_that_always_fails_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings, alone: Callable[[Path], Observation]
+) -> None:
+    expected = alone(MATCH)
     harmful(tmp_path, monkeypatch, "os.exit(0)")
     with warm(settings) as (engine, place):
         for _ in range(4):
@@ -166,38 +178,40 @@ def test_one_that_always_fails_is_given_up(tmp_path: Path, monkeypatch: pytest.M
         assert engine.trouble
 
 
-def test_what_it_lacks_is_said(tmp_path: Path) -> None:
-    found = tshark.find()
+def test_what_it_lacks_is_said(
+    tmp_path: Path, settings: Settings, alone: Callable[[Path], Observation]
+) -> None:
+    found = settings.tshark
     assert missing(found.path) is None
-    alone = tmp_path / "bin" / "tshark"
-    alone.parent.mkdir()
-    alone.write_text(f'#!/bin/sh\nexec {need("tshark")} "$@"\n')
-    alone.chmod(0o755)
-    assert missing(str(alone)) == f"there is no sharkd beside {alone}"
+    script = tmp_path / "bin" / "tshark"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {need("tshark")} "$@"\n')
+    script.chmod(0o755)
+    assert missing(str(script)) == f"there is no sharkd beside {script}"
     other = Settings(tshark.Tshark(found.path, "1.2.3", found.lua))
     with warm(other) as (engine, place):
         with pytest.raises(EngineError, match=r"sharkd has version .*, and tshark 1\.2\.3"):
             engine.dissect(MATCH.read_bytes())
-        assert observe(str(MATCH), other, place) == observe(str(MATCH), Settings(found))
+        assert observe(str(MATCH), other, place) == alone(MATCH)
 
 
 def test_a_plugin_that_does_not_load_is_noticed_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     plugin = tmp_path / "plugin"
     shutil.copytree(TOP / "plugin", plugin)
     (plugin / "certhash.lua").write_text("this is no Lua\n")
     monkeypatch.setattr(workplace, "plugin_folder", lambda: plugin)
     with (
-        warm(Settings(tshark.find())) as (engine, _place),
+        warm(settings) as (engine, _place),
         pytest.raises(EngineError, match="the plugin does not load into sharkd"),
     ):
         engine.dissect(MATCH.read_bytes())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else: use sudo")
-def test_it_has_no_more_power_than_tshark() -> None:
-    with warm(Settings(tshark.find())) as (engine, place):
+def test_it_has_no_more_power_than_tshark(settings: Settings) -> None:
+    with warm(settings) as (engine, place):
         engine.dissect(MATCH.read_bytes())
         sharkds = [pid for pid in map(int, _processes()) if _is_sharkd_in(pid, place.folder)]
         assert sharkds
@@ -249,22 +263,20 @@ def _is_sharkd(pid: int) -> bool:
 
 def test_the_command_gives_the_same_with_and_without(tmp_path: Path) -> None:
     results = [
-        audit(tmp_path, TOP / "captures", TOP / "tests" / "captures", "-f", "json", "--no-cache", *more)
-        for more in ([], ["--no-warm"])
+        audit(tmp_path, TOP / "captures", "-f", "json", "--no-cache", *more) for more in ([], ["--no-warm"])
     ]
     assert results[0] == results[1]
     assert results[0].left_behind == []
 
 
 def test_a_capture_that_is_large_when_decompressed_is_for_tshark(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dissected: list[bytes]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dissected: list[bytes], settings: Settings
 ) -> None:
     monkeypatch.setattr(warm_reading, "SMALL", 2000)
     path = tmp_path / "small.pcap.gz"
     frames = pcap([bytes(60)] * 500)
     path.write_bytes(subprocess.run(["gzip", "-9c"], input=frames, check=True, capture_output=True).stdout)
     assert path.stat().st_size < 2000
-    settings = Settings(tshark.find())
     with warm(settings) as (_engine, place):
         assert observe(str(path), settings, place) == observe(str(path), settings)
     assert dissected == []

@@ -10,13 +10,15 @@ import pytest
 from msgspec.structs import replace
 
 from certhash.capture import records, tshark, workplace
-from certhash.capture.observe import Settings, observe
+from certhash.capture.observe import observe
 from tests.conftest import TOP
 from tests.harness.benchmarks.captures import Turn, tls_flow, write_pcap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from certhash.capture.observe import Settings
     from certhash.model import Observation
 
 CAPTURES = sorted(
@@ -27,15 +29,17 @@ CAPTURES = sorted(
 )
 
 
-def both_ways(path: Path) -> tuple[Observation, Observation]:
-    """Observe a capture through the plugin, and with a tshark that is taken to have no Lua."""
-    found = tshark.find()
-    return observe(str(path), Settings(found)), observe(str(path), Settings(replace(found, lua=None)))
+@pytest.fixture(scope="module")
+def without_lua(settings: Settings) -> Settings:
+    """Give the settings of a tshark that is taken to have no Lua."""
+    return replace(settings, tshark=replace(settings.tshark, lua=None))
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.name)
-def test_the_plugins_lines_say_what_tsharks_fields_say(path: Path) -> None:
-    lines, fields = both_ways(path)
+def test_the_plugins_lines_say_what_tsharks_fields_say(
+    path: Path, alone: Callable[[Path], Observation], without_lua: Settings
+) -> None:
+    lines, fields = alone(path), observe(str(path), without_lua)
     assert (lines.hash_source, fields.hash_source) == ("plugin", "python")
     # What the plugin adds are the files that phones fetch, and the bytes of damaged certificates.
     same = {"hash_source": "plugin", "downloads": (), "problems": ()}
@@ -65,11 +69,13 @@ def hello(name: bytes) -> bytes:
     ],
     ids=["separators", "cells", "nul", "no UTF-8", "line separator"],
 )
-def test_names_that_strangers_write_stay_one_value(tmp_path: Path, name: bytes) -> None:
+def test_names_that_strangers_write_stay_one_value(
+    tmp_path: Path, name: bytes, settings: Settings, without_lua: Settings
+) -> None:
     path = tmp_path / "name.pcap"
     with path.open("wb") as output:
         write_pcap(output, tls_flow(1, [Turn("client", hello(name))]))
-    lines, fields = both_ways(path)
+    lines, fields = observe(str(path), settings), observe(str(path), without_lua)
     assert not lines.problems
     (handshake,) = lines.handshakes
     assert handshake.server_name
@@ -107,17 +113,22 @@ def test_lines_that_the_plugin_does_not_write_are_refused() -> None:
     ],
     ids=["fails on every frame", "does not load"],
 )
-def test_a_plugin_that_fails_hides_nothing(
-    was: str, becomes: str, complaint: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_plugin_that_fails_hides_nothing(  # noqa: PLR0913, PLR0917 - fixtures
+    was: str,
+    becomes: str,
+    complaint: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    alone: Callable[[Path], Observation],
 ) -> None:
     path = TOP / "captures" / "match.pcapng"
-    found = tshark.find()
-    right = observe(str(path), Settings(found))
+    right = alone(path)
     shutil.copytree(TOP / "plugin", tmp_path / "plugin")
     batch = tmp_path / "plugin" / "certhash" / "batch.lua"
     batch.write_text(batch.read_text("utf-8").replace(was, becomes), "utf-8")
     monkeypatch.setattr(workplace, "plugin_folder", lambda: tmp_path / "plugin")
-    seen = observe(str(path), Settings(found))
+    seen = observe(str(path), settings)
     assert seen.hash_source == "python"
     assert seen.handshakes == right.handshakes
     assert seen.certificates == right.certificates
