@@ -27,7 +27,15 @@ PCAP_MAGIC = {
     b"\xa1\xb2\x3c\x4d": ">",
     b"\x4d\x3c\xb2\xa1": "<",
 }
+_NANOSECONDS = (b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1")
 PCAP_HEADER, RECORD = 24, 16
+_TRIED = 3
+"""Records by which Wireshark recognises the variants of pcap."""
+_SECOND = 1_000_000
+"""Microseconds."""
+_LARGEST_LENGTH = 128 << 20
+PEEK = 1 << 16
+"""Bytes at the start of a file that show its record structure."""
 _PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED, _SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10
 _SMALLEST_BLOCK, _SIMPLE_BLOCK, _INTERFACE_BLOCK, _PACKET_BLOCK = 12, 16, 20, 32
@@ -52,7 +60,7 @@ def recognise(head: bytes | bytearray) -> Layout:
 
     "other" is everything whose records are not known here: further capture formats, and files that are no
     captures at all. Variants of pcap with longer record headers keep pcap's magic number but not its version,
-    or have a number of their own.
+    or have a number of their own, or are recognised by :func:`may_be_variant`.
     """
     if head[:4] == _PCAPNG_MAGIC:
         return "pcapng"
@@ -60,6 +68,32 @@ def recognise(head: bytes | bytearray) -> Layout:
     if order and len(head) >= PCAP_HEADER and struct.unpack_from(order + "HH", head, 4) == (2, 4):
         return "pcap"
     return "other"
+
+
+def may_be_variant(head: bytes | bytearray, *, whole: bool) -> bool:
+    """Return whether a file, by its first :data:`PEEK` bytes, may be a variant of pcap and not pcap.
+
+    Nokia's variant and that of Red Hat 6.1 have pcap's magic number and version, and longer record headers.
+    Wireshark tells them apart by the first three records of a file. In a pipe it does not, so such a file
+    must not be carved. A file without such a doubt is pcap for Wireshark, too.
+
+    Args:
+        head: the first bytes of a file with pcap's magic number and version.
+        whole: the file has no further bytes.
+    """
+    if bytes(head[:4]) in _NANOSECONDS:
+        return False
+    order = PCAP_MAGIC[bytes(head[:4])]
+    (limit,) = struct.unpack_from(order + "I", head, 16)
+    at = PCAP_HEADER
+    for _ in range(_TRIED):
+        if at + RECORD > len(head):
+            return whole and at != len(head)
+        micro, captured, length = struct.unpack_from(order + "4xIII", head, at)
+        if micro >= _SECOND or captured > min(LARGEST_PACKET, limit, length) or length > _LARGEST_LENGTH:
+            return True
+        at += RECORD + captured
+    return whole and at > len(head)
 
 
 def pcap_header(head: bytes | bytearray) -> tuple[str, int]:

@@ -22,7 +22,7 @@ from certhash.capture.first_pass.decompress import (
     Source,
     SourceError,
 )
-from certhash.capture.first_pass.layout import recognise
+from certhash.capture.first_pass.layout import PEEK, may_be_variant, recognise
 
 _PEEK = 64
 """Number of bytes needed to recognise a file's format."""
@@ -188,7 +188,7 @@ def _unzip(source: BinaryIO, whole: Unpacked) -> str:
 def is_carvable(source: BinaryIO) -> bool:
     """Return whether this module can split the capture into packets; only tshark reads other formats."""
     source.seek(0)
-    start = bytearray(_PEEK)
+    start = bytearray(PEEK)
     count = 0
     try:
         reader = Source(source)
@@ -198,4 +198,5 @@ def is_carvable(source: BinaryIO) -> bool:
         return False  # a package for the compression is missing, but tshark may support it
     finally:
         source.seek(0)
-    return recognise(bytes(start[:count])) != "other"
+    layout = recognise(start[:count])
+    return layout == "pcapng" or (layout == "pcap" and not may_be_variant(start[:count], whole=count < PEEK))
