@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certhash.capture.first_pass.source import is_carvable
-from tests.benchmarks.captures import make_identity, tcp_frame, tcp_segments, tls_transcript
-from tests.fidelity.compare import both
-from tests.fidelity.kinds import ENDS
+from tests.harness.benchmarks.captures import make_identity, tcp_frame, tcp_segments, tls_transcript
+from tests.harness.fidelity.compare import both
+from tests.harness.fidelity.kinds import ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
