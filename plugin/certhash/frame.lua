@@ -1,16 +1,13 @@
 -- Reads the fields of a frame that this plugin needs.
 
-local M = {
-    TCP = 2, UDP = 3,  -- pinfo.port_type
-    CLIENT_HELLO = 1, SERVER_HELLO = 2, CERTIFICATE = 11,  -- handshake types
-}
+local M = {}
 
 local FATAL = 2  -- level of an alert
 
 --- Create the readers, which Wireshark allows only while the script loads.
 -- @param needs the modules handshakes and story; reader(field name), which returns a function that returns a frame's values
 --   of this field; know(der), which returns the details of a certificate
--- @return the functions below, and the readers of TLS and DTLS
+-- @return constants, the functions below, and the readers of TLS and DTLS
 function M.using(needs)
     local reader, know, handshakes, story = needs.reader, needs.know, needs.handshakes, needs.story
 
@@ -200,7 +197,8 @@ function M.using(needs)
     end
 
     return {
-        TCP = M.TCP, UDP = M.UDP, CLIENT_HELLO = M.CLIENT_HELLO, SERVER_HELLO = M.SERVER_HELLO, CERTIFICATE = M.CERTIFICATE,
+        TCP = 2, UDP = 3,  -- pinfo.port_type
+        CLIENT_HELLO = 1, SERVER_HELLO = 2, CERTIFICATE = 11,  -- handshake types
         read = read, tls = TLS, dtls = DTLS,
         last = last, innermost_ip = innermost_ip, endpoints = endpoints, quoted = quoted, values_or_nil = values_or_nil,
         has = has, messages = messages, tftp_payload = tftp_payload, refused = refused,

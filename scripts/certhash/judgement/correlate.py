@@ -7,7 +7,7 @@ This module decides which of a device's files is in force, :mod:`~certhash.judge
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -19,7 +19,7 @@ from certhash.judgement.anywhere import concerned, of_any_server
 from certhash.judgement.diagnose import Case, Diagnosis, diagnose
 from certhash.judgement.evidence import Evidence, Presented, Seen, is_before
 from certhash.judgement.verdict import Told
-from certhash.model import CnfFile, ExpectedHash, Fetch, HeadEndUrl, Observation, Problem, Sources, VpnGroup
+from certhash.model import CnfFile, ExpectedHash, Fetch, HeadEndUrl, Observation, Problem, Sources
 from certhash.times import iso
 
 if TYPE_CHECKING:
@@ -49,22 +49,14 @@ def correlate(
     current, superseded = _in_force(sources.cnf_files)
     told, unusable = _told(current)
     history, _ = _told(superseded)
-    anywhere = [
-        _Anywhere(cnf, cnf.group, *of_any_server(cnf, cnf.group, evidence))
-        for cnf in current
-        if cnf.kind == "stated" and cnf.group and not cnf.group.urls
-    ]
-    expectations = sorted(
-        [*(_expectation(t, evidence) for t in told), *(_stated(each) for each in anywhere), *unusable],
-        key=lambda e: (e.device, e.url or "", e.source),
-    )
-    everywhere = [
-        pair
-        for each in anywhere
-        for pair in concerned(
-            each.cnf, each.group, evidence, nowhere=whole and each.decision.verdict == "mismatch"
-        )
-    ]
+    expectations = [*(_expectation(t, evidence) for t in told), *unusable]
+    everywhere: list[tuple[Seen, Told]] = []
+    for cnf in current:
+        if cnf.kind == "stated" and cnf.group and not cnf.group.urls:
+            row = _row(cnf, None, *of_any_server(cnf, cnf.group, evidence))
+            expectations.append(row)
+            everywhere += concerned(cnf, cnf.group, evidence, nowhere=whole and row.verdict == "mismatch")
+    expectations.sort(key=lambda e: (e.device, e.url or "", e.source))
     handshakes = _handshakes(evidence, [*told, *history], sources.cnf_files, everywhere)
     problems += _collisions(evidence)
     return document.Document(
@@ -173,16 +165,16 @@ def _told(cnf_files: Iterable[CnfFile]) -> tuple[list[Told], list[document.Expec
     unusable: list[document.Expectation] = []
     for cnf in cnf_files:
         if cnf.kind == "encrypted":
-            unusable.append(_cannot_tell(cnf, None, ENCRYPTED, ()))
+            unusable.append(_cannot_tell(cnf, None, ENCRYPTED))
         if cnf.group is None:
             continue
         for url in cnf.group.urls:
             try:
                 head_end = parse_url(url.value)
             except ValueError as error:
-                unusable.append(_cannot_tell(cnf, url, f"The URL cannot be used: {error}.", cnf.group.hashes))
+                unusable.append(_cannot_tell(cnf, url, f"The URL cannot be used: {error}."))
                 continue
-            told.append(Told(cnf, cnf.group, url, head_end, cnf.warnings))
+            told.append(Told(cnf, cnf.group, url, head_end))
     return told, unusable
 
 
@@ -192,53 +184,19 @@ ENCRYPTED = (
 )
 
 
-def _cannot_tell(
-    cnf: CnfFile, url: HeadEndUrl | None, explanation: str, hashes: tuple[ExpectedHash, ...]
-) -> document.Expectation:
-    return document.Expectation(
-        device=cnf.device,
-        source=cnf.source,
-        frame=cnf.fetch.frame if cnf.fetch and cnf.fetch.capture == cnf.source else None,
-        url=url.value if url else None,
-        line=url.line if url else None,
-        hashes=tuple(_hash(h) for h in hashes),
-        host_id_check=cnf.group.host_id_check if cnf.group else None,
-        verdict="unverifiable",
-        cause=None,
-        explanation=explanation,
-        advice=(),
-        warnings=cnf.warnings,
-        handshakes=(),
-        decided_by=None,
-        matched=None,
-        download=_download(cnf),
-    )
+def _cannot_tell(cnf: CnfFile, url: HeadEndUrl | None, explanation: str) -> document.Expectation:
+    return _row(cnf, url, verdict.Decision("unverifiable"), Diagnosis(None, explanation), ())
 
 
 def _expectation(told: Told, evidence: Evidence) -> document.Expectation:
     handshakes = evidence.with_head_end(told.head_end)
     decision = verdict.decide(told, handshakes, evidence)
     diagnosis = diagnose(Case(decision, told.cnf, told.group, told.head_end, handshakes, evidence))
-    return _row(told.cnf, told.group, told.url, decision, diagnosis, handshakes)
+    return _row(told.cnf, told.url, decision, diagnosis, handshakes)
 
 
-class _Anywhere(NamedTuple):
-    """A hash that was stated without a URL, and its decision over all servers."""
-
-    cnf: CnfFile
-    group: VpnGroup
-    decision: verdict.Decision
-    diagnosis: Diagnosis
-    handshakes: tuple[Seen, ...]
-
-
-def _stated(each: _Anywhere) -> document.Expectation:
-    return _row(each.cnf, each.group, None, each.decision, each.diagnosis, each.handshakes)
-
-
-def _row(  # noqa: PLR0913, PLR0917 - they are the parts of one row
+def _row(
     cnf: CnfFile,
-    group: VpnGroup,
     url: HeadEndUrl | None,
     decision: verdict.Decision,
     diagnosis: Diagnosis,
@@ -250,8 +208,8 @@ def _row(  # noqa: PLR0913, PLR0917 - they are the parts of one row
         frame=cnf.fetch.frame if cnf.fetch and cnf.fetch.capture == cnf.source else None,
         url=url.value if url else None,
         line=url.line if url else None,
-        hashes=tuple(_hash(h) for h in group.hashes),
-        host_id_check=group.host_id_check,
+        hashes=tuple(_hash(h) for h in cnf.group.hashes) if cnf.group else (),
+        host_id_check=cnf.group.host_id_check if cnf.group else None,
         verdict=decision.verdict,
         cause=diagnosis.cause,
         explanation=diagnosis.explanation,

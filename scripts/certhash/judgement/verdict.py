@@ -32,7 +32,6 @@ class Told(NamedTuple):
     group: VpnGroup
     url: HeadEndUrl
     head_end: HeadEnd
-    warnings: tuple[str, ...] = ()
 
 
 class Decision(NamedTuple):
