@@ -135,7 +135,7 @@ def test_one_wrong_character_never_gives_the_same_digest(value: bytes, place: in
         (TAC_HEX[1:], "39 hex digits"),
         ("MD5 Fingerprint=" + TAC_HEX, "MD5"),
         ("SHA256 Fingerprint=" + TAC_HEX, "SHA-1"),
-        (TAC.replace("/", "_"), f"URL-safe alphabet; a cnf file writes {TAC}"),
+        (TAC.replace("/", "_"), f"URL-safe alphabet; in a cnf file it is {TAC}"),
         (TAC[:-2] + "9=", "last character"),
         (TAC + "=", "padding"),
         ("ZZZZ", "4 characters of Base64"),

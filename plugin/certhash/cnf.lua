@@ -199,7 +199,7 @@ local function plain_text(content)
         text = from_utf16(start == "\0<" and content or content:sub(3), true)
     elseif content:find("^\239\187\191") then
         if not is_utf8(content) then
-            return nil, "its first bytes say that it is UTF-8, and it is not"
+            return nil, "its byte order mark says UTF-8, but its text is not UTF-8"
         end
         text = content:sub(4)
     elseif content:find("\0", -1, true) then
@@ -287,11 +287,11 @@ end
 local ROOTS = { device = true, Default = true }
 local WANTED = { vpnGroup = true, fullConfig = true }
 
-local SEVERAL = "it has several vpnGroup elements, and which one a phone takes is not known"
+local SEVERAL = "it has several vpnGroup elements, and it is unknown which one a phone uses"
 local TORN = "it is damaged or cut short within its vpnGroup"
 
 local function wrong_root(name)
-    return ("its outer element is <%s>; a phone's configuration has <device>, or <Default> in XMLDefault.cnf.xml")
+    return ("its root element is <%s>; a phone's configuration has <device>, or <Default> in XMLDefault.cnf.xml")
         :format(name)
 end
 
@@ -301,7 +301,7 @@ local function is_root(name)
     return lower == "device" or lower == "default"
 end
 
-local OTHER_CASE = "its outer element is <%s>, and a phone tells capitals from small letters"
+local OTHER_CASE = "its root element is <%s>, and phones distinguish upper and lower case"
 
 -- Return the only child of a root with a name.
 local function children(root, name)
@@ -444,11 +444,11 @@ local function numbered(group, parent, prefix, highest)
         if number and number <= highest and holder.name == parent and holder.parent == group then
             local text = trim(element.text)
             if holders[element] then
-                return nil, ("<%s> has other elements in it, and what it says is not known"):format(element.name)
+                return nil, ("<%s> contains other elements, so its value is unknown"):format(element.name)
             elseif first_holder and first_holder ~= holder then
-                return nil, ("<%s> stands in a second <%s>, and which one counts is not known"):format(element.name, parent)
+                return nil, ("<%s> is in a second <%s>, and it is unknown which one counts"):format(element.name, parent)
             elseif by_number[number] and by_number[number] ~= text then
-                return nil, ("<%s> stands a second time with another value, and which one counts is not known")
+                return nil, ("<%s> occurs twice with different values, and it is unknown which one counts")
                     :format(element.name)
             end
             by_number[number], first_holder = text, holder
@@ -474,12 +474,12 @@ local function gap(group)
     for _, element in ipairs(group.within) do
         if (element.name == "addresses" or element.name == "credentials") and holders[element]
             and trim(element.text) ~= "" then
-            return "text stands among its URLs or hashes, and something may be left out there: copy all of the vpnGroup"
+            return "text is among its URLs or hashes, where lines may be missing: copy the whole vpnGroup"
         end
     end
     local own = trim(group.text)
     if own ~= "" and own:find("^[-+%s]+$") and #group.within > 0 then
-        return "signs stand in its vpnGroup as in a diff, and which lines count is not known"
+        return "its vpnGroup contains the signs of a diff, and it is unknown which lines count"
     end
     return nil
 end
@@ -531,7 +531,7 @@ end
 ---@return string|nil problem
 function M.read(name, content)
     if #content > M.LARGEST then
-        return nil, ("it has %.0f MB, and a phone's configuration has some kilobytes"):format(#content / 1048576)
+        return nil, ("it has %.0f MB; a phone's configuration has only some kilobytes"):format(#content / 1048576)
     elseif not content:find("[^\0%s]") then
         return nil, "it is empty"
     end
@@ -597,21 +597,21 @@ function M.why_malformed(text)
     if text == "" then
         return "no certificate can match it"
     elseif #digits == 40 and digits:find("^%x+$") then
-        return "that is the thumbprint in hex, where a phone needs Base64"
+        return "this is the thumbprint in hex, but a phone needs Base64"
     elseif #digits == 32 and digits:find("^%x+$") then
-        return "that is an MD5 in hex: a phone compares the SHA-1, in Base64"
+        return "this is an MD5 in hex, but a phone compares the SHA-1, in Base64"
     elseif lower:find("^sha256/") or lower:find("^pin%-sha256=") then
-        return "that is the pin of a public key: a phone compares the SHA-1 of the certificate"
+        return "this is the pin of a public key, but a phone compares the SHA-1 of the certificate"
     elseif #text > CERTIFICATE and (text:find("^MI") or text:find("^%-%-%-%-%-BEGIN")) then
-        return "that is a whole certificate, not its hash: `certhash hash FILE` prints the hash"
+        return "this is a whole certificate, not its hash; `certhash hash FILE` prints the hash"
     end
     local data = base64.decode(text) or ""
     if #data == 16 then
-        return "that has 16 bytes, as an MD5 has: a phone compares the SHA-1, which has 20"
+        return "it has 16 bytes, like an MD5, but a phone compares the SHA-1, which has 20"
     end
     local bytes = data:gsub("(%x%x)[ :-]?", "%1"):gsub("%s*$", "")
     if #bytes == 40 and bytes:find("^%x+$") then
-        return "that is the Base64 of the thumbprint's hex text, where a phone needs the Base64 of its bytes"
+        return "this is the Base64 of the thumbprint's hex text, but a phone needs the Base64 of its bytes"
     end
     return "not the Base64 of a SHA-1, SHA-256 or SHA-512"
 end
@@ -673,17 +673,17 @@ function M.head_end(url)
     if url == "" then
         return nil, "the URL is empty"
     elseif url:find("[%c ]") then
-        return nil, "the URL has blanks or control characters in it"
+        return nil, "the URL contains blanks or control characters"
     end
     local scheme, authority = url:match("^(%a[%w+.-]*)://([^/?#\\]*)")
     if not scheme then
         return nil, "the URL does not start with https:// and a host"
     elseif scheme:lower() ~= "https" then
-        return nil, ("the URL starts with %s://, and a phone's VPN client needs https://"):format(scheme)
+        return nil, ("the URL starts with %s://, but a phone's VPN client needs https://"):format(scheme)
     elseif url:find("\\", 1, true) then
-        return nil, "the URL has a backslash in it, and what a phone makes of that is not known"
+        return nil, "the URL contains a backslash, and it is unknown how a phone handles that"
     elseif authority:find("@", 1, true) then
-        return nil, "the URL has a user name in it, which a head-end's URL cannot have"
+        return nil, "the URL contains a user name, which a head-end's URL cannot have"
     end
     local literal, port = authority:match("^%[([^%[%]]*)%](.*)$")
     local host, bytes = literal, nil

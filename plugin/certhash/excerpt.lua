@@ -18,8 +18,8 @@ function M.using(others)
     return M
 end
 
-local SEVERAL = "it shows several files or vpnGroup elements, and which one counts is not known"
-local NO_END = "its vpnGroup has no end: copy all from <vpnGroup> to </vpnGroup>"
+local SEVERAL = "it shows several files or vpnGroup elements, and it is unknown which one counts"
+local NO_END = "its vpnGroup has no end: copy everything from <vpnGroup> to </vpnGroup>"
 
 -- Remove the pager's text and the blanks after it, if there are no backspaces.  Backspaces determine what the pager
 -- covered: IOS erases nine columns.
@@ -121,9 +121,9 @@ local function fragment(text, from)
     if not stop then
         return nil, NO_END
     elseif text:find("^[^<]*%-%->", stop + 1) then
-        return nil, "the end of a comment follows its vpnGroup: it may not count"
+        return nil, "its vpnGroup may be in a comment, because the end of one follows it"
     elseif loses_a_hash(text, from, stop) then
-        return nil, "a certHash stands outside its vpnGroup, and whether it counts is not known"
+        return nil, "a certHash is outside its vpnGroup, and it is unknown whether it counts"
     end
     local body = joined(text:sub(from, stop), #text:sub(1, from - 1):match("[^\n]*$"))
     local root = xml.parse("<device>" .. body .. "</device>", cnf.wanted)
@@ -160,7 +160,7 @@ function M.read(name, content)
     end
     local file = { device = cnf.device(name) or cnf.base_name(name), name = cnf.base_name(name), kind = "plain" }
     if names_another(text:sub(1, start - 1), file.device) then
-        return nil, "it names another phone, and whose configuration it is is not known"
+        return nil, "it names another phone, so it is unknown whose configuration it is"
     end
     local whole = xml.parse(cnf.without_declaration(text), {})
     if whole and not (whole.name == "device" or whole.name == "Default" or whole.name == "vpnGroup") then

@@ -41,11 +41,11 @@ local function content_of(path, files)
     local size = handle:seek("end")
     local content
     if not size then
-        problem = "it is no ordinary file"
+        problem = "it is not a regular file"
     elseif size == 0 then
         problem = "it is empty"
     elseif size > cnf.LARGEST then
-        problem = ("it has %.0f MB, and a phone's configuration has some kilobytes"):format(size / 1048576)
+        problem = ("it has %.0f MB; a phone's configuration has only some kilobytes"):format(size / 1048576)
     else
         handle:seek("set")
         content = handle:read(size)

@@ -36,7 +36,7 @@ local function read_one(text)
     local hash, url = text:match("^(.-)=(%a[%w+.-]*://.*)$")
     local digest = digest_of(hash or text)
     if not digest then
-        return nil, ("%s: this is no hash (SHA-1: 28 characters of Base64 or 40 hex digits)"):format(visible.text(text, 90))
+        return nil, ("%s: not a hash (SHA-1: 28 characters of Base64, or 40 hex digits)"):format(visible.text(text, 90))
     end
     local algorithm = ALGORITHMS[#digest]
     local file = {

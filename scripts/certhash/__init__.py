@@ -1,6 +1,6 @@
 """certhash: does a Cisco IP phone trust its VPN head-end, and if not, why.
 
-What other programs can rely on is what this module exports; everything else may change with any version.
+Other programs can rely on what this module exports; everything else may change with any version.
 
 >>> import certhash
 >>> certhash.sha1_base64(b"the DER encoding of a certificate")
@@ -48,7 +48,7 @@ _HOMES = {
 if not TYPE_CHECKING:  # or type checkers would believe in any name
 
     def __getattr__(name: str) -> object:
-        """Import what is exported when it is asked for: commands are to start fast."""
+        """Import an exported name when it is first used, so that commands start fast."""
         home = _HOMES.get(name)
         if home is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

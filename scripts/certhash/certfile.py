@@ -258,7 +258,7 @@ def _content(der: bytes, start: int, depth: int = 0) -> tuple[int, int]:
     if length > 0x80:  # noqa: PLR2004 - X.690, 8.1.3.5
         count = length - 0x80
         if count > _LENGTH_BYTES:
-            raise ValueError("DER whose length is no sensible number")
+            raise ValueError("DER with an invalid length")
         length = int.from_bytes(der[first : first + count], "big")
         first += count
     if first + length > len(der):

@@ -28,7 +28,7 @@ _INVISIBLE = dict.fromkeys([0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x202A, 0x20
 """Invisible marks in copied text: U+200E precedes the thumbprint in Windows' Details tab."""
 
 _QUOTES = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
-"""Around the whole: Windows' command prompt hands on single ones, and texts and tables have others."""
+"""Quotation marks around a hash: Windows' command prompt passes on single ones; texts contain others."""
 
 _DASHES = str.maketrans("\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{MINUS SIGN}", "---")
 
@@ -135,9 +135,7 @@ def read_hash(text: str) -> tuple[bytes, str]:
             raise ValueError(_why_not(text, digits))
     algorithm = ALGORITHMS[len(digest)]
     if claimed and claimed != algorithm:
-        raise ValueError(
-            f"it is called {claimed}, and its length of {len(digest)} bytes is that of {algorithm}"
-        )
+        raise ValueError(f"its label says {claimed}, but {len(digest)} bytes are the length of {algorithm}")
     return digest, algorithm
 
 
@@ -177,15 +175,15 @@ def _why_not(text: str, digits: str) -> str:
     if re.fullmatch(_HEX, digits):
         if len(digits) == 2 * MD5_BYTES:
             return "32 hex digits are an MD5 fingerprint: a phone compares SHA-1, which has 40"
-        return f"{len(digits)} hex digits are no thumbprint: SHA-1 has 40, SHA-256 64"
+        return f"{len(digits)} hex digits are not a thumbprint: SHA-1 has 40, SHA-256 64"
     if ("-" in compact or "_" in compact) and re.fullmatch(_URL_SAFE, compact):
         digest = _decode_base64(compact.replace("-", "+").replace("_", "/"))
         if digest:
-            return f"it is written in the URL-safe alphabet; a cnf file writes {to_base64(digest)}"
+            return f"it uses the URL-safe alphabet; in a cnf file it is {to_base64(digest)}"
     if re.fullmatch(_BASE64, compact):
         bare = compact.rstrip("=")
         if len(bare) * 6 // 8 in ALGORITHMS:
-            return "it is Base64 with wrong padding or a wrong last character: no digest is written so"
+            return "it is Base64 with wrong padding or a wrong last character, which no encoder writes"
         characters = "1 character" if len(compact) == 1 else f"{len(compact)} characters"
         return f"{characters} of Base64 cannot be a hash: SHA-1 has 27 and =, SHA-256 43 and ="
     return "it is neither hex (SHA-1: 40 digits) nor Base64 (SHA-1: 28 characters)"

@@ -21,7 +21,7 @@ def read_small_file(path: str, limit: int = LARGEST) -> bytes:
     """
     data = read_start(path, limit + 1)
     if len(data) > limit:
-        raise ValueError(f"it is larger than {limit // 1024 // 1024} MB, and nothing that is wanted here is")
+        raise ValueError(f"it is larger than {limit // 1024 // 1024} MB: no certificate or configuration is")
     return data
 
 

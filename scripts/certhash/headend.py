@@ -43,17 +43,17 @@ def parse_url(text: str) -> HeadEnd:
     if not text:
         raise ValueError("the URL is empty")
     if not text.isprintable() or " " in text:
-        raise ValueError("the URL has blanks or control characters in it")
+        raise ValueError("the URL contains blanks or control characters")
     found = _URL.match(text)
     if not found:
         raise ValueError("the URL does not start with https:// and a host")
     if found["scheme"].lower() != "https":
-        raise ValueError(f"the URL starts with {found['scheme']}://, and a phone's VPN client needs https://")
+        raise ValueError(f"the URL starts with {found['scheme']}://, but a phone's VPN client needs https://")
     if "\\" in text:
         # RFC 3986 has no backslash; browsers treat it as a slash, other programs as part of the host.
-        raise ValueError("the URL has a backslash in it, and what a phone makes of that is not known")
+        raise ValueError("the URL contains a backslash, and it is unknown how a phone handles that")
     if "@" in found["authority"]:
-        raise ValueError("the URL has a user name in it, which a head-end's URL cannot have")
+        raise ValueError("the URL contains a user name, which a head-end's URL cannot have")
     parts = _AUTHORITY.fullmatch(found["authority"])
     if not parts:
         raise ValueError("the URL's host is ambiguous: an IPv6 address needs [ ] around it")

@@ -1,4 +1,4 @@
-"""What people put in place of a hash, and how it is told: digests of something else, and other encodings."""
+"""Recognise what people use instead of a hash by mistake: digests of something else, and other encodings."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def digests_of_something_else(der: bytes) -> dict[bytes, str]:
 
 
 def raw(value: str) -> bytes:
-    """Decode a value as Base64 whatever its length: an MD5 has 16 bytes, and is no certHash."""
+    """Decode a value as Base64, whatever its length: an MD5, for example, has 16 bytes."""
     try:
         return base64.b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError):
@@ -63,7 +63,7 @@ def raw(value: str) -> bytes:
 
 
 def as_hex(value: str) -> bytes:
-    """Return the bytes of a value in hex, separators left out, or in the Base64 of such text."""
+    """Return the bytes of a value in hex, ignoring separators, or in the Base64 of such text."""
     for text in (value, raw(value).decode("ascii", "replace")):
         digits = re.sub(r"[\s:-]", "", text)
         if re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", digits):

@@ -146,7 +146,7 @@ class Observation(Struct, frozen=True):
     """tshark was stopped before it had read everything: a retry may see more."""
 
 
-# ---------------------------------------------------------------- what phones were told to expect
+# ---------------------------------------------------------------- what phones are configured to expect
 
 
 class ExpectedHash(Struct, frozen=True):

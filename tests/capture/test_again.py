@@ -53,7 +53,7 @@ def _in_vxlan(turns: list[Turn]) -> list[bytes]:
 @pytest.mark.parametrize(
     ("wrap", "says"),
     [
-        (_numbers_in_the_wrong_byte_order, "only without reassembly of segments that came out of order"),
+        (_numbers_in_the_wrong_byte_order, "only if it does not reassemble out-of-order segments"),
         (_without_the_reply_to_connect, "--disable-protocol http"),
         (in_chunks, "--decode-as sctp.port==40001,tls"),
         (_in_vxlan, "--decode-as udp.port==40001,vxlan"),

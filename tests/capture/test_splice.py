@@ -38,5 +38,5 @@ def test_the_blocks_are_the_file_however_it_is_cut(sizes: list[int]) -> None:
 
 @pytest.mark.parametrize("size", [8, 11, 14, (1 << 24) + 4])
 def test_a_length_that_no_block_has_is_refused(size: int) -> None:
-    with pytest.raises(ValueError, match=f"a block of {size} bytes"):
+    with pytest.raises(ValueError, match=f"block of {size} bytes"):
         list(Blocks().feed(struct.pack("=III", PACKET, size, 0)))

@@ -474,7 +474,7 @@ def test_two_phones_with_one_name(pki: Pki, tmp_path: Path) -> None:
     )
     sources = read_text(tmp_path, second)
     assert [cnf.device for cnf in sources.cnf_files] == ["SEP001F6C81110E"] * 2
-    assert all("another file gives" in cnf.warnings[-1] for cnf in sources.cnf_files)
+    assert all("another file contradicts it" in cnf.warnings[-1] for cnf in sources.cnf_files)
 
 
 def test_profile_says_the_host_id_check(pki: Pki, tmp_path: Path) -> None:

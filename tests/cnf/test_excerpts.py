@@ -118,9 +118,11 @@ def test_a_fragment_that_ends_early_is_never_half_a_list(tmp_path: Path, cut: in
 
 def test_a_fragment_without_its_end_says_what_to_copy(tmp_path: Path) -> None:
     (problem,) = read_text(tmp_path, "x\n" + GROUP.replace("</vpnGroup>", "")).problems
-    assert problem.message == "line 2: the vpnGroup has no end: copy all from <vpnGroup> to </vpnGroup>"
+    assert (
+        problem.message == "line 2: the vpnGroup has no end: copy everything from <vpnGroup> to </vpnGroup>"
+    )
     (problem,) = read_text(tmp_path, GROUP.partition("<credentials>")[2]).problems
-    assert "a certHash stands outside a vpnGroup" in problem.message
+    assert "a certHash is outside a vpnGroup" in problem.message
     (problem,) = read_text(tmp_path, GROUP.lower()).problems
     assert "<vpngroup> is not <vpnGroup>" in problem.message
 
@@ -131,13 +133,13 @@ def test_a_fragment_without_its_end_says_what_to_copy(tmp_path: Path) -> None:
         (
             f"  <certHash1>{TAC}</certHash1>\n",
             "[lines omitted]\n",
-            '"[lines omitted]" stands among the credentials',
+            '"[lines omitted]" is among the credentials',
         ),
-        (f"  <certHash1>{TAC}</certHash1>\n", "...\n", "something may be left out there"),
-        ("</addresses>", "...</addresses>", "something may be left out there"),
-        (f"  <certHash1>{TAC}</certHash1>\n", f"- <certHash1>{TAC}</certHash1>\n", '"-" stands among'),
+        (f"  <certHash1>{TAC}</certHash1>\n", "...\n", "where lines may be missing"),
+        ("</addresses>", "...</addresses>", "where lines may be missing"),
+        (f"  <certHash1>{TAC}</certHash1>\n", f"- <certHash1>{TAC}</certHash1>\n", '"-" is among'),
         ("<addresses>", "-<mtu>1290</mtu>\n<addresses>", "as in a diff"),
-        ("</vpnGroup>\n", "</vpnGroup> -->\n", "the end of a comment follows"),
+        ("</vpnGroup>\n", "</vpnGroup> -->\n", "may be in a comment"),
         ("</certHash1>", "</certHash>", "it is damaged"),
         (
             "</vpnGroup>\n",
@@ -147,7 +149,7 @@ def test_a_fragment_without_its_end_says_what_to_copy(tmp_path: Path) -> None:
         (
             "</addresses>",
             "<url1>https://203.0.113.21/</url1></addresses>",
-            "a second time with another value",
+            "occurs twice with different values",
         ),
     ],
 )
@@ -187,7 +189,7 @@ def test_a_text_about_fragments_says_nothing(tmp_path: Path, text: str) -> None:
 
 
 def test_a_document_of_another_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="its outer element is <phones>"):
+    with pytest.raises(ValueError, match="its root element is <phones>"):
         read_source("phones.xml", f"<phones><device>{GROUP}</device></phones>".encode())
 
 
@@ -245,7 +247,7 @@ def test_a_prompt_ends_what_a_command_shows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [f"$ cat {ONE}.cnf.xml {TWO}.cnf.xml", f"R1#more flash:{TWO}.cnf.xml"])
 def test_two_names_for_one_file_are_refused(tmp_path: Path, command: str) -> None:
     (problem,) = read_text(tmp_path, f"{command}\n{sample(ONE)}", f"{ONE}.cnf.xml").problems
-    assert f"{ONE} and {TWO} are both named" in problem.message
+    assert f"different devices ({ONE} and {TWO})" in problem.message
 
 
 @pytest.mark.parametrize("pager", PAGERS)

@@ -81,7 +81,7 @@ def test_tftp_failures(
         f"tftp://127.0.0.1:{tftp_server}/SEP000000000008.cnf.xml": "(Permission denied)",
         f"tftp://127.0.0.1:{tftp_server}/SEP000000000009.cnf.xml": "too large",
         f"tftp://127.0.0.1:{nobody}/{NAME}": "127.0.0.1",
-        "tftp://127.0.0.1/": "names no host and file",
+        "tftp://127.0.0.1/": "does not name a host and a file",
         f"tftp://[::1]/{NAME}": "IPv4",
         f"tftp://127.0.0.1:99999/{NAME}": "not a valid address",
         f"tftp://no-such-name.invalid/{NAME}": "cannot be resolved",
@@ -164,12 +164,12 @@ def _endless(connection: socket.socket) -> None:
     ("answer", "words"),
     [
         (lambda c: c.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"), "answers 302"),
-        (lambda c: c.sendall(b"SSH-2.0-x\r\n"), "no valid answer over HTTP"),
+        (lambda c: c.sendall(b"SSH-2.0-x\r\n"), "no valid HTTP response"),
         (
             lambda c: c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n<device>"),
-            "before the file was whole",
+            "before the file was complete",
         ),
-        (lambda _: None, "no valid answer over HTTP"),
+        (lambda _: None, "no valid HTTP response"),
         (_endless, "too large"),
     ],
 )
@@ -187,7 +187,7 @@ def test_an_http_server_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
             connection.sendall(b"<")
             time.sleep(0.05)
 
-    with raw_server(trickle) as port, pytest.raises(ValueError, match="takes longer"):
+    with raw_server(trickle) as port, pytest.raises(ValueError, match="took longer"):
         fetch.fetch(f"http://127.0.0.1:{port}/{NAME}")
 
 

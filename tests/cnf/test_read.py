@@ -205,7 +205,7 @@ def test_command_with_standard_input() -> None:
     done = run("-", given=phone().encode())
     assert done.returncode == 0
     assert TAC.encode() in done.stdout
-    assert b"names no phone" in done.stdout
+    assert b"contains no device name" in done.stdout
 
 
 def test_a_folder_with_nothing_of_the_kind_is_a_problem(tmp_path: Path) -> None:

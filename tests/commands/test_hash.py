@@ -96,7 +96,7 @@ def test_one_bad_argument_leaves_the_others(folder: Path) -> None:
     assert TAC in done.stdout
     lines = done.stderr.splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith("certhash: nothing-here.cer: there is no such file")
+    assert lines[0].startswith("certhash: nothing-here.cer: no such file, and not a hash")
     assert lines[1] == "certhash: cert.key: it is a private key, not a certificate"
     assert lines[2].startswith("certhash: .: it is a folder")
 
@@ -230,7 +230,7 @@ def test_a_part_that_cannot_be_read_is_named_beside_the_rest(folder: Path) -> No
     done = run(given=text.encode())
     assert done.returncode == 2
     assert "certHash" in done.stdout
-    assert "was taken out of the text" in done.stderr
+    assert "was removed from the text" in done.stderr
 
 
 SPACED = ":".join(re.findall("..", THUMBPRINT))

@@ -143,7 +143,7 @@ def test_a_trust_point_whose_certificate_is_not_there_makes_no_match(
 def test_an_interface_without_a_trust_point_presents_what_nobody_knows(pki: Pki, tmp_path: Path) -> None:
     (row,) = audited(tmp_path, phone(pki.old.cert_hash), asa(pki)).expectations
     assert row.verdict == "unseen"
-    assert "no ssl trust-point is for outside" in row.explanation
+    assert "no ssl trust-point applies to outside" in row.explanation
     by_name = asa(pki, f"ssl trust-point OLD domain {HOST}")
     assert verdict(tmp_path, phone(pki.old.cert_hash), by_name) == "unverifiable"
 
@@ -166,7 +166,7 @@ def test_an_address_that_is_not_there_is_named(pki: Pki, tmp_path: Path, address
     line = text.splitlines().index("ssl trust-point OLD outside") + 1
     assert problem.message.startswith(
         f'line {line} "ssl trust-point OLD outside": the address of interface outside is not in the '
-        f"configuration{stands}: what it serves cannot be tied to a URL"
+        f"configuration{stands}, so a URL with this address cannot be checked"
     )
     assert row.verdict == "unseen"
     assert row.explanation.startswith("No capture was given")
@@ -208,7 +208,7 @@ def test_a_gateway_without_a_trustpoint_presents_its_default(pki: Pki, tmp_path:
     assert verdict(tmp_path, told, ios(pki, GATEWAY)) == "match"
     (row,) = audited(tmp_path, told, ios(pki, GATEWAY.replace(" ssl trustpoint VPN\n", ""))).expectations
     assert row.verdict == "unseen"
-    assert '"webvpn gateway G": it names no trustpoint, so that IOS presents its default' in row.explanation
+    assert '"webvpn gateway G": it names no trustpoint, so IOS presents its default' in row.explanation
     (row,) = audited(tmp_path, told, ios(pki, GATEWAY.replace(" inservice\n", ""))).expectations
     assert "it is not in service" in row.explanation
 

@@ -190,7 +190,7 @@ def test_larger_than_any_configuration(place: Machine) -> None:
     """It is shown, and it is said why nothing is learned from it."""
     frames = transfer(NAME, FILE.ljust(3_000_000), size=8192)
     (row,) = place.fields(place.put("large.pcap", pcap(frames)), "certhash.cnf_problem")
-    assert row["certhash.cnf_problem"] == ["it has 3 MB, and a phone's configuration has some kilobytes"]
+    assert row["certhash.cnf_problem"] == ["it has 3 MB; a phone's configuration has only some kilobytes"]
 
 
 def test_many_that_never_end(place: Machine) -> None:

@@ -33,7 +33,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         SHA1.hexdigest(): "the thumbprint in hex",
         SHA1.digest().hex(":").upper(): "the thumbprint in hex",
         digest.hexdigest(): "an MD5 in hex",
-        encoded(digest.digest()): "16 bytes, as an MD5 has",
+        encoded(digest.digest()): "16 bytes, like an MD5",
         encoded(SHA1.hexdigest().encode()): "the Base64 of the thumbprint's hex text",
         encoded(SHA1.digest().hex(":").upper().encode() + b"\n"): "the Base64 of the thumbprint's hex text",
         f"sha256//{encoded(hashlib.sha256(b'key').digest())}": "the pin of a public key",

@@ -558,7 +558,7 @@ def test_pipes_and_devices_block_nothing(place: Machine) -> None:
     pipe.chmod(0o666)
     done = place.tshark(desk.capture, *desk.options, "-T", "fields", "-e", "certhash.verdict")
     assert done.stdout.split() == ["match"]
-    assert f"{pipe.name}: it is no ordinary file" in done.stderr
+    assert f"{pipe.name}: it is not a regular file" in done.stderr
     pipe.unlink()
     pipe.symlink_to("/dev/zero")
     done = place.tshark(desk.capture, *desk.options, "-T", "fields", "-e", "certhash.verdict")

@@ -336,6 +336,22 @@ def test_prints_everything_and_no_controls(opened: Opened, tmp_path: Path) -> No
     assert page.locator("#matrix tbody tr").count() == 300, "after printing the page is as it was"
 
 
+def test_prints_the_list_of_checks_instead_of_a_matrix_wider_than_paper(
+    opened: Opened, tmp_path: Path
+) -> None:
+    page = opened("everything")
+    assert page.locator("section.wide #matrix").count() == 1
+    path = tmp_path / "page.pdf"
+    page.pdf(path=path, format="A4")
+    text = "\n".join(sheet.extract_text() for sheet in PdfReader(path).pages)
+    assert "Devices and head-ends" not in text
+    assert "Explanation" in text, "the list is closed on the screen, and open on paper"
+    assert not page.locator("details.all").evaluate("each => each.open")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 1000})  # A4 without Chromium's margins
+    assert page.evaluate("document.documentElement.scrollWidth") == 718
+
+
 def test_every_link_and_label_leads_somewhere(opened: Opened) -> None:
     for name in ("everything", "hostile"):
         page = opened(name)

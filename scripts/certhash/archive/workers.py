@@ -346,17 +346,20 @@ def _observe_there(path: str, shared_path: str, settings: Settings, version: str
     """
     here = f"the Dask worker on {socket.gethostname()}"
     if version != __version__:
-        raise InputError(f"{here} has certhash {__version__}; install {version} there, as here")
+        raise InputError(
+            f"{here} has certhash {__version__}; install version {version} on it, which is used here"
+        )
     try:
         found = _find_tshark(settings.tshark.path)
     except InputError as error:
         raise InputError(f"{here}: {error}") from None
     if found != settings.tshark:
         raise InputError(
-            f"{here} has tshark {found.version}; install {settings.tshark.version} there, as here"
+            f"{here} has tshark {found.version}; install version {settings.tshark.version} on it, "
+            "which is used here"
         )
     if not os.path.exists(shared_path):  # noqa: PTH110 - a path may be bytes that are no UTF-8
-        return unreadable(path, f"{here} does not see this file; use a path that all workers share")
+        return unreadable(path, f"{here} cannot find this file; use a path that all workers share")
     seen = observe(shared_path, settings)
     return replace(seen, path=path, problems=tuple(replace(p, path=path) for p in seen.problems))
 

@@ -105,7 +105,7 @@ class Way(NamedTuple):
 
 
 STOCK = Way(
-    ("-o", "tcp.reassemble_out_of_order:FALSE"), "only without reassembly of segments that came out of order"
+    ("-o", "tcp.reassemble_out_of_order:FALSE"), "only if it does not reassemble out-of-order segments"
 )
 _NOT_FIRST = Way(
     (*STOCK.arguments, "-o", "tcp.try_heuristic_first:FALSE", "-o", "udp.try_heuristic_first:FALSE"),
@@ -265,21 +265,20 @@ _KNOWN = {
 
 def words(trace: Trace, place: Place | None) -> str:
     """Return one line that says what is not shown, and which protocol contains it."""
-    who = f"{trace.sender} sends" if trace.sender else "is sent"
-    if place is not None and place.transport and not trace.sender:
-        who = f"{place.sender} sends"
-    what = f"what looks like a certificate that {who} is not shown by tshark, and so was not seen"
+    sender = trace.sender or (place.sender if place is not None and place.transport else "")
+    source = f" from {sender}" if sender else ""
+    what = f"tshark does not show what looks like a certificate{source}, so it was not hashed"
     if not trace.message:
         return f"{what}: it is in a ServerHello of SSL 2"
     if trace.message >= _LARGEST_MESSAGE:
         size = f"{trace.message:,} bytes"
-        return f"{what}: its message has {size}, and tshark takes messages of 64 KB or more for encrypted"
+        return f"{what}: its message has {size}, and tshark treats messages of 64 KB or more as encrypted"
     if place is None:
-        return f"{what}: it is inside of something that tshark does not open"
+        return f"{what}: it is inside a protocol that tshark does not dissect"
     names = [name for name in place.protocols if name != "data"]
     if names[-1] in {"tls", "dtls"} and "rdpudp" not in names:
-        return f"{what}: tshark takes it for TLS, and does not show the message"
+        return f"{what}: tshark recognises TLS, but does not show this message"
     if names[-1] in {"tcp", "udp"}:
-        return f"{what}: tshark sees no TLS in this connection, and no way to show it was found"
+        return f"{what}: tshark sees no TLS in this connection, and no setting that shows it was found"
     known = next((_KNOWN[name] for name in reversed(names) if name in _KNOWN), None)
-    return f"{what}: it is inside {known or names[-1]}, and no way to show it was found"
+    return f"{what}: it is inside {known or names[-1]}, and no setting that shows it was found"

@@ -295,7 +295,7 @@ class _Server:
             self._wait(self._process.stdout.fileno(), end=end)
             more = os.read(self._process.stdout.fileno(), 1)
             if not more:
-                raise EngineError("sharkd ended while it started")
+                raise EngineError("sharkd ended during its start")
             line += more
         return line.decode("utf-8", "replace").rstrip("\n")
 
@@ -324,7 +324,7 @@ class _Server:
                 raise EngineError("the process that dissected it ended")
             received += more
             if len(received) > _MOST_OUTPUT:
-                raise EngineError("it says more of it than of a small capture")
+                raise EngineError("its output is too long for a small capture")
         return bytes(received)
 
     def _wait(self, *descriptors: int, end: float) -> set[int]:

@@ -95,7 +95,7 @@ class Feed:
             self._listener.join()
         status = _reap(self._process)
         if self._miscounted:
-            return Fed(failed="tshark counts more packets than it does")
+            return Fed(failed="tshark counts more packets than it passed on")
         if self._fed is not None:
             carved = self._fed.carved
             return self._fed._replace(carved=carved and carved._replace(shares=self.numbers))

@@ -99,10 +99,10 @@ class _Building:
         self.client_key_exchange = False
         self.client_ccs = False
         self.client_ciphers = False
-        """It said so when the server had answered."""
+        """Sent after the server's answer."""
         self.client_finished = False
         self.ciphered: set[Sender] = set()
-        """Who has said that its next records are encrypted."""
+        """The senders of ChangeCipherSpec: their next records are encrypted."""
         self.chains: dict[Sender, tuple[PresentedCertificate, ...]] = {}
         self.alerts: list[Alert] = []
 

@@ -53,7 +53,7 @@ SHIFT_BYTES = 32 << 20
 PATIENCE = 2
 """After this multiple of it, tshark is replaced even during a handshake."""
 _MOST_HANDSHAKES = 20_000
-"""Messages whose ends are remembered, to tell certificates that a handshake accounts for."""
+"""Number of handshakes to remember: the certificates on their connections need no report of their own."""
 AGAIN_PACKETS = 5_000
 AGAIN_BYTES = 4 << 20
 """Maximum amount of input that its successor gets again."""
@@ -135,9 +135,9 @@ class Live:
         ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.packets = 0
-        """How many were captured until now."""
+        """Number of packets captured so far."""
         self.dropped = 0
-        """How many the kernel dropped since nobody fetched them in time; known at the end."""
+        """Number of packets that the kernel dropped, because they were not read in time; set at the end."""
         self.problems: list[str] = []
         self._traces: dict[bytes, Trace] = {}
         self._shown: set[bytes] = set()
@@ -183,7 +183,7 @@ class Live:
                         break
                     failures = failures + 1 if failed and self.packets - before < AGAIN_PACKETS else 0
                 if failures:
-                    self.problems.append(f"stopped: tshark ended {failures} times, one after the other")
+                    self.problems.append(f"stopped: tshark failed {failures} times in a row")
         finally:
             await recorder.close_async()
         self.dropped = recorder.dropped
@@ -236,8 +236,8 @@ class Live:
             await dissector.end()
         if failed:
             self.problems.append(
-                f"tshark ended before packet {self.packets} was dissected ({dissector.last_words}); another "
-                "one goes on, and a handshake of that moment may be missing"
+                f"tshark ended before it had dissected packet {self.packets} ({dissector.last_words}); "
+                "it was restarted, and a handshake at that time may be missing"
             )
         return failed
 
@@ -282,8 +282,8 @@ class Live:
             self._traces = {trace.beginning: trace for trace in self.not_shown}
         if carving and carving.doubtful:
             self.problems.append(
-                f"{carving.doubtful} connections had gaps that were filled late, and something of them may "
-                "have been left out: record them with dumpcap, and audit the file"
+                f"{carving.doubtful} connections had gaps that were filled late, so parts of them may be "
+                "missing: capture with dumpcap, and audit the file"
             )
 
     def _remember(self, block: bytes) -> None:
@@ -391,9 +391,8 @@ class _Recorder(LiveCapture):  # type: ignore[misc]  # pyshark has no types
                 self.dropped = int(counts[1])
             if by_itself:
                 said = [line for line in self._said if line.startswith("dumpcap:")]
-                self.trouble = (
-                    f"the capture ended by itself: {visible(' '.join(said), 200) or 'nobody says why'}"
-                )
+                reason = visible(" ".join(said), 200) or "dumpcap printed no reason"
+                self.trouble = f"the capture ended by itself: {reason}"
 
     async def _handle_process_stderr_forever(self, stderr: asyncio.StreamReader) -> None:
         async for line in stderr:
@@ -408,10 +407,10 @@ class _Recorder(LiveCapture):  # type: ignore[misc]  # pyshark has no types
         if "permission" in said or "not permitted" in said:
             return f"{name}: this user has no permission to capture; {dumpcap.how_to_capture()}"
         if "No such device" in said or "no device" in said or "no interface" in said:
-            known = ", ".join(interfaces(self._found)) or "none that this user can capture from"
-            return f"{name}: there is no such interface; there are: {known}"
+            known = ", ".join(interfaces(self._found)) or "(none that this user can capture from)"
+            return f"{name}: no such interface; choose one of: {known}"
         reason = said.partition("dumpcap: ")[2] or said or "dumpcap printed no reason"
-        return f"{name}: cannot be captured from: {visible(reason, 300)}"
+        return f"{name}: the capture cannot start: {visible(reason, 300)}"
 
 
 class _Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
@@ -497,7 +496,7 @@ class _RowParser(TsharkEkJsonParser):  # type: ignore[misc]  # pyshark has no ty
             cells = (tshark.AGGREGATOR.join(layers.get(key, ())) for key in self._keys)
             return records.parse(tshark.SEPARATOR.join(cells), plugin=self._plugin)
         except (ValueError, KeyError, TypeError) as error:
-            self._problems.append(f"a line of tshark's could not be read ({error}); please report it")
+            self._problems.append(f"a line that tshark printed cannot be parsed ({error}); please report it")
             return None
 
 

@@ -57,7 +57,7 @@ class Reading:
             self.complain(
                 row.frame,
                 f"the plugin hashed {len(row.certificates) + row.unpaired_hashes} of "
-                f"{len(row.certificates)} certificates, and Python hashed them instead; please report it",
+                f"{len(row.certificates)} certificates, so Python hashed them instead; please report it",
             )
 
     def _keep(self, record: records.CertificateRecord, frame: int) -> bytes:
@@ -71,7 +71,7 @@ class Reading:
         if not record.whole:
             self.complain(
                 frame,
-                f"certificate {record.position} is damaged and shown in part: its hash is not known",
+                f"certificate {record.position} is damaged and only partly shown, so its hash is unknown",
             )
         if record.sha1 is not None:
             ours = base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()

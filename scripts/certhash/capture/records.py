@@ -302,7 +302,7 @@ class Lines:
             try:
                 return self._row(cells)
             except KeyError as error:
-                raise ValueError(f"{error} is no transport, or no certificate that was told of") from None
+                raise ValueError(f"it names an unknown transport or certificate: {error}") from None
         if count == _CELLS_OF_CERTIFICATE and not cells[0]:
             _, number, sha1, der = cells
             self._certificates[number] = bytes.fromhex(der), sha1

@@ -40,7 +40,7 @@ class Blocks:
         while at + 8 <= end:
             kind, size = struct.unpack_from("=II", data, at)
             if size < 12 or size % 4 or size > _LARGEST_BLOCK:  # noqa: PLR2004 - type, and the length twice
-                raise ValueError(f"dumpcap wrote a block of {size} bytes, which no pcapng file has")
+                raise ValueError(f"dumpcap wrote a pcapng block of {size} bytes, which is not valid")
             if at + size > end:
                 break
             yield kind, data[at : at + size]

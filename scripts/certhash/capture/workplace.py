@@ -153,4 +153,4 @@ def _folder_for_others() -> str:
         path = Path(folder).resolve()
         if all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents)):
             return str(path)
-    raise InputError("no temporary folder can be reached by an unprivileged user: set TMPDIR to one")
+    raise InputError("no temporary folder is accessible to unprivileged users: set TMPDIR to one that is")

@@ -33,7 +33,7 @@ def served(configuration: Configuration) -> Serving:
     enabled = configuration.webvpn_interfaces
     if configuration.ssl_trustpoints and not enabled:
         for item in configuration.ssl_trustpoints:
-            why = "no interface has webvpn enabled in this text: what it serves cannot be tied to a URL"
+            why = "this text enables webvpn on no interface, so its URL is unknown"
             serving.complain(item.line, f"{why}; add the output of `show running-config webvpn`")
             serving.leave_open(item.line, why)
         return serving
@@ -65,16 +65,16 @@ def _interface(
     interface = _named(configuration, name)
     known = interface is not None and bool(interface.addresses)
     if known and interface and interface.elsewhere:
-        serving.leave_open(enabling, f"{name} has another address, which is not there: {interface.elsewhere}")
+        serving.leave_open(enabling, f"{name} has another address, not shown here: {interface.elsewhere}")
     if not known:
         stands = f" ({interface.elsewhere})" if interface and interface.elsewhere else ""
         missing = f"the address of interface {name} is not in the configuration{stands}"
         for line in [item.line for item in chosen] or [enabling]:
-            serving.complain(line, f"{missing}: what it serves cannot be tied to a URL with an address")
+            serving.complain(line, f"{missing}, so a URL with this address cannot be checked")
             serving.leave_open(line, missing)
     if not chosen:
         places = _places(configuration, interface, enabling)
-        why = f"no ssl trust-point is for {name}, so that the ASA presents a certificate that it made itself"
+        why = f"no ssl trust-point applies to {name}, so the ASA presents its own self-signed certificate"
         serving.leave_open(enabling, why, places)
     for item in chosen:
         _present(serving, configuration, item, list(_places(configuration, interface, item.line)))
@@ -84,7 +84,7 @@ def _shared(serving: Serving, configuration: Configuration, item: SslTrustpoint)
     """Assign a trust-point to the address that several ASAs share."""
     if configuration.cluster_address is None:
         missing = "the address that the cluster shares is not in the configuration (vpn load-balancing)"
-        serving.complain(item.line, f"{missing}: what it serves cannot be tied to a URL")
+        serving.complain(item.line, f"{missing}, so its URL is unknown")
         serving.leave_open(item.line, missing)
         return
     place = ServedAt(

@@ -198,8 +198,8 @@ def _without_quote_marks(text: str) -> str:
     others = [line for line in lines if line.strip() and not _QUOTED.match(line)]
     if any(map(_TELLING.search, marked)) and any(map(_TELLING.search, others)):
         raise ValueError(
-            "lines quoted with > and lines without it both say what is expected or served, and which of them "
-            "count is not known: save the one or the other alone"
+            "relevant lines exist both with and without the quote mark >, and it is unknown which of them "
+            "count: save only one kind"
         )
     blank = all(re.match(r" ?>(?: |>|$)", line) for line in marked)
     mark = re.compile(r" ?> ?" if blank else r" ?>")
@@ -225,6 +225,6 @@ def _refuse_half_stamped(text: str) -> None:
     for name, rest in stamped(telling):
         if _TELLS_AT_ONCE.match(rest):
             raise ValueError(
-                f'a {name} stands before some lines and not before others (before "{rest.strip()[:60]}"): '
+                f'some lines have a {name} and others do not (one is before "{rest.strip()[:60]}"): '
                 "save the text without it"
             )

@@ -285,7 +285,7 @@ class _Reader:
         first = self._once.setdefault(found[0].lower(), line)
         if first.text == line.text:
             return False
-        what = f"sets again what line {first.number} sets: a line that stands between them is missing"
+        what = f"repeats the setting of line {first.number}: a line between them is missing"
         self._complain(line, what)
         self.configuration.left_open.append((line, f"it {what}"))
         self._section = _pass_over
@@ -381,11 +381,11 @@ class _Reader:
             tags = self.configuration.groups if found[1].lower() == "group" else self.configuration.profiles
             tags.pop(int(found[2]), None)
         elif re.match(r"vpn-(?:gateway|trustpoint) \d", line.text, re.IGNORECASE):
-            self._complain(line, "stands outside a vpn-group: the configuration is not whole")
+            self._complain(line, "is outside a vpn-group: the configuration is incomplete")
         elif _match(r"mac-address [0-9A-F]{4}\.[0-9A-F]{4}\.[0-9A-F]{4}", line.text):
-            self._complain(line, "stands outside an ephone: the configuration is not whole")
+            self._complain(line, "is outside an ephone: the configuration is incomplete")
         elif _match(r"nameif \S+", line.text):
-            self._complain(line, "stands outside an interface: the configuration is not whole")
+            self._complain(line, "is outside an interface: the configuration is incomplete")
         else:
             return False
         return True
@@ -396,7 +396,7 @@ class _Reader:
                 group.passed.append(line)
             return False
         if not line.typed:
-            # What stands between two lines of a group is of the group, too.
+            # Lines between two lines of a group belong to the group, too.
             self._leave_unread(group, *group.passed)
         group.passed.clear()
         return True
@@ -437,7 +437,7 @@ class _Reader:
         if found := _match(r"(no )?host-id-check(?: (enable|disable))?", line.text):
             self.configuration.profiles[tag] = None if found[1] else (found[2] or "").lower() != "disable"
         elif _match(r"host-id-check\b.*", line.text):
-            self._complain(line, "cannot be read: it says enable or disable")
+            self._complain(line, "cannot be read: enable or disable must follow")
         else:
             return False
         return True
@@ -448,7 +448,7 @@ class _Reader:
             if re.fullmatch(r"[0-9A-F]{12}", digits):
                 ephone.mac = digits
             else:
-                self._complain(line, "is no MAC address")
+                self._complain(line, "is not a MAC address")
         elif found := _match(r"vpn-group " + _NUMBER, line.text):
             ephone.group = int(found[1])
         elif found := _match(r"vpn-profile " + _NUMBER, line.text):
@@ -468,7 +468,7 @@ class _Reader:
         if found := _match(r"ip address (?:local )?([0-9A-F.:]+)" + port, text):
             gateway.address, gateway.port = read_address(found[1]), int(found[2] or 443)
             if gateway.address is None:
-                self._complain(line, "has no address that can be read")
+                self._complain(line, "has no readable address")
         elif found := _match(r"ip interface (?:local )?([A-Z]\S*(?: [0-9/.]+)?)" + port, text):
             gateway.interface, gateway.port = _plain(found[1]), int(found[2] or 443)
         elif found := _match(r"(?:ssl|pki) trustpoint (\S+)(?: sign)?", text):
@@ -507,7 +507,7 @@ class _Reader:
         if line.typed and ":" not in address:
             interface.addresses = [one for one in interface.addresses if one not in others]
         elif others and address not in others and ":" not in address:
-            self._complain(line, "is another address of an interface that has one already: neither is used")
+            self._complain(line, "is a second address of the same interface: neither is used")
             interface.addresses = [one for one in interface.addresses if one not in others]
             interface.elsewhere = line.text
             return
@@ -622,7 +622,7 @@ def _certificate_of(digits: str) -> bytes:
         ValueError: it is not exactly one certificate; the message is one line that says what to do.
     """
     if not digits:
-        raise ValueError(f"the hex of this certificate was taken out of the text: {PASTE_IT}")
+        raise ValueError(f"the hex of this certificate was removed from the text: {PASTE_IT}")
     if len(digits) % 2:
         raise ValueError(f"the hex of this certificate is cut short: {PASTE_IT}")
     try:

@@ -150,7 +150,7 @@ def _all_places(text: str) -> Iterator[tuple[_Scope, tuple[int, int, str]]]:
         places = list(_places(text, scope))
         groups = {place for place in places if text.startswith("<vpnGroup", place[0])}
         several = len({" ".join(text[start:end].split()) for start, end, _ in groups}) > 1
-        wrong = f"this is one of {len(groups)} vpnGroups, and which one a phone takes is not known"
+        wrong = f"this is one of {len(groups)} vpnGroups, and it is unknown which one a phone uses"
         for place in places:
             start, end, problem = place
             yield scope, (start, end, problem or wrong) if several and place in groups else place
@@ -188,7 +188,7 @@ def _places(text: str, scope: _Scope) -> Iterator[tuple[int, int, str]]:
         if name != "vpnGroup":
             yield tag.start(), end, ""
         elif _SAYS.search(text, tag.start(), end):
-            wrong = "" if whole else "the vpnGroup has no end: copy all from <vpnGroup> to </vpnGroup>"
+            wrong = "" if whole else "the vpnGroup has no end: copy everything from <vpnGroup> to </vpnGroup>"
             yield tag.start(), end, wrong
 
 
@@ -200,8 +200,8 @@ def _lost(rest: str) -> str | None:
     line = rest.count("\n", 0, found.start()) + 1
     other = next((each for each in _OTHER_CASE.finditer(rest) if each[0] != "<vpnGroup"), None)
     if other:
-        return f"line {line}: {other[0]}> is not <vpnGroup>, and a phone tells capitals from small letters"
-    return f"line {line}: a certHash stands outside a vpnGroup: copy all from <vpnGroup> to </vpnGroup>"
+        return f"line {line}: {other[0]}> is not <vpnGroup>, and phones distinguish upper and lower case"
+    return f"line {line}: a certHash is outside a vpnGroup: copy everything from <vpnGroup> to </vpnGroup>"
 
 
 # ---------------------------------------------------------------- one file or vpnGroup
@@ -210,7 +210,7 @@ def _lost(rest: str) -> str | None:
 def _read(text: str, bare: str, place: tuple[int, int], scope: _Scope, path: str) -> CnfFile:
     start, end = place
     if end - start > LARGEST:
-        raise ValueError("what begins here is far longer than a phone's config")
+        raise ValueError("the text that begins here is too long for a phone's config")
     warnings: list[str] = []
     device = _device(scope, path, warnings)
     source = "standard input" if path == "-" else path
@@ -221,13 +221,13 @@ def _read(text: str, bare: str, place: tuple[int, int], scope: _Scope, path: str
     if lost_header and is_cnf_name(path):
         raise ValueError("its signed header is lost: copy the file itself, in binary mode")
     if lost_header:
-        warnings.append("its signed header is lost, as a terminal shows it: copy the file in binary mode")
+        warnings.append("its signed header was lost in the terminal: copy the file in binary mode")
     if bare.startswith("<vpnGroup", start):
         if re.compile(r"[^<]*-->").match(bare, end, scope.end):
-            raise ValueError("the end of a comment follows the vpnGroup: it may not count")
+            raise ValueError("the vpnGroup may be in a comment, because the end of one follows it")
         lines = len(body) - len(body.lstrip("\n"))
         body = "\n" * lines + "<device>" + body[lines:] + "</device>"
-        warnings.append("only the vpnGroup of a phone's config is there")
+        warnings.append("the text contains only the vpnGroup of a phone's config")
         root = parse_text(body, warnings, strict=True)
     else:
         root = parse_text(body, warnings, strict=lost_header)
@@ -247,10 +247,10 @@ def _device(scope: _Scope, path: str, warnings: list[str]) -> str:
     own = device_of(path)
     if len(named) > 1 or (named and own and named[0] != own):
         both = visible(" and ".join(named if len(named) > 1 else [own or "", named[0]]))
-        raise ValueError(f"{both} are both named, so the device is not known")
+        raise ValueError(f"it names different devices ({both})")
     if named or own:
         return named[0] if named else own or ""
-    warnings.append("its name names no phone (SEP and 12 hex digits)")
+    warnings.append("its file name contains no device name (SEP and 12 hex digits)")
     return base_name(path)
 
 

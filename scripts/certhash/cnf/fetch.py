@@ -43,7 +43,7 @@ def fetch(url: str) -> bytes:
         raise ValueError(f"it is not a valid address: {error}") from error
     path = unquote(parts.path)
     if not host or not path.strip("/"):
-        raise ValueError("it names no host and file: tftp://HOST/SEP001122334455.cnf.xml is wanted")
+        raise ValueError("it does not name a host and a file: write tftp://HOST/SEP001122334455.cnf.xml")
     try:
         if parts.scheme == "tftp":
             return _tftp(host, port or TFTP_PORT, path.lstrip("/"))
@@ -62,9 +62,9 @@ def _watch() -> Callable[[int], None]:
 
     def check(size: int) -> None:
         if size > LARGEST:
-            raise ValueError("it is too large for a phone's config: not read any further")
+            raise ValueError("it is too large for a phone's config, and the download was stopped")
         if time.monotonic() > end:
-            raise ValueError(f"the transfer takes longer than {LIMIT:.0f} seconds: given up")
+            raise ValueError(f"the transfer took longer than {LIMIT:.0f} seconds and was stopped")
 
     return check
 
@@ -76,8 +76,8 @@ def _tftp(host: str, port: int, name: str) -> bytes:
 
     if ":" in host:
         raise ValueError(
-            "certhash fetches over TFTP from IPv4 addresses only: fetch the file with "
-            f"`curl -O 'tftp://[{host}]/{name}'`, and give that"
+            "certhash supports TFTP over IPv4 only: download the file with "
+            f"`curl -O 'tftp://[{host}]/{name}'`, and give that file"
         )
     # tftpy would print a warning for each repetition on the user's terminal.
     logging.getLogger("tftpy").propagate = False
@@ -98,7 +98,7 @@ def _tftp(host: str, port: int, name: str) -> bytes:
     except TftpFileNotFoundError as error:
         raise ValueError(f"there is no such file on {host}") from error
     except (TftpException, struct.error) as error:
-        raise ValueError(f"{host} does not give it over TFTP ({said or _first_line(str(error))})") from error
+        raise ValueError(f"{host} refuses it over TFTP ({said or _first_line(str(error))})") from error
     return content.getvalue()
 
 
@@ -115,9 +115,9 @@ def _http(host: str, port: int, path: str) -> bytes:
             content += part
             check(len(content))
         if answer.length:
-            raise ValueError(f"{host} closed the connection before the file was whole")
+            raise ValueError(f"{host} closed the connection before the file was complete")
     except http.client.HTTPException as error:
-        raise ValueError(f"{host} gives no valid answer over HTTP ({type(error).__name__})") from error
+        raise ValueError(f"{host} sends no valid HTTP response ({type(error).__name__})") from error
     finally:
         connection.close()
     return content

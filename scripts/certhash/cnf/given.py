@@ -51,7 +51,7 @@ def read_given(given: str) -> tuple[list[Given], list[str]]:
     try:
         return list(_of_certificates(given, certificates_in(given.encode("utf-8", "surrogateescape")))), []
     except ValueError:
-        raise ValueError(f"there is no such file, and as a hash {reason}") from reason
+        raise ValueError(f"no such file, and not a hash: {reason}") from reason
 
 
 def _from_content(data: bytes, name: str) -> tuple[list[Given], list[str]]:

@@ -39,7 +39,7 @@ def expectations(
         group = configuration.groups.get(ephone.group)
         if group is None:
             problems.append(
-                f"line {ephone.line}: {device} is in vpn-group {ephone.group}, which is not there"
+                f"line {ephone.line}: {device} is in vpn-group {ephone.group}, which is not in the text"
             )
             continue
         used.add(ephone.group)
@@ -77,14 +77,12 @@ def served(configuration: Configuration) -> Serving:
             line = gateway.trustpoint[1] if gateway.trustpoint else gateway.line
             stands = f" ({interface.elsewhere})" if interface and interface.elsewhere else ""
             missing_address = f"the address of {name} is not in the configuration{stands}"
-            serving.problems.append(
-                f"line {line.number}: {missing_address}: what it serves cannot be tied to a URL"
-            )
+            serving.problems.append(f"line {line.number}: {missing_address}, so its URL is unknown")
             serving.leave_open(line, missing_address)
         if gateway.trustpoint is None:
             why = (
-                "it names no trustpoint, so that IOS presents its default certificate "
-                "(TP-self-signed-NUMBER, which it made itself)"
+                "it names no trustpoint, so IOS presents its default certificate "
+                "(the self-signed TP-self-signed-NUMBER)"
             )
             serving.leave_open(gateway.line, why, places)
             continue
@@ -129,13 +127,13 @@ def _file(  # noqa: PLR0913, PLR0917 - they are the parts of one record
     unresolved: list[str] = []
     for number, trustpoint in sorted(group.trustpoints.items()):
         if not 1 <= number <= HASHES:
-            warnings.append(f"line {trustpoint.line}: a phone takes {HASHES} hashes at most, not counted")
+            warnings.append(f"line {trustpoint.line} is ignored: a phone accepts at most {HASHES} hashes")
             continue
         digest, reason = _resolve(configuration, trustpoint)
         printed = shown.get((tag, number), b"")
         if digest and printed and printed != digest:
             digest = printed = b""
-            reason = "`show voice vpn` prints another hash than that of its certificate"
+            reason = "`show voice vpn` prints a hash that is not that of its certificate"
         digest = digest or printed
         if digest:
             hashes.append(ExpectedHash(number, to_base64(digest), digest, DIGEST, trustpoint.line))
@@ -150,7 +148,7 @@ def _file(  # noqa: PLR0913, PLR0917 - they are the parts of one record
     if not group.trustpoints and not group.unread:
         warnings.append(f"vpn-group {tag} has no vpn-trustpoint: the phone can trust no head-end")
     if not group.hash_algorithm:
-        warnings.append(f"vpn-group {tag} has no vpn-hash-algorithm: what CME pushes then is not documented")
+        warnings.append(f"vpn-group {tag} has no vpn-hash-algorithm: CME's default is not documented")
     if not urls:
         warnings.append(f"vpn-group {tag} has no vpn-gateway: the phone has nowhere to connect")
     vpn_group = VpnGroup(tuple(urls), tuple(hashes), check, None, tuple(unresolved))
@@ -160,7 +158,7 @@ def _file(  # noqa: PLR0913, PLR0917 - they are the parts of one record
 def _resolve(configuration: Configuration, trustpoint: Trustpoint) -> tuple[bytes, str]:
     """Return the digest of the certificate that a ``vpn-trustpoint`` line means, or why it is unknown."""
     if trustpoint.form == "raw":
-        return b"", "what the word after raw stands for is not documented; `show voice vpn` prints the hash"
+        return b"", "the meaning of the word after raw is not documented; `show voice vpn` prints the hash"
     if not trustpoint.form:
         return b"", "the hash cannot be read"
     stored = [item for item in configuration.stored if item.trustpoint == trustpoint.name]
@@ -170,14 +168,14 @@ def _resolve(configuration: Configuration, trustpoint: Trustpoint) -> tuple[byte
     if any((trustpoint.name, role) in configuration.damaged_roles for role in (*roles, None)):
         # An undamaged certificate of the same trustpoint may be from before a renewal.
         damage = configuration.damaged[trustpoint.name]
-        return b"", f"{damage}; what is whole beside it may be of another time" if stored else damage
+        return b"", f"{damage}; its other certificate may be from before a renewal" if stored else damage
     candidates = [item for item in stored if item.role in roles]
     digests = list(dict.fromkeys(item.sha1 for item in candidates if item.sha1))
     if not digests:
         return b"", _why_unresolved(configuration, trustpoint, stored)
     if len(digests) > 1:
         # CME uses the first of several leaves, but a log may also contain one from before a renewal.
-        return b"", f"trustpoint {trustpoint.name} has {len(digests)} certificates that this could mean"
+        return b"", f"trustpoint {trustpoint.name} has {len(digests)} certificates that this line may mean"
     return digests[0], ""
 
 

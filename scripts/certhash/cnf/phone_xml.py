@@ -43,7 +43,7 @@ def read_phone_xml(name: str, data: bytes, source: str) -> CnfFile:
         ValueError: it cannot be read correctly; the message is one line without the file name.
     """
     if len(data) > LARGEST:
-        raise ValueError(f"it has {len(data) / 1024 / 1024:.0f} MB, and a phone's config has some kilobytes")
+        raise ValueError(f"it has {len(data) / 1024 / 1024:.0f} MB; a phone's config has only some kilobytes")
     if not data.strip(b"\0 \t\r\n"):
         raise ValueError("it is empty")
     warnings: list[str] = []
@@ -52,13 +52,13 @@ def read_phone_xml(name: str, data: bytes, source: str) -> CnfFile:
         wrapped = signed.unwrap(data)
         kind = "encrypted" if wrapped.encrypted else "signed"
         if wrapped.name and device_of(name) and device_of(wrapped.name) != device_of(name):
-            warnings.append(f"its signed header says that it is {visible(wrapped.name)}")
+            warnings.append(f"its signed header has another name, {visible(wrapped.name)}")
         name = name if device_of(name) else wrapped.name or name
         data = wrapped.payload
     device = device_of(name)
     if device is None:
         device = base_name(name)
-        warnings.append("its name names no phone (SEP and 12 hex digits)")
+        warnings.append("its file name contains no device name (SEP and 12 hex digits)")
     if kind == "encrypted":
         return CnfFile(device, source, "encrypted", None, None, tuple(warnings))
     root = parse(data, warnings)
@@ -88,10 +88,10 @@ def vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
         else:
             path = "/".join(local_name(part) for part in reversed([element, *element.iterancestors()]))
             warnings.append(
-                f"/{visible(path)} in line {element.sourceline} is not /device/vpnGroup: not counted"
+                f"/{visible(path)} in line {element.sourceline} is not /device/vpnGroup, and is ignored"
             )
     if len(groups) > 1:
-        raise ValueError(f"it has {len(groups)} vpnGroup elements, and which one a phone takes is not known")
+        raise ValueError(f"it has {len(groups)} vpnGroup elements, and it is unknown which one a phone uses")
     if not groups:
         return None
     group = groups[0]
@@ -132,12 +132,12 @@ def _refuse_gaps(group: etree._Element, warnings: list[str]) -> None:
         shown = f'"{visible(said[:60])}"'
         if name != "vpnGroup":
             raise ValueError(
-                f"{shown} stands among the {name}, and something may be left out there: "
-                "copy all from <vpnGroup> to </vpnGroup>"
+                f"{shown} is among the {name}, where lines may be missing: "
+                "copy everything from <vpnGroup> to </vpnGroup>"
             )
         if not said.strip("-+ "):
-            raise ValueError(f"{shown} stands in the vpnGroup, as in a diff: which lines count is not known")
-        warnings.append(f"{shown} stands in the vpnGroup: what was left out there is not known")
+            raise ValueError(f"{shown} is in the vpnGroup, as in a diff: it is unknown which lines count")
+        warnings.append(f"{shown} is in the vpnGroup, where lines may be missing")
 
 
 def _texts_at(group: etree._Element, path: str) -> list[str]:
@@ -161,22 +161,22 @@ def _numbered(
         in_place = holder is not None and local_name(holder) == parent and holder.getparent() is group
         number = re.fullmatch(prefix + r"([1-9][0-9]{0,3})", name)
         if not in_place or not number:
-            warnings.append(f"{shown} is not {parent}/{prefix}1 to {prefix}{highest}: not counted")
+            warnings.append(f"{shown} is not {parent}/{prefix}1 to {prefix}{highest}, and is ignored")
             continue
         if int(number[1]) > highest:
-            warnings.append(f"{shown}: a phone takes {highest} at most, not counted")
+            warnings.append(f"{shown} is ignored: a phone accepts at most {highest}")
             continue
         if next(element.iterchildren(etree.Element), None) is not None:
-            raise ValueError(f"{shown} has other elements in it, and what it says is not known")
+            raise ValueError(f"{shown} contains other elements, so its value is unknown")
         first_holder = holder if first_holder is None else first_holder
         if holder is not first_holder:
-            raise ValueError(f"{shown} stands in a second <{parent}>, and which one counts is not known")
+            raise ValueError(f"{shown} is in a second <{parent}>, and it is unknown which one counts")
         text = text_of(element)
         line = element.sourceline
         earlier = found.setdefault(int(number[1]), (text, line if isinstance(line, int) else None))
         if earlier[0] != text:
             raise ValueError(
-                f"{shown} stands a second time with another value, and which one counts is not known"
+                f"{shown} occurs twice with different values, and it is unknown which one counts"
             )
     return [(number, *found[number]) for number in sorted(found)]
 
@@ -193,13 +193,14 @@ def _weigh(
     if hashes and not urls:
         warnings.append("the vpnGroup has a certHash and no URL: the phone has nowhere to connect")
     warnings.extend(
-        f"url{url.number} has {len(url.value)} characters; a phone takes {LONGEST_URL}"
+        f"url{url.number} has {len(url.value)} characters, but a phone accepts {LONGEST_URL}"
         for url in urls
         if len(url.value) > LONGEST_URL
     )
     if hash_algorithm not in {None, "0"}:
         warnings.append(
-            f"hashAlg is {visible(str(hash_algorithm))}: only 0 (SHA-1) is documented; told by length"
+            f"hashAlg is {visible(str(hash_algorithm))}: only 0 (SHA-1) is documented, so the length of each "
+            "hash decides"
         )
     else:
         warnings.extend(

@@ -83,8 +83,8 @@ def describe_copies(copies: Sequence[str]) -> str:
     more = f" and {len(copies) - _SHOWN} more" if len(copies) > _SHOWN else ""
     several = "copies" if len(copies) > 1 else "copy"
     return (
-        f"skipped {len(copies)} {several} of cnf files ({shown}{more}): no phone requests a file of this "
-        "name; to read one, give the file itself"
+        f"skipped {len(copies)} {several} of cnf files ({shown}{more}): no phone requests files with such "
+        "names; to read one, give the file itself"
     )
 
 
@@ -226,5 +226,5 @@ def _with_doubles_marked(files: list[CnfFile]) -> Iterator[CnfFile]:
         if cnf.group is None or not others:
             yield cnf
             continue
-        warning = f"another file gives {cnf.device} something else: {visible(base_name(others[0].source))}"
+        warning = f"another file contradicts it for {cnf.device}: {visible(base_name(others[0].source))}"
         yield CnfFile(cnf.device, cnf.source, cnf.kind, cnf.group, cnf.fetch, (*cnf.warnings, warning))

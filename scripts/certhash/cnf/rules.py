@@ -76,24 +76,24 @@ def why_malformed(value: str) -> str:
         return said
     data = raw(text)
     if len(data) == MD5_BYTES:
-        return "that has 16 bytes, as an MD5 has: a phone compares the SHA-1, which has 20"
+        return "it has 16 bytes, like an MD5, but a phone compares the SHA-1, which has 20"
     if re.fullmatch(rb"(?:[0-9A-Fa-f]{2}[ :-]?){20}\s*", data):
-        return "that is the Base64 of the thumbprint's hex text, where a phone needs the Base64 of its bytes"
+        return "this is the Base64 of the thumbprint's hex text, but a phone needs the Base64 of its bytes"
     return "not the Base64 of a SHA-1, SHA-256 or SHA-512"
 
 
 _WRITTEN = (
     ("", "no certificate can match it"),
-    (r"(?:[0-9A-Fa-f][:-]*){40}", "that is the thumbprint in hex, where a phone needs Base64"),
-    (r"(?:[0-9A-Fa-f][:-]*){32}", "that is an MD5 in hex: a phone compares the SHA-1, in Base64"),
+    (r"(?:[0-9A-Fa-f][:-]*){40}", "this is the thumbprint in hex, but a phone needs Base64"),
+    (r"(?:[0-9A-Fa-f][:-]*){32}", "this is an MD5 in hex, but a phone compares the SHA-1, in Base64"),
     (
         r"(?i:sha256/|pin-sha256=).*",
-        "that is the pin of a public key: a phone compares the SHA-1 of the certificate",
+        "this is the pin of a public key, but a phone compares the SHA-1 of the certificate",
     ),
     # All certificates are longer in Base64, and all hashes shorter.
     (
         r"(?=.{201})(?:MI|-----BEGIN).*",
-        "that is a whole certificate, not its hash: `certhash hash FILE` prints the hash",
+        "this is a whole certificate, not its hash; `certhash hash FILE` prints the hash",
     ),
 )
 """Causes that the text itself shows, after white space is removed."""

@@ -154,7 +154,9 @@ class _Certificates:
         if len(digits) == SHA1_DIGITS:
             self._fingerprint, self._at = bytes.fromhex(digits), line.number
         else:
-            self._configuration.problems.append(f'line {line.number} "{line.text}" has not 40 hex digits')
+            self._configuration.problems.append(
+                f'line {line.number} "{line.text}" does not have 40 hex digits'
+            )
         if self._listed:
             self.flush()
             self._role = None

@@ -17,7 +17,7 @@ _SHA1 = r"(?<![0-9a-f])(?:[0-9a-f]{2}[ :]?){20}(?![ :]?[0-9a-f])"
 _FINGERPRINT = "is a fingerprint that cannot be read"
 _NO_REQUEST = r"(?!.*(?:request|\bCSR\b))"
 """The fingerprint of a certificate request is not the fingerprint of a certificate."""
-_HERE = "cannot be read here: the lines above it that it belongs to are not in the text"
+_HERE = "cannot be read, because the lines above it that it belongs to are missing"
 
 _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), what)

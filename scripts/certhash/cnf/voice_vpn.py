@@ -96,6 +96,6 @@ class _Reader:
     def _stands_twice(self, line: Line, earlier: int) -> None:
         """Report a missing line between two groups: it is unknown which setting belongs to which group."""
         self._configuration.problems.append(
-            f'line {line.number} "{line.text}" has the number of line {earlier}: '
+            f'line {line.number} "{line.text}" has the same number as line {earlier}: '
             "a line between them is missing"
         )

@@ -32,7 +32,7 @@ def parse(data: bytes, warnings: list[str]) -> etree._Element:
     if not text.lstrip().startswith("<"):
         raise ValueError("it is not XML")
     if text[0] != "<":
-        warnings.append("something stands before the first tag: a strict reader refuses that")
+        warnings.append("there is text before the first tag, which a strict parser refuses")
     return parse_text(text, warnings)
 
 
@@ -57,7 +57,7 @@ def parse_text(text: str, warnings: list[str], *, strict: bool = False) -> etree
     if "<![CDATA[" not in text:
         text, bare = _BARE_AMPERSAND.subn("&#38;", text)
         if bare:
-            warnings.append(f"a bare & stands in it ({bare} times): a strict reader refuses that")
+            warnings.append(f"it contains a bare & ({bare} in all), which a strict parser refuses")
     try:
         root = _strictly(text)
     except etree.XMLSyntaxError as error:
@@ -73,10 +73,10 @@ def parse_text(text: str, warnings: list[str], *, strict: bool = False) -> etree
         right = "Default" if name.lower() == "default" else "device"
         if any(local_name(element) == "vpnGroup" for element in root.iter(etree.Element)):
             raise ValueError(
-                f"its outer element is <{name}>, not <{right}>: what a phone makes of it is not known"
+                f"its root element is <{name}>, not <{right}>, and it is unknown how a phone handles this"
             )
         warnings.append(
-            f"its outer element is <{name}>, not <{right}>: what a phone makes of it is not known"
+            f"its root element is <{name}>, not <{right}>, and it is unknown how a phone handles this"
         )
     return root
 
@@ -103,7 +103,7 @@ def decode(data: bytes, warnings: list[str]) -> str:
     else:
         stripped = data.rstrip(b"\0")
         if stripped != data:
-            warnings.append("NUL bytes stand after its end: a strict reader refuses that")
+            warnings.append("NUL bytes follow its end, which a strict parser refuses")
         data = stripped
         declared = _ENCODING.search(data[:200])
         encoding = declared[1].decode("ascii").lower() if declared else "utf-8"
@@ -114,7 +114,7 @@ def decode(data: bytes, warnings: list[str]) -> str:
     except (UnicodeDecodeError, LookupError):
         if encoding.startswith("utf-16"):
             raise ValueError("it is UTF-16 that is cut short or damaged") from None
-        warnings.append("its bytes are not in the encoding that it declares; read as Latin-1")
+        warnings.append("its bytes are not in the encoding that it declares, and were read as Latin-1")
         return data.decode("latin-1").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -177,7 +177,7 @@ def _check_root(name: str) -> None:
     # XMLDefault.cnf.xml, for phones that have no file of their own, has <Default>.
     if name.lower() not in {"device", "default"}:
         raise ValueError(
-            f"its outer element is <{visible(name)}>; a phone's config has <device>, or <Default> in "
+            f"its root element is <{visible(name)}>; a phone's config has <device>, or <Default> in "
             "XMLDefault.cnf.xml"
         )
 

@@ -116,8 +116,8 @@ def add_stated(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HASH[=URL]",
-        help="a hash that phones expect, without any file, in any form that `certhash hash` takes; with the "
-        "URL of the head-end, or of whatever server; may be repeated",
+        help="a hash that phones expect, instead of a file, in any form that `certhash hash` accepts; with a "
+        "URL it is for this head-end, else for any server; repeat for several",
     )
 
 

@@ -49,7 +49,7 @@ class Comparison(msgspec.Struct, frozen=True):
     verdict: str
     explanation: str
     warnings: tuple[str, ...] = ()
-    """What may keep the phone from connecting all the same, such as the host-ID check."""
+    """What may prevent the connection despite a matching hash, such as the host-ID check."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ class Result(msgspec.Struct, frozen=True):
     certificates: tuple[Shown, ...]
     comparisons: tuple[Comparison, ...]
     without_name: tuple[Shown, ...] = ()
-    """What it presents to a client that does not ask for the URL's name, where that is something else."""
+    """What it presents to a client that does not ask for the URL's name; empty if that is the same."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
         files = (*sources.cnf_files, *stated)
         named = sorted({url.value for cnf in files if cnf.group for url in cnf.group.urls})
         others = f"; they name {', '.join(named[:5])}" if named else ""
-        status = _fail(arguments.url, f"nothing of --cnf or --expect names this head-end{others}")
+        status = _fail(arguments.url, f"no URL in --cnf or --expect names this head-end{others}")
     return status
 
 
@@ -159,7 +159,7 @@ def _show(position: int, der: bytes) -> Shown:
 def _without_name(
     head_end: HeadEnd, arguments: argparse.Namespace, answer: Answer
 ) -> tuple[bytes, ...] | None:
-    """Ask again as a client that states no name; return the chain where it is another one."""
+    """Return the chain that a client without SNI gets, or None if it is the same."""
     if head_end.is_address:
         return None
     try:
@@ -189,9 +189,9 @@ def _compare(
                 verdict = "unverifiable"
                 explanation = (
                     f"{explanation}; but the head-end presents another certificate to a client that does not "
-                    f"ask for {head_end.host}, and whether phones ask for it is not documented"
+                    f"ask for {head_end.host}, and it is not documented whether phones do"
                 )
-            checks = verdict == "match" and cnf.kind != "stated"  # a stated hash is of no phone that checks
+            checks = verdict == "match" and cnf.kind != "stated"  # no phone belongs to a stated hash
             unnamed = doubt(cnf.group.host_id_check, answer.chain[0], named) if checks else None
             warnings = (*cnf.warnings, *([unnamed] if unnamed else []))
             found.append(Comparison(cnf.device, cnf.source, url.value, verdict, explanation, warnings))

@@ -57,8 +57,8 @@ def ask(
 ) -> Answer:
     """Connect and return the chain; `highest` is the newest version to offer (a key of ``VERSIONS``).
 
-    Where the URL has a name, it is asked for (SNI), unless `with_name` is false: an ASA may choose its
-    certificate by it, and whether phones ask for it is not documented.
+    If the URL has a name, it is sent as SNI, unless `with_name` is false: an ASA may choose its certificate
+    by SNI, and it is not documented whether phones send it.
 
     Raises:
         ValueError: the head-end sends no certificate; the message is one line.

@@ -1,4 +1,4 @@
 """Decide the verdicts: compare what captures show with what phones expect.
 
-Everything here is pure: no files, no clock, no processes.
+Everything in this package is pure: no files, no clock, no processes.
 """

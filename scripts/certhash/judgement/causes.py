@@ -114,7 +114,7 @@ CAUSES: dict[str, Topic] = {
         (
             (
                 "Let CME use the hash of the certificate that the head-end presents: import the head-end's CA"
-                " certificate into a trustpoint, and name this trustpoint."
+                " certificate into a trustpoint of CME, and refer to that trustpoint in the vpn-group."
             ),
             *CME_ROOT,
             *ASA_SERVE,
@@ -128,7 +128,7 @@ CAUSES: dict[str, Topic] = {
         "A known certificate has this hash, and its name and key make it part of the same chain. No"
         " certificate of the handshake has the hash.",
         (
-            "Choose leaf or root to fit the head-end, or let the head-end send the whole chain.",
+            "Choose leaf or root according to what the head-end sends, or let it send the whole chain.",
             *CME_LEAF,
             *CME_ROOT,
             *CME_REBUILD,
@@ -279,20 +279,20 @@ VERDICTS: dict[str, Topic] = {
 # document 116045, "Embedded Packet Capture" (`monitor capture`). By default an ASA keeps 512 KB and 1,518
 # bytes of a packet, IOS 68 bytes of a packet.
 ON_THE_HEAD_END = (
-    "Whole packets, captured on an ASA that is the head-end:",
+    "To capture whole packets on an ASA head-end:",
     "  capture PHONE match ip host ADDRESS any",
     "  capture PHONE packet-length 1522 buffer 33554432",
     "  capture PHONE interface outside",
     "  copy /pcap capture:PHONE tftp://SERVER/phone.pcap",
     "  no capture PHONE",
-    "The same on IOS, where max-size matters:",
+    "To capture whole packets on IOS (max-size is the packet length):",
     "  monitor capture buffer PHONE size 10240 max-size 1518 linear",
     "  monitor capture point ip cef OUTSIDE INTERFACE both",
     "  monitor capture point associate OUTSIDE PHONE",
     "  monitor capture point start OUTSIDE",
     "  monitor capture point stop OUTSIDE",
     "  monitor capture buffer PHONE export tftp://SERVER/phone.pcap",
-    "The same on IOS XE:",
+    "To capture whole packets on IOS XE:",
     "  monitor capture PHONE interface INTERFACE both match ipv4 any any",
     "  monitor capture PHONE start",
     "  monitor capture PHONE stop",

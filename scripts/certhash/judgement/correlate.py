@@ -324,7 +324,7 @@ def _collisions(evidence: Evidence) -> list[Problem]:
     return [
         Problem(
             evidence.presenters[sha1][0].capture if sha1 in evidence.presenters else "",
-            f"SHA-1 COLLISION: {to_base64(sha1)} is of {len(several)} different certificates; "
+            f"SHA-1 COLLISION: {to_base64(sha1)} is the hash of {len(several)} different certificates; "
             "a phone cannot distinguish them, so a match of this hash proves nothing",
         )
         for sha1, several in by_sha1.items()

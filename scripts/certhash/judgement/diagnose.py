@@ -353,7 +353,7 @@ def _unverifiable_on_paper(case: Case) -> Diagnosis:
         return Diagnosis(
             None,
             f"{start} But {_line(other.known)} configures another certificate{_stated_by(other)}. "
-            f"Which of the two a phone is given is unknown.{by_name} {ON_PAPER}",
+            f"It is unknown which of the two a phone gets.{by_name} {ON_PAPER}",
             ("Remove outdated parts of the configuration, or add a capture of a handshake.",),
         )
     open_lines = "; ".join(
@@ -375,6 +375,7 @@ def _unseen(case: Case) -> Diagnosis:
         explanation = f"No capture was given, and no given file says what {head_end} presents."
     elif head_end.is_address or case.evidence.addresses_of(head_end):
         explanation = f"The captures contain no handshake with {head_end}."
+        advice = advice[:-1] if head_end.is_address else advice
     else:
         explanation = f"No handshake names {head_end}, and no DNS answer in the captures gives its address."
         advice = (
@@ -391,7 +392,7 @@ def _unseen(case: Case) -> Diagnosis:
     lines = [*map(_unsettled, [*case.decision.unsettled, *nowhere]), *others]
     reasons = "; ".join(lines[:_MOST_REASONS])
     if reasons:
-        explanation += f" The given configuration leaves it open: {reasons}."
+        explanation += f" The given configuration does not determine it: {reasons}."
     return Diagnosis(None, explanation, advice)
 
 

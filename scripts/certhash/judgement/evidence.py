@@ -79,8 +79,8 @@ class Seen:
         self.capture = capture
         self.handshake = handshake
         self.not_before = not_before
-        """When it was at the earliest, if the packets of the capture stand in the order in which they came:
-        later than its time where a clock was set back. In microseconds, as its time."""
+        """The earliest possible time in microseconds, if the packets are in the order of arrival. It is later
+        than the time of the handshake if a clock was set back."""
         self.chain = tuple(store[c.sha256] for c in handshake.certificates if c.sender == "server")
         """The server's certificates, as presented."""
         self.rejection = next(

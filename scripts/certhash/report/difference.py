@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class State(Struct, frozen=True):
-    """What one result says about a device and a URL."""
+    """The state of a device and a URL in one result."""
 
     verdict: Verdict
     cause: Cause | None

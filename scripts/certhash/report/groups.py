@@ -15,11 +15,11 @@ ORDER: tuple[Verdict, ...] = ("mismatch", "rejected", "unverifiable", "unseen", 
 
 
 ON_PAPER = "on paper: no handshake was seen"
-"""What stands beside a verdict that rests on configurations alone."""
+"""The remark on a verdict that is based on configurations alone."""
 
 
 def described(expectation: Expectation) -> str:
-    """Return a verdict as it is said in a few words: ``match (on paper)`` where no handshake was seen."""
+    """Return a verdict for display: ``match (on paper)`` if no handshake was seen."""
     return f"{expectation.verdict} (on paper)" if expectation.on_paper else expectation.verdict
 
 
@@ -45,7 +45,7 @@ def presented(handshake: Handshake | None) -> tuple[Certificate, ...]:
 
 
 def checked(document: Document) -> str:
-    """Return how much was checked, as in ``11 phones checked``.
+    """Return the number of checks, as in ``11 phones checked``.
 
     Each pair of a phone and a URL is a check. A hash that `--expect` states belongs to no phone.
     """

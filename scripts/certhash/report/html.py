@@ -200,7 +200,7 @@ def _matrix(document: Document, urls: list[str]) -> list[Row]:
     """Return a row per device, the worst first. If two files name one URL, the worse verdict counts."""
     devices: dict[str, dict[str, Expectation]] = {}
     for each in document.expectations:
-        # A hash that the user stated is of no device, and stands for itself.
+        # No device belongs to a stated hash, so the hash itself names the row.
         stated = each.device == NO_DEVICE
         name = ", ".join(expected.value for expected in each.hashes) if stated else each.device
         cells, url = devices.setdefault(name, {}), each.where

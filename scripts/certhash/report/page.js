@@ -116,4 +116,11 @@
     });
     show();
   }
+
+  // A matrix with many columns does not fit on paper: the list of all checks is printed instead.
+  const all = document.querySelector(".wide + section details.all");
+  if (all) {
+    addEventListener("beforeprint", () => { all.open = true; });
+    addEventListener("afterprint", () => { all.open = false; });
+  }
 })();

@@ -191,7 +191,7 @@ class _Report(Page):
         for label, certificate in zip(_once("presented"), presented(handshake), strict=False):
             self.value(
                 label,
-                f"{certificate.position}",
+                f"cert {certificate.position}",
                 certificate.sha1,
                 certificate.subject or "subject unreadable",
             )
@@ -211,7 +211,7 @@ class _Report(Page):
         for label, (sentence, *commands) in zip(_once("do"), _steps(expectation.advice), strict=False):
             before = self.advised.setdefault((sentence, *commands), expectation.device)
             if commands and before != expectation.device and self.look.verbosity <= 0:
-                self.field(label, f"{sentence.rstrip(':')}, as for {before}.")
+                self.field(label, f"{sentence.rstrip(':')}: see {before}.")
                 continue
             self.field(label, sentence)
             for command in commands:

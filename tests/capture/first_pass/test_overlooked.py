@@ -72,7 +72,7 @@ def test_what_tshark_does_not_take_for_tls_is_named(
     (problem,) = seen.problems
     number = next(n for n, frame in enumerate(frames, 1) if b"\x30\x82" in frame)
     assert problem.message.startswith(f"frame {number}: ")
-    assert "203.0.113.10:45678 sends is not shown by tshark" in problem.message
+    assert "tshark does not show what looks like a certificate from 203.0.113.10:45678" in problem.message
     assert "--decode-as" not in problem.message
 
 

@@ -1,9 +1,9 @@
 """Drop the packets that cannot change a verdict, before tshark dissects the rest.
 
-tshark needs some 15 microseconds a packet, and remembers each.  Most packets of an archive are application
-data, voice and bare acknowledgements.  ``carve`` reads a capture once and passes on everything but these, so
-that what tshark says of handshakes, certificates, alerts, names and file transfers is the same as for the
-whole capture:
+tshark needs about 15 microseconds per packet, and keeps state for each.  Most packets of an archive are
+application data, voice and bare acknowledgements.  ``carve`` reads a capture once and passes on everything
+else, so that tshark's output about handshakes, certificates, alerts, names and file transfers is the same as
+for the whole capture:
 
 - Packets that cannot be parsed with certainty are kept: other link types, tunnels, fragments, IPv6 extension
   headers, protocols not listed here.
@@ -62,7 +62,7 @@ class Numbers:
 
     def __init__(self) -> None:
         self.packets = 0
-        """How many packets of the capture have been looked at."""
+        """Number of packets of the capture that have been examined."""
         self._windows: list[NDArray[np.uint32]] = []
         self._ends: list[int] = []
 

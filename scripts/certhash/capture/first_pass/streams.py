@@ -74,11 +74,11 @@ class Stream:
     """One direction of one TCP connection.  Sequence numbers are those of the capture, modulo 2^32.
 
     Before TLS, ``top`` is where the last packet ended, and ``gappy`` says that the packets did not follow
-    each other.  From then on, ``begun`` is where records began, ``reached`` where the bytes that came without
-    a gap end, and ``boundary`` where the next record header stands or will. ``shift`` is how far the numbers
-    of packets that pass are moved down; in ``SKIP``, ``stand`` is the number that the one who reads what
-    passes waits for.  ``partial`` holds the bytes from ``boundary`` to ``reached`` when a header is cut in
-    two, and ``waiting`` what came behind a gap.
+    each other.  From then on, ``begun`` is where records began, ``reached`` is the end of the bytes without a
+    gap, and ``boundary`` is the place of the next record header.  ``shift`` is the amount by which the
+    sequence numbers of kept packets are reduced; in ``SKIP``, ``stand`` is the next sequence number that the
+    reader of the kept packets expects.  ``partial`` contains the bytes from ``boundary`` to ``reached`` if a
+    header is split, and ``waiting`` the data after a gap.
     """
 
     __slots__ = (
