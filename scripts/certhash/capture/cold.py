@@ -63,7 +63,7 @@ def observe_cold(
             run = Run(path, source, settings, place, way)
             for frame, reason in failures[:_MOST_FAILURES]:
                 run.complain(
-                    f"the plugin failed on frame {frame} ({reason}), and Python alone computed the hashes; "
+                    f"the plugin failed on frame {frame} ({reason}), so Python alone computed the hashes; "
                     "please report it with the capture"
                 )
         if run.must_read_whole:
@@ -74,7 +74,7 @@ def observe_cold(
             run = Run(path, source, settings, place, way)
             if failure:
                 run.complain(
-                    f"the first pass over it failed ({failure}), and tshark read it whole; please report it"
+                    f"the first pass failed ({failure}), so tshark read the whole capture; please report it"
                 )
         if last_try or not run.outcome.failed or run.outcome.timed_out:
             break

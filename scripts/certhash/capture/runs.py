@@ -200,7 +200,7 @@ class Run:
             row = share.row(line, plugin=self._way.plugin)
         except ValueError as error:
             with self._one_at_a_time:
-                self.complain(f"a line of tshark's could not be read ({error}); please report it")
+                self.complain(f"a line that tshark printed cannot be parsed ({error}); please report it")
             return
         if row is not None:
             with self._one_at_a_time:
@@ -229,7 +229,7 @@ class Run:
             return outcome
         if carved is None:
             # tshark did not get the whole capture, regardless of its own status.
-            error = outcome.error or damage or "its packets could not all be handed to tshark"
+            error = outcome.error or damage or "not all of its packets reached tshark"
             status = outcome.status
             return outcome._replace(status="truncated" if status == "complete" else status, error=error)
         beyond = 0
@@ -252,7 +252,7 @@ class _Share:
     def __init__(self, number: int) -> None:
         self.number = number
         self.feed: Feed | None = None
-        """What tells the numbers of the packets; where there is none, tshark counts as it is."""
+        """Translates the packet numbers; None if tshark reads the whole capture."""
         self.lines = records.Lines(self.frame)
 
     def row(self, line: str, *, plugin: bool) -> records.Row | None:

@@ -1,11 +1,11 @@
 """Read the record structure of capture files, a window at a time, without looking into the packets.
 
-A capture is read from any byte stream into one buffer that is used again and again, so that memory does not
-grow with the file.  What is found in a window is handed out as arrays, one entry a record.  Understood are
-pcap (either byte order, micro- and nanoseconds) and pcapng (any number of sections and interfaces; enhanced,
-simple and obsolete packet blocks). Everything else, and everything after damage, comes as records that are no
-packets, to be passed on as they are. Sources: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng; limits as
-in Wireshark's wiretap, which reads the same bytes.
+A capture is read from any byte stream into one reused buffer, so memory does not grow with the file.  The
+records of a window are returned as arrays with one entry per record.  The supported formats are pcap (either
+byte order, micro- and nanoseconds) and pcapng (any number of sections and interfaces; enhanced, simple and
+obsolete packet blocks).  Everything else, and everything after damage, is returned as records that are not
+packets, to be passed on unchanged.  Sources: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng; the limits
+are those of Wireshark's wiretap, which reads the same bytes.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ Ints = NDArray[np.int64]
 class Records(NamedTuple):
     """The records of one window; offsets are into ``buffer``.
 
-    ``start`` and ``end`` bound each record, be it a packet with its header or anything else.  ``data`` is
-    where a packet's bytes begin, 0 where the record is no packet; ``captured`` and ``length`` are how many
-    bytes there are here and were on the wire; ``link`` is the link type.  ``order`` is the byte order of the
-    headers, as ``struct`` writes it.
+    ``start`` and ``end`` bound each record, whether it is a packet with its header or something else.
+    ``data`` is where a packet's bytes begin, or 0 if the record is not a packet; ``captured`` and ``length``
+    are the numbers of bytes in the capture and on the wire; ``link`` is the link type.  ``order`` is the byte
+    order of the headers, as ``struct`` writes it.
     """
 
     buffer: bytearray
@@ -108,7 +108,7 @@ class _Pcap:
         return _Cut((start, end, data, sizes[:, 0], sizes[:, 1], link), at, error)
 
     def _chain(self, buffer: bytearray, at: int, held: int) -> tuple[Ints, int]:
-        """Go from record to record; return where the whole ones start, and where the last of them ends."""
+        """Return where the complete records start, and where the last of them ends."""
         # The only loop of the first pass over all packets: checks that can be done later are not done here.
         starts: list[int] = []
         take, captured, last = starts.append, self._captured, held - RECORD
@@ -136,9 +136,9 @@ def windows(source: Readable, window: int = WINDOW) -> Iterator[Records]:
     """Yield the records of a capture in order; together they are all its bytes.
 
     The buffer of one window is overwritten by the next, so use it before asking for more; until then it may
-    be changed.  The last window tells in ``status`` and ``error`` how the capture ended.  After damage the
-    rest follows as one record that is no packet.  An error of the source (``OSError``, ``EOFError``) passes
-    through.
+    be changed.  ``status`` and ``error`` of the last window say how the capture ended.  After damage, the
+    rest follows as one record that is not a packet.  Errors of the source (``OSError``, ``EOFError``)
+    propagate.
     """
     window = max(window, PCAP_HEADER)
     buffer = bytearray(window + SLACK)
