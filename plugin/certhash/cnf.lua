@@ -644,7 +644,7 @@ function M.problems(file)
         end
     end
     if file.checked_twice then
-        out[#out + 1] = "enableHostIDCheck stands a second time with another value, and which one counts is not known: "
+        out[#out + 1] = "enableHostIDCheck occurs twice with different values, and it is unknown which one counts: "
             .. "the check is taken to be on"
     end
     return out
