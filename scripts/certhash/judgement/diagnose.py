@@ -376,7 +376,6 @@ def _unseen(case: Case) -> Diagnosis:
     elif head_end.is_address or case.evidence.addresses_of(head_end):
         explanation = f"The captures contain no handshake with {head_end}."
         advice = advice[:-1] if head_end.is_address else advice
-        advice = advice[:-1] if head_end.is_address else advice
     else:
         explanation = f"No handshake names {head_end}, and no DNS answer in the captures gives its address."
         advice = (

@@ -58,7 +58,6 @@
 
   // The layout of thousands of rows takes a browser a second. So this many are shown at first, and a button shows
   // the rest. Without this script, and on paper, all rows are shown.
-  // A matrix with many columns does not fit on paper: the list of all checks is printed instead.
   const most = 300;
 
   for (const table of document.querySelectorAll("table.sortable")) {
@@ -119,13 +118,6 @@
   }
 
   // A matrix with many columns does not fit on paper: the list of all checks is printed instead.
-  const all = document.querySelector(".wide + section details.all");
-  if (all && !all.open) {
-    addEventListener("beforeprint", () => { all.open = true; });
-    addEventListener("afterprint", () => { all.open = false; });
-  }
-
-
   const all = document.querySelector(".wide + section details.all");
   if (all) {
     addEventListener("beforeprint", () => { all.open = true; });
