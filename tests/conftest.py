@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import hypothesis
 import pytest
 
 from certhash.capture import tshark
@@ -24,8 +25,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from certhash.model import Observation
+    from tests.harness.fidelity.generate import Kitchen
+
+# The same examples in every run and on every machine, however slow it is: what fails fails again.
+# CONTRIBUTING names the options that try others.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("others", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("same")
 
 TOP = Path(__file__).resolve().parents[1]
+
+RECORDED = sorted(
+    path
+    for folder in (TOP / "captures", TOP / "tests" / "captures")
+    for path in folder.iterdir()
+    if path.name.endswith((".pcap", ".pcapng", ".pcap.gz"))
+)
+"""The sample captures, and those that only tests need."""
+CUT_SHORT = TOP / "tests" / "captures" / "cut-short.pcap"
 
 SLOW = (
     "archive",
@@ -127,6 +144,22 @@ def settings(once: Once) -> Settings:
 def alone(once: Once, settings: Settings) -> Callable[[Path], Observation]:
     """Return what one tshark and the plugin see in a capture that no test changes."""
     return lambda path: once(lambda: observe(str(path), settings), "alone", str(path))
+
+
+@pytest.fixture(scope="session")
+def joined(once: Once) -> bytes:
+    """Give one capture of all recorded ones, but for one that mergecap refuses: many cases for one start."""
+    parts = [path for path in RECORDED if path.name != CUT_SHORT.name]
+    command: list[str | Path] = [need("mergecap"), "-a", "-F", "pcapng", "-w", "-", *parts]
+    return once(lambda: subprocess.run(command, capture_output=True, check=True).stdout, "joined")
+
+
+@pytest.fixture(scope="session")
+def kitchen(once: Once, tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
+    """Give real handshakes of TLS and DTLS."""
+    from tests.harness.fidelity.generate import Kitchen
+
+    return once(lambda: Kitchen(tmp_path_factory.mktemp("keys")), "kitchen")
 
 
 @cache

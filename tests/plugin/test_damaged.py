@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
-from tests.harness.fuzz.test_fuzz import MUTANTS, make
+from tests.harness.fuzz.test_fuzz import MUTANTS, SAMPLES, make
 from tests.plugin.machines import TOP
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from tests.plugin.machines import Machine
@@ -20,7 +22,35 @@ FIELDS = (
 
 def test_damaged_captures_make_no_lua_error(place: Machine, tmp_path: Path) -> None:
     make(tmp_path, range(MUTANTS))
-    assert sum(check(place, path) for path in sorted(tmp_path.iterdir())) > 0
+    paths = sorted(tmp_path.iterdir())
+    # Those of one batch are of different samples, so that no connection is in it twice.
+    batches = [paths[at : at + len(SAMPLES)] for at in range(0, len(paths), len(SAMPLES))]
+    for number, batch in enumerate(batches):
+        (tmp_path / f"batch-{number}").write_bytes(joined(path.read_bytes() for path in batch))
+    assert sum(check(place, path) for path in tmp_path.glob("batch-*")) > 0
+    assert check(place, next(path for path in paths if not is_whole(path.read_bytes()))) >= 0
+
+
+def records(capture: bytes) -> Iterator[bytes]:
+    """Yield the packets of a pcap file, with their headers, as far as it is one."""
+    at = 24
+    while at + 16 <= len(capture):
+        captured, length = struct.unpack_from("<8xII", capture, at)
+        if captured > min(length, 1 << 18) or at + 16 + captured > len(capture):
+            return
+        yield capture[at : at + 16 + captured]
+        at += 16 + captured
+
+
+def joined(captures: Iterable[bytes]) -> bytes:
+    """Return one capture with the packets of several pcap files."""
+    header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+    return header + b"".join(record for capture in captures for record in records(capture))
+
+
+def is_whole(capture: bytes) -> bool:
+    """Return whether a pcap file ends where its last packet ends."""
+    return len(capture) == 24 + sum(map(len, records(capture)))
 
 
 def check(place: Machine, path: Path) -> int:

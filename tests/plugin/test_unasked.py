@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.conftest import need
-from tests.harness.fidelity.generate import Kitchen
 from tests.harness.fidelity.kinds import all_kinds
 from tests.plugin.machines import TOP
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.harness.fidelity.generate import Kitchen
     from tests.harness.fidelity.kinds import Kind
     from tests.plugin.machines import Machine
 
@@ -53,14 +53,11 @@ def joined(captures: list[Path], target: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def kinds(tmp_path_factory: pytest.TempPathFactory) -> list[Kind]:
+def kinds(tmp_path_factory: pytest.TempPathFactory, kitchen: Kitchen) -> list[Kind]:
     """Return captures in which TLS begins after another protocol."""
-    folder = tmp_path_factory.mktemp("kinds")
-    kitchen = Kitchen(folder)
     script = next(s for s in kitchen.scripts if s.of_client > 1 and len(s.clear) > s.of_client)
     datagrams = next(s for s in kitchen.datagrams if s.of_client)
-    made = folder / "made"
-    made.mkdir()
+    made = tmp_path_factory.mktemp("kinds")
     return [kind for kind in all_kinds(made, script, datagrams) if kind.name in (*FOLLOWED, *LEFT_ALONE)]
 
 

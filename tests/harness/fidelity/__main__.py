@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.harness.fidelity.compare import compare
-from tests.harness.fidelity.generate import generate
+from tests.harness.fidelity.generate import Kitchen, generate
 
 
 def main() -> int:
@@ -26,9 +26,8 @@ def main() -> int:
         if arguments.generate:
             folder = arguments.keep or Path(temporary)
             folder.mkdir(exist_ok=True)
-            captures += [
-                g.path for g in generate(folder, range(arguments.seed, arguments.seed + arguments.generate))
-            ]
+            numbers = range(arguments.seed, arguments.seed + arguments.generate)
+            captures += [g.path for g in generate(folder, numbers, Kitchen(Path(temporary)))]
         result = compare(captures)
     for difference in result.differences:
         print(f"{difference.path}: {difference.reader}: {difference.what}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import os
 import subprocess
@@ -116,9 +117,12 @@ def by_capture(document: dict[str, Any]) -> list[Capture]:
     ]
 
 
+_find = functools.cache(tshark.find)
+
+
 def both(path: Path) -> Observation:
     """Read a capture carved and whole, which must be the same."""
-    found = tshark.find()
+    found = _find()
     carved, whole = (observe(str(path), Settings(found, carve=carve)) for carve in (True, False))
     assert carved == whole
     return carved

@@ -61,7 +61,10 @@ class Script(NamedTuple):
 
 
 class Kitchen:
-    """Handshakes to choose from; making the keys takes a while, so there is one a run."""
+    """Handshakes to choose from; making the keys takes a while, so there is one a run.
+
+    What is pickled are the handshakes, those of DTLS among them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -97,6 +100,9 @@ class Kitchen:
             for version in ("dtls1", "dtls1_2")
             for client in (None, self._chains[9])
         ]
+
+    def __getstate__(self) -> dict[str, list[Script]]:
+        return {"scripts": self.scripts, "datagrams": self.datagrams}
 
     def _datagram_script(
         self,
@@ -366,11 +372,8 @@ _LINK = {"cooked": LINK_COOKED, "cooked2": LINK_COOKED2, "raw": LINK_RAW, "null"
 # -------------------------------------------------------------------------------------- whole captures
 
 
-def generate(folder: Path, numbers: Iterable[int]) -> list[Generated]:
+def generate(folder: Path, numbers: Iterable[int], kitchen: Kitchen) -> list[Generated]:
     """Write the captures of these numbers into a folder."""
-    keys = folder / "keys"
-    keys.mkdir(exist_ok=True)
-    kitchen = Kitchen(keys)
     return [_capture(folder, kitchen, number) for number in numbers]
 
 
@@ -506,12 +509,13 @@ def _written(choose: random.Random, frames: list[bytes], link: int, snaplen: int
     return b"".join(out)
 
 
-def in_pcapng(folder: Path, *, between: tuple[int, bytes] = (5, bytes(12)), simple: bool = False) -> Path:
+def in_pcapng(
+    folder: Path, script: Script, *, between: tuple[int, bytes] = (5, bytes(12)), simple: bool = False
+) -> Path:
     """Write one undisturbed connection, a block of that kind and content after each packet.
 
     `simple` writes simple packet blocks, which have no time.
     """
-    script = Kitchen(folder).scripts[2]
     ends = Endpoints(b"\x0a\0\0\1", b"\x0a\0\0\2", 30_000, 443)
     out = [block("<", 0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))]
     out.append(block("<", 1, struct.pack("<HHI", LINK_ETHERNET, 0, 0)))

@@ -19,7 +19,6 @@ from tests.harness.benchmarks.captures import (
 )
 from tests.harness.fidelity.compare import both
 from tests.harness.fidelity.dtls import shake_hands
-from tests.harness.fidelity.generate import Kitchen
 from tests.harness.fidelity.kinds import ENDS, pcap
 from tests.harness.fidelity.readers import separate
 from tests.harness.packets import identity
@@ -32,12 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.harness.fidelity.generate import Script
+    from tests.harness.fidelity.generate import Kitchen, Script
 
 
 @pytest.fixture(name="script", scope="module")
-def _script(tmp_path_factory: pytest.TempPathFactory) -> Script:
-    kitchen = Kitchen(tmp_path_factory.mktemp("keys"))
+def _script(kitchen: Kitchen) -> Script:
     return next(s for s in kitchen.scripts if s.of_client > 1 and len(s.clear) > s.of_client)
 
 

@@ -31,8 +31,10 @@ def test_recorded_captures_read_as_others_read_them(folder: Path) -> None:
     assert result.agreed["tshark"] == len(result.seen)
 
 
-def test_generated_captures_read_as_others_read_them_and_as_they_were_made(tmp_path: Path) -> None:
-    captures = {str(g.path): g for g in generate(tmp_path, GENERATED)}
+def test_generated_captures_read_as_others_read_them_and_as_they_were_made(
+    tmp_path: Path, kitchen: Kitchen
+) -> None:
+    captures = {str(g.path): g for g in generate(tmp_path, GENERATED, kitchen)}
     result = compare([capture.path for capture in captures.values()])
     assert result.defects == []
     assert min(result.certificates, result.read["separate"], result.read["nDPI"]) > 0
@@ -45,9 +47,9 @@ def test_generated_captures_read_as_others_read_them_and_as_they_were_made(tmp_p
 
 
 def test_a_datagram_that_came_before_is_why_tshark_shows_its_certificates_anew_and_no_other_is(
-    tmp_path: Path,
+    tmp_path: Path, kitchen: Kitchen
 ) -> None:
-    script = next(s for s in Kitchen(tmp_path).datagrams if s.of_client)
+    script = next(s for s in kitchen.datagrams if s.of_client)
     # The flight with the client's chain, which is short enough for one datagram.
     sent = max((turn for turn in script.turns if turn.side == "client"), key=lambda turn: len(turn.data))
 
@@ -77,41 +79,45 @@ def _frames(path: Path) -> int:
     return len(subprocess.run(command, capture_output=True, check=True).stdout.split())
 
 
-@pytest.mark.parametrize(
-    ("kind", "body"),
-    [
-        pytest.param(0x0BAD, struct.pack("<I", 32473) + b"somebody's", id="custom"),
-        pytest.param(0x40000BAD, struct.pack("<I", 32473) + b"somebody's", id="custom-not-to-be-copied"),
-        pytest.param(9, b"__REALTIME_TIMESTAMP=1467138920000000\nMESSAGE=hello\n\n", id="journal"),
-        pytest.param(0x204, struct.pack("<HQQIH", 0, 1, 1, 26, 1) + bytes(30), id="sysdig"),
-        pytest.param(0x80000001, struct.pack("<I", 7) + bytes(8), id="darwin"),
-        pytest.param(0x1234, b"whatever", id="unknown"),
-        pytest.param(5, bytes(12), id="interface-statistics"),
-    ],
-)
+BLOCKS = {
+    "custom": (0x0BAD, struct.pack("<I", 32473) + b"somebody's"),
+    "custom-not-to-be-copied": (0x40000BAD, struct.pack("<I", 32473) + b"somebody's"),
+    "journal": (9, b"__REALTIME_TIMESTAMP=1467138920000000\nMESSAGE=hello\n\n"),
+    "sysdig": (0x204, struct.pack("<HQQIH", 0, 1, 1, 26, 1) + bytes(30)),
+    "darwin": (0x80000001, struct.pack("<I", 7) + bytes(8)),
+    "unknown": (0x1234, b"whatever"),
+    "interface-statistics": (5, bytes(12)),
+}
+
+
 def test_blocks_that_are_no_packets_leave_frame_numbers_as_tshark_counts_them(
-    tmp_path: Path, kind: int, body: bytes
+    tmp_path: Path, kitchen: Kitchen
 ) -> None:
-    path = in_pcapng(tmp_path, between=(kind, body))
-    carved, whole = (by_capture(audit([path], *more)) for more in ((), ("--no-carve",)))
+    paths = []
+    for name, block in BLOCKS.items():
+        (tmp_path / name).mkdir()
+        paths.append(in_pcapng(tmp_path / name, kitchen.scripts[2], between=block))
+    document = audit(paths)
+    carved, whole = by_capture(document), by_capture(audit(paths, "--no-carve"))
     assert carved == whole
-    assert carved[0].findings
-    document = audit([path])
-    assert document["captures"][0]["packets"] == _frames(path)
+    assert len(carved) == len(BLOCKS)
+    assert all(capture.findings for capture in carved)
+    packets = {capture["path"]: capture["packets"] for capture in document["captures"]}
+    assert packets == {str(path): _frames(path) for path in paths}
 
 
-@pytest.mark.parametrize("count", [0, 1, 2])
-def test_captures_in_which_no_time_passes_are_complete(tmp_path: Path, count: int) -> None:
-    path = tmp_path / "moment.pcap"
+def test_captures_in_which_no_time_passes_are_complete(tmp_path: Path) -> None:
     packet = struct.pack("<IIII", 1_700_000_000, 5, 60, 60) + bytes(60)
-    path.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1) + count * packet)
+    for count in range(3):
+        header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+        (tmp_path / f"{count}.pcap").write_bytes(header + count * packet)
     for more in ((), ("--no-carve",)):
-        seen = audit([path], *more)["captures"][0]
-        assert (seen["status"], seen["packets"]) == ("complete", count)
+        seen = audit([tmp_path], *more)["captures"]
+        assert [(each["status"], each["packets"]) for each in seen] == [("complete", n) for n in range(3)]
 
 
-def test_packets_without_time_are_read_and_the_result_says_so(tmp_path: Path) -> None:
-    path = in_pcapng(tmp_path, simple=True)
+def test_packets_without_time_are_read_and_the_result_says_so(tmp_path: Path, kitchen: Kitchen) -> None:
+    path = in_pcapng(tmp_path, kitchen.scripts[2], simple=True)
     document = audit([path])
     (capture,) = by_capture(document)
     assert [f.sha1 for f in capture.findings]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.harness.fidelity.compare import audit, by_capture
-from tests.harness.fidelity.generate import Kitchen
 from tests.harness.fidelity.kinds import SHOWN_TWICE, all_kinds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.harness.fidelity.generate import Kitchen
 
-def test_every_kind_of_capture_shows_what_was_put_into_it_with_and_without_carving(tmp_path: Path) -> None:
-    kitchen = Kitchen(tmp_path)
+
+def test_every_kind_of_capture_shows_what_was_put_into_it_with_and_without_carving(
+    tmp_path: Path, kitchen: Kitchen
+) -> None:
     archive = tmp_path / "archive"
     archive.mkdir()
     script = next(s for s in kitchen.scripts if s.of_client > 1 and len(s.clear) > s.of_client)
