@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.conftest import need
 from tests.harness.fidelity.kinds import all_kinds
+from tests.harness.fidelity.test_openvpn import RECORDED as OPENVPN
+from tests.harness.fidelity.test_openvpn import presented
 from tests.plugin.machines import TOP
 
 if TYPE_CHECKING:
@@ -65,7 +68,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory, kitchen: Kitchen) -> list[Ki
 def test_packets_are_dissected_as_without_the_plugin(
     place: Machine, kinds: list[Kind], tmp_path: Path, first: tuple[str, ...]
 ) -> None:
-    contents = [joined(SAMPLES, tmp_path / "all.pcapng"), *(kind.path.read_bytes() for kind in kinds)]
+    contents = [joined([*SAMPLES, OPENVPN], tmp_path / "all.pcapng")]
+    contents += [kind.path.read_bytes() for kind in kinds]
     for content in contents:
         capture = place.put("unasked/capture", content)
         assert protocols(place, capture, *plugin(place), *first) == protocols(place, capture, *first)
@@ -79,3 +83,10 @@ def test_the_preference_follows_tls_into_other_protocols(place: Machine, kinds: 
         assert (protocols(place, capture, *plugin(place), *options) == alone) == (kind.name in LEFT_ALONE)
         rows = place.fields(capture, "certhash.thumbprint", options=options)
         assert {sha1 for row in rows for sha1 in row["certhash.thumbprint"]} == set(kind.expected), kind.name
+
+
+def test_the_preference_follows_openvpn_to_any_port(place: Machine) -> None:
+    capture = place.put("unasked/openvpn.pcapng", OPENVPN.read_bytes())
+    rows = place.fields(capture, "certhash.thumbprint", options=(*HEURISTICS_FIRST, *FOLLOW))
+    found = Counter(sha1 for row in rows for sha1 in row["certhash.thumbprint"])
+    assert found == Counter(sha1 for tunnel in presented().values() for sha1 in tunnel)
