@@ -92,7 +92,8 @@ local function read_directory()
         directory.path = path
         if #directory.problems > 0 then
             report_failure("certhash: " .. directory.problems[1]
-                .. (#directory.problems > 1 and (" (and %d more)"):format(#directory.problems - 1) or ""))
+                .. (#directory.problems > 1 and ("\n\nTools > certhash > Certificates in this capture lists %d more.")
+                    :format(#directory.problems - 1) or ""))
         end
     end
     return directory

@@ -150,7 +150,7 @@ function M.overview(gui, order)
         out[#out + 1] = table.concat(reason.rows, "\n") .. "\n" .. reason.text
     end
     local path = gui.folder()
-    out[#out + 1] = ("%d cnf files known; %s."):format(
+    out[#out + 1] = ("Known cnf files: %d; %s."):format(
         gui.files(), path ~= "" and "cnf folder: " .. visible.text(path) or "no cnf folder is set")
     local problems = gui.problems()
     if #problems > 0 then
@@ -158,7 +158,7 @@ function M.overview(gui, order)
     end
     local copies = gui.copies()
     if #copies > 0 then
-        out[#out + 1] = ("Skipped %d copies, because no phone asks for a file of this name: %s, for example.")
+        out[#out + 1] = ("Skipped copies of cnf files: %d, such as %s. No phone requests files with such names.")
             :format(#copies, visible.text(copies[1]))
     end
     return table.concat(out, "\n\n") .. "\n"

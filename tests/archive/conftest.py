@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import need
 
-# certhash lets tshark write no file; that a folder is there tells of a run just as well.
+# tshark may not write files under certhash, but it may create a folder, which records a run as well.
 STUB = """#!/bin/sh
 case "$1" in --version) exec {tshark} --version;; esac
 mkdir {folder}/runs/$$
@@ -21,14 +21,14 @@ exec {tshark} "$@"
 
 
 class Counted:
-    """A tshark that notes each capture that it reads.
+    """A tshark that records each capture that it reads.
 
     Args:
         before: shell commands that it runs first; ``{folder}`` in it is its folder.
     """
 
     def __init__(self, before: str = "") -> None:
-        # Everybody may reach it, unlike pytest's folders: where we are root, tshark runs as another user.
+        # Accessible to all users, unlike pytest's folders: under root, tshark runs as another user.
         self.folder = Path(tempfile.mkdtemp(prefix="counting-"))
         atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
         self.folder.chmod(0o777)
@@ -42,12 +42,12 @@ class Counted:
 
     @property
     def pids(self) -> list[int]:
-        """The process of each capture that it was given, in order."""
+        """Return the process id of each run, in order."""
         return [int(run.name) for run in sorted(self._runs.iterdir(), key=lambda run: run.stat().st_ctime_ns)]
 
     @property
     def runs(self) -> int:
-        """How many captures it was given since this was last asked."""
+        """Return the number of captures that it was given since the last call."""
         runs = list(self._runs.iterdir())
         for run in runs:
             run.rmdir()
@@ -56,5 +56,5 @@ class Counted:
 
 @pytest.fixture
 def counted() -> Counted:
-    """Give the tshark that counts its runs."""
+    """Return a tshark that counts its runs."""
     return Counted()

@@ -42,7 +42,7 @@ def _audit(*arguments: str | Path) -> Ended:
 
 
 def _result(ended: Ended) -> Any:
-    """Return all that was found out; the path of tshark is no part of it."""
+    """Return the result without the path of tshark."""
     return {key: value for key, value in ended.json.items() if key != "tool"}
 
 
@@ -89,7 +89,7 @@ def test_what_decides_how_captures_are_read_is_part_of_the_key(tmp_path: Path, c
 
 
 def test_a_capture_that_changes_is_read_again(tmp_path: Path, counted: Counted) -> None:
-    """Not even its size and the time of its last change tell: what changed is one byte of a certificate."""
+    """The size and the time of the last change stay the same; one byte of a certificate changes."""
     capture = tmp_path / "changing.pcapng"
     shutil.copy(CAPTURES / "match.pcapng", capture)
     how = (capture, "--tshark", counted.path, "--cache", tmp_path / "cache")
@@ -112,7 +112,7 @@ def test_a_capture_that_changes_is_read_again(tmp_path: Path, counted: Counted) 
 
 
 def test_a_capture_that_was_changed_a_moment_ago_is_not_kept(tmp_path: Path, counted: Counted) -> None:
-    """It could change again within what its file system counts as the same time."""
+    """The file could change again within the resolution of its file system's clock."""
     capture = tmp_path / "fresh.pcapng"
     shutil.copyfile(CAPTURES / "match.pcapng", capture)
     how = (capture, "--tshark", counted.path, "--cache", tmp_path / "cache")
@@ -159,7 +159,7 @@ def _observations(alone: Callable[[Path], Observation]) -> dict[str, Observation
 
 
 def _fill(path: Path, settings: Settings, observations: dict[str, Observation]) -> bytes:
-    """Make a cache that knows some captures, and return the database."""
+    """Create a cache of some captures, and return the path of its database."""
     notes: list[str] = []
     cache = Cache(str(path), settings, notes.append)
     for capture, observation in observations.items():
@@ -171,7 +171,7 @@ def _fill(path: Path, settings: Settings, observations: dict[str, Observation]) 
 
 
 def _known(path: Path, settings: Settings, observations: dict[str, Observation]) -> tuple[int, list[str]]:
-    """Ask a cache for all captures: what it returns is right; return how many, and what it noted."""
+    """Check everything that a cache returns for all captures; return the number of hits, and its notes."""
     notes: list[str] = []
     cache = Cache(str(path), settings, notes.append)
     found = [(cache.get(capture), observation) for capture, observation in observations.items()]
@@ -244,7 +244,7 @@ def test_an_entry_that_is_not_what_was_written_is_none(
     count, notes = _known(path, settings, observations)
     assert count == (
         "LIMIT" in statement
-    )  # the one that was copied to the others is still right where it was
+    )  # the entry that was copied over the others is still valid in its own place
     assert not notes
 
 
@@ -271,7 +271,7 @@ def test_a_database_of_another_form_is_made_anew(
 
 
 def test_a_file_that_is_no_cache_is_left_as_it_is(tmp_path: Path, counted: Counted) -> None:
-    """A slip on the command line costs nobody a capture or a browser's database."""
+    """A wrong path on the command line must not destroy a capture or a browser's database."""
     capture = tmp_path / "precious.pcapng"
     shutil.copy(CAPTURES / "match.pcapng", capture)
     database = tmp_path / "places.sqlite"
@@ -388,7 +388,7 @@ def test_what_no_audit_asked_for_is_thrown_away(
     _fill(path, settings, observations)
     first, *_ = observations
     today = int(time.time()) // 86_400
-    for days in (100, 200):  # asked for after a hundred days, one entry is still there after two hundred
+    for days in (100, 200):  # an entry that was used after a hundred days is still there after two hundred
         monkeypatch.setattr(cache_module, "_today", lambda days=days: today + days)
         cache = Cache(str(path), settings, pytest.fail)
         assert cache.get(first) == observations[first]

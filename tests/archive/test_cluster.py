@@ -1,4 +1,4 @@
-"""Test audits on a cluster: a real Dask scheduler and two real workers, which are really killed."""
+"""Test audits on a cluster: a real Dask scheduler and two real workers, which the tests kill."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ CNF = CAPTURES / "cnf"
 
 
 class Cluster:
-    """A scheduler and two workers on the loopback interface, in folders of their own.
+    """A scheduler and two workers on the loopback interface, each in its own folder.
 
     Args:
-        folder: for what they write.
+        folder: the parent of their folders.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,7 +60,7 @@ class Cluster:
         return (self._folder / "log").read_text("utf-8", "replace")
 
     def end(self) -> None:
-        """End all of it."""
+        """Stop the scheduler and the workers."""
         for process in (*self.workers, self.scheduler):
             process.kill()
             process.wait()
@@ -117,7 +117,7 @@ def test_a_worker_that_is_killed_in_the_middle_costs_nothing(cluster: Cluster, t
     (stub.folder / "well").touch()
     lost, other = cluster.workers
     lost.kill()
-    for worker in (lost, other):  # to the other, a tshark is lost; it is run once more
+    for worker in (lost, other):  # the other worker only loses a tshark, and runs it again
         os.kill(asleep[worker.pid], signal.SIGKILL)
     out, err = audit.communicate(timeout=120)
     assert (audit.returncode, err) == (0, "")
@@ -144,7 +144,7 @@ def test_a_scheduler_that_goes_away_is_named(cluster: Cluster) -> None:
 
 
 def test_a_worker_without_the_same_tshark_is_named(cluster: Cluster) -> None:
-    """A stub stands for two machines: to those that ask after the first it is another version."""
+    """A stub simulates two machines: after the first call it reports another version."""
     stub = Counted()
     other = """#!/bin/sh
 if [ "$1" = --version ] && ! mkdir {0}/asked 2>/dev/null; then echo "TShark (Wireshark) 9.9.9."; exit; fi

@@ -1,4 +1,4 @@
-"""Test parallel reading, with processes that are really killed: the result equals sequential reading."""
+"""Test parallel reading, also when processes are killed: the result equals that of sequential reading."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CAPTURES = TOP / "captures"
 CNF = CAPTURES / "cnf"
 SLOW = "exec sleep 300"
-"""What a tshark does that is to be interrupted."""
+"""The shell commands of a tshark that waits to be interrupted."""
 
 
 def _archive(folder: Path, count: int = 6) -> Path:
@@ -45,11 +45,11 @@ def _result(text: str) -> Any:
 
 
 class Audit:
-    """A running audit with temporary files and a session of its own, so that all it leaves behind is seen.
+    """A running audit with its own temporary folder and session, so that anything left behind is visible.
 
     Args:
-        stub: the tshark that it is to use.
-        arguments: of `certhash audit`.
+        stub: the tshark to use.
+        arguments: those of `certhash audit`.
     """
 
     def __init__(self, stub: Counted, *arguments: str | Path) -> None:
@@ -88,9 +88,9 @@ class Audit:
 
     @property
     def left(self) -> list[str]:
-        """What is there of its processes and temporary files."""
+        """Return its processes and temporary files."""
         folders = [path.name for path in self.temporary.iterdir()] if self.temporary.exists() else []
-        # tshark gets an environment of its own, which names the folder that it runs in.
+        # tshark has a separate environment, which names the folder that it runs in.
         running = [
             _command(pid)
             for pid in _processes()
@@ -99,7 +99,7 @@ class Audit:
         return folders + running
 
     def end(self) -> tuple[int, str, str]:
-        """Wait for it, and return exit status, result and messages."""
+        """Wait for its end; return the exit status, the result and the messages."""
         out, err = self.process.communicate(timeout=60)
         assert "Traceback" not in err, err
         return self.process.returncode, out, err
@@ -127,7 +127,7 @@ def _read(path: str) -> str:
     try:
         return Path(path).read_bytes().replace(b"\0", b"\n").decode("utf-8", "replace")
     except OSError:
-        return ""  # it has ended meanwhile, or is another user's
+        return ""  # it has ended, or belongs to another user
 
 
 def _until(condition: Callable[[], object], what: str) -> None:
@@ -152,7 +152,7 @@ def test_however_many_read_at_once_the_result_is_the_same() -> None:
 
 
 def test_as_many_are_read_at_once_as_asked_for(tmp_path: Path) -> None:
-    """Each tshark waits until three are there: with fewer workers, none would come to an end."""
+    """Each tshark waits until three are running: with fewer workers, none would end."""
     stub = Counted("while [ $(ls {folder}/runs | wc -l) -lt 3 ]; do sleep 0.05; done")
     ended = certhash("audit", _archive(tmp_path, 3), "--no-cache", "-j", "3", "--tshark", stub.path)
     assert ended.status == 0, ended.err
@@ -239,7 +239,7 @@ def test_an_interrupted_audit_tells_what_is_known_and_leaves_nothing(
 
 
 def test_impatience_changes_nothing(tmp_path: Path) -> None:
-    """Ctrl-C, pressed several times, leaves nothing behind."""
+    """Pressing Ctrl-C several times leaves nothing behind."""
     stub = Counted(SLOW)
     audit = Audit(stub, _archive(tmp_path), "-j", "2")
     _until(lambda: len(stub.pids) == 2, "two captures are being read")
@@ -266,7 +266,7 @@ def test_workers_do_not_outlive_an_audit_that_is_killed(tmp_path: Path) -> None:
     "error", [ValueError("I/O operation on closed file"), OSError(9, "Bad file descriptor")]
 )
 def test_a_capture_that_is_closed_while_it_is_asked_for_its_position_ends_nothing(error: Exception) -> None:
-    """The thread that asks also ends the worker when its parent is killed: it must live on."""
+    """The polling thread also ends the worker when its parent is killed, so it must survive an error."""
 
     class Closing(io.BytesIO):
         def tell(self) -> int:

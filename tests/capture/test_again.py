@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def _numbers_in_the_wrong_byte_order(turns: list[Turn]) -> list[bytes]:
-    """TCP, with sequence numbers whose bytes one recorder writes the wrong way round."""
+    """TCP with byte-swapped sequence numbers, as one recorder writes them."""
     frames = [bytearray(tcp_frame(ENDS, segment)) for segment in tcp_segments(turns)]
     for frame in frames:
         for at in (38, 42):
@@ -38,13 +38,13 @@ def _numbers_in_the_wrong_byte_order(turns: list[Turn]) -> list[bytes]:
 
 
 def _without_the_reply_to_connect(turns: list[Turn]) -> list[bytes]:
-    """TLS through a proxy, whose reply to CONNECT is not in the capture."""
+    """TLS through a proxy whose reply to CONNECT is not in the capture."""
     asks = turns[0]._replace(data=b"CONNECT vpn.example:443 HTTP/1.1\r\nHost: vpn.example:443\r\n\r\n")
     return [tcp_frame(ENDS, segment) for segment in tcp_segments([asks, *turns])]
 
 
 def _in_vxlan(turns: list[Turn]) -> list[bytes]:
-    """VXLAN (RFC 7348) on a port of somebody's own."""
+    """VXLAN (RFC 7348) on a non-standard port."""
     header = struct.pack(">II", 0x08000000, 7 << 8)
     inner = [tcp_frame(ENDS, segment) for segment in tcp_segments(turns)]
     return [udp_frame(ENDS, True, header + frame) for frame in inner]
@@ -87,9 +87,9 @@ def test_dissectors_that_fail_are_told_of_once_a_protocol() -> None:
 
 
 def test_an_icmp_error_that_was_cut_is_no_missing_packet(tmp_path: Path) -> None:
-    """The statistics of tshark do not count it."""
+    """The statistics of tshark do not count such a frame."""
     whole = udp_frame(ENDS, True, b"x")
-    # Of DNS; the name that is asked for is cut off.
+    # DNS; the queried name is cut off.
     question = struct.pack(">HHHH6H", 1202, 53, 41, 0, 0, 0x0100, 1, 0, 0, 0)
     cited = struct.pack(">BBHHHBBH", 0x45, 0, 61, 0, 0, 64, 17, 0) + whole[26:34] + question
     missing = 61 - len(cited)

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(
 
 @contextmanager
 def warm(settings: Settings) -> Iterator[tuple[Engine, workplace.Workplace]]:
-    """Give an engine, and the place that it shares with the tsharks that read what it does not."""
+    """Return an engine, and the place that it shares with the tsharks for captures that it does not read."""
     with workplace.workplace(settings.tshark.path, keylog=settings.keylog) as place:
         place = with_engine(settings, place)  # noqa: PLW2901
         assert place.engine is not None
@@ -50,7 +50,7 @@ def warm(settings: Settings) -> Iterator[tuple[Engine, workplace.Workplace]]:
 
 @pytest.fixture
 def dissected(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Return what is given to engines from now on and comes back as it should."""
+    """Return a list that records each capture that an engine dissects successfully from now on."""
     done: list[bytes] = []
     whole = Engine.dissect
 
@@ -64,7 +64,7 @@ def dissected(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 def harmful(folder: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
-    """Change the plugin: before a frame's row is written by a server, it does harm (Lua)."""
+    """Change the plugin so that it runs harmful Lua in a server before it writes a frame's row."""
     plugin = folder / "plugin"
     shutil.copytree(TOP / "plugin", plugin)
     module = plugin / "certhash" / "batch.lua"
@@ -89,7 +89,7 @@ def test_in_any_order_it_says_what_tshark_says(
 def test_what_was_cut_when_it_was_recorded_is_for_tshark(
     settings: Settings, alone: Callable[[Path], Observation]
 ) -> None:
-    """A server has no field for it, and the row would not say that the packet was cut."""
+    """A server has no field for it, so the row would not say that the packet was cut."""
     cut = TOP / "tests" / "captures" / "snaplen.pcapng"
     with warm(settings) as (_engine, place):
         assert observe(str(cut), settings, place) == alone(cut)
@@ -102,7 +102,7 @@ def test_an_attacker_in_one_capture_reaches_no_other(
     settings: Settings,
     alone: Callable[[Path], Observation],
 ) -> None:
-    """He has all that a dissector has: from his capture on, every hash in this process is his."""
+    """An attacker who controls a dissector controls every later hash of the same process."""
     honest = {path: alone(path) for path in (MATCH, DTLS)}
     harmful(
         tmp_path,
@@ -161,7 +161,7 @@ def test_a_capture_that_harms_the_engine_is_read_by_tshark(  # noqa: PLR0913, PL
 
 
 def _mark(seen: Observation) -> str:
-    """Return the addresses of a capture's connection, as Lua writes them: no other capture here has them."""
+    """Return the addresses of a capture's connection as Lua writes them; no other capture has the same."""
     (handshake, *_) = seen.handshakes
     ends = [bytes(map(int, end.address.split("."))) for end in (handshake.client, handshake.server)]
     return "".join(f"\\{byte:03}" for byte in ends[0] + ends[1])

@@ -40,10 +40,10 @@ def test_it_hands_over_what_carve_leaves_and_numbers_it() -> None:
 
 
 def test_it_ends_when_nobody_reads(tmp_path: Path) -> None:
-    """Even where nothing more is to be written, and however much there still is to read."""
+    """The pass ends even if it has nothing more to write and much more to read."""
     large = tmp_path / "large.pcapng"
     content = CAPTURE.read_bytes()
-    assert recognise(content[:24]) == "pcapng"  # whose sections may follow each other
+    assert recognise(content[:24]) == "pcapng"  # sections of pcapng files may be concatenated
     large.write_bytes(content * (4 * (1 << 20) // len(content)))
     with large.open("rb", buffering=0) as source:
         under_way = Feed(source, 2, keys=False)
@@ -53,7 +53,7 @@ def test_it_ends_when_nobody_reads(tmp_path: Path) -> None:
 def test_a_packet_that_tshark_alone_counts_makes_nobody_wait_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While the pass still has more to write than a pipe holds, which is read when that packet is told of."""
+    """The pass still has more to write than a pipe holds when the number of the packet is needed."""
 
     def endless(_source: object, sink: Callable[[bytes], object], **_: object) -> None:
         while True:

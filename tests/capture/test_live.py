@@ -34,7 +34,7 @@ def _network() -> Iterator[str]:
 
 
 def programs(folder: Path, **instead: str) -> Path:
-    """Write a tshark and a dumpcap that are the real ones but for some shell, and return the tshark."""
+    """Write wrappers of tshark and dumpcap with additional shell commands, and return the one of tshark."""
     for name in ("tshark", "dumpcap"):
         path = folder / name
         path.write_text(f'#!/bin/sh\n{instead.get(name, "")}\nexec {need(name)} "$@"\n')
@@ -55,7 +55,7 @@ def test_a_dumpcap_that_may_not_be_run_is_replaced_by_another(tmp_path: Path) ->
     (tmp_path / "dumpcap").chmod(0o644)
     ended = certhash("watch", "nosuch0", "--tshark", found)
     assert ended.status == 2
-    assert "nosuch0" in ended.err  # another one is found, and this interface is not there
+    assert "nosuch0" in ended.err  # it finds another dumpcap, and the interface does not exist
 
 
 @as_root
@@ -67,7 +67,7 @@ def test_a_dumpcap_that_may_not_be_run_is_replaced_by_another(tmp_path: Path) ->
     ],
 )
 def test_without_a_dumpcap_one_line_says_what_to_do(tmp_path: Path, beside: bool, says: str) -> None:
-    """In a mount namespace of its own, every dumpcap of this machine is a file that nobody may run."""
+    """In a separate mount namespace, no dumpcap of this machine is executable."""
     permitted.mounts()
     found, closed = programs(tmp_path), tmp_path / "closed"
     closed.touch(mode=0o644)

@@ -41,7 +41,7 @@ def test_the_plugins_lines_say_what_tsharks_fields_say(
 ) -> None:
     lines, fields = alone(path), observe(str(path), without_lua)
     assert (lines.hash_source, fields.hash_source) == ("plugin", "python")
-    # What the plugin adds are the files that phones fetch, and the bytes of damaged certificates.
+    # The plugin adds the files that phones fetch, and the bytes of damaged certificates.
     same = {"hash_source": "plugin", "downloads": (), "problems": ()}
     if not any("damaged" in problem.message for problem in fields.problems):
         assert replace(lines, **same) == replace(fields, **same)
@@ -83,7 +83,7 @@ def test_names_that_strangers_write_stay_one_value(
     if fields.handshakes:
         assert handshake == fields.handshakes[0]
     else:
-        # tshark prints the separator as it stands in the name: then the row cannot be read, and that is said.
+        # tshark prints a separator in a name unescaped: the row cannot be parsed, which is reported.
         assert "could not be read" in fields.problems[0].message
 
 

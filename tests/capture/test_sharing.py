@@ -89,7 +89,7 @@ def test_what_cannot_be_shared_is_observed_alike(
 
 @pytest.mark.parametrize("seed", range(300, 312))
 def test_what_is_generated_is_observed_alike(seed: int, settings: Settings, tmp_path: Path) -> None:
-    """Streams with every oddity: loss, reordering, overlap, port reuse, fragments, tunnels."""
+    """Streams with loss, reordering, overlap, port reuse, fragments and tunnels."""
     chance = random.Random(seed)
     path = tmp_path / "soup.pcap"
     path.write_bytes(chance.choice((as_pcap, as_pcapng))(soup(Kitchen(), seed, 20)))
@@ -122,7 +122,7 @@ TUNNELS = {
 def test_connections_in_a_tunnel_do_not_mix_up_those_beside_it(
     tunnel: str, known: bool, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only one tshark is shown the datagrams, and counts the connections in them."""
+    """Only one tshark gets the datagrams, and counts the connections in them."""
     if not known:
         monkeypatch.setattr(packets, "_TUNNEL_PORTS", ())  # there will always be one more
     turns = [
@@ -157,7 +157,7 @@ def test_a_tshark_that_dies_costs_nothing(settings: Settings, alone: Callable[[P
     ("ports", "worth"), [(60_000, True), (4, False)], ids=["openings", "few connections"]
 )
 def test_only_what_leaves_tshark_much_to_read_is_shared(tmp_path: Path, ports: int, worth: bool) -> None:
-    """Another tshark that has next to nothing to read only takes the time that it needs to start."""
+    """A second tshark with little to read is not worth its start."""
     path = tmp_path / "large.pcap"
     with path.open("wb") as file:
         write_pcap(
@@ -168,7 +168,7 @@ def test_only_what_leaves_tshark_much_to_read_is_shared(tmp_path: Path, ports: i
                 for from_client in (True, False)
             ),
         )
-    assert not is_worth_sharing(str(path))  # too small, whatever it holds
+    assert not is_worth_sharing(str(path))  # too small, regardless of its content
     with path.open("r+b") as file:
         file.truncate(65 << 20)
     assert is_worth_sharing(str(path)) == worth

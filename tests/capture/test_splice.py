@@ -18,7 +18,7 @@ MATCH = TOP / "captures" / "match.pcapng"
 
 @cache
 def packets() -> int:
-    """Ask Wireshark's own capinfos."""
+    """Return what Wireshark's capinfos prints."""
     said = subprocess.run([need("capinfos"), "-cM", MATCH], capture_output=True, check=True, text=True).stdout
     return int(said.rpartition(" ")[2])
 

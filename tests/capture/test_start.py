@@ -16,7 +16,7 @@ CAPTURES = sorted(path for folder in FOLDERS for path in folder.glob("*.pcapng")
 
 @pytest.mark.parametrize("plugin", [True, False])
 def test_without_tables_of_names_tshark_says_the_same(plugin: bool) -> None:
-    """All captures, one after another in one file: what one leaves behind in tshark is the same in both."""
+    """All captures in one file, so that tshark's state between them is the same in both runs."""
     need("tshark")
     found = tshark.find()
     merged = subprocess.run(

@@ -30,7 +30,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become som
 
 
 def stub(folder: Path, script: str) -> Path:
-    """Write a shell script that stands for tshark; in it, TSHARK is the real one."""
+    """Write a shell script to use as tshark; $TSHARK in it is the real one."""
     path = folder / "tshark"
     path.write_text("#!/bin/sh\n" + script.replace("TSHARK", need("tshark")))
     path.chmod(0o755)
@@ -38,7 +38,7 @@ def stub(folder: Path, script: str) -> Path:
 
 
 def without_lua(folder: Path) -> tshark.Tshark:
-    """Return a tshark that says, and has to show for it, that it was built without Lua."""
+    """Return a tshark that reports no Lua, and does not load Lua."""
     said = (
         'case "$*" in --version) TSHARK --version | tr "\\n" " " | sed "s/with Lua [0-9.]*/without Lua/" ;;'
     )
@@ -95,7 +95,7 @@ def test_without_lua_python_hashes_and_sees_the_same(tmp_path: Path) -> None:
 def test_a_certificate_with_more_behind_it_is_hashed_as_it_was_sent_or_said_to_be_damaged(
     tmp_path: Path,
 ) -> None:
-    """Its own field ends where the DER does; a hash of that would not be of what was sent."""
+    """Wireshark's field ends where the DER ends; its hash would not be that of the sent bytes."""
     der = next(iter(observe(str(MATCH), Settings(tshark.find())).certificates.values())) + b"more"
     message = b"".join(
         (
@@ -154,7 +154,7 @@ def test_a_tshark_that_complains_without_end_is_read_all_the_same(tmp_path: Path
 
 
 def test_a_tshark_in_a_process_group_of_its_own_is_ended_with_it(tmp_path: Path) -> None:
-    """The timeout command makes itself the leader of one."""
+    """The timeout command becomes the leader of its own process group."""
     archive = copies(tmp_path, "match")
     hangs = f"exec {need('timeout')} 500 sleep 400"
     ended = audit(tmp_path, archive, "-f", "json", "--timeout", "5", "--tshark", tshark_that(tmp_path, hangs))
@@ -166,7 +166,7 @@ def test_a_tshark_in_a_process_group_of_its_own_is_ended_with_it(tmp_path: Path)
 @as_root
 def test_a_user_without_power_sees_what_root_sees(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    # Python may lie in root's own folders, which another user may not read.
+    # Python may be in root's folders, which other users cannot read.
     powers = [f"{kind}=+dac_override" for kind in ("--inh-caps", "--ambient-caps")]
     as_nobody = [need("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups", *powers]
     command = [sys.executable, "-m", "certhash", "audit", "-f", "json", "--no-cache", "-q", str(MATCH)]

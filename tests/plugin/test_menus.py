@@ -46,7 +46,7 @@ def test_overview(lua: str, tmp_path: Path) -> None:
     assert f"  mismatch: SEP000000000002 expects {ONE}, but\n    203.0.113.2:443 presents {TWO}\n" in text
     assert "match: certHash1 of SEP000000000001 matches certificate 0" in text
     assert (tmp_path / "saved").read_text() in text + "\n"
-    assert "2 cnf files known; cnf folder: /cnf." in text
+    assert "Known cnf files: 2; cnf folder: /cnf." in text
     again = [
         line.split()[1] for line in shown["TEXT"] if line.startswith(("mismatch ", "match ", "unlisted "))
     ]

@@ -35,13 +35,13 @@ DATA, SCTP = 0, 132
 
 
 def framed(turns: list[Turn]) -> list[bytes]:
-    """TCP, with a header of somebody's own before every write, as TDS has one."""
+    """TCP with a proprietary header before every write, as in TDS."""
     framed = [turn._replace(data=b"OWN!" + struct.pack(">I", len(turn.data)) + turn.data) for turn in turns]
     return [tcp_frame(ENDS, segment) for segment in tcp_segments(framed)]
 
 
 def _in_datagrams(turns: list[Turn]) -> list[bytes]:
-    """UDP, with a header of somebody's own."""
+    """UDP with a proprietary header."""
     return [udp_frame(ENDS, turn.side == "client", b"OWN!" + turn.data) for turn in turns]
 
 
@@ -88,7 +88,7 @@ def test_one_certificate_is_named_once_and_not_where_tshark_shows_it_elsewhere(t
 
 
 def test_a_handshake_that_says_why_nothing_is_seen_of_it_is_enough(tmp_path: Path) -> None:
-    """Of a chain whose second half was not captured, nothing can be shown, and that is said already."""
+    """A chain whose second half is missing is reported already: nothing of it can be shown."""
     turns = tls_transcript(make_identity(tmp_path, "vpn.example"), version=ssl.TLSVersion.TLSv1_2)
     frames = [tcp_frame(ENDS, segment) for segment in tcp_segments(turns, mss=400)]
     certificate = next(n for n, frame in enumerate(frames) if b"\x30\x82" in frame)

@@ -22,7 +22,7 @@ ROUTER, SENDER = "10.9.9.8", "10.9.9.9"
 
 
 def quoted(frame: bytes) -> bytes:
-    """Return an error that a router sends to somebody else, with the packet in it (RFC 1812 4.3.2.3)."""
+    """Return an ICMP error from a router to a third host, with the packet in it (RFC 1812 4.3.2.3)."""
     return packets.ip(ROUTER, SENDER, packets.ICMP, b"\3\1" + bytes(6) + frame[ETHERNET:])
 
 

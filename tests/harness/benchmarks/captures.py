@@ -1,7 +1,7 @@
 """Write the captures that the benchmarks read: real OpenSSL transcripts laid out as TCP, UDP and RTP packets.
 
-Nothing here is random at run time beyond a fixed seed, except the keys and the handshakes themselves, which
-OpenSSL makes anew.  The files are large and belong in a temporary folder; run ``python
+Everything is reproducible from a fixed seed, except the keys and the handshakes, which OpenSSL generates at
+each run.  The files are large and belong in a temporary folder; run ``python
 tests/harness/benchmarks/captures.py FOLDER``.
 """
 
@@ -36,7 +36,7 @@ Side = Literal["client", "server"]
 
 
 class Turn(NamedTuple):
-    """What one side writes before the other speaks."""
+    """The bytes that one side sends before the other answers."""
 
     side: Side
     data: bytes
@@ -50,7 +50,7 @@ class Identity(NamedTuple):
 
 
 def make_identity(folder: Path, name: str) -> Identity:
-    """Make a self-signed certificate (RSA, 2048 bits) and its key in a folder."""
+    """Create a self-signed certificate (RSA, 2048 bits) and its key in a folder."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
@@ -85,7 +85,7 @@ def tls_transcript(
     write_size: int = 16384,
     keylog: Path | None = None,
 ) -> list[Turn]:
-    """Shake hands in memory, send ``download`` bytes, and return what either side put on the wire."""
+    """Do a handshake in memory, send ``download`` bytes, and return what each side sent."""
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(identity.certificate, identity.key)
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -114,7 +114,7 @@ def tls_transcript(
             incoming.write(data)
         return done
 
-    # The two objects write to the BIO that the other reads, so what leaves is read out, noted, and put back.
+    # Each object writes to the BIO that the other reads; the bytes are read, recorded, and written back.
     done = False
     while not done:
         client_done = step(client.do_handshake, to_server, to_server, "client")
@@ -144,7 +144,7 @@ def _quietly(action: Callable[[], object]) -> None:
 
 
 class Segment(NamedTuple):
-    """One packet of a connection, still without addresses: who sends it, TCP flags, numbers and payload."""
+    """One packet of a connection, without addresses: sender, TCP flags, sequence numbers and payload."""
 
     from_client: bool
     flags: int
@@ -156,7 +156,7 @@ class Segment(NamedTuple):
 def tcp_segments(
     turns: Iterable[Turn], client_isn: int = 1000, server_isn: int = 5000, mss: int = MSS
 ) -> Iterator[Segment]:
-    """Cut a transcript into segments as a stack would, with opening, acknowledgements and closing."""
+    """Split a transcript into segments as a TCP stack would, with SYN, acknowledgements and FIN."""
     number = {True: client_isn, False: server_isn}
     yield Segment(True, SYN, number[True], 0, b"")
     number[True] += 1
@@ -195,7 +195,7 @@ class Endpoints(NamedTuple):
 
 
 def tcp_frame(ends: Endpoints, segment: Segment) -> bytes:
-    """Return the Ethernet frame of a segment; checksums are left zero, as after offloading."""
+    """Return the Ethernet frame of a segment; checksums are zero, as with offloading."""
     source, destination = (ends.client, ends.server) if segment.from_client else (ends.server, ends.client)
     ports = (
         (ends.client_port, ends.server_port) if segment.from_client else (ends.server_port, ends.client_port)
@@ -224,13 +224,13 @@ def udp_frame(ends: Endpoints, from_client: bool, payload: bytes) -> bytes:
 
 
 def endpoints(index: int, server_port: int = 443) -> Endpoints:
-    """Return addresses and ports that no other index has."""
+    """Return addresses and ports that are unique to an index."""
     client = bytes((10, 1 + (index >> 16 & 0x7F), index >> 8 & 0xFF, index & 0xFF))
     return Endpoints(client, bytes((192, 0, 2, 1 + index % 8)), 20000 + index % 40000, server_port)
 
 
 def interleave(flows: Iterable[Iterator[bytes]], width: int, seed: int = 7) -> Iterator[bytes]:
-    """Mix the frames of many flows, ``width`` of them under way at a time, as a busy link does."""
+    """Interleave the frames of many flows, ``width`` of them at a time, as on a busy link."""
     choose = random.Random(seed)
     waiting = iter(flows)
     active = [flow for _, flow in zip(range(width), waiting, strict=False)]
@@ -263,7 +263,7 @@ def write_pcap(output: BinaryIO, frames: Iterable[bytes], start: int = 1_700_000
 
 
 def tls_flow(index: int, turns: list[Turn], server_port: int = 443) -> Iterator[bytes]:
-    """Yield the frames of one connection that replays a transcript."""
+    """Yield the frames of a connection that replays a transcript."""
     ends = endpoints(index, server_port)
     for segment in tcp_segments(turns, client_isn=index * 977, server_isn=index * 1409):
         yield tcp_frame(ends, segment)
@@ -288,7 +288,7 @@ def busy(folder: Path, scale: float = 1.0) -> Iterator[bytes]:
 
 
 def rtp_call(index: int, packets: int) -> Iterator[bytes]:
-    """Yield one G.711 call: both directions, 20 ms of sound a packet."""
+    """Yield one G.711 call in both directions, with 20 ms of audio per packet."""
     ends = endpoints(index)._replace(
         client_port=16384 + 2 * (index % 8000), server_port=24576 + 2 * (index % 8000)
     )
@@ -302,7 +302,7 @@ def rtp_call(index: int, packets: int) -> Iterator[bytes]:
 
 
 def http_download(index: int, size: int) -> Iterator[bytes]:
-    """Yield one HTTP transfer in the clear."""
+    """Yield one unencrypted HTTP transfer."""
     body = random.Random(index).randbytes(size)
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/x-loads\r\nContent-Length: {size}\r\n\r\n".encode()
     request = b"GET /firmware.loads HTTP/1.1\r\nHost: 192.0.2.9\r\n\r\n"
@@ -310,7 +310,7 @@ def http_download(index: int, size: int) -> Iterator[bytes]:
 
 
 def mix(folder: Path, scale: float = 1.0) -> Iterator[bytes]:
-    """Yield 5 % TLS (by bytes) among HTTP downloads, calls and name look-ups."""
+    """Yield 5 % TLS (by bytes) among HTTP downloads, calls and DNS queries."""
     identity = make_identity(folder, "mix.example")
     scripts = [tls_transcript(identity, download=65_536 + 64 * number) for number in range(8)]
 
@@ -325,7 +325,7 @@ def mix(folder: Path, scale: float = 1.0) -> Iterator[bytes]:
 
 
 def dns_lookup(index: int) -> Iterator[bytes]:
-    """Yield one question for an address and its answer."""
+    """Yield one DNS query for an address, and its response."""
     ends = endpoints(index, 53)
     name = b"\x03vpn\x07example\x00\x00\x01\x00\x01"
     number = struct.pack(">H", index & 0xFFFF)
@@ -365,7 +365,7 @@ def dtls_transcript(identity: Identity) -> list[Turn]:
 
 
 def _relayed(relay: socket.socket, port: int, client: subprocess.Popen[bytes]) -> list[Turn]:
-    """Pass datagrams between the two until the client has sent application data; return them all."""
+    """Forward datagrams between the two until the client sends application data; return them all."""
     turns: list[Turn] = []
     peer = None
     while True:
@@ -379,7 +379,7 @@ def _relayed(relay: socket.socket, port: int, client: subprocess.Popen[bytes]) -
             continue
         relay.sendto(data, peer or sender)
         if CHANGE_CIPHER_SPEC in _record_types(data) and client.stdin:
-            # The server is done with the handshake.
+            # The server has completed the handshake.
             client.stdin.write(b"hello\n")
             client.stdin.flush()
 
@@ -429,7 +429,7 @@ NAMES = (*SINGLE, "many")
 
 
 def make(name: str, folder: Path, scale: float = 1.0) -> Path:
-    """Write a benchmark capture unless it is there already; return its path (a folder for ``many``)."""
+    """Write a benchmark capture if it does not exist; return its path (a folder for ``many``)."""
     suffix = "" if scale == 1 else f"-{scale:g}"
     target = folder / (f"{name}{suffix}" if name == "many" else f"{name}{suffix}.pcap")
     if target.exists():
@@ -449,7 +449,7 @@ def make(name: str, folder: Path, scale: float = 1.0) -> Path:
 
 
 def main() -> None:
-    """Make the captures that are asked for, or all of them."""
+    """Write the requested captures, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", default=NAMES, help=f"among {', '.join(NAMES)}; all by default")

@@ -1,9 +1,9 @@
-"""How fast certhash is beside its peers: makes the captures, runs all in turn, prints medians and ratios.
+"""Compare the speed of certhash with its peers: write captures, run all tools in turn, print the ratios.
 
-``python -m tests.harness.benchmarks.compare --scale 0.1`` is done in minutes; the full size takes most of an
-hour on two cores. Every round runs all tools in turn on the same capture, so that a load which comes and goes
-meets all of them; where other work goes on beside it, the ratios of CPU seconds tell more than those of time.
-certhash and stock tshark must find the same hashes, or the figures are worth nothing and it says so.
+``python -m tests.harness.benchmarks.compare --scale 0.1`` takes minutes; the full size takes most of an hour
+on two cores. Every round runs all tools in turn on the same capture, so that a temporary load affects all of
+them. On a busy machine, the ratios of CPU seconds are more reliable than those of elapsed time. If certhash
+and stock tshark do not find the same hashes, the figures are invalid, and it says so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ONCE = ("pyshark + hashlib",)
-"""So slow that it runs in the first round only."""
+"""Tools that run only in the first round, because they are slow."""
 NAMES = ("bulk", "busy", "dtls", "mix", "many")
 SCRIPTS = str(HERE.parents[2] / "scripts")
 
@@ -64,7 +64,7 @@ for path in (*command[at + 1:], last):
 
 
 class Cost(NamedTuple):
-    """What one run took: seconds, of the clock and of all its processes; megabytes, of the largest one."""
+    """The cost of one run: elapsed seconds, CPU seconds of all processes, megabytes of the largest one."""
 
     wall: float
     cpu: float
@@ -72,7 +72,7 @@ class Cost(NamedTuple):
 
 
 def run(command: list[str], output: Path | None = None) -> Cost:
-    """Run a command to its end.
+    """Run a command, and return its cost.
 
     Raises:
         subprocess.CalledProcessError: it failed.
@@ -82,7 +82,7 @@ def run(command: list[str], output: Path | None = None) -> Cost:
         process = subprocess.Popen(
             command, stdout=out, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": SCRIPTS}
         )
-        # Unlike Popen.wait, it tells of the process itself and of all that it has waited for.
+        # Unlike Popen.wait, it reports the process and all of its waited-for children.
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begun
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -92,12 +92,12 @@ def run(command: list[str], output: Path | None = None) -> Cost:
 
 
 def audit(paths: list[str], *more: str) -> list[str]:
-    """Return the command that audits captures with what this interpreter has installed."""
+    """Return the command that audits captures with this interpreter's certhash."""
     return [sys.executable, "-m", "certhash", "audit", *paths, "-f", "json", "-q", *more]
 
 
 def peers(paths: list[str], scratch: Path) -> dict[str, list[str]]:
-    """Return the command of every tool that is there; each reads all of the captures."""
+    """Return the command of every installed tool; each reads all of the captures."""
     tools = {
         "certhash": audit(paths, "--no-cache"),
         "tshark + hashlib": [sys.executable, "-c", STOCK, FILTER, *paths],
@@ -119,7 +119,7 @@ def compare(name: str, path: Path, rounds: int, scratch: Path) -> list[str]:
     size = sum(Path(each).stat().st_size for each in paths)
     tools = peers(paths, scratch)
     if name == "many":
-        del tools["pyshark + hashlib"]  # most of an hour for a thousand starts, and nothing to learn from it
+        del tools["pyshark + hashlib"]  # a thousand starts would take most of an hour, and show nothing new
     costs: dict[str, list[Cost]] = {tool: [] for tool in tools}
     for number in range(rounds):
         for tool, command in tools.items():
@@ -142,7 +142,7 @@ def compare(name: str, path: Path, rounds: int, scratch: Path) -> list[str]:
 
 
 def again(path: Path, rounds: int, scratch: Path) -> list[str]:
-    """Audit many captures that an earlier audit has read."""
+    """Measure an audit of many captures that an earlier audit has read."""
     command = audit([str(path)], "--cache", str(scratch / "cache"))
     run(command)
     cost = statistics.median(run(command).wall for _ in range(rounds))
@@ -150,7 +150,7 @@ def again(path: Path, rounds: int, scratch: Path) -> list[str]:
 
 
 def starts(rounds: int) -> list[str]:
-    """Measure how long it takes until a command that has nothing to read is done."""
+    """Measure a command that has nothing to read."""
     certificate = next((HERE.parents[2] / "captures" / "certificates").glob("*.pem"))
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],
@@ -169,7 +169,7 @@ def starts(rounds: int) -> list[str]:
 
 
 def main() -> None:
-    """Make what is to be read, and compare."""
+    """Write the captures, and compare the tools."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

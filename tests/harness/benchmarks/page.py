@@ -1,4 +1,4 @@
-"""Reports of 5,000 devices: the time each form takes to write, and how the page feels in Chromium.
+"""Measure reports of 5,000 devices: the time to write each format, and the page's speed in Chromium.
 
     PYTHONPATH=scripts:. python tests/harness/benchmarks/page.py
 

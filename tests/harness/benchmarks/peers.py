@@ -1,4 +1,4 @@
-"""Do with other programs what they offer of our job: find the certificates of a capture and hash them.
+"""Find and hash the certificates of a capture with other programs, as far as each can.
 
 ``python tests/harness/benchmarks/peers.py PEER CAPTURE``; where CAPTURE is a folder, each file in it in turn.
 """
@@ -17,7 +17,7 @@ FIELD = "tls.handshake.certificate"
 
 
 def tshark(capture: Path) -> None:
-    """Stock tshark with default preferences, hashes made here."""
+    """Use stock tshark with default preferences; hash the certificates here."""
     command = [
         "tshark",
         "-n",
@@ -42,7 +42,7 @@ def tshark(capture: Path) -> None:
 
 
 def pyshark(capture: Path) -> None:
-    """A loop over pyshark's packets, as its documentation shows it."""
+    """Loop over pyshark's packets, as its documentation shows."""
     import pyshark as library
 
     loop = asyncio.new_event_loop()
@@ -55,12 +55,12 @@ def pyshark(capture: Path) -> None:
 
 
 def ndpi(capture: Path) -> None:
-    """The reader of nDPI, which prints the SHA-1 of each server's certificate."""
+    """Run nDPI's reader, which prints the SHA-1 of each server's certificate."""
     subprocess.run(["ndpiReader", "-v", "2", "-i", capture], check=True)
 
 
 def suricata(capture: Path) -> None:
-    """Suricata with nothing on but its log of TLS."""
+    """Run Suricata with its TLS log alone."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "suricata.yaml"
         settings.write_text(

@@ -1,4 +1,4 @@
-"""The plugin's cost: tshark with it against tshark with an empty post-dissector that reads one field.
+"""Measure the plugin's cost: tshark with it against tshark with an empty post-dissector that reads one field.
 
     PYTHONPATH=scripts:. python tests/harness/benchmarks/plugin.py [--scale 0.05] [--rounds 5]
 
@@ -31,11 +31,11 @@ register_postdissector(empty)
 """
 FIELDS = ("-T", "fields", "-e", "tls.handshake.certificate")
 ASKED = {"no output": ((), ()), "-e certhash.sha1": (FIELDS, (*FIELDS, "-e", "certhash.sha1"))}
-"""What tshark is asked for: with the empty post-dissector, and with the plugin."""
+"""The fields to print: with the empty post-dissector, and with the plugin."""
 
 
 def no_tls(folder: Path, scale: float) -> Iterator[bytes]:
-    """Yield HTTP downloads, calls and name look-ups."""
+    """Yield HTTP downloads, calls and DNS queries."""
     del folder
 
     def flows() -> Iterator[Iterator[bytes]]:
