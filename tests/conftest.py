@@ -72,7 +72,7 @@ SLOW = (
     "report/test_html.py",
     "report/test_table.py",
 )
-"""Tests that start servers, screens or many processes: minutes, where the rest takes seconds."""
+"""Tests that start servers, screens or many processes: they take minutes, all others seconds."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -84,7 +84,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say at the end how many tests were skipped, and why."""
+    """Print at the end how many tests were skipped, and why."""
     reasons = Counter(
         str(report.longrepr[2]).removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", [])
@@ -107,7 +107,7 @@ PACKAGES = {
 
 
 def need(program: str) -> str:
-    """Return the path of a program; without it the test fails, and says how to get it."""
+    """Return the path of a program; if it is missing, fail the test with the command that installs it."""
     found = shutil.which(program)
     if found is None:
         pytest.fail(f"{program} is missing: apt-get install {PACKAGES.get(program, program)}")
@@ -116,7 +116,7 @@ def need(program: str) -> str:
 
 @pytest.fixture(name="tmp_path")
 def _tmp_path() -> Iterator[Path]:
-    """A temporary folder that an unprivileged tshark can reach: pytest closes its own to everybody else."""
+    """Return a temporary folder that an unprivileged tshark can read, unlike pytest's own."""
     folder = Path(tempfile.mkdtemp(prefix="certhash-test-"))
     folder.chmod(0o755)
     yield folder
@@ -164,10 +164,10 @@ def kitchen(once: Once, tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
 
 @cache
 def ordinary() -> list[str]:
-    """Return what goes before a command whose Wireshark must load Lua: from 4.4 on, root's loads none.
+    """Return the prefix of a command whose Wireshark must load Lua: from 4.4 on, it loads none for root.
 
-    The command runs as nobody, with root's right to read and write files and to capture: this Python, the
-    temporary folders and dumpcap may be root's alone.
+    The command runs as nobody, with root's permission to read and write files and to capture, because this
+    Python, the temporary folders and dumpcap may be accessible to root only.
     """
     said = subprocess.run([need("tshark"), "--version"], capture_output=True, text=True, check=True).stdout
     if os.geteuid() != 0 or said.startswith("TShark (Wireshark) 4.0."):
@@ -181,13 +181,13 @@ def ordinary() -> list[str]:
 
 
 CACHE = tempfile.mkdtemp(prefix="certhash-tests-")
-"""Stands in for the user's cache folder: tests must not find what an earlier run left there."""
+"""Replace the user's cache folder, so that tests do not depend on earlier runs."""
 Path(CACHE).chmod(0o777)  # for those of ordinary()
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
 
 class Ended(NamedTuple):
-    """A run of certhash that has ended."""
+    """The result of a run of certhash."""
 
     status: int
     out: str
@@ -195,7 +195,7 @@ class Ended(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """Standard output, read as JSON."""
+        """Return standard output, parsed as JSON."""
         return json.loads(self.out)
 
 
@@ -206,7 +206,7 @@ def certhash(
     before: Sequence[str] = (),
     **environment: str,
 ) -> Ended:
-    """Run certhash in a process of its own; the result is text, and a traceback fails the test.
+    """Run certhash in its own process; the output is text, and a traceback fails the test.
 
     `before` is a command that runs it, as :func:`ordinary` returns one.
     """

@@ -19,7 +19,7 @@ from certhash.cnf.cleaning import clean
 from certhash.cnf.pasted import read_pasted
 from certhash.cnf.terminal import read_lines
 
-__all__ = ["pki"]  # a fixture is found by its name here
+__all__ = ["pki"]  # pytest finds the fixture by its name in this module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ STAMPS = {
 
 
 def stamped(text: str, form: str, lines: slice = slice(None)) -> str:
-    """Put the time before lines, as a terminal program does, another one each."""
+    """Put a different time stamp before each line, as a terminal program does."""
     now = datetime(2026, 3, 11, 10, 0, 0, 123000, UTC)
     out = text.split("\n")
     for place in range(*lines.indices(len(out))):
@@ -68,14 +68,14 @@ def numbered(text: str) -> str:
 
 
 def wrapped(text: str, columns: int = 80) -> str:
-    """Break lines as a window does."""
+    """Wrap lines as a terminal window does."""
     return "\n".join(
         line[at : at + columns] for line in text.split("\n") for at in range(0, max(len(line), 1), columns)
     )
 
 
 def bare(text: str) -> list[str]:
-    """The lines without the blanks at their ends, which show nowhere."""
+    """Return the lines without trailing blanks."""
     return [line.rstrip() for line in text.rstrip().split("\n")]
 
 
@@ -170,7 +170,7 @@ def test_what_was_rubbed_out_at_a_prompt_was_not_said() -> None:
 
 @given(st.data())
 def test_hex_is_never_taken_for_a_stamp(data: st.DataObject) -> None:
-    """Lines of nothing but digits and what stands between them in fingerprints, with stamps and without."""
+    """Lines of digits and separators of fingerprints only, with and without stamps."""
     draw = random.Random(data.draw(st.integers()))
     mark = draw.choice(["", " ", ":", "-", "  "])
     step, length = draw.choice([(2, 20), (4, 32), (8, 40), (8, 64)])
@@ -188,7 +188,7 @@ def test_hex_is_never_taken_for_a_stamp(data: st.DataObject) -> None:
 @given(st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_wrapping_or_stamping_makes_another_hash(pki: Pki, data: st.DataObject) -> None:
-    """However it is stamped, wrapped and quoted: the same is expected, or something is said."""
+    """With any stamps, wrapping and quoting, the result is the same, or a problem is reported."""
     text = cme(pki)
     expected = read_pasted(clean(text), "x")
     assert expected is not None
@@ -211,7 +211,7 @@ def test_no_wrapping_or_stamping_makes_another_hash(pki: Pki, data: st.DataObjec
     except ValueError:
         return
     if found is None or found.problems:
-        return  # None: a file that was named is then refused as one that says nothing
+        return  # None: a named file is then refused because it contains nothing relevant
     same = [
         (cnf.device, cnf.group and (cnf.group.hashes and cnf.group.hashes[0].value))
         for cnf in found.cnf_files

@@ -1,7 +1,6 @@
 """Test the reading of configurations and show output in Cisco's documented formats, whole and damaged.
 
-The certificates are made here with openssl; what a text says of them is checked against openssl's
-fingerprint.
+The certificates are created with openssl, and the hashes are compared with openssl's fingerprints.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 
 def hex_block(der: bytes) -> str:
-    """The bytes as IOS shows them: groups of eight digits, eight to a line, then quit."""
+    """Return the bytes as IOS shows them: groups of eight digits, eight per line, then quit."""
     digits = der.hex().upper()
     groups = [digits[at : at + 8] for at in range(0, len(digits), 8)]
     lines = ["  " + " ".join(groups[at : at + 8]) + " " for at in range(0, len(groups), 8)]
@@ -194,7 +193,7 @@ def test_lines_are_those_of_the_file(pki: Pki, tmp_path: Path) -> None:
 
 
 def test_what_the_router_serves(pki: Pki, tmp_path: Path) -> None:
-    """IOS serves the leaf; the root of the same trustpoint is known, and not served."""
+    """IOS presents the leaf; the root of the same trustpoint is known, but not presented."""
     sources = read_text(tmp_path, cme(pki))
     served = {item.role: [(end.address, end.port) for end in item.served_at] for item in sources.known}
     assert served == {"leaf": [("10.201.160.201", 443)], "ca": []}
@@ -210,7 +209,7 @@ def test_gateway_on_an_interface(pki: Pki, tmp_path: Path, said: str, port: int)
 
 
 def test_a_gateway_on_an_interface_with_secondary_addresses(pki: Pki, tmp_path: Path) -> None:
-    """IOS writes the secondary addresses first."""
+    """IOS prints secondary addresses first."""
     text = cme(pki).replace("ip address 10.201.160.201 port 443", "ip interface GigabitEthernet0/0")
     text = text.replace(" ip address 10", " ip address 10.9.9.9 255.255.255.0 secondary\n ip address 10")
     served = [end for item in read_text(tmp_path, text).known for end in item.served_at]
@@ -224,7 +223,7 @@ def test_a_gateway_out_of_service_serves_nothing(pki: Pki, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("trustpoint", ["cme_cert", "cme_cert outside"])
 def test_what_an_asa_serves(pki: Pki, tmp_path: Path, trustpoint: str) -> None:
-    """Cisco's guide has phones match the CA certificate that the ASA sends with its own."""
+    """In Cisco's guide, phones match the CA certificate that the ASA sends with its own."""
     certificates = chain("cme_cert", ("02", pki.leaf), ("ca 01", pki.root), word="ca")
     sources = read_text(tmp_path, ASA.format(chain=certificates, trustpoint=trustpoint))
     assert sources.problems == ()
@@ -315,7 +314,7 @@ CME#"""
 
 
 def test_what_a_log_takes_back_does_not_count(pki: Pki, tmp_path: Path) -> None:
-    """A configuration, and below it the commands by which somebody changed it."""
+    """A configuration, followed by the commands that change it."""
 
     def typed(*commands: str, text: str = "") -> Sources:
         lines = "".join(f"CME(config)#{command}\n" for command in commands)
@@ -419,7 +418,7 @@ def test_an_ephone_whose_group_is_missing(pki: Pki, tmp_path: Path) -> None:
 @given(st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_damage_makes_up_a_hash(pki: Pki, data: st.DataObject) -> None:
-    """Lines lost, doubled or moved, or the text cut: what is still read is a hash of what is in it."""
+    """With lost, repeated or moved lines, or a cut text, every hash that is read is still one in the text."""
     lines = (cme(pki) + "CME#show crypto pki certificates verbose\n" + shown(pki)).splitlines()
     first = data.draw(st.integers(0, len(lines) - 1))
     last = data.draw(st.integers(first, min(first + 12, len(lines))))
@@ -591,7 +590,7 @@ def test_the_command_names_the_trustpoint_where_its_output_does_not(pki: Pki, tm
 def test_show_certificates_that_are_not_in_use_yet(
     pki: Pki, tmp_path: Path, heading: str, role: str | None
 ) -> None:
-    """The headings that genieparser knows; a rollover certificate is no trustpoint's leaf or root yet."""
+    """The headings that genieparser knows; a rollover certificate is not yet a trustpoint's leaf or root."""
     text = "\n" + shown(pki)
     for usual, kept in (("\nCA Certificate\n", "leaf"), ("\nCertificate\n", "ca")):
         sources = read_text(tmp_path, text.replace(usual, f"\n{heading}\n"))
@@ -640,7 +639,7 @@ VPN Trustpoint 1 trustpoint cme_cert root fbUqFIbtWtaYSGSlTP/Umshcgyk= The Voice
 VPN Profile 1 setting:
 The host_id_check setting: 0
 """
-"""As Cisco's guide prints it, wrap and all; in hex 7DB52A14 86ED5AD6 984864A5 4CFFD49A C85C8329."""
+"""The output in Cisco's guide, wrapped as there; in hex 7DB52A14 86ED5AD6 984864A5 4CFFD49A C85C8329."""
 
 
 @pytest.mark.parametrize(
@@ -688,7 +687,7 @@ def test_show_voice_vpn_answers_for_the_configuration(pki: Pki, tmp_path: Path) 
 
 
 def test_show_voice_vpn_that_contradicts_the_configuration(pki: Pki, tmp_path: Path) -> None:
-    """A log from before and after a renewal: which of the two hashes a phone is given nobody can tell."""
+    """A log from before and after a renewal: it is unknown which of the two hashes a phone gets."""
     (cnf,) = read_text(tmp_path, cme(pki, end="root") + VOICE_VPN).cnf_files
     assert cnf.group is not None
     assert cnf.group.hashes == ()
@@ -726,7 +725,7 @@ def test_ios_export_of_a_self_signed_certificate(pki: Pki, tmp_path: Path) -> No
 
 
 def test_ios_export_on_one_line(pki: Pki, tmp_path: Path) -> None:
-    """As pages print it: all of it joined by blanks."""
+    """As web pages show it: all lines joined by blanks."""
     text = f"% CA certificate:\n{pki.root.pem}\n% General Purpose Certificate:\n{pki.leaf.pem}"
     for joined in (text.replace("\n", " "), text.replace("certificate:\n", "certificate: ")):
         sources = read_text(tmp_path, f"r1(config)#crypto pki export own pem terminal\n{joined}\nr1(config)#")

@@ -42,7 +42,7 @@ GROUP = f"""\
 
 
 def sample(device: str) -> str:
-    """A phone's file of the samples, as text."""
+    """Return a phone's file of the samples as text."""
     (path,) = (TOP / "captures/cnf").glob(f"{device}.cnf.xml*")
     data = path.read_bytes()
     return data[data.index(b"<device") :].decode()
@@ -260,7 +260,7 @@ def test_pagers_and_windows(tmp_path: Path, pager: str, columns: int) -> None:
 
 
 def test_the_pager_within_a_tag_that_the_window_broke(tmp_path: Path) -> None:
-    """Every place at which an 80-column window can break a line with a URL and a hash."""
+    """An 80-column window may wrap a line with a URL and a hash at any place."""
     group = "".join(line.strip() for line in GROUP.split("\n"))
     for shift in range(0, 240, 7):
         text = f"R1#more flash:{ONE}.cnf.xml\n<device>{' ' * shift}{group}</device>\nR1#\n"
@@ -297,7 +297,7 @@ def test_a_log_of_files_and_of_a_configuration(tmp_path: Path) -> None:
 @given(st.data())
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_log_makes_up_or_halves_a_list(data: st.DataObject) -> None:
-    """Stamped, wrapped, paged, quoted, cut or not: the phone's own list, or a refusal."""
+    """With any stamps, wrapping, paging, quoting or cut, the result is the phone's own list, or a refusal."""
     device = data.draw(st.sampled_from([ONE, THREE, TWO]))
     text = f"R1#more flash:/its/{device}.cnf.xml\n{sample(device)}\nR1#\n"
     layers: dict[str, Callable[[str], str]] = {

@@ -36,7 +36,7 @@ def free_port(kind: socket.SocketKind) -> int:
 
 @pytest.fixture(scope="module")
 def tftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """tftpd-hpa on a free port of loopback; it changes its root folder, so it must be started by root."""
+    """Start tftpd-hpa on a free port of loopback, as root, because it changes its root folder."""
     program = shutil.which("in.tftpd", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if program is None:
         pytest.fail("in.tftpd is missing: apt-get install tftpd-hpa")
@@ -110,7 +110,7 @@ def web_server(folder: Path) -> Iterator[int]:
             super().__init__(*arguments, directory=str(folder))  # type: ignore[arg-type]
 
         def log_message(self, *_: object) -> None:
-            """Keep the test's output clean."""
+            """Do not log requests."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -124,7 +124,7 @@ def web_server(folder: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server that says just what the test wants it to say."""
+    """A server that sends exactly what the test requests."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -143,7 +143,7 @@ def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
 
 def test_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / NAME).write_bytes(PHONE)
-    # A phone knows of no proxy, so neither do we.
+    # A phone uses no proxy, so certhash uses none.
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with web_server(tmp_path) as port:
         (cnf,) = read([f"HTTP://127.0.0.1:{port}/{NAME}"]).cnf_files

@@ -1,6 +1,6 @@
 """Test that no damage to a configuration causes a false match, or silently hides a match.
 
-Lines of every sample are lost, renamed, disfigured, swapped and doubled; what the whole text says is known.
+Lines of every sample are removed, renamed, changed, swapped and repeated; the right result is known.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HEX_LINE = re.compile(r"\s*(?:[0-9A-Fa-f]{8} ?){5,}[0-9A-Fa-f]*\s*")
 
 
 class Sample(NamedTuple):
-    """A text, where its phones connect, and what the certificates in it are."""
+    """A text, the URLs of its phones, and its certificates."""
 
     text: str
     url: str
@@ -85,7 +85,7 @@ DAMAGES: dict[str, Callable[[str], list[str]]] = {
 
 
 def damaged(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the text with one line damaged, or several lost; of hex only the first and last lines."""
+    """Yield the text with one line damaged or several missing; of hex, only the first and last lines."""
     lines = text.split("\n")
     places = []
     for at, line in enumerate(lines):
@@ -106,7 +106,7 @@ def damaged(text: str) -> Iterator[tuple[str, str]]:
 
 
 def judged(text: str, *phones: tuple[str, str]) -> tuple[Sources, Document]:
-    """Hold phones' files (name and content) against a configuration, without any capture."""
+    """Audit phones' files (name and content) with a configuration, without captures."""
     try:
         sources = read_source("config.txt", text.encode())
     except NoCertificateError:
@@ -119,10 +119,10 @@ def judged(text: str, *phones: tuple[str, str]) -> tuple[Sources, Document]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_damage_makes_a_match_that_was_none(name: str, pki: Pki) -> None:  # noqa: F811
-    """Of phones that hold each certificate's hash, none may match that did not match the whole text.
+    """Among phones with the hash of each certificate, only those that match the whole text may match.
 
-    Where a line that is there takes a match away, a problem or the explanation says what is missing; what is
-    not there at all cannot be named.
+    If a damaged line removes a match, a problem or the explanation must name it; an absent line cannot be
+    named.
     """
     text, url = samples(pki)[name]
     phones = [
@@ -141,7 +141,7 @@ def test_no_damage_makes_a_match_that_was_none(name: str, pki: Pki) -> None:  # 
                 or "config.txt" in row.explanation
                 or re.search(r"^lines? [\d, ]+ lost", what)
             )
-            # Without its line, or with another name in it, the certificate of that name is not presented.
+            # Without its line, or with another name in it, that certificate is not presented.
             by_name = name == "asa by name" and (
                 "no ssl" in bad
                 or not re.search(r"trust-point \S+ +domain +vpn\.example\.com", bad, re.IGNORECASE)

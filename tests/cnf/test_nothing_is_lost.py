@@ -1,8 +1,8 @@
 """Test that no reader of configurations and show output skips anything silently.
 
 Every fingerprint, certificate, ``vpn-trustpoint``, ``ssl trust(-)point`` and ``certHash`` in a text is either
-used or named in a problem. What a text holds is found here by looking for it alone, without the readers;
-every line of every sample is then lost, misspelt, cut and disfigured in turn.
+used or named in a problem. This module searches the text for these itself, without the readers. Each line of
+every sample is removed, misspelt, cut and changed in turn.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def whole_certificates(lines: list[str]) -> Iterator[tuple[int, bytes]]:
 
 
 def is_told(number: int, sources: Sources) -> bool:
-    """Whether a problem names a line, or the list of problems is too long to."""
+    """Return whether a problem names a line, or the list of problems was cut short."""
     said = [problem.message for problem in sources.problems]
     return any(re.search(rf"line {number}\b", text) or "more lines" in text for text in said)
 
 
 def lost(text: str, sources: Sources) -> list[str]:
-    """What stands in a text, and is neither used nor named."""
+    """Return what a text contains that is neither used nor named in a problem."""
     lines = text.split("\n")
     groups = [cnf.group for cnf in sources.cnf_files if cnf.group]
     known = {item.sha1 for item in sources.known}
@@ -82,7 +82,7 @@ def lost(text: str, sources: Sources) -> list[str]:
 
 
 def facts(line: str) -> Iterator[bytes | str]:
-    """What a line says that must not be lost: a SHA-1, a hash in Base64, or the line itself."""
+    """Return the content of a line that must not be lost: a SHA-1, a hash in Base64, or the line itself."""
     found = re.search(r"fingerprint.*?sha1.*?((?:[0-9a-f]{8} ?){5})", line, re.IGNORECASE)
     if found and "request" not in line.lower():
         yield bytes.fromhex(found[1])
@@ -93,7 +93,7 @@ def facts(line: str) -> Iterator[bytes | str]:
 
 
 def damaged(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the text with one line damaged: of the hex of certificates, only the first and last lines."""
+    """Yield the text with one line damaged; of the hex of certificates, only the first and last lines."""
     lines = text.split("\n")
     for at, line in enumerate(lines):
         near = (lines[at - 1] if at else "", lines[at + 1] if at + 1 < len(lines) else "")

@@ -43,7 +43,7 @@ def read(text: str | bytes, name: str = NAME) -> CnfFile:
 
 
 def assert_documented(cnf: CnfFile) -> None:
-    """The vpnGroup of Cisco TAC 116638, whole."""
+    """The complete vpnGroup of Cisco TAC 116638."""
     assert cnf.device == "SEP0011215A1AE3"
     assert cnf.group is not None
     assert [url.value for url in cnf.group.urls] == [URL]
@@ -126,7 +126,7 @@ def test_damage_is_read_with_a_warning(data: bytes, words: str) -> None:
     ],
 )
 def test_a_whole_group_survives_damage_elsewhere(old: str, new: str) -> None:
-    """A parser's repair closes elements early and drops what follows; the vpnGroup is there all the same."""
+    """A repairing parser closes elements early and drops what follows, but the vpnGroup is complete."""
     text = device("<!-- two\nlines <vpnGroup> -->" + GROUP).replace(old, new)
     cnf = read(text)
     assert_documented(cnf)
@@ -149,7 +149,7 @@ def test_characters_in_a_url_survive_damage_elsewhere() -> None:
 
 @pytest.mark.parametrize("cut", range(1, len(GROUP)))
 def test_a_file_cut_within_its_vpn_group_is_refused(cut: int) -> None:
-    """Half a list of hashes would make a false mismatch; a lost vpnGroup a false "no VPN"."""
+    """An incomplete list of hashes would cause a false mismatch, and a lost vpnGroup a false "no VPN"."""
     whole = device(tail="")
     start = whole.index("<vpnGroup>")
     end = whole.index("</vpnGroup>") + len("</vpnGroup>")
@@ -432,7 +432,7 @@ def test_signed_file() -> None:
 
 
 def test_signed_name_with_plain_content() -> None:
-    """Over HTTPS 6971 phones ask for .sgn and are given the unsigned file."""
+    """Over HTTPS 6971, phones request .sgn and get the unsigned file."""
     cnf = read(device(), NAME + ".sgn")
     assert_documented(cnf)
     assert cnf.kind == "plain"

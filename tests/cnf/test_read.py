@@ -25,7 +25,7 @@ def phone(cert_hash: str = TAC, url: str = "https://10.201.160.201/SSLVPNphone")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two phones in two levels, and what else lies in such folders."""
+    """Two phones in two levels of folders, and other files that such folders contain."""
     (tmp_path / "its" / "more").mkdir(parents=True)
     (tmp_path / "its" / "SEP000000000001.cnf.xml").write_text(phone())
     (tmp_path / "its" / "more" / "vrf1_SEP000000000002.cnf.xml").write_text(phone())
@@ -73,7 +73,7 @@ def test_what_was_named_must_be_usable(folder: Path) -> None:
 
 
 def test_what_was_named_must_be_usable_in_a_folder_that_was_named_too(folder: Path) -> None:
-    """In either order; and a copy that is given is read, and not counted as skipped."""
+    """The order does not matter; a copy that is given is read, and not counted as skipped."""
     notes, copy = folder / "its" / "notes.txt", folder / "its" / "SEP000000000009.cnf.xml.bak"
     copy.write_text(phone())
     for paths in ([folder, notes, copy], [copy, notes, folder]):
@@ -98,7 +98,7 @@ def test_what_claims_to_be_a_cnf_file_must_be_readable(folder: Path) -> None:
 
 
 def test_copies_are_passed_over_in_folders_and_read_where_they_are_named(folder: Path) -> None:
-    """The copy has an old hash: a phone that never fetches it must not be said to expect that."""
+    """The copy has an old hash, which no phone expects, because no phone fetches the copy."""
     old = phone("1eD9l3VEI9DGWQGKlNBGE1bRhUg=")
     names = ("SEP000000000001.cnf.xml.bak", "BAK_SEP000000000001.cnf.xml", "SEP000000000001.cnf (1).xml")
     for name in names:
@@ -129,7 +129,7 @@ def test_unreadable_folder_is_a_problem() -> None:
         Path(folder).chmod(0o755)
         Path(folder, "its").mkdir(mode=0)
         if user == 0:
-            os.seteuid(65534)  # root may read everything: be nobody for a moment
+            os.seteuid(65534)  # root may read everything, so become an unprivileged user temporarily
         try:
             problems = read([folder]).problems
         finally:
@@ -209,7 +209,7 @@ def test_command_with_standard_input() -> None:
 
 
 def test_a_folder_with_nothing_of_the_kind_is_a_problem(tmp_path: Path) -> None:
-    """A share that is not mounted must not make "nothing is wrong" of an audit."""
+    """An unmounted share must not turn the result of an audit into "nothing is wrong"."""
     done = run(str(tmp_path))
     assert done.returncode == 2
     assert b"contains no cnf file, configuration or certificate" in done.stderr

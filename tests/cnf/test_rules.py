@@ -12,7 +12,7 @@ from tests.cnf.test_phone_xml import read as read_xml
 from certhash.cnf.signed import unwrap
 from certhash.cnf.terminal import read_lines
 
-__all__ = ["pki"]  # a fixture is found by its name here
+__all__ = ["pki"]  # pytest finds the fixture by its name in this module
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LONG = "vpn-gateway 1 https://vpn.example.com/" + "a" * 190
 
 
-# ---------------------------------------------------------------------------------- what a window breaks
+# ---------------------------------------------------------------------------------- line wrapping
 
 
 @pytest.mark.parametrize("window", [79, 80])

@@ -104,7 +104,7 @@ webvpn
 def test_which_trust_point_an_asa_serves_on_which_interface(
     tmp_path: Path, leaf: Certificate, output: str
 ) -> None:
-    """`show ssl` says it as the configuration does; names of interfaces count in any case."""
+    """`show ssl` names interfaces like the configuration; upper and lower case do not matter."""
     sources = read_text(tmp_path, ADDRESSES + certificate("VPN_TP", leaf) + output)
     assert [(end.address, end.port) for item in sources.known for end in item.served_at] == [
         ("203.0.113.1", 443)
@@ -206,7 +206,7 @@ def test_a_redacted_certificate_is_one_line(tmp_path: Path, hidden: str) -> None
     assert "paste it whole, or add the output of `show crypto pki certificates verbose`" in message
 
 
-# ---------------------------------------------------------------- what somebody typed
+# ---------------------------------------------------------------- typed commands
 
 TYPED = """\
 R1#conf t

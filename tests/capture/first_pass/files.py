@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Frame = tuple[bytes, int]
-"""The bytes of a frame as they were on the wire, and how many of them were captured."""
+"""The bytes of a frame on the wire, and the number of captured bytes."""
 
 ETHERNET, NULL, LOOP, RAW, COOKED, COOKED_2 = 1, 0, 108, 101, 113, 276
 
 
 def relinked(frame: bytes, link: int) -> bytes:
-    """Turn an Ethernet frame without VLAN tags into one of another link type."""
+    """Convert an Ethernet frame without VLAN tags to another link type."""
     kind, packet = frame[12:14], frame[14:]
     version = packet[0] >> 4 if packet else 4
     match link:

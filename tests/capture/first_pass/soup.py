@@ -1,6 +1,6 @@
 """Generate captures that are difficult for carving: irregularities of TCP and TLS in random combinations.
 
-``python -m tests.capture.first_pass.soup`` records the handshakes anew.
+``python -m tests.capture.first_pass.soup`` records new handshakes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ALERT = b"\x15\x03\x03\x00\x02\x02\x2a"
-"""A fatal bad_certificate in the clear."""
+"""An unencrypted fatal bad_certificate alert."""
 
 
 def record(kind: int, body: bytes, version: int = 0x303) -> bytes:
@@ -40,19 +40,19 @@ def record(kind: int, body: bytes, version: int = 0x303) -> bytes:
 
 
 def handshake(kind: int, body: bytes, piece: int = 16384) -> bytes:
-    """Return a handshake message in as many records as it takes."""
+    """Return a handshake message in as many records as necessary."""
     message = bytes([kind]) + len(body).to_bytes(3, "big") + body
     return b"".join(record(22, message[at : at + piece]) for at in range(0, len(message), piece))
 
 
 RECORDED = Path(__file__).with_name("handshakes.json")
-"""A certificate (DER) and, for each version of TLS, the turns of a connection without data, in Base64."""
+"""The file with a certificate (DER) and the handshake of each TLS version, in Base64."""
 OVERHEAD = {"TLSv1_2": 24, "TLSv1_3": 17}
-"""Bytes by which a record of AES-GCM is longer than its data (RFC 5288, RFC 8446 section 5.2)."""
+"""Overhead in bytes of an AES-GCM record (RFC 5288, RFC 8446 section 5.2)."""
 
 
 def record_handshakes() -> None:
-    """Shake hands by this machine's TLS library, and write :data:`RECORDED`."""
+    """Record handshakes of this machine's TLS library in :data:`RECORDED`."""
     with tempfile.TemporaryDirectory() as folder:
         identity = make_identity(Path(folder), "soup.example")
         said: dict[str, object] = {
@@ -69,11 +69,11 @@ def record_handshakes() -> None:
 class Kitchen:
     """Transcripts to choose from.
 
-    The handshakes are recorded: another TLS library, or another release of one, would cook another soup.
+    The handshakes are recorded, because another TLS library or release would give other captures.
     """
 
     def __init__(self) -> None:
-        """Read the recorded handshakes, and put data of several sizes into them."""
+        """Read the recorded handshakes, and add data of several sizes."""
         recorded = json.loads(RECORDED.read_text())
         self.der = base64.b64decode(recorded["certificate"])
         self.full = []
@@ -87,7 +87,7 @@ class Kitchen:
                 self.full.append([*shaken, *(exchange if size else []), closed])
 
     def script(self, choose: random.Random) -> list[Turn]:  # noqa: C901, PLR0911  (a list of cases)
-        """Return what a connection says, mostly TLS, in one of its many ways."""
+        """Return the data of a connection, mostly TLS, in one of many forms."""
         full = choose.choice(self.full)
         again = choose.choice(self.full)
         hello = full[0]
@@ -115,7 +115,7 @@ class Kitchen:
                 connect = b"CONNECT vpn.example:443 HTTP/1.1\r\nHost: vpn.example\r\n\r\n"
                 return [Turn("client", connect), Turn("server", b"HTTP/1.1 200 OK\r\n\r\n"), *full]
             case 5:
-                # A chain in many records, and a client that refuses it.
+                # A chain in many records, and a client that rejects it.
                 chain = b"".join(
                     len(self.der).to_bytes(3, "big") + self.der for _ in range(choose.choice((3, 22, 45, 80)))
                 )
@@ -145,7 +145,7 @@ class Kitchen:
             case 8:
                 return [Turn("client", choose.randbytes(3000)), Turn("server", choose.randbytes(30_000))]
             case 9:
-                # Whatever came before was not captured.
+                # The part before it was not captured.
                 return full[choose.randrange(1, len(full)) :]
             case 10:
                 return [
@@ -157,20 +157,20 @@ class Kitchen:
 
 
 def layered(choose: random.Random, frame: bytes) -> bytes:
-    """Put a VLAN tag or two in, sometimes."""
+    """Sometimes add one or two VLAN tags."""
     tags = choose.choice((0, 0, 0, 1, 2))
     return frame[:12] + b"\x81\x00\x00\x07" * tags + frame[12:]
 
 
 def as_ipv6(frame: bytes) -> bytes:
-    """Turn an IPv4 frame of these tests into IPv6."""
+    """Convert an IPv4 frame of these tests to IPv6."""
     payload = frame[34:]
     header = struct.pack(">IHBB", 6 << 28, len(payload), frame[23], 64)
     return frame[:12] + b"\x86\xdd" + header + bytes(12) + frame[26:30] + bytes(12) + frame[30:34] + payload
 
 
 def fragmented(frame: bytes) -> Iterator[bytes]:
-    """Cut an IPv4 frame into fragments."""
+    """Split an IPv4 frame into fragments."""
     body = frame[34:]
     for at in range(0, len(body), 504):
         piece = body[at : at + 504]
@@ -180,7 +180,7 @@ def fragmented(frame: bytes) -> Iterator[bytes]:
 
 
 def disturbed(choose: random.Random, segments: list[Segment]) -> list[Segment]:  # noqa: C901  (cases)
-    """Lose, repeat, reorder and join segments of a connection, as networks and capture points do."""
+    """Lose, repeat, reorder and join the segments of a connection, as networks and capture points do."""
     trouble = choose.choice(("none", "none", "reorder", "lose", "repeat", "join", "late", "half", "much"))
     rate = choose.choice((0.01, 0.05, 0.2))
     out = list(segments)
@@ -215,14 +215,14 @@ def disturbed(choose: random.Random, segments: list[Segment]) -> list[Segment]: 
 
 
 def connection(choose: random.Random, kitchen: Kitchen, index: int) -> Iterator[tuple[bytes, int]]:
-    """Yield the frames of one connection, and how much of each is captured."""
+    """Yield the frames of one connection, and the number of captured bytes of each."""
     port = choose.choice((443, 443, 8443, 3804, 25, 80, 6970, 5061, 2000, 9999))
     ends = Endpoints(
         bytes((10, 9, index >> 8 & 0xFF, index & 0xFF)), bytes((192, 0, 2, 9)), 30_000 + index % 7, port
     )
     parts = []
     for _ in range(choose.choice((1, 1, 1, 2))):
-        # The second is again from the same port.
+        # The second connection uses the same port.
         isn = choose.choice((choose.randrange(1 << 32), (1 << 32) - choose.randrange(20_000)))
         turns = kitchen.script(choose)
         segments = list(
@@ -249,7 +249,7 @@ def connection(choose: random.Random, kitchen: Kitchen, index: int) -> Iterator[
 
 
 def tftp(index: int, choose: random.Random) -> Iterator[tuple[bytes, int]]:
-    """Yield a TFTP transfer of a phone's file, from a port of the server's own choice."""
+    """Yield a TFTP transfer of a phone's file, from a port that the server chooses."""
     ends = Endpoints(
         bytes((10, 8, index >> 8 & 0xFF, index & 0xFF)), bytes((192, 0, 2, 8)), 40_000 + index % 999, 69
     )
@@ -269,7 +269,7 @@ def tftp(index: int, choose: random.Random) -> Iterator[tuple[bytes, int]]:
 
 
 def soup(kitchen: Kitchen, seed: int, connections: int) -> list[tuple[bytes, int]]:
-    """Return frames, with how much of each is captured, of many connections at once."""
+    """Return the interleaved frames of many connections, with the number of captured bytes of each."""
     choose = random.Random(seed)
     flows: list[Iterator[tuple[bytes, int]]] = []
     for index in range(connections):

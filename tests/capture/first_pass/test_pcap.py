@@ -105,7 +105,7 @@ def test_layouts_are_told_by_their_first_bytes(head: bytes, layout: str) -> None
 FRAME = bytes(12) + b"\x08\x00" + bytes(50)
 THREE = [(FRAME, len(FRAME))] * 3
 LARGE = struct.pack("<IIII", 0, 0, 300_000, 300_000)
-"""Of a pcap file: the header of a packet that is larger than any."""
+"""A pcap file with the header of an impossibly large packet."""
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ FIELDS = (
 
 
 def rows(capture: bytes, folder: Path, *more: str) -> list[list[str]]:
-    """Return what tshark prints of a capture, a row a frame."""
+    """Return tshark's fields for a capture, one row per frame."""
     program = shutil.which("tshark")
     if not program:
         pytest.fail("tshark is missing: apt-get install tshark")
@@ -96,13 +96,13 @@ def rows(capture: bytes, folder: Path, *more: str) -> list[list[str]]:
 
 @functools.cache
 def newer() -> bool:
-    """Tell whether this tshark is one of 4.2 or later."""
+    """Return whether this tshark is 4.2 or later."""
     version = tshark.find().version
     return tuple(map(int, version.split(".")[:2])) >= (4, 2)
 
 
 def the_same(capture: bytes, folder: Path, window: int = 8 << 20, sinks: int = 1) -> int:
-    """Compare; return how many packets were left out, -1 where the carving says not to trust or share it."""
+    """Compare; return the number of dropped packets, or -1 if the carving is doubtful or not shareable."""
     out = [bytearray() for _ in range(sinks)]
     try:
         carved = carve(io.BytesIO(capture), *(part.extend for part in out), window=window)
@@ -117,12 +117,12 @@ def the_same(capture: bytes, folder: Path, window: int = 8 << 20, sinks: int = 1
         for number, part in enumerate(out)
         for row in rows(bytes(part), folder)
     ]
-    # A packet that only opens a stream for another tshark has no number.
+    # A packet that only begins a stream for another tshark has no number.
     shown = sorted(row for row in parts if row[0])
     expected = [[int(row[0]), *row[1:]] for row in whole]
     if newer():
-        # From 4.4 on, tshark gives up a stream whose application data was sent again out of order. Where the
-        # first pass leaves these data out, it does not, and shows what comes after them.
+        # From 4.4 on, tshark abandons a stream with application data that was retransmitted out of order. If
+        # the first pass drops this data, tshark shows what comes after it.
         shown = [row for row in shown if row in expected]
     assert shown == expected
     assert len(whole) > 5
@@ -135,7 +135,7 @@ def kitchen() -> Kitchen:
 
 
 def quiet(frames: Sequence[Frame]) -> list[Frame]:
-    """Return the frames without VLAN tags, as other link types need them."""
+    """Return the frames without VLAN tags, for conversion to other link types."""
     return [frame for frame in frames if frame[0][12:14] in (b"\x08\x00", b"\x86\xdd")]
 
 
@@ -171,7 +171,7 @@ LAYOUTS: dict[str, Callable[[Sequence[Frame]], bytes]] = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout(layout: str, kitchen: Kitchen, tmp_path: Path) -> None:
-    """Many of these captures are in doubt and pass whole: compare the first two that are not."""
+    """Many of these captures are doubtful and are not carved: compare the first two that are."""
     soups = (LAYOUTS[layout](soup(kitchen, seed, 20)) for seed in range(50, 80))
     compared = (count for count in (the_same(each, tmp_path, 100_000) for each in soups) if count >= 0)
     assert sum(islice(compared, 2)) > 500
@@ -197,7 +197,7 @@ def test_what_may_have_come_through_a_tunnel_is_not_taken_for_lost(kitchen: Kitc
 
 
 def gre_header(size: int) -> bytes:
-    """Return IPv4 and the front of GRE; the EtherType of what is inside follows."""
+    """Return an IPv4 header and the start of a GRE header; the EtherType of the content follows."""
     return b"\x45\x00" + (size + 24).to_bytes(2, "big") + bytes(4) + b"\x40\x2f\0\0\x0a\0\0\1\x0a\0\0\2\0\0"
 
 
@@ -229,7 +229,7 @@ def test_with_keys_the_hidden_certificate_is_still_found(tmp_path: Path) -> None
 
 
 def test_memory_does_not_grow_with_the_capture(kitchen: Kitchen) -> None:
-    """What is remembered are flows and frame numbers, not bytes."""
+    """Memory grows with flows and frame numbers, not with bytes."""
     import tracemalloc
 
     frames = as_pcap(soup(kitchen, 70, 20))

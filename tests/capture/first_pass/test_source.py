@@ -37,7 +37,7 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def opened(path: Path) -> Source:
-    """Open a capture as an audit does, without a look at what it is."""
+    """Open a capture as an audit does, without a check of its format."""
     return Source(path.open("rb", buffering=0))
 
 
@@ -67,7 +67,7 @@ def test_data_that_end_early_are_told(name: str, capture: bytes, tmp_path: Path)
     with opened(path) as source:
         carved = carve(source, lambda _: None)
         assert "too early" in source.error
-        assert source.readinto(memoryview(bytearray(10))) == 0  # asked again, there is still no more
+        assert source.readinto(memoryview(bytearray(10))) == 0  # another read also returns nothing
     assert carved.status == "truncated"
     assert carved.error == source.error
 

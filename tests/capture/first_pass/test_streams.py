@@ -1,4 +1,4 @@
-"""Test that one direction of TLS loses only its application data, whatever the network did to it."""
+"""Test that carving removes only application data from one direction of TLS, under any network conditions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORD = 0xFFFFFFFF
 
 
 class Receiver:
-    """Puts segments together as a TCP receiver does."""
+    """Reassembles segments as a TCP receiver does."""
 
     def __init__(self, start: int) -> None:
         self.data = bytearray()
@@ -26,7 +26,7 @@ class Receiver:
         self.waiting: list[tuple[int, bytes]] = []
 
     def take(self, seq: int, payload: bytes) -> None:
-        """Take a segment."""
+        """Process a segment."""
         self.waiting.append(((seq - self.start) & WORD, payload))
         went_on = True
         while went_on:
@@ -40,7 +40,7 @@ class Receiver:
 
 
 def records_of(data: bytes) -> list[tuple[int, bytes]]:
-    """Cut a stream into TLS records; what is no record comes last, as type -1."""
+    """Split a stream into TLS records; a remainder that is not a record comes last, as type -1."""
     found = []
     at = 0
     while at + 5 <= len(data) and 20 <= data[at] <= 24 and data[at + 1] == 3:
@@ -53,7 +53,7 @@ def records_of(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def telling(records: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    """Leave out what tells nothing: application data, and encrypted alerts after the first of it."""
+    """Remove irrelevant records: application data, and encrypted alerts after it."""
     kept = []
     data_seen = False
     for kind, body in records:
@@ -64,7 +64,7 @@ def telling(records: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
 
 
 def sent(stream: Stream, segments: list[tuple[int, bytes]], may_skip: bool = True) -> list[tuple[int, bytes]]:
-    """Return what of some segments reaches the receiver."""
+    """Return the bytes of some segments that the receiver gets."""
     out = []
     for seq, payload in segments:
         fate = stream.take(seq, memoryview(bytearray(payload)), may_skip)
@@ -81,7 +81,7 @@ script = st.lists(record, min_size=1, max_size=25)
 
 
 def received(start: int, segments: list[tuple[int, bytes]]) -> tuple[Stream, Receiver]:
-    """Follow a connection that begins with `start`; also return who got what was passed on."""
+    """Follow a connection that begins with `start`; also return the receiver of the kept segments."""
     stream = Stream()
     stream.start(start, start)
     receiver = Receiver(start)
@@ -166,7 +166,7 @@ def test_a_gap_that_is_never_filled_is_waited_for_within_bounds() -> None:
     for number in range(2, 3000):
         assert sent(stream, [(number * 1448, packet)]) == []
     assert not stream.waiting
-    # Filled after all: what came after is gone, and that is said.
+    # The gap was filled late: the data after it was dropped, which is reported.
     assert sent(stream, [(1448, packet)]) == []
     assert stream.doubtful
 

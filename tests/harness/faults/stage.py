@@ -1,4 +1,4 @@
-"""Run an audit in its own process with a misbehaving tshark, and find what either leaves behind."""
+"""Run an audit in its own process with a misbehaving tshark, and find anything left behind."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 CAPTURES = TOP / "captures"
 PATIENCE = 120.0
-"""Seconds after which something that should have happened has not."""
+"""Seconds to wait for an expected event."""
 
 
 class Ended(NamedTuple):
-    """An audit that has ended, and what is left of it."""
+    """A finished audit, and what it left behind."""
 
     status: int
     out: bytes
     err: str
     left_behind: list[str]
-    """Temporary folders, and processes."""
+    """Temporary folders and processes that were left behind."""
 
     @property
     def json(self) -> Any:
@@ -39,7 +39,7 @@ class Ended(NamedTuple):
 
 
 class Audit:
-    """An audit that is running, with a folder of its own for temporary files."""
+    """A running audit with its own folder for temporary files."""
 
     def __init__(
         self, folder: Path, *arguments: str | Path, cwd: Path | None = None, **environment: str
@@ -67,7 +67,7 @@ class Audit:
         return [pid for pid in self.processes() if _command(pid)[:1] and "-r" in _command(pid)]
 
     def processes(self) -> list[int]:
-        """Return all processes that live with this audit's folder for temporary files, it itself aside."""
+        """Return all other processes that use this audit's folder for temporary files."""
         mark = f"{self.temporary}".encode()
         found = []
         for entry in Path("/proc").iterdir():
@@ -83,7 +83,7 @@ class Audit:
         """Wait for the end."""
         out, err = self.process.communicate(timeout=PATIENCE)
         left = [str(path) for path in self.temporary.iterdir()]
-        # What was killed a moment ago may still be on its way out.
+        # A process that was just killed may not have ended yet.
         late = time.monotonic() + 10
         while time.monotonic() < late and self.processes():
             time.sleep(0.05)
@@ -101,12 +101,12 @@ def _command(pid: int) -> list[str]:
 
 
 def audit(folder: Path, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> Ended:
-    """Run an audit to its end."""
+    """Run an audit, and return its result."""
     return Audit(folder, *arguments, cwd=cwd, **environment).end()
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    """Wait for something, and return it."""
+    """Wait until a function returns something, and return it."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if found := condition():
@@ -116,7 +116,7 @@ def until(condition: Callable[[], Any]) -> Any:
 
 
 def tshark_that(folder: Path, first: str) -> Path:
-    """Write a program that is tshark, but does something first (in shell) when it is given a capture."""
+    """Write a wrapper of tshark that first runs shell commands if it gets a capture."""
     path = folder / "tshark"
     tshark = shlex.quote(need("tshark"))
     path.write_text(f'#!/bin/sh\ncase "$*" in *"-r -"*) {first} ;; esac\nexec {tshark} "$@"\n')
@@ -126,7 +126,7 @@ def tshark_that(folder: Path, first: str) -> Path:
 
 @contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[Path | None]:
-    """Mount a small file system; None where this user may not."""
+    """Mount a small file system; return None if this user may not."""
     place = folder / "disk"
     place.mkdir()
     options = f"size={kilobytes}k,mode=0777"
@@ -154,7 +154,7 @@ def copies(folder: Path, *names: str) -> Path:
 
 
 def shifted(folder: Path, seconds: int) -> str:
-    """Return the PYTHONPATH with which the clock of Python goes so many seconds otherwise."""
+    """Return the PYTHONPATH that shifts Python's clock by a number of seconds."""
     place = folder / "clock"
     place.mkdir()
     (place / "sitecustomize.py").write_text(

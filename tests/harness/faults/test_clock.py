@@ -22,7 +22,7 @@ NOW, HOUR = 1_700_000_000, 3600
 
 @pytest.mark.parametrize(("second", "verdict"), [(HOUR, "mismatch"), (-HOUR, "unverifiable")])
 def test_a_renewed_certificate_after_the_clock_was_set(tmp_path: Path, second: int, verdict: str) -> None:
-    """The phone's hash is of the first of two certificates that a head-end presents."""
+    """The phone's hash is that of the first of two certificates that a head-end presents."""
     capture, digests = PCAP_HEADER, []
     for number, start in ((1, NOW), (9, NOW + second)):  # the same head-end
         identity = make_identity(tmp_path, f"vpn{number}.example.com")

@@ -33,7 +33,7 @@ def _status(ended: Ended, name: str) -> str:
 
 
 def _whole(folder: Path, archive: Path) -> None:
-    """The next run, which has the same cache, reads everything."""
+    """The next run with the same cache reads everything."""
     ended = audit(folder, archive, *JSON)
     assert ended.status == 0, ended.err
     assert {capture["status"] for capture in ended.json["captures"]} == {"complete"}
@@ -43,13 +43,15 @@ def _whole(folder: Path, archive: Path) -> None:
 @pytest.mark.parametrize("number", range(4))
 def test_a_tshark_that_is_killed_costs_at_most_its_capture(tmp_path: Path, number: int) -> None:
     archive = copies(tmp_path, "match", "mismatch", "rejected")
-    running = Audit(tmp_path, archive, *JSON, "-j", "2", "--no-warm")  # sharkd would read such small captures
+    running = Audit(
+        tmp_path, archive, *JSON, "-j", "2", "--no-warm"
+    )  # sharkd would read captures as small as these
     victim = until(running.tsharks)[0]
     time.sleep(random.Random(number).random() / 2)
     with contextlib.suppress(ProcessLookupError):
         os.kill(victim, signal.SIGKILL)
     ended = running.end()
-    # It is tried once more, and this time nobody kills it.
+    # The second attempt is not killed.
     assert ended.status == 0, ended.err
     assert len(ended.json["handshakes"]) == 3
     assert ended.left_behind == []
@@ -67,7 +69,7 @@ def test_a_tshark_that_is_always_killed_is_named(tmp_path: Path) -> None:
 
 def test_a_tshark_that_hangs_is_ended(tmp_path: Path) -> None:
     archive = copies(tmp_path, "match", "mismatch")
-    # The first that comes is stopped, and never goes on.
+    # The first process is stopped, and never continues.
     stop = f"if mkdir {tmp_path}/first 2>/dev/null; then kill -STOP $$; fi"
     tmp_path.chmod(0o777)
     running = Audit(
@@ -97,7 +99,7 @@ def test_a_tshark_that_eats_memory_meets_a_limit(tmp_path: Path) -> None:
 
 
 def _limits(pid: int) -> dict[str, str] | None:
-    """Return the limits of a process, once they have been set."""
+    """Return the limits of a process, after they have been set."""
     lines = Path(f"/proc/{pid}/limits").read_text("utf-8").splitlines()
     limits = {line[:26].strip(): line[26:].split()[0] for line in lines}
     return limits if limits["Max file size"] == "0" else None
@@ -136,11 +138,11 @@ def test_an_interrupted_audit_leaves_nothing_behind(
     if number:
         time.sleep(random.Random(number).random() * 1.5)
     else:
-        # A tshark in the middle of being started is nobody's yet, and ends when its input does.
+        # A tshark that is just being started has no owner yet, and ends with its input.
         until(lambda: len(running.tsharks()) == 2 and all(map(_limits, running.tsharks())))
     running.process.send_signal(sent)
     ended = running.end()
-    # Before Python can be told, the signal ends it; after the work is done, it comes too late.
+    # Before Python handles the signal, it ends the process; after the work, it is too late.
     early = -sent
     assert ended.status in (2, 0, early), ended.err
     if not number:
@@ -170,7 +172,7 @@ def test_a_capture_that_grows_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
 
 def test_a_capture_that_vanishes_is_named(tmp_path: Path) -> None:
     archive = copies(tmp_path, "match", "mismatch", "rejected")
-    # The first tshark takes the last capture away.
+    # The first tshark removes the last capture.
     gone = archive / "rejected.pcapng"
     archive.chmod(0o777)
     tool = tshark_that(tmp_path, f"rm -f {gone}")
@@ -271,7 +273,7 @@ def test_what_lies_in_an_archive_is_never_run(tmp_path: Path) -> None:
 
 
 def test_a_script_round_tshark_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
-    """The script does not become tshark: it waits for it."""
+    """The script does not exec tshark, but waits for it."""
     script = tshark_that(tmp_path, "sleep 3600; exit 1")
     ended = audit(
         tmp_path, CAPTURES / "match.pcapng", *JSON, "--no-cache", "--timeout", "4", "--tshark", script
@@ -314,7 +316,7 @@ def test_a_compressed_bomb_is_read_to_a_bound_and_named(tmp_path: Path, form: st
     elif form == "zstd":
         data = zstandard.compress(HEADER + PACKET * MANY)
     else:
-        # A member that says it is the first of very many, each of which is nothing but packets.
+        # A member that claims to be the first of very many members full of packets.
         member = gzip.compress(PACKET * 500)
         data = gzip.compress(HEADER) + member * 200  # twenty gigabytes
     path = archive / "bomb.pcap"
@@ -344,7 +346,7 @@ def test_a_compressed_bomb_is_read_to_a_bound_and_named(tmp_path: Path, form: st
     "shift", [-10 * 365 * 86400, -3600, 10 * 365 * 86400], ids=["years", "hour", "ahead"]
 )
 def test_a_clock_that_was_set_otherwise_costs_no_verdict_and_no_cache(tmp_path: Path, shift: int) -> None:
-    """The files are dated by a clock that was right, or wrong; the audits run by another."""
+    """The files have the times of a right or a wrong clock; the audits use another clock."""
     archive = copies(tmp_path, "match", "rejected")
     changed = archive / "match.pcapng"
     os.utime(changed, (time.time() + 86400, time.time() + 86400))
@@ -356,6 +358,6 @@ def test_a_clock_that_was_set_otherwise_costs_no_verdict_and_no_cache(tmp_path: 
     fourth = audit(tmp_path, archive, *JSON, "--cnf", CAPTURES / "cnf")
     assert second.json == first.json
     assert (first.status, second.status) == (1, 1)
-    # What has changed is read again, whatever day it is.
+    # A changed file is read again, whatever the date.
     assert third.json["expectations"] != first.json["expectations"]
     assert fourth.json == third.json
