@@ -66,6 +66,7 @@ SLOW = (
     "plugin/test_install.py",
     "plugin/test_loading.py",
     "plugin/test_menus.py",
+    "plugin/test_shown.py",
     "plugin/test_stated.py",
     "plugin/test_verdicts.py",
     "plugin/test_window.py",

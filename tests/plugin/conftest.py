@@ -35,6 +35,12 @@ def place(request: pytest.FixtureRequest) -> Iterator[Machine]:
     shutil.rmtree(made.folder, ignore_errors=True)
 
 
+FARTHEST = OTHERS[0] if "4.0" in wiresharks.others() else OTHERS[-1]
+"""Of the other versions the one that differs most from this machine's: 4.0 has Lua 5.2, all others 5.4."""
+ends = pytest.mark.parametrize("place", ["this-machine", FARTHEST], indirect=True)
+"""For tests of what plain Lua modules decide: how each version shows it is tested with every version."""
+
+
 @pytest.fixture(scope="session", params=["lua5.2", "lua5.4"])
 def lua(request: pytest.FixtureRequest) -> str:
     """Each plain Lua interpreter."""

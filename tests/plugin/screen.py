@@ -22,16 +22,31 @@ PATIENCE = 180  # seconds; a busy machine starts Wireshark slowly
 PROGRAMS = {"Xvfb": "xvfb", "xdotool": "xdotool", "xclip": "xclip", "import": "imagemagick"}
 
 
-def until(done: Callable[[], object], what: str) -> None:
+def until(done: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
     """Wait until something is so.
 
     Raises:
         AssertionError: it never was.
     """
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.1)
+
+
+def insist(act: Callable[[], object], done: Callable[[], object], what: str) -> None:
+    """Do something, and again where nothing comes of it: a busy Wireshark loses a key now and then.
+
+    Raises:
+        AssertionError: nothing ever came of it.
+    """
+    for _ in range(5):
+        act()
+        with contextlib.suppress(AssertionError):
+            until(done, what, PATIENCE / 6)
+            return
+    act()
+    until(done, what, PATIENCE / 6)
 
 
 class Screen:
@@ -76,16 +91,14 @@ class Screen:
         numbers = self.ask("xdotool", "search", "--onlyvisible", "--class", "wireshark").split()
         return {number: self.ask("xdotool", "getwindowname", number) for number in numbers}
 
+    def named(self, name: str) -> list[str]:
+        """Return the numbers of the windows with such a name (a pattern)."""
+        return [number for number, title in self.windows().items() if re.search(name, title)]
+
     def window(self, name: str) -> str:
         """Wait for a window with such a name (a pattern); return its number."""
-        found: list[str] = []
-
-        def there() -> bool:
-            found[:] = [number for number, title in self.windows().items() if re.search(name, title)]
-            return bool(found)
-
-        until(there, f"a window {name}; there are {self.windows()}")
-        return found[0]
+        until(lambda: self.named(name), f"a window {name}; there are {self.windows()}")
+        return self.named(name)[0]
 
     def keys(self, *keys: str) -> None:
         """Press keys, one after the other."""
@@ -138,17 +151,43 @@ class Window:
         """Give the main window the keyboard."""
         self.screen.ask("xdotool", "windowfocus", "--sync", self.number)
 
-    def select(self, row: int) -> None:
-        """Select the packet in a row of the packet list; the first is 1."""
+    def number_in(self, row: int) -> str:
+        """Select the packet in a row of the packet list (the first is 1), and return the packet's number."""
         self.focus()
         # Somewhere among the first packets, wherever the toolbars end: it only gives the list the keyboard.
         self.screen.ask("xdotool", "mousemove", "300", "170", "click", "1")
         self.screen.keys("ctrl+Home", *["Down"] * (row - 1))
+        return self.row()[0]
 
-    def menu(self, entry: int) -> None:
-        """Choose from Tools > certhash, the last of the Tools; its first entry is 0."""
-        self.focus()
-        self.screen.keys("alt+t", "Up", "Right", *["Down"] * entry, "Return")
+    def select(self, number: int, *, row: int = 0) -> None:
+        """Select a packet, in the row of its number if no other is given."""
+        until(lambda: self.number_in(row or number) == str(number), f"packet {number} to be selected")
+
+    def jump(self, number: int, *keys: str, to: int, before: Callable[[], object] = bool) -> None:
+        """Go from a packet along a link, to which keys lead from the last item of its tree.
+
+        `before` is called when the link is selected.
+        """
+
+        def go() -> None:
+            self.select(number)
+            # The item is folded first, as it was not if this is another try.
+            self.screen.keys("Tab", "End", "Left", "Left", "Right", *keys)
+            before()
+            self.screen.keys("alt+g", "l")
+            self.focus()
+            self.screen.keys("shift+Tab")
+
+        insist(go, lambda: self.row()[0] == str(to), f"the jump from packet {number} to {to}")
+
+    def menu(self, entry: int, done: Callable[[], object]) -> None:
+        """Choose from Tools > certhash, the last of the Tools (its first entry is 0), until it is done."""
+
+        def choose() -> None:
+            self.focus()
+            self.screen.keys("Escape", "alt+t", "Up", "Right", *["Down"] * entry, "Return")
+
+        insist(choose, done, f"what entry {entry} of the menu does")
 
     def row(self) -> list[str]:
         """Return the cells of the selected packet's row."""
@@ -171,7 +210,6 @@ def wireshark(place: Machine, screen: Screen, capture: Path, *options: str) -> I
         screen.ask("xdotool", "windowsize", "--sync", number, *map(str, SIZE))
         window = Window(screen, number)
         window.focus()
-        time.sleep(1)
         yield window
     finally:
         process.terminate()

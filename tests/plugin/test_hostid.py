@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.harness.packets import HEAD_END, conversation, talk
+from tests.plugin.desk import DEVICE, LEAF, Desk, told, value
 from tests.plugin.machines import PLUGIN
-from tests.plugin.test_verdicts import DEVICE, LEAF, Desk, told, value
 
 from certhash.headend import parse_url
 from certhash.hostid import doubt

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.harness.packets import HEAD_END, conversation, identity, pcap, rejected, talk
+from tests.plugin.conftest import ends
 
 if TYPE_CHECKING:
     from tests.harness.packets import Identity
     from tests.plugin.machines import Machine
+
+pytestmark = ends
 
 LEAF, OTHER = identity("vpn.example"), identity("other.example")
 SECOND = "203.0.113.77"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,83 +13,34 @@ from tests.harness.packets import (
     HEAD_END,
     OTHER_PHONE,
     PHONE,
-    Identity,
     Said,
-    configuration,
     conversation,
-    identity,
     pcap,
     rejected,
     talk,
     transfer,
 )
-from tests.plugin.machines import TOP
+from tests.plugin.conftest import ends
+from tests.plugin.desk import (
+    DEVICE,
+    LEAF,
+    OTHER,
+    OTHER_DEVICE,
+    ROOT,
+    TWICE,
+    URL,
+    Desk,
+    told,
+    value,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.plugin.machines import Machine
 
-ROOT = identity("Root")
-LEAF = identity("vpn.example", ROOT)
-OTHER = identity("other.example")
-NAMES = (
-    "certhash.verdict",
-    "certhash.match",
-    "certhash.device",
-    "certhash.cnf",
-    "certhash.url",
-    "certhash.certificate_in",
-    "certhash.rejected_in",
-)
-LEARNED = "certhash.cnf_downloaded"
-URL = f"https://{HEAD_END}/SSLVPNphone"
-DEVICE, OTHER_DEVICE = "SEP001F6C81110E", "SEP001122334455"
 
-
-def value(one: Identity, algorithm: str = "sha1") -> str:
-    return base64.b64encode(hashlib.new(algorithm, one.der).digest()).decode()
-
-
-def told(*hashes: str, url: str = URL) -> bytes:
-    return configuration([url], hashes)
-
-
-# Without a display filter the first of tshark's two passes shows a plugin nothing.
-TWICE = ("-2", "-Y", "frame")
-
-
-class Desk:
-    """A folder of configurations and a capture on one machine."""
-
-    def __init__(self, place: Machine, files: dict[str, bytes], frames: list[bytes]) -> None:
-        self.place = place
-        self.folder = place.folder / "cnf"
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir()
-        for name, content in files.items():
-            place.put(f"cnf/{name}", content)
-        self.capture = place.put("desk.pcap", pcap(frames))
-        self.options = ("-o", f"certhash.cnf_directory:{self.folder}")
-
-    def rows(self, *options: str, names: tuple[str, ...] = NAMES) -> list[dict[str, list[str]]]:
-        """Return the frames with one of these fields."""
-        return self.place.fields(self.capture, *names, options=(*self.options, *options))
-
-    def frames(self, wanted: str) -> list[str]:
-        """Return the numbers of the frames that a display filter takes."""
-        rows = self.rows("-Y", wanted, names=("frame.len",))
-        return [row["frame.number"][0] for row in rows]
-
-    def verdicts(self, *options: str) -> list[str]:
-        """Return the verdicts, in the order of the frames."""
-        return [verdict for row in self.rows(*options) for verdict in row["certhash.verdict"]]
-
-    def words(self) -> str:
-        """Return the packet tree of both passes' end, as text."""
-        done = self.place.tshark(self.capture, "-2", "-O", "certhash", "-Y", "certhash", *self.options)
-        assert done.returncode == 0
-        return done.stdout
+pytestmark = ends
 
 
 def path(place: Machine, name: str) -> str:
@@ -145,19 +94,6 @@ def test_alert_before_its_certificate_by_the_clock(place: Machine) -> None:
     record[:4] = (1_600_000_000).to_bytes(4, "little")
     desk.capture = place.put("desk.pcap", pcap(before) + record)
     assert f"{PHONE} rejected {value(LEAF)}: bad_certificate (42)" in desk.words()
-
-
-def test_read_filter(place: Machine) -> None:
-    """The frames that it leaves out are seen once, and those that it keeps take over their numbers."""
-    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(rejected(LEAF)))
-    kept = ("-2", "-R", "tls.handshake.certificate || tls.alert_message")
-    certificate, alert = desk.rows(*kept)
-    assert certificate["certhash.verdict"] == alert["certhash.verdict"] == ["rejected"]
-    assert certificate["certhash.rejected_in"] == alert["frame.number"]
-    assert alert["certhash.certificate_in"] == certificate["frame.number"]
-    fetched = transfer(f"{DEVICE}.cnf.xml", told(value(LEAF)))
-    desk = Desk(place, {}, fetched + conversation(rejected(LEAF)))
-    assert not any(row[LEARNED] for row in desk.rows(*kept, names=(*NAMES, LEARNED)))
 
 
 def test_rejected_though_it_matches(place: Machine) -> None:
@@ -238,27 +174,6 @@ def test_which_head_end_a_url_names(  # noqa: PLR0913, PLR0917 - a table of case
     client = "2001:db8::7" if ":" in server else PHONE
     frames = conversation(talk(LEAF, server_name=sni), client=client, server=server, server_port=port)
     assert Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF), url=url)}, frames).verdicts() == [verdict]
-
-
-def in_ipv6_fragments(frame: bytes, number: int, size: int = 600) -> list[bytes]:
-    """Return the frames of a tunnel (RFC 2473) with a frame's IPv4 packet in fragments (RFC 8200, 4.5)."""
-    packet = frame[14:]
-    pieces = [packet[at : at + size] for at in range(0, len(packet), size)]
-    frames = []
-    for at, piece in enumerate(pieces):
-        offset = at * size | (at < len(pieces) - 1)
-        header = bytes([4, 0]) + offset.to_bytes(2, "big") + number.to_bytes(4, "big")
-        frames.append(packets.ip("2001:db8::a", "2001:db8::b", 44, header + piece))
-    return frames
-
-
-def test_tunnel_whose_packets_come_in_fragments(place: Machine) -> None:
-    """The addresses are those within, where the packet that was put together has a place of its own."""
-    frames = conversation(rejected(LEAF))
-    carried = [part for number, frame in enumerate(frames) for part in in_ipv6_fragments(frame, number)]
-    assert len(carried) > len(frames)
-    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, carried)
-    assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
 
 
 def dns_name(name: str) -> bytes:
@@ -416,16 +331,6 @@ def test_hashes_of_any_length_as_the_audit_says(place: Machine, tmp_path: Path) 
     assert causes == [None, *(["wrong-input"] * 5)]
 
 
-@pytest.mark.parametrize(
-    ("name", "rejected_in"), [("encrypted-alert-dtls", []), ("encrypted-alert", []), ("dtls-refused", ["11"])]
-)
-def test_encrypted_alerts_say_nothing(place: Machine, name: str, rejected_in: list[str]) -> None:
-    """After a side's ChangeCipherSpec what looks like its alert is ciphertext; before it, it is an alert."""
-    capture = place.put(f"{name}.pcapng", (TOP / "tests" / "captures" / f"{name}.pcapng").read_bytes())
-    rows = place.fields(capture, "certhash.rejected_in", "certhash.sha1", options=TWICE)
-    assert [row["certhash.rejected_in"] for row in rows if row["certhash.sha1"]] == [rejected_in]
-
-
 def message(kind: int, body: bytes) -> bytes:
     """Return a DTLS handshake message in one fragment (RFC 6347, section 4.2.2)."""
     sequence = {1: 0, 2: 1, 11: 2, 14: 3}[kind].to_bytes(2, "big")
@@ -474,20 +379,6 @@ def test_dtls_from_the_same_port_number(place: Machine) -> None:
     desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, frames)
     assert desk.frames("dtls.handshake.type == 1") == [str(len(frames) - 1)]
     assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
-
-
-def test_dtls_uses_443_whatever_the_url_says(place: Machine) -> None:
-    """The recorded DTLS handshake, judged by a file whose URL names another port."""
-    import json
-
-    book = json.loads((TOP / "captures" / "expected.json").read_text("utf-8"))
-    (entry,) = [capture for capture in book["captures"] if capture["path"] == "dtls.pcapng"]
-    (handshake,) = entry["handshakes"]
-    url = f"https://{handshake['server']['address']}:8443/x"
-    files = {f"{DEVICE}.cnf.xml": told(handshake["certificates"][0]["sha1"], url=url)}
-    desk = Desk(place, files, [])
-    desk.capture = place.put("dtls.pcapng", (TOP / "captures" / "dtls.pcapng").read_bytes())
-    assert desk.verdicts() == ["match"]
 
 
 def test_hundreds_of_devices(place: Machine) -> None:
@@ -564,71 +455,3 @@ def test_pipes_and_devices_block_nothing(place: Machine) -> None:
     done = place.tshark(desk.capture, *desk.options, "-T", "fields", "-e", "certhash.verdict")
     assert done.stdout.split() == ["match"]
     assert pipe.name in done.stderr
-
-
-def test_hostile_text_is_written_out(place: Machine) -> None:
-    from cryptography import x509
-    from cryptography.x509.oid import NameOID
-
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.COMMON_NAME, "a\x1b[31m\x07%s\n\u202eb"),
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "É"),
-        ]
-    )
-    desk = Desk(
-        place, {f"{DEVICE}.cnf.xml": told('x"\x7f&#x9b;0m%d\u202e')}, conversation(talk(identity(subject)))
-    )
-    (row,) = desk.rows(names=("certhash.certificate",))
-    shown = row["certhash.certificate"][0].replace("\\\\", "\\")  # from 4.4 on tshark doubles backslashes
-    assert shown.endswith(r"CN=a\x1b[31m\x07%s\x0a\xe2\x80\xaeb, O=É")
-    words = desk.words()
-    assert "\x1b" not in words
-    assert r'"x"\x7f\xc2\x9b0m%d\xe2\x80\xae" (not a hash)' in words
-
-
-def test_info_column(place: Machine) -> None:
-    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(OTHER))}, conversation(rejected(LEAF)))
-    shown = place.tshark(desk.capture, *desk.options, *TWICE).stdout
-    assert "[certhash: mismatch]" in shown
-    assert "[certhash: certificate rejected, mismatch]" in shown
-    hidden = place.tshark(desk.capture, *desk.options, "-o", "certhash.info_column:FALSE").stdout
-    assert "certhash" not in hidden
-
-
-def test_expert_summary(place: Machine) -> None:
-    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(OTHER))}, conversation(rejected(LEAF)))
-    done = place.tshark(desk.capture, *desk.options, "-q", "-z", "expert")
-    assert "Warns (1)" in done.stdout
-    assert "Errors (1)" in done.stdout
-    assert f"{DEVICE} expects {value(OTHER)}" in done.stdout
-
-
-def test_filters(place: Machine) -> None:
-    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(OTHER))}, conversation(rejected(LEAF)))
-    for text in (
-        'certhash.verdict == "mismatch"',
-        f'certhash.device == "{DEVICE}"',
-        f'certhash.url contains "{HEAD_END}"',
-        "certhash.certificate_in || certhash.rejected_in",
-        "certhash.expert.mismatch || certhash.expert.rejected",
-    ):
-        assert len(desk.rows("-2", "-Y", text, names=("certhash.story",))) == 2, text
-    assert len(desk.rows("-Y", "certhash.match == 0", names=("certhash.sha1",))) == 1
-    assert desk.rows("-Y", "certhash.match == 1", names=("certhash.sha1",)) == []
-
-
-@pytest.mark.parametrize("name", ["match", "mismatch", "ca-hash", "dtls", "anyconnect", "rejected"])
-def test_same_verdicts_as_recorded(place: Machine, name: str) -> None:
-    """The committed captures with their cnf files give the verdicts that were recorded with them."""
-    import json
-
-    book = json.loads((TOP / "captures" / "expected.json").read_text())
-    (entry,) = [capture for capture in book["captures"] if capture["path"].startswith(f"{name}.")]
-    files = {file.name: file.read_bytes() for file in (TOP / "captures" / "cnf").iterdir()}
-    desk = Desk(place, files, [])
-    desk.capture = place.put(entry["path"], (TOP / "captures" / entry["path"]).read_bytes())
-    rows = desk.rows(*TWICE, "-o", "tcp.reassemble_out_of_order:TRUE")
-    shown = [row["certhash.verdict"][0] for row in rows if row["certhash.match"]]
-    visible = [one["verdict"] for one in entry["handshakes"] if one["certificates"]]
-    assert shown == visible

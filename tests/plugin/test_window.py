@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.harness import wiresharks
 from tests.plugin.machines import PLUGIN, TOP, Machine, machine
-from tests.plugin.screen import Screen, until, wireshark
+from tests.plugin.screen import Screen, insist, until, wireshark
 
 from certhash.commands import plugin_install
 
@@ -96,39 +96,29 @@ def test_columns_and_the_jump_along_the_link(desk: Machine, screen: Screen, tmp_
         assert window.row()[5:8] == ["", "", ""]
         window.select(ALERT)
         assert window.row()[5:8] == ["mismatch", "", DEVICE]
-        # The packet's tree: its last item is ours; below it the story, then the link.
-        screen.keys("Tab", "End", "Right", "Down", "Down")
-        picture(screen, desk, "alert", tmp_path)
-        screen.keys("alt+g", "l")
-        window.focus()
-        screen.keys("shift+Tab")
-        assert window.row()[0] == str(CERTIFICATE)
+        # Below our item of the tree stand the story, then the link.
+        shot = partial(picture, screen, desk, "alert", tmp_path)
+        window.jump(ALERT, "Down", "Down", to=CERTIFICATE, before=shot)
         assert window.row()[5:8] == ["mismatch", HASH, DEVICE]
         picture(screen, desk, "certificate", tmp_path)
 
 
 def test_the_jump_back_to_the_alert(desk: Machine, screen: Screen) -> None:
     with opened(desk, screen) as window:
-        window.select(CERTIFICATE)
-        # The packet's tree: its last item is ours; below it the verdict, the story, then the link.
-        screen.keys("Tab", "End", "Right", "Down", "Down", "Down")
-        screen.keys("alt+g", "l")
-        window.focus()
-        screen.keys("shift+Tab")
-        until(lambda: window.row()[0] == str(ALERT), "the jump to the alert")
+        # Below our item of the tree stand the verdict, the story, then the link.
+        window.jump(CERTIFICATE, "Down", "Down", "Down", to=ALERT)
 
 
 def test_display_filter(desk: Machine, screen: Screen) -> None:
     with opened(desk, screen, "-Y", 'certhash.verdict == "mismatch"') as window:
-        window.select(2)
-        assert window.row()[0] == str(ALERT)
-        window.select(1)
+        window.select(ALERT, row=2)
+        window.select(CERTIFICATE, row=1)
         assert window.row()[5:8] == ["mismatch", HASH, DEVICE]
 
 
 def test_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
     with opened(desk, screen) as window:
-        window.menu(OVERVIEW)
+        window.menu(OVERVIEW, partial(screen.named, "Certificates in this capture"))
         number = screen.window("Certificates in this capture")
         screen.ask("xdotool", "windowfocus", "--sync", number)
         picture(screen, desk, "overview", tmp_path)
@@ -143,7 +133,7 @@ def test_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
 def test_saved_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
     saved = desk.home / "saved.txt"
     with opened(desk, screen) as window:
-        window.menu(OVERVIEW)
+        window.menu(OVERVIEW, partial(screen.named, "Certificates in this capture"))
         number = screen.window("Certificates in this capture")
         screen.ask("xdotool", "windowfocus", "--sync", number)
         text = screen.copied("ctrl+a", "ctrl+c")
@@ -166,8 +156,7 @@ def test_copied_line(desk: Machine, screen: Screen) -> None:
     line = f"<certHash1>{HASH}</certHash1>"
     with opened(desk, screen) as window:
         screen.fill_clipboard("nothing copied")
-        window.menu(COPY)
-        until(lambda: screen.clipboard() == line, "the line on the clipboard")
+        window.menu(COPY, lambda: screen.clipboard() == line)
         screen.ask("xdotool", "windowfocus", "--sync", screen.window("Copied to the clipboard"))
         assert screen.copied("ctrl+a", "ctrl+c") == line  # what the window says it copied
 
@@ -182,14 +171,13 @@ def test_reloaded_folder(desk: Machine, screen: Screen) -> None:
         window.select(ALERT)
         window.select(CERTIFICATE)
         assert window.row()[5] == "mismatch"  # it is read once
-        window.menu(RELOAD)
 
         def verdict() -> str:
             window.select(CERTIFICATE)
             return window.row()[5]
 
         # The hash is the one expected now, and still the phone refused it.
-        until(lambda: verdict() == "rejected", "the verdict to change")
+        window.menu(RELOAD, lambda: verdict() == "rejected")
         assert list(screen.windows().values()) == ["mismatch.pcapng"]  # no complaint
 
 
@@ -202,7 +190,7 @@ def test_packet_menu(desk: Machine, screen: Screen, tmp_path: Path) -> None:
     def choose(entry: int) -> None:
         window.select(CERTIFICATE)
         # Below marking, ignoring, time reference, time shift and comments is the plugin's own menu.
-        screen.keys("Menu", *["Down"] * 6, "Right", *["Down"] * entry)
+        screen.keys("Escape", "Menu", *["Down"] * 6, "Right", *["Down"] * entry)
         picture(screen, desk, f"packet-menu-{entry}", tmp_path)
         screen.keys("Return")
 
@@ -213,15 +201,10 @@ def test_packet_menu(desk: Machine, screen: Screen, tmp_path: Path) -> None:
     with opened(desk, screen) as window:
         for entry, expected in enumerate([HASH, thumbprint]):
             screen.fill_clipboard("nothing copied")
-            choose(entry)
-            until(partial(copied, expected), f"{expected} on the clipboard")
+            insist(partial(choose, entry), partial(copied, expected), f"{expected} on the clipboard")
         choose(2)
-
-        def only_frame() -> str:
-            window.select(ALERT)
-            return window.row()[0]
-
-        until(lambda: only_frame() == str(CERTIFICATE), "the filter on the certificate's hash")
+        # The last row of the list is the first, once the filter on the certificate's hash is there.
+        until(lambda: window.number_in(ALERT) == str(CERTIFICATE), "the filter on the certificate's hash")
 
 
 def test_missing_folder_is_said_in_a_dialog(desk: Machine, screen: Screen) -> None:

@@ -73,7 +73,7 @@ def test_a_tshark_that_hangs_is_ended(tmp_path: Path) -> None:
     stop = f"if mkdir {tmp_path}/first 2>/dev/null; then kill -STOP $$; fi"
     tmp_path.chmod(0o777)
     running = Audit(
-        tmp_path, archive, *JSON, "-j", "1", "--timeout", "20", "--tshark", tshark_that(tmp_path, stop)
+        tmp_path, archive, *JSON, "-j", "1", "--timeout", "10", "--tshark", tshark_that(tmp_path, stop)
     )
     ended = running.end()
     assert ended.status == 2
@@ -217,12 +217,14 @@ def test_names_of_all_kinds_are_read_and_shown(tmp_path: Path) -> None:
     ]
     for name in names:
         shutil.copy(CAPTURES / "match.pcapng", archive / os.fsdecode(name))
-    for form in ("json", "table", "csv", "html", "junit", "ndjson", "sarif"):
-        ended = audit(tmp_path, archive, "-f", form, "-j", "2")
-        assert ended.status == 0, (form, ended.err)
-        assert b"\x1b[31m" not in ended.out + ended.err.encode()
-    ended = audit(tmp_path, archive, *JSON)
+    written = [tmp_path / form for form in ("table", "csv", "html", "junit", "ndjson", "sarif")]
+    forms = [word for path in written for word in ("-f", path.name, "-o", path)]
+    ended = audit(tmp_path, archive, "-j", "2", *JSON, *forms)
+    assert ended.status == 0, ended.err
     assert len({handshake["capture"] for handshake in ended.json["handshakes"]}) == len(names)
+    for content in (ended.out, ended.err.encode(), *(path.read_bytes() for path in written)):
+        assert b"\x1b[31m" not in content
+    assert all(path.stat().st_size for path in written)
 
 
 def test_ten_thousand_files_that_are_not_captures_are_skipped(tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""A head-end's phones on a desk: their cnf files in a folder, and a capture of what they do."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+from typing import TYPE_CHECKING
+
+from tests.harness.packets import HEAD_END, Identity, configuration, identity, pcap
+
+if TYPE_CHECKING:
+    from tests.plugin.machines import Machine
+
+ROOT = identity("Root")
+LEAF = identity("vpn.example", ROOT)
+OTHER = identity("other.example")
+NAMES = (
+    "certhash.verdict",
+    "certhash.match",
+    "certhash.device",
+    "certhash.cnf",
+    "certhash.url",
+    "certhash.certificate_in",
+    "certhash.rejected_in",
+)
+LEARNED = "certhash.cnf_downloaded"
+URL = f"https://{HEAD_END}/SSLVPNphone"
+DEVICE, OTHER_DEVICE = "SEP001F6C81110E", "SEP001122334455"
+
+
+def value(one: Identity, algorithm: str = "sha1") -> str:
+    return base64.b64encode(hashlib.new(algorithm, one.der).digest()).decode()
+
+
+def told(*hashes: str, url: str = URL) -> bytes:
+    return configuration([url], hashes)
+
+
+# Without a display filter the first of tshark's two passes shows a plugin nothing.
+TWICE = ("-2", "-Y", "frame")
+
+
+class Desk:
+    """A folder of configurations and a capture on one machine."""
+
+    def __init__(self, place: Machine, files: dict[str, bytes], frames: list[bytes]) -> None:
+        self.place = place
+        self.folder = place.folder / "cnf"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        for name, content in files.items():
+            place.put(f"cnf/{name}", content)
+        self.capture = place.put("desk.pcap", pcap(frames))
+        self.options = ("-o", f"certhash.cnf_directory:{self.folder}")
+
+    def rows(self, *options: str, names: tuple[str, ...] = NAMES) -> list[dict[str, list[str]]]:
+        """Return the frames with one of these fields."""
+        return self.place.fields(self.capture, *names, options=(*self.options, *options))
+
+    def frames(self, wanted: str) -> list[str]:
+        """Return the numbers of the frames that a display filter takes."""
+        rows = self.rows("-Y", wanted, names=("frame.len",))
+        return [row["frame.number"][0] for row in rows]
+
+    def verdicts(self, *options: str) -> list[str]:
+        """Return the verdicts, in the order of the frames."""
+        return [verdict for row in self.rows(*options) for verdict in row["certhash.verdict"]]
+
+    def words(self) -> str:
+        """Return the packet tree of both passes' end, as text."""
+        done = self.place.tshark(self.capture, "-2", "-O", "certhash", "-Y", "certhash", *self.options)
+        assert done.returncode == 0
+        return done.stdout
