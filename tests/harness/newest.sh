@@ -46,4 +46,4 @@ else
 fi
 mkdir -p "$(dirname "$kept")"
 cp "$work/now.txt" "$kept"
-PATH="$work/venv/bin:$PATH" "$work/venv/bin/python" -m pytest -n auto --reruns 2 -p no:cacheprovider "$@"
+PATH="$work/venv/bin:$PATH" "$work/venv/bin/python" -m pytest -n auto --dist worksteal -p no:cacheprovider "$@"
