@@ -157,9 +157,7 @@ def test_a_capture_that_harms_the_engine_is_read_by_tshark(  # noqa: PLR0913, PL
     with warm(settings) as (_engine, place):
         for path in (DTLS, MATCH, DTLS):
             with monkeypatch.context() as patch:
-                if path == MATCH and harm.startswith(
-                    "while true"
-                ):  # how long it is waited for does not matter
+                if path == MATCH and harm.startswith("while true"):  # it would be waited for in vain
                     patch.setattr("certhash.capture.engine._PATIENCE", 1.0)
                 assert observe(str(path), settings, place) == expected[path]
     assert len(dissected) == (3 if harm.startswith(("error", "io.stdout:write('1")) else 2)
