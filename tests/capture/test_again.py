@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from certhash.capture import tshark
+from tests.capture.first_pass.soup import handshake, record
 from tests.capture.first_pass.test_overlooked import ENDS, in_chunks
 from tests.harness.benchmarks.captures import (
+    Turn,
     make_identity,
     tcp_frame,
     tcp_segments,
@@ -18,14 +20,12 @@ from tests.harness.benchmarks.captures import (
     udp_frame,
 )
 from tests.harness.fidelity.compare import both
-from tests.harness.fidelity.kinds import pcap
+from tests.harness.fidelity.kinds import answered_twice, counting_padding, pcap
 from tests.harness.fidelity.readers import stock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from tests.harness.benchmarks.captures import Turn
 
 
 def _numbers_in_the_wrong_byte_order(turns: list[Turn]) -> list[bytes]:
@@ -50,6 +50,19 @@ def _in_vxlan(turns: list[Turn]) -> list[bytes]:
     return [udp_frame(ENDS, True, header + frame) for frame in inner]
 
 
+def _counting_padding(turns: list[Turn]) -> list[bytes]:
+    """TCP, as a recorder writes it that counts Ethernet's padding as part of the packets."""
+    return [counting_padding(tcp_frame(ENDS, segment), 46) for segment in tcp_segments(turns)]
+
+
+def _answered_twice(turns: list[Turn]) -> list[bytes]:
+    """TCP, with a second SYN-ACK that has another number."""
+    return [tcp_frame(ENDS, segment) for segment in answered_twice(5000)(list(tcp_segments(turns)))]
+
+
+MENDED = "only without second SYN-ACKs, and without padding that counts as data"
+
+
 @pytest.mark.parametrize(
     ("wrap", "says"),
     [
@@ -57,6 +70,8 @@ def _in_vxlan(turns: list[Turn]) -> list[bytes]:
         (_without_the_reply_to_connect, "--disable-protocol http"),
         (in_chunks, "--decode-as sctp.port==40001,tls"),
         (_in_vxlan, "--decode-as udp.port==40001,vxlan"),
+        (_counting_padding, MENDED),
+        (_answered_twice, MENDED),
     ],
 )
 def test_what_another_way_of_reading_shows_is_taken_and_the_way_is_named(
@@ -72,6 +87,38 @@ def test_what_another_way_of_reading_shows_is_taken_and_the_way_is_named(
     assert seen.problems == ()
     (note,) = seen.notes
     assert says in note
+
+
+@pytest.mark.parametrize("wrap", [_counting_padding, _answered_twice])
+def test_a_resumed_session_is_not_taken_for_one_with_missing_packets(
+    tmp_path: Path, wrap: Callable[[list[Turn]], list[bytes]]
+) -> None:
+    random, session = bytes(range(32)), bytes(range(32, 64))
+    hello = b"\x03\x03" + random + b"\x20" + session
+    finished = record(20, b"\x01") + record(22, bytes(range(40)))
+    turns = [
+        Turn("client", handshake(1, hello + b"\x00\x02\xc0\x2f\x01\x00")),
+        Turn("server", handshake(2, hello + b"\xc0\x2f\x00") + finished),
+        Turn("client", finished + record(23, bytes(100))),
+        Turn("server", record(23, bytes(100))),
+    ]
+    path = tmp_path / "resumed.pcap"
+    path.write_bytes(pcap(wrap(turns)))
+    seen = both(path)
+    assert [one.hidden for one in seen.handshakes] == ["resumed"]
+    assert seen.problems == ()
+
+
+def test_a_certificate_whose_end_was_not_captured_is_named_with_this_reason(tmp_path: Path) -> None:
+    """Without the hellos before it there is no handshake that could give the reason."""
+    turns = tls_transcript(make_identity(tmp_path, "vpn.example"), version=ssl.TLSVersion.TLSv1_2)
+    said = next(turn for turn in turns if b"\x30\x82" in turn.data)
+    record_of_certificate = said.data[said.data.index(b"\x0b\x00") - 5 :]
+    sent = list(tcp_segments([said._replace(data=record_of_certificate)], mss=400))
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(pcap([tcp_frame(ENDS, segment) for segment in sent if segment.payload][:1]))
+    (problem,) = both(path).problems
+    assert "the capture does not have the whole message" in problem.message
 
 
 def test_dissectors_that_fail_are_told_of_once_a_protocol() -> None:

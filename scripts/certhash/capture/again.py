@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 
 EXPLAINED = ("packets-missing", "snaplen", "too-long")
 """Reasons why tshark does not show a certificate although its start is in the capture."""
+_UNCERTAIN = ("packets-missing", "incomplete")
+_CERTAIN = ("resumed", "tls-1.3", "no-certificate")
+"""Reasons that follow from what a ServerHello says, whatever else is missing."""
 _LARGEST_MESSAGE = 1 << 16
 """Bytes. tshark treats a message of this length or more as encrypted."""
 
 FIELDS = (
     "frame.number", "frame.protocols", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst",
-    "tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport", "sctp.srcport", "sctp.dstport",
+    "tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport", "sctp.srcport", "sctp.dstport", "tcp.len",
 )  # fmt: skip
 """The fields that locate a packet."""
 _PORTS = {"tcp": 6, "udp": 8, "sctp": 10}
@@ -62,6 +65,8 @@ class Places:
         self._frame_of = frame_of
         self._wanted = {trace.frame for trace in traces}
         self._above: dict[frozenset[Endpoint], dict[str, None]] = {}
+        self._sent: dict[tuple[Endpoint, Endpoint], int] = {}
+        self._sent_before: dict[int, int] = {}
         self.of: dict[int, Place] = {}
         """By frame."""
 
@@ -81,8 +86,19 @@ class Places:
         place = Place(transport, sender, receiver, protocols)
         above = self._above.setdefault(place.ends, {})
         above |= dict.fromkeys(place.protocols[_above(place) :])
+        way = (sender, receiver)
+        before = self._sent.get(way, 0)
+        self._sent[way] = before + int(cells[-1].split(AGGREGATOR)[-1] or 0)
         if (frame := self._frame_of(int(cells[0]))) in self._wanted:
             self.of[frame] = place
+            self._sent_before[frame] = before
+
+    def is_cut(self, trace: Trace) -> bool:
+        """Return whether a connection has too few bytes, from a trace on, for the whole message."""
+        place = self.of.get(trace.frame)
+        if place is None or place.transport != "tcp":
+            return False
+        return self._sent[place.sender, place.receiver] - self._sent_before[trace.frame] < trace.message
 
     def above(self, place: Place) -> list[str]:
         """Return all protocols that tshark found above the transport of a connection."""
@@ -102,8 +118,11 @@ class Way(NamedTuple):
     """Additional arguments for tshark."""
     words: str
     """What a user does to get the same result in tshark or Wireshark."""
+    mend: bool = False
+    """The first pass removes oddities of TCP (see ``first_pass.mending``)."""
 
 
+MENDED = Way((), "only without second SYN-ACKs, and without padding that counts as data", mend=True)
 STOCK = Way(
     ("-o", "tcp.reassemble_out_of_order:FALSE"), "only if it does not reassemble out-of-order segments"
 )
@@ -177,7 +196,7 @@ class Merged(NamedTuple):
 
 
 def merged(seen: Observation, again: Observation, asked: Ends, missing: Iterable[Trace]) -> Merged:
-    """Add the connections for which only a second reading shows certificates.
+    """Add the connections of which only a second reading shows certificates, or why there are none.
 
     Args:
         seen: the first reading.
@@ -194,7 +213,7 @@ def merged(seen: Observation, again: Observation, asked: Ends, missing: Iterable
         before = mine.get(connection, [])
         new = _certificates(handshakes) - _certificates(before)
         wanted = connection[1] in asked or any(again.certificates[one].startswith(starts) for one in new)
-        if not new or not wanted:
+        if not wanted or not (new or _explains(handshakes, before)):
             continue
         whole = _certificates(before) <= _certificates(handshakes)
         chosen = [each for each in handshakes if whole or new & _certificates([each])]
@@ -211,6 +230,26 @@ def merged(seen: Observation, again: Observation, asked: Ends, missing: Iterable
         ),
         tuple(taken),
     )
+
+
+def _explains(handshakes: Sequence[Handshake], before: Sequence[Handshake]) -> bool:
+    """Return whether a second reading of a connection says what the first one leaves open."""
+    if not before:
+        return True
+    alerts = {alert.frame for each in handshakes for alert in each.alerts}
+    return (
+        all(each.hidden in _UNCERTAIN for each in before)
+        and all(each.hidden in _CERTAIN for each in handshakes)
+        and len(handshakes) >= len(before)
+        and all(alert.frame in alerts for each in before for alert in each.alerts)
+    )
+
+
+def note(handshake: Handshake, way: Way) -> str:
+    """Return one line that says how a handshake from a second reading was found."""
+    if not handshake.certificates:
+        return f"frame {handshake.frame}: tshark shows this handshake {way.words}"
+    return f"frame {handshake.certificates[0].frame}: tshark shows this certificate {way.words}"
 
 
 def _by_connection(handshakes: Iterable[Handshake]) -> dict[tuple[str, frozenset[Endpoint]], list[Handshake]]:
@@ -263,8 +302,14 @@ _KNOWN = {
 }
 
 
-def words(trace: Trace, place: Place | None) -> str:
-    """Return one line that says what is not shown, and which protocol contains it."""
+def words(trace: Trace, place: Place | None, *, cut: bool = False) -> str:  # noqa: PLR0911 - a list of cases
+    """Return one line that says what is not shown, and why: which protocol contains it, for example.
+
+    Args:
+        trace: the location of the certificate.
+        place: the location of its frame by tshark.
+        cut: the rest of its message is not in the capture.
+    """
     sender = trace.sender or (place.sender if place is not None and place.transport else "")
     source = f" from {sender}" if sender else ""
     what = f"tshark does not show what looks like a certificate{source}, so it was not hashed"
@@ -273,6 +318,8 @@ def words(trace: Trace, place: Place | None) -> str:
     if trace.message >= _LARGEST_MESSAGE:
         size = f"{trace.message:,} bytes"
         return f"{what}: its message has {size}, and tshark treats messages of 64 KB or more as encrypted"
+    if cut:
+        return f"{what}: the capture does not have the whole message, which is {trace.message:,} bytes long"
     if place is None:
         return f"{what}: it is inside a protocol that tshark does not dissect"
     names = [name for name in place.protocols if name != "data"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO
@@ -46,7 +45,8 @@ def observe_cold(
         place: where tshark runs.
         tsharks: the maximum number of tsharks that share it.
     """
-    carve = settings.carve and is_carvable(source)
+    carvable = is_carvable(source)
+    carve = settings.carve and carvable
     plain = carve and not settings.decode_as and _is_plain(source)
     place = place._replace(manufacturers=not plain)
     # A decode-as rule may be for a tunnel, with inner connections that the first pass does not count.
@@ -83,43 +83,44 @@ def observe_cold(
         if not looks_like_capture(source.read(4096)) and not run.outcome.timed_out:
             # tshark accepts any text, and many pictures, as a capture.
             return unreadable(path, NOT_A_CAPTURE)
-    return _look_again(run, lambda again: Run(path, source, settings, place, again), way)
+    return _look_again(run, lambda again: Run(path, source, settings, place, again), way, carvable=carvable)
 
 
-def _look_again(run: Run, read: Callable[[Way], Run], way: Way) -> Observation:
-    """Return the observation of a run, with the certificates that other ways show in addition.
+def _look_again(run: Run, read: Callable[[Way], Run], way: Way, *, carvable: bool) -> Observation:
+    """Return the observation of a run, with what other ways show in addition.
 
-    If the run showed all certificates, nothing is read again.
+    If the run showed everything, nothing is read again.
     """
     seen = run.observation()
-    missing, cut = _not_seen(run, seen)
-    if run.outcome.failed or not (missing or cut):
+    missing, cut, odd = _not_seen(run, seen)
+    if run.outcome.failed or not (missing or cut or odd):
         return seen
     places = run.places(missing) if missing else None
     known = {trace: place for trace in missing if places and (place := places.of.get(trace.frame))}
     names = {trace: places.above(place) for trace, place in known.items() if places}
-    asked = cut | {place.ends for place in known.values() if place.transport} | {t.ends for t in missing}
+    asked = cut | odd | {place.ends for place in known.values() if place.transport}
+    asked |= {trace.ends for trace in missing}
     # Connections in a tunnel cannot be found by their ends.
     outside = all(trace in known and trace.ends == known[trace].ends for trace in missing)
     way = way._replace(tsharks=1, only=asked if outside else frozenset())
     notes: list[str] = []
-    tries = again.ways([(place, names[trace]) for trace, place in known.items()])
-    for each in itertools.chain(tries if missing else (again.STOCK,)):
-        other = read(way._replace(arguments=each.arguments))
+    tries = again.ways([(place, names[trace]) for trace, place in known.items()]) if missing else ()
+    for each in (
+        *((again.MENDED,) if odd and carvable else ()),
+        *(tries or ((again.STOCK,) if cut else ())),
+    ):
+        other = read(way._replace(arguments=each.arguments, mend=each.mend, carve=way.carve or each.mend))
         if other.outcome.failed or other.missing_plugin:
             continue
         seen, taken = again.merged(seen, other.observation(), asked - {frozenset()}, missing)
-        notes += [
-            f"frame {shown.certificates[0].frame}: tshark shows this certificate {each.words}"
-            for shown in taken
-            if shown.certificates
-        ]
+        notes += [again.note(handshake, each) for handshake in taken]
         missing = not_shown(missing, seen.certificates.values())
-        if not missing:
+        if not missing and (tries or not _cut(seen)):
             break
     left = [t for t in missing if not again.is_told(t, known.get(t), names.get(t, ()), seen.handshakes)]
     problems = [
-        (f"frame {trace.frame}: " if trace.frame else "") + again.words(trace, known.get(trace))
+        (f"frame {trace.frame}: " if trace.frame else "")
+        + again.words(trace, known.get(trace), cut=places is not None and places.is_cut(trace))
         for trace in left
     ]
     return replace(
@@ -129,14 +130,22 @@ def _look_again(run: Run, read: Callable[[Way], Run], way: Way) -> Observation:
     )
 
 
-def _not_seen(run: Run, seen: Observation) -> tuple[list[Trace], Ends]:
-    """Return the traces of certificates that a run did not show, and the connections with lost packets."""
-    cut = frozenset(
+def _not_seen(run: Run, seen: Observation) -> tuple[list[Trace], Ends, Ends]:
+    """Return what a run may not have shown.
+
+    These are the traces of certificates, the connections with lost packets, and those that tshark may lose
+    although nothing of them is missing.
+    """
+    odd = run.looked_at.odd if run.looked_at is not None else frozenset()
+    return not_shown(run.traces, seen.certificates.values()), _cut(seen), odd
+
+
+def _cut(seen: Observation) -> Ends:
+    return frozenset(
         frozenset((each.client, each.server))
         for each in seen.handshakes
         if each.hidden == "packets-missing" and each.transport == "tcp"
     )
-    return not_shown(run.traces, seen.certificates.values()), cut
 
 
 def _is_plain(source: BinaryIO) -> bool:

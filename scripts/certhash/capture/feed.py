@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import threading
+from functools import partial
 from itertools import pairwise
 from multiprocessing.connection import Connection, Pipe
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn, cast
@@ -20,6 +21,8 @@ from certhash.capture.first_pass.decompress import Source
 from certhash.capture.tshark import widen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -49,9 +52,18 @@ class Feed:
         shares: number of tsharks that share the connections of the capture.
         keys: TLS secrets for decryption are available.
         only: as for :func:`certhash.capture.first_pass.carve.carve`.
+        mend: as for the same.
     """
 
-    def __init__(self, source: BinaryIO, shares: int, *, keys: bool, only: Ends = frozenset()) -> None:
+    def __init__(
+        self,
+        source: BinaryIO,
+        shares: int,
+        *,
+        keys: bool,
+        only: Ends = frozenset(),
+        mend: bool = False,
+    ) -> None:
         self.numbers = tuple(Numbers() for _ in range(shares))
         self._fed: Fed | None = None
         self._ended = False
@@ -64,7 +76,7 @@ class Feed:
         here, there = Pipe(duplex=False)
         self._process = os.fork()
         if not self._process:
-            _be_the_pass(source, inlets, there, keys, only)
+            _be_the_pass(source, inlets, there, partial(carve, keys=keys, only=only, mend=mend))
         there.close()
         for inlet in inlets:
             os.close(inlet)
@@ -129,26 +141,28 @@ def _reap(process: int) -> int | None:
 # ------------------------------------------------------------------------------------------- in its process
 
 
-def _be_the_pass(source: BinaryIO, inlets: list[int], there: Connection, keys: bool, only: Ends) -> NoReturn:
+def _be_the_pass(
+    source: BinaryIO, inlets: list[int], there: Connection, how: Callable[..., Carved]
+) -> NoReturn:
     status = 1
     try:
         # Close inherited descriptors: a reader of another pipe would wait until this process ends, too.
         used = sorted((2, source.fileno(), there.fileno(), *inlets))
         for before, after in pairwise((*used, os.sysconf("SC_OPEN_MAX"))):
             os.closerange(before + 1, after)
-        there.send(_pass(source, inlets, there, keys, only))
+        there.send(_pass(source, inlets, there, how))
         status = 0
     finally:
         os._exit(status)  # the clean-up of inherited objects belongs to the parent process
 
 
-def _pass(source: BinaryIO, inlets: list[int], there: Connection, keys: bool, only: Ends) -> Fed:
+def _pass(source: BinaryIO, inlets: list[int], there: Connection, how: Callable[..., Carved]) -> Fed:
     """Read the capture, and write each tshark's packets to its pipe."""
     capture = Source(source)
     sinks = [_Sink(inlet) for inlet in inlets]
     numbers = [_ToldNumbers(share, there) for share in range(len(inlets))]
     try:
-        carved = carve(capture, *(sink.write for sink in sinks), keys=keys, numbers=numbers, only=only)
+        carved = how(capture, *(sink.write for sink in sinks), numbers=numbers)
         return Fed(carved._replace(shares=()), damage=capture.error)
     except BrokenPipeError:
         return Fed()  # the outcome of that tshark says why

@@ -43,6 +43,8 @@ class Way(NamedTuple):
     """The connections to read, if the first pass can distinguish them; empty for all."""
     arguments: tuple[str, ...] = ()
     """Additional arguments for tshark."""
+    mend: bool = False
+    """The first pass removes oddities of TCP (see ``first_pass.mending``)."""
 
     @property
     def seconds_left(self) -> float:
@@ -134,7 +136,13 @@ class Run:
         """Run tshark for every share, process each line, and return the outcomes."""
         self._source.seek(0)
         feed = (
-            Feed(self._source, len(self._shares), keys=self._keys, only=self._way.only)
+            Feed(
+                self._source,
+                len(self._shares),
+                keys=self._keys,
+                only=self._way.only,
+                mend=self._way.mend,
+            )
             if self._way.carve
             else None
         )

@@ -599,6 +599,15 @@ def _stray_reset(segments: list[Segment]) -> list[Segment]:
     return [*segments[:at], Segment(False, RST, 77, 0, b""), *segments[at:]]
 
 
+def answered_twice(difference: int) -> Callable[[list[Segment]], list[Segment]]:
+    """Add a second SYN-ACK with another number, as from two servers behind one address."""
+    return lambda segments: [
+        *segments[:2],
+        segments[1]._replace(seq=segments[1].seq + difference),
+        *segments[2:],
+    ]
+
+
 SITUATIONS: dict[str, tuple[Callable[[list[Segment]], list[Segment]], int]] = {
     "keep-alives": (_keep_alives, 1448),
     "zero-window-probes": (_zero_window_probes, 1448),
@@ -616,6 +625,8 @@ SITUATIONS: dict[str, tuple[Callable[[list[Segment]], list[Segment]], int]] = {
     "one-byte-each": (list, 1),
     "seven-bytes-each": (list, 7),
     "large-segments": (list, 60_000),
+    "answered-twice-lower": (answered_twice(-5000), 1448),
+    "answered-twice-higher": (answered_twice(5000), 1448),
 }
 """What became of the segments, and how much data each carries."""
 NUMBERS = {
@@ -623,6 +634,13 @@ NUMBERS = {
     "-wrapping": ((1 << 32) - 150, (1 << 32) - 1000),
     "-zero": (0xFFFFFFFF, 0xFFFFFFFF),
 }
+
+
+def counting_padding(frame: bytes, size: int) -> bytes:
+    """Take off TCP's options, and count Ethernet's padding as part of an IP packet of at least `size` bytes."""
+    packet = frame[14:46] + b"\x50" + frame[47:54] + frame[66:]
+    packet = packet.ljust(size, b"\0")
+    return frame[:14] + packet[:2] + struct.pack(">H", len(packet)) + packet[4:]
 
 
 def situations(script: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ...]]]:
@@ -633,6 +651,9 @@ def situations(script: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ..
             yield f"tcp-{name}{suffix}", [tcp_frame(ENDS, s) for s in happens(segments)], script.clear
     segments = list(tcp_segments(script.turns))
     frames = [tcp_frame(ENDS, segment) for segment in segments]
+    for size in (42, 46):
+        counted = [counting_padding(frame, size) for frame in frames]
+        yield f"padding-counted-{size}", counted, script.clear
     yield "ipv6-fragments", [p for n, f in enumerate(frames) for p in ipv6_fragments(f, n)], script.clear
     backwards = [p for n, f in enumerate(frames) for p in reversed(ipv6_fragments(f, n))]
     yield "ipv6-fragments-backwards", backwards, script.clear

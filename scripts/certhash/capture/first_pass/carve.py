@@ -29,7 +29,8 @@ import numpy as np
 from certhash.capture.first_pass.directions import Directions
 from certhash.capture.first_pass.flows import FlowTable
 from certhash.capture.first_pass.follow import Follower, Lanes, are_records
-from certhash.capture.first_pass.headers import FIN, LISP, RST, SYN, TCP, V4, V6
+from certhash.capture.first_pass.headers import ACK, FIN, LISP, RST, SYN, TCP, V4, V6
+from certhash.capture.first_pass.mending import Oddities
 from certhash.capture.first_pass.overlooked import Traces, ends
 from certhash.capture.first_pass.packets import (
     Bools,
@@ -107,6 +108,8 @@ class Carved(NamedTuple):
     doubtful: int
     traces: tuple[Trace, ...] = ()
     """Where certificates seem to be."""
+    odd: Ends = frozenset()
+    """The connections that tshark may lose although nothing is missing, see ``mending``."""
 
     @property
     def in_doubt(self) -> bool:
@@ -123,13 +126,14 @@ class NotShareableError(Exception):
     """Several sinks together would not see the same as one; carve the capture for one sink only."""
 
 
-def carve(
+def carve(  # noqa: PLR0913 - each names one property of the pass
     source: Readable,
     *sinks: Sink,
     keys: bool = False,
     window: int = WINDOW,
     numbers: Sequence[Numbers] = (),
     only: Ends = frozenset(),
+    mend: bool = False,
 ) -> Carved:
     """Read a capture and write a smaller one of the same format to each sink.
 
@@ -151,12 +155,13 @@ def carve(
         only: connections, by their two ends. The only sink gets their packets, and from all other connections
             only what tshark needs to number streams as before; these packets have the number 0. If the
             capture has tunnels or keys, the sink gets everything. Empty: all connections.
+        mend: pass on connections without their oddities (see ``mending``).
 
     Raises:
         NotShareableError: with several sinks, if TCP packets cannot be parsed (fragments, tunnels), so that
             their share is unknown; or if there are keys, and one connection resumes the session of another.
     """
-    carver = _Carver(tuple(numbers) or tuple(Numbers() for _ in sinks), keys=keys, only=only)
+    carver = _Carver(tuple(numbers) or tuple(Numbers() for _ in sinks), keys=keys, only=only, mend=mend)
     status: Status = "complete"
     error = ""
     size = 0
@@ -168,8 +173,8 @@ def carve(
     trouble = getattr(source, "error", "")
     if trouble:
         status, error = "truncated", trouble
-    traces = carver.traces.all()
-    return Carved(carver.packets, carver.numbers, status, error, size, carver.doubtful, traces)
+    traces, odd = carver.traces.all(), frozenset(carver.oddities.connections)
+    return Carved(carver.packets, carver.numbers, status, error, size, carver.doubtful, traces, odd)
 
 
 def is_plain(source: Readable) -> bool:
@@ -215,7 +220,6 @@ class Carving:
         return left
 
 
-_ACK = 0x10
 _WORD = 0xFFFFFFFF
 _DTLS_HEADER = 13
 _DTLS = (0xFEFF, 0xFEFD, 0x0100)
@@ -241,15 +245,19 @@ class _Share(NamedTuple):
 class _Carver:
     """The state of one pass over a capture."""
 
-    def __init__(self, numbers: tuple[Numbers, ...], *, keys: bool, only: Ends = frozenset()) -> None:
+    def __init__(
+        self, numbers: tuple[Numbers, ...], *, keys: bool, only: Ends = frozenset(), mend: bool = False
+    ) -> None:
         self.packets = 0
         self._only = only
         self._records = 1
         self.numbers = numbers
         self.traces = Traces()
+        self.oddities = Oddities(mend=mend)
         self.keys = keys
         self._hiding = 0
         self._reopened: Ints = np.zeros(0, np.int64)
+        self._renumbering: Ints = np.zeros(0, np.int64)
         self._seed = np.uint64(secrets.randbits(64))
         self._flows = FlowTable()
         self._directions = Directions()
@@ -279,6 +287,7 @@ class _Carver:
         share = _Share(np.zeros(len(records.start), np.int64), np.ones(len(records.start), bool))
         if len(packets.row):
             place = (packets.row + self._records).astype(np.uint64)
+            self.oddities.look(look, packets)
             direction = self._number(packets, place, parsed.fragment_key)
             born = self._directions.known["born"][direction] == 0
             # The last of several assignments wins, so go backwards.
@@ -300,6 +309,11 @@ class _Carver:
                     group = direction[chosen]
                     opens = np.append(True, group[1:] != group[:-1])
                     follow(Lanes(look, packets, place, chosen, group, opens), keep, moved)
+            self.oddities.record(look, packets, self._renumbering)
+            if self.oddities.mend:
+                keep[packets.row[self._renumbering]] = False
+                for at in np.flatnonzero(self.oddities.padding).tolist():
+                    moved.setdefault(at, [Moved(int(packets.seq[at]), b"")])
         self._records += len(records.start)
         return self._parts(records, packets, keep, moved, share)
 
@@ -313,7 +327,7 @@ class _Carver:
         self._fragments(fragments)
         direction = 2 * flow + packets.up
         self._find_bases(packets, direction, slice(None))
-        opening = packets.flags & (SYN | _ACK) == SYN
+        opening = packets.flags & (SYN | ACK) == SYN
         odd = opening & (self._directions.known["base"][direction] != packets.seq)
         for at in np.flatnonzero(odd).tolist():
             # A new connection between the same ports, unless the SYN was retransmitted: tshark also begins a
@@ -331,6 +345,10 @@ class _Carver:
         one = direction[opened]
         known["opened"][one] = True
         renumbers = known["base"][one] != packets.seq[opened]
+        again = renumbers & (packets.flags[opened] & ACK != 0)
+        self._renumbering = opened[again]
+        if self.oddities.mend:
+            renumbers &= ~again
         # 0 means that no end has been seen; the unsigned 0 - 1 is then larger than any place.
         end = np.minimum(known["ended"][one] - np.uint64(1), known["ended"][one ^ 1] - np.uint64(1))
         reopens = end < place[opened]
@@ -358,7 +376,7 @@ class _Carver:
         """Record where new directions begin: at their first packet, or where the other acknowledged."""
         known = self._directions.known
         one, flags = direction[chosen], packets.flags[chosen]
-        acknowledges = flags & _ACK != 0
+        acknowledges = flags & ACK != 0
         # Each packet may define two directions.  The last of several assignments wins, so go backwards.
         both = np.stack((one, one ^ 1), 1).ravel()
         base = (
@@ -414,6 +432,7 @@ class _Carver:
         known = self._directions.known
         direction = lanes.direction[paying]
         known["heard"][direction] = True
+        self.oddities.overlap(lanes.look, lanes.packets, lanes.at[paying], direction)
         begins, closed = _recognise(lanes, paying)
         opens = np.append(True, direction[1:] != direction[:-1])
         begin = np.flatnonzero(opens)

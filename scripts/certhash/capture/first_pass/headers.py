@@ -8,7 +8,10 @@ from __future__ import annotations
 
 TCP, UDP, ESP = 6, 17, 50
 HOP_BY_HOP, ICMPV6 = 0, 58
-FIN, SYN, RST = 0x01, 0x02, 0x04
+FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+PADDED = (46, 42)
+"""Bytes of an IP packet that fills the shortest Ethernet frame, without and with a VLAN tag (IEEE 802.3,
+clause 3.2.8)."""
 
 ETHERNET, NULL, LOOP, COOKED, COOKED_2 = 1, 0, 108, 113, 276
 RAW = (12, 14, 101, 228, 229)

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from certhash.capture.first_pass.headers import (
+    ACK,
     COOKED,
     COOKED_2,
     ETHERNET,
@@ -25,7 +26,10 @@ from certhash.capture.first_pass.headers import (
     LOOP,
     MOST_TAGS,
     NULL,
+    PADDED,
+    PSH,
     RAW,
+    SYN,
     TCP,
     TCP_HEADER,
     TUNNEL_PORTS,
@@ -48,6 +52,8 @@ from certhash.capture.first_pass.layout import (
 from certhash.capture.first_pass.traces import CHECKSUM, FEWEST, MOST, Trace, certificates_at, ends_at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from certhash.capture.first_pass.layout import Row
 
 _U16 = struct.Struct(">H").unpack_from
@@ -86,6 +92,7 @@ def look(capture: bytes | bytearray) -> Look:
     """
     rows = _rows(capture)
     ip = {row[0]: _flat(capture, row) for row in rows if row[2]}
+    _check_numbers(capture, ip.values())
     if not ip:
         raise UnusualError("there is no packet in it")
     return Look(len(ip), _traces(capture, rows, ip))
@@ -148,6 +155,28 @@ def _flat(capture: bytes | bytearray, row: Row) -> _Ip | None:
     if ip.protocol not in FLAT_PROTOCOLS:
         raise UnusualError("a packet may hold another one")
     return ip
+
+
+def _check_numbers(capture: bytes | bytearray, packets: Iterable[_Ip | None]) -> None:
+    """Find what makes tshark lose a connection (see ``mending``).
+
+    Raises:
+        UnusualError: a packet counts its padding, or there are two different SYN-ACKs.
+    """
+    answers: dict[bytes, bytes] = {}
+    for ip in packets:
+        if ip is None or ip.protocol != TCP or ip.end - ip.transport < TCP_HEADER:
+            continue
+        at = ip.transport
+        flags = capture[at + 13]
+        if flags & (SYN | ACK) == SYN | ACK:
+            ends = bytes(capture[ip.at + 12 : at + 4])
+            seq = bytes(capture[at + 4 : at + 8])
+            if answers.setdefault(ends, seq) != seq:
+                raise UnusualError("a server answers twice, with different numbers")
+        data = at + (capture[at + 12] >> 4) * 4
+        if not flags & PSH and ip.end - ip.at in PADDED and not any(capture[data : ip.end] or b"x"):
+            raise UnusualError("a packet seems to count its padding")
 
 
 _TUNNELS = frozenset(TUNNEL_PORTS)
