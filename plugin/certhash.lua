@@ -19,24 +19,14 @@ local function module(name)
 end
 
 -- All are loaded before anything is declared: a script that fails later leaves fields behind that nothing fills.
-local part = {}
-for _, name in ipairs({
-    "address", "base64", "batch", "carriers", "certificates", "cnf", "excerpt", "fields", "folder",
-    "frame", "handshakes", "hostid", "memory", "menu", "openvpn", "sha1", "sha256", "show",
-    "stated", "story", "tftp", "upgrade", "verdict", "version", "visible", "x509", "xml",
-}) do
+local part = module("plain")(module)
+for _, name in ipairs({ "batch", "carriers", "fields", "frame", "memory", "show" }) do
     part[name] = module(name)
 end
 
 local version = part.version.version
-local address, base64, visible, xml = part.address, part.base64, part.visible, part.xml
-local cnf = part.cnf.using({ base64 = base64, address = address, xml = xml })
-local excerpt = part.excerpt.using({ cnf = cnf, xml = xml })
-local folder = part.folder.using({ cnf = cnf, excerpt = excerpt, visible = visible })
-local stated = part.stated.using({ cnf = cnf, base64 = base64, visible = visible })
-local story = part.story.using({ visible = visible })
-local handshakes = part.handshakes
-local menu = part.menu.using({ story = story, visible = visible })
+local address, folder, handshakes, menu = part.address, part.folder, part.handshakes, part.menu
+local stated, story, visible = part.stated, part.story, part.visible
 
 set_plugin_info({
     version = version,
@@ -132,25 +122,19 @@ local frame = part.frame.using({
     reader = reader,
     handshakes = handshakes,
     story = story,
-    know = part.certificates.using({
-        address = address,
-        sha1 = part.sha1,
-        sha256 = part.sha256,
-        base64 = base64,
-        visible = visible,
-        x509 = part.x509,
-    }),
+    know = part.certificates,
 })
 local memory = part.memory.using({
     address = address,
     batch = BATCH,
-    cnf = cnf,
+    cnf = part.cnf,
     folder_files = files_from_the_start,
     nowhere = stated.nowhere,
     frame = frame,
     handshakes = handshakes,
+    names = part.names,
     tftp = part.tftp,
-    verdict = part.verdict.using({ hostid = part.hostid.using({ address = address }) }),
+    verdict = part.verdict,
     visible = visible,
 })
 

@@ -9,12 +9,12 @@
 
 local M = {}
 
-local cnf, xml
+local cnf, markup, names, xml
 
 --- Set the modules that this one uses.
 ---@param others table<string, table> the modules, by name
 function M.using(others)
-    cnf, xml = others.cnf, others.xml
+    cnf, markup, names, xml = others.cnf, others.markup, others.names, others.xml
     return M
 end
 
@@ -102,7 +102,7 @@ end
 -- Return whether the surrounding text names another phone file.
 local function names_another(text, device)
     for word in text:gmatch("%S+") do
-        if word:lower():find(".cnf.xml", 1, true) and cnf.device((word:gsub("[:,;]+$", ""))) ~= device then
+        if word:lower():find(".cnf.xml", 1, true) and names.device((word:gsub("[:,;]+$", ""))) ~= device then
             return true
         end
     end
@@ -126,7 +126,7 @@ local function fragment(text, from)
         return nil, "a certHash is outside its vpnGroup, and it is unknown whether it counts"
     end
     local body = joined(text:sub(from, stop), #text:sub(1, from - 1):match("[^\n]*$"))
-    local root = xml.parse("<device>" .. body .. "</device>", cnf.wanted)
+    local root = xml.parse("<device>" .. body .. "</device>", cnf.WANTED)
     local group = root and root.children[1]
     if not group then
         return nil, "it is damaged or cut short within its vpnGroup"
@@ -139,12 +139,12 @@ end
 ---@param name string
 ---@param content string
 function M.read(name, content)
-    local text = #content <= cnf.LARGEST and not content:find("^\1\0\2") and cnf.plain_text(content)
+    local text = #content <= cnf.LARGEST and not content:find("^\1\0\2") and markup.text(content)
     text = text and not text:find("\0", 1, true) and cleaned(text)
     if not text or text:find("<!%s*[dDeE]") then
         return nil
     end
-    text = cnf.without_comments(text)
+    text = markup.without_comments(text)
     local devices, from = beginnings(text, "device")
     local defaults, other = beginnings(text, "Default")
     local groups, group_from = beginnings(text, "vpnGroup")
@@ -158,11 +158,11 @@ function M.read(name, content)
     if header_is_lost(name, text:sub(1, start - 1)) then
         return nil, "its signed header is lost: copy the file itself, in binary mode"
     end
-    local file = { device = cnf.device(name) or cnf.base_name(name), name = cnf.base_name(name), kind = "plain" }
+    local file = { device = names.device(name) or names.base_name(name), name = names.base_name(name), kind = "plain" }
     if names_another(text:sub(1, start - 1), file.device) then
         return nil, "it names another phone, so it is unknown whose configuration it is"
     end
-    local whole = xml.parse(cnf.without_declaration(text), {})
+    local whole = xml.parse(markup.without_declaration(text), {})
     if whole and not (whole.name == "device" or whole.name == "Default" or whole.name == "vpnGroup") then
         return nil  -- a document of another kind
     end

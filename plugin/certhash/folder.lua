@@ -8,12 +8,12 @@
 
 local M = { DEEPEST = 5, MOST = 200000 }
 
-local cnf, excerpt, visible
+local cnf, excerpt, names, visible
 
 --- Set the modules that this one uses.
 ---@param others table<string, table> the modules, by name
 function M.using(others)
-    cnf, excerpt, visible = others.cnf, others.excerpt, others.visible
+    cnf, excerpt, names, visible = others.cnf, others.excerpt, others.names, others.visible
     return M
 end
 
@@ -68,18 +68,18 @@ function M.read(path, files)
             found.problems[#found.problems + 1] = ("%s: %s"):format(visible.text(folder), problem)
             return
         end
-        local names = {}
+        local entries = {}
         for name in list do
-            names[#names + 1] = name
+            entries[#entries + 1] = name
         end
-        table.sort(names)
-        local listing = table.concat(names, "\0")
+        table.sort(entries)
+        local listing = table.concat(entries, "\0")
         if above[listing] then
             return
         end
         above[listing] = true
         local separator = folder:find("[/\\]$") and "" or "/"
-        for _, name in ipairs(names) do
+        for _, name in ipairs(entries) do
             looked_at = looked_at + 1
             if looked_at > M.MOST then
                 found.problems[#found.problems + 1] =
@@ -87,7 +87,7 @@ function M.read(path, files)
                 return
             end
             local whole = folder .. separator .. name
-            if cnf.device(name) then
+            if names.device(name) then
                 local content, trouble = content_of(whole, files)
                 local file
                 if content then
@@ -109,7 +109,7 @@ function M.read(path, files)
                 end
             elseif depth < M.DEEPEST and files.is_folder(whole) then
                 visit(whole, depth + 1, above)
-            elseif cnf.is_copy(name) then
+            elseif names.is_copy(name) then
                 found.copies[#found.copies + 1] = whole
             end
         end

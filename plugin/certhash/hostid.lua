@@ -27,7 +27,7 @@ end
 
 --- Return whether one of a certificate's names is the host of a URL.
 ---@param names string[]|nil nil if the certificate cannot be read
----@param host string as returned by cnf.head_end
+---@param host string as returned by headend.read
 ---@return boolean
 function M.names_host(names, host)
     for _, name in ipairs(names or {}) do

@@ -13,13 +13,13 @@ local KEPT_FILES_BYTES = 64 * 1024 * 1024
 local MOST_DEVICES = 20
 
 --- Create the memory of a capture.
--- @param needs the modules address, cnf, handshakes, tftp, verdict and visible; frame, the readers of a frame; batch,
---   whether nothing is shown; folder_files(), which returns the configurations of the user's folder and the stated hashes;
---   nowhere(file, servers), which returns whether no server presents a stated certificate
+-- @param needs the modules address, cnf, handshakes, names, tftp, verdict and visible; frame, the readers of a frame;
+--   batch, whether nothing is shown; folder_files(), which returns the configurations of the user's folder and the stated
+--   hashes; nowhere(file, servers), which returns whether no server presents a stated certificate
 -- @return the functions at the end
 function M.using(needs)
     local address, cnf, handshakes, tftp = needs.address, needs.cnf, needs.handshakes, needs.tftp
-    local verdict, visible, frame = needs.verdict, needs.visible, needs.frame
+    local names, verdict, visible, frame = needs.names, needs.verdict, needs.visible, needs.frame
     local read, TLS, DTLS, endpoints, has = frame.read, frame.tls, frame.dtls, frame.endpoints, frame.has
 
     local function address_text(endpoint)
@@ -32,7 +32,7 @@ function M.using(needs)
         capture = {
             reached = 0,  -- the last frame that was observed
             trackers = { [false] = handshakes.new(), [true] = handshakes.new() },  -- by whether it is UDP
-            transfers = tftp.new(function(name) return cnf.device(name) ~= nil end),
+            transfers = tftp.new(function(name) return names.device(name) ~= nil end),
             book = verdict.new(),
             book_has_folder = false,
             sent = {},        -- frame -> its certificates, and their handshake
@@ -75,7 +75,7 @@ function M.using(needs)
     local function learn(pinfo, name, content, source, target)
         local number = pinfo.number
         local file = {
-            name = visible.text(cnf.base_name(name), 200),
+            name = visible.text(names.base_name(name), 200),
             server = address_text(source),
             client = address_text(target),
         }
@@ -137,7 +137,7 @@ function M.using(needs)
         if not uri or final_status() ~= 200 or tvb:len() < tvb:reported_len() then
             return
         end
-        if not cnf.device(uri.value) or not info.range or info.range:len() > tftp.MAX_FILE then
+        if not names.device(uri.value) or not info.range or info.range:len() > tftp.MAX_FILE then
             return
         end
         local content = info.range:bytes():raw()

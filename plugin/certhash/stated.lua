@@ -7,16 +7,14 @@
 
 local M = {}
 
-local cnf, base64, visible
+local base64, digest, headend, visible
 
 --- Set the modules that this one uses.
 ---@param others table<string, table> the modules, by name
 function M.using(others)
-    cnf, base64, visible = others.cnf, others.base64, others.visible
+    base64, digest, headend, visible = others.base64, others.digest, others.headend, others.visible
     return M
 end
-
-local ALGORITHMS = { [20] = "SHA-1", [32] = "SHA-256", [64] = "SHA-512" }
 
 -- Return the bytes of a hash in hex (with or without colons, blanks or dashes) or in Base64, or nil.  The labels that
 -- Windows, IOS and openssl print before the digits are accepted.
@@ -25,32 +23,32 @@ local function digest_of(text)
     local bare = text:match("^[%w%s-]*[Ff]ingerprint[%w%s-]*[:=]%s*(.+)$") or text:match("^[Tt]humbprint%s*[:=]?%s*(.+)$")
         or text
     local digits = bare:gsub("[%s:.-]", "")
-    if digits:match("^%x+$") and ALGORITHMS[#digits / 2] then
+    if digits:match("^%x+$") and digest.ALGORITHMS[#digits / 2] then
         return (digits:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
     end
     local bytes = base64.decode((bare:gsub("%s", "")))
-    return bytes and ALGORITHMS[#bytes] and bytes or nil
+    return bytes and digest.ALGORITHMS[#bytes] and bytes or nil
 end
 
 local function read_one(text)
     local hash, url = text:match("^(.-)=(%a[%w+.-]*://.*)$")
-    local digest = digest_of(hash or text)
-    if not digest then
+    local bytes = digest_of(hash or text)
+    if not bytes then
         return nil, ("%s: not a hash (SHA-1: 28 characters of Base64, or 40 hex digits)"):format(visible.text(text, 90))
     end
-    local algorithm = ALGORITHMS[#digest]
+    local algorithm = digest.ALGORITHMS[#bytes]
     local file = {
         device = "-",
         name = "certhash.expect",
         path = "the preference certhash.expect",
         kind = "stated",
         urls = {},
-        hashes = { { number = 1, text = base64.encode(digest), digest = digest, algorithm = algorithm } },
+        hashes = { { number = 1, text = base64.encode(bytes), digest = bytes, algorithm = algorithm } },
         hash_algorithm = algorithm == "SHA-1" and "" or algorithm,
         host_id_check = "0",  -- there is no phone that makes the check
     }
     if url then
-        local head_end, problem = cnf.head_end(url)
+        local head_end, problem = headend.read(url)
         if not head_end then
             return nil, ("%s: %s"):format(visible.text(url, 90), problem)
         end
@@ -89,8 +87,8 @@ function M.nowhere(file, servers)
             return false
         end
         for _, certificate in ipairs(chain) do
-            local digest = file.hashes[1].digest
-            if digest == certificate.thumbprint or digest == certificate.thumbprint256 then
+            local bytes = file.hashes[1].digest
+            if bytes == certificate.thumbprint or bytes == certificate.thumbprint256 then
                 return false
             end
         end

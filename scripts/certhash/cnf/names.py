@@ -7,7 +7,7 @@ dashes and underscores (CUCM).
 
 A name with additions, such as ``SEP….cnf.xml.bak``, ``BAK_SEP….cnf.xml``, a browser's ``SEP….cnf (1).xml`` or
 Wireshark's ``SEP….cnf(1).xml``, is a copy: no phone requests it, so it does not state what a phone expects.
-``plugin/certhash/cnf.lua`` has the same rule.
+``plugin/certhash/names.lua`` has the same rule.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ CHECKED_TWICE = "enableHostIDCheck stands a second time with another value"
 def why_longer(algorithm: str | None) -> str:
     """Return a phrase for a hash that is longer than the SHA-1 that a phone compares.
 
-    ``cnf.lua`` returns the same phrase.
+    ``plugin/certhash/digest.lua`` returns the same phrase.
     """
     return (
         f"is as long as a {algorithm}, of the certificate or of its public key (a pin): a phone compares "
@@ -68,7 +68,7 @@ def shown(value: str) -> str:
 def why_malformed(value: str) -> str:
     """Return a short phrase that says why a ``certHashN`` does not decode to a known digest.
 
-    ``cnf.lua`` returns the same phrase for the same value.
+    ``plugin/certhash/digest.lua`` returns the same phrase for the same value.
     """
     text = "".join(value.split())
     said = next((words for pattern, words in _WRITTEN if re.fullmatch(pattern, text)), None)

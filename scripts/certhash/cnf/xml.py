@@ -3,7 +3,7 @@
 Real files have defects: an undeclared ``xsi:`` in all files from CUCM, mismatched tags, stray characters. A
 damaged file is read with a warning if its vpnGroup is complete, and refused otherwise: an incomplete list of
 hashes would cause a false mismatch, and a lost vpnGroup a false "none". ``plugin/certhash/xml.lua`` and
-``cnf.lua`` do the same for the plugin.
+``markup.lua`` do the same for the plugin.
 """
 
 from __future__ import annotations

@@ -1,16 +1,12 @@
 -- Run by test_hostid.py: print what the host-ID check says of each certificate, setting and URL, a line each.
 -- A line of the input is the certificate in hex, what the file says of the check, and the URL, apart by tabs.
 local modules, input = arg[1], arg[2]
-local function module(name)
-    return dofile(modules .. "/" .. name .. ".lua")
-end
-local address = module("address")
-local cnf = module("cnf").using({ base64 = module("base64"), address = address, xml = module("xml") })
-local hostid, x509 = module("hostid").using({ address = address }), module("x509")
+local part = dofile(modules .. "/plain.lua")(function(name) return dofile(modules .. "/" .. name .. ".lua") end)
+local address, headend, hostid, x509 = part.address, part.headend, part.hostid, part.x509
 
 for line in io.lines(input) do
     local hex, check, url = line:match("^(%x*)\t(%d?)\t(.*)$")
     local der = hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)
     local names = x509.names(der, address.text)
-    io.write(hostid.doubt({ host_id_check = check }, names, assert(cnf.head_end(url)).host) or "", "\n")
+    io.write(hostid.doubt({ host_id_check = check }, names, assert(headend.read(url)).host) or "", "\n")
 end

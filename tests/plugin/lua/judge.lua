@@ -1,14 +1,8 @@
 -- Run by test_verdict_rules.py: judge handshakes as the plugin does, and print what came of it, a line each.
 -- Every line of the input is one thing that was seen, in the order of the frames, cells apart by tabs, bytes in hex.
 local modules, input = arg[1], arg[2]
-local function module(name)
-    return dofile(modules .. "/" .. name .. ".lua")
-end
-local address = module("address")
-local cnf = module("cnf").using({ base64 = module("base64"), address = address, xml = module("xml") })
-local verdict = module("verdict").using({ hostid = module("hostid").using({ address = address }) })
-local x509 = module("x509")
-local stated = module("stated").using({ cnf = cnf, base64 = module("base64"), visible = module("visible") })
+local part = dofile(modules .. "/plain.lua")(function(name) return dofile(modules .. "/" .. name .. ".lua") end)
+local address, cnf, stated, verdict, x509 = part.address, part.cnf, part.stated, part.verdict, part.x509
 
 local function bytes(hex)
     return (hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))

@@ -1,12 +1,7 @@
 -- Run by test_menus.py: the menus with a window, a clipboard and dialogs that write down what they are given.
 local modules, saved, given = arg[1], arg[2], arg[3]
-local function module(name)
-    return dofile(modules .. "/" .. name .. ".lua")
-end
-local base64, address, visible = module("base64"), module("address"), module("visible")
-local cnf = module("cnf").using({ base64 = base64, address = address, xml = module("xml") })
-local story = module("story").using({ visible = visible })
-local menu = module("menu").using({ story = story, visible = visible })
+local part = dofile(modules .. "/plain.lua")(function(name) return dofile(modules .. "/" .. name .. ".lua") end)
+local address, base64, cnf, menu = part.address, part.base64, part.cnf, part.menu
 
 local function say(kind, text)
     for line in (tostring(text) .. "\n"):gmatch("(.-)\n") do
@@ -15,7 +10,7 @@ local function say(kind, text)
 end
 
 -- Three head-ends: one matches, one does not, and no cnf file names the third.
-local book = module("verdict").using({ hostid = module("hostid").using({ address = address }) }).new()
+local book = part.verdict.new()
 local ONE, TWO, THREE = ("\1"):rep(20), ("\2"):rep(20), ("\3"):rep(20)
 local function expect(device, host, digest)
     local content = ("<device><vpnGroup><addresses><url1>https://%s/x</url1></addresses><credentials><hashAlg>0</hashAlg>"

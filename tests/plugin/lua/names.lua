@@ -1,16 +1,13 @@
 -- Run by test_names_and_urls.py: say which device a file's name is of, which head-end a URL names, and which address a text
 -- is, a line each for each line of the input (kind, blank, text in hex); "none" where it is none.
 local modules, input = arg[1], arg[2]
-local function module(name)
-    return dofile(modules .. "/" .. name .. ".lua")
-end
-local address = module("address")
-local cnf = module("cnf").using({ base64 = module("base64"), address = address, xml = module("xml") })
+local part = dofile(modules .. "/plain.lua")(function(name) return dofile(modules .. "/" .. name .. ".lua") end)
+local address, headend, names = part.address, part.headend, part.names
 
-local kinds = { device = cnf.device, copy = function(name) return cnf.is_copy(name) and "copy" end }
+local kinds = { device = names.device, copy = function(name) return names.is_copy(name) and "copy" end }
 
 function kinds.url(text)
-    local head_end = cnf.head_end(text)
+    local head_end = headend.read(text)
     return head_end and ("%s %d %s"):format(head_end.host, head_end.port, head_end.address and "address" or "name")
 end
 

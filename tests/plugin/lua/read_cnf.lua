@@ -1,12 +1,8 @@
 -- Run by test_cnf.py: read configuration files and print what they say, a line each, cells apart by tabs, values in hex.
 -- With a third argument, also those that are excerpts, as the folder's reader does.
 local modules, names, excerpts = arg[1], arg[2], arg[3]
-local function module(name)
-    return dofile(modules .. "/" .. name .. ".lua")
-end
-local xml = module("xml")
-local cnf = module("cnf").using({ base64 = module("base64"), address = module("address"), xml = xml })
-local excerpt = module("excerpt").using({ cnf = cnf, xml = xml })
+local part = dofile(modules .. "/plain.lua")(function(name) return dofile(modules .. "/" .. name .. ".lua") end)
+local cnf, excerpt = part.cnf, part.excerpt
 
 local function hex(text)
     return (text:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
