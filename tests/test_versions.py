@@ -8,7 +8,7 @@ from certhash.capture.tshark import versions
 
 # As Debian 12, 13 and unstable print it, shortened; and what builds without Lua say there.
 ANSWERS = {
-    ("4.0.17", "5.2.4"): """TShark (Wireshark) 4.0.17 (Git v4.0.17 packaged as 4.0.17-0+deb12u1).
+    ("4.0.17", "5.2"): """TShark (Wireshark) 4.0.17 (Git v4.0.17 packaged as 4.0.17-0+deb12u1).
 
 Compiled (64-bit) using GCC 12.2.0, with GLib 2.74.6, with zlib 1.2.13, with
 Lua 5.2.4, with GnuTLS 3.7.9 and PKCS #11 support, without AirPcap.
@@ -17,12 +17,12 @@ Lua 5.2.4, with GnuTLS 3.7.9 and PKCS #11 support, without AirPcap.
 
 Compiled (64-bit) using GCC 12.2.0, with zlib 1.2.13, without Lua, with GnuTLS 3.7.9.
 """,
-    ("4.4.19", "5.4.7"): """TShark (Wireshark) 4.4.19.
+    ("4.4.19", "5.4"): """TShark (Wireshark) 4.4.19.
 
 Compile-time info:
  Compiled (64-bit) using GCC 14.2.0, with libpcap, with Lua 5.4.7, with MaxMind.
 """,
-    ("4.6.9", "5.4.9"): """TShark (Wireshark) 4.6.9.
+    ("4.6.9", "5.4"): """TShark (Wireshark) 4.6.9.
 
 Compile-time info:
  With:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from certhash import audit, cnf
-from certhash.capture import tshark
+from certhash.capture.engine import is_usable
 from certhash.capture.observe import TIMEOUT, Settings
+from certhash.capture.start import started
 from certhash.cnf.stated import read_stated
 from certhash.report import jsonform
 
@@ -54,10 +55,13 @@ def audit_captures(  # noqa: PLR0913 - each is an option of `certhash audit`, wi
     Raises:
         InputError: there is no usable tshark, or the scheduler or the key file cannot be used.
     """
-    settings = Settings(tshark.find(tshark_path), keylog, tuple(decode_as), carve, timeout)
-    request = audit.Request(tuple(captures), settings, jobs, scheduler, cache)
+    rules, paths = tuple(decode_as), tuple(captures)
     names = {name: tuple(addresses) for name, addresses in (resolve or {}).items()}
-    return audit.audit(request, cnf, names, audit.Audience(), read_stated(expect))
+    warm = bool(paths) and not scheduler and is_usable(carve=carve, decode_as=rules)
+    with started(tshark_path, keylog=keylog, seconds=timeout, warm=warm) as begun:
+        settings = Settings(begun.tshark(), keylog, rules, carve, timeout)
+        request = audit.Request(paths, settings, jobs, scheduler, cache, begun.place)
+        return audit.audit(request, cnf, names, audit.Audience(), read_stated(expect))
 
 
 def read_cnf(paths: Iterable[str]) -> Sources:

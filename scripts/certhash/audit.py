@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from certhash import cnf
 from certhash.archive import workers
-from certhash.archive.cache import Cache
 from certhash.archive.walk import find_captures
 from certhash.capture.observe import Settings
+from certhash.capture.workplace import Workplace
 from certhash.judgement.correlate import correlate
 from certhash.judgement.document import Document, Tool
 from certhash.model import CnfFile, Fetch, Observation, Problem, Sources
@@ -42,6 +41,8 @@ class Request(Struct, frozen=True):
     """Address of a Dask scheduler whose workers read the captures."""
     cache: str | None = None
     """Path of the database with the observations of earlier runs."""
+    place: Workplace | None = None
+    """Where tshark runs, if it is there already, perhaps with an engine. It is used once."""
 
 
 class Audience(workers.Listener):
@@ -73,9 +74,7 @@ def audit(
     Raises:
         InputError: the scheduler does not answer, or the key log cannot be read.
     """
-    sources = cnf.read(cnf_paths)
-    if sources.copies:
-        audience.note(cnf.describe_copies(sources.copies))
+    sources = _read(tuple(cnf_paths), audience)
     observations, problems = read_captures(request, audience)
     learned = learn(observations)
     tool = _tool(request.settings.tshark, observations)
@@ -88,6 +87,17 @@ def audit(
         unsettled=sources.unsettled,
     )
     return correlate(observations, everything, tool, resolve=resolve)
+
+
+def _read(cnf_paths: tuple[str, ...], audience: Audience) -> Sources:
+    if not cnf_paths:
+        return Sources()
+    from certhash import cnf
+
+    sources = cnf.read(cnf_paths)
+    if sources.copies:
+        audience.note(cnf.describe_copies(sources.copies))
+    return sources
 
 
 def read_captures(request: Request, audience: Audience) -> tuple[list[Observation], list[Problem]]:
@@ -121,7 +131,11 @@ def _observe_all(
         audience.observed(observation)
 
     interrupted = False
-    cache = Cache(request.cache, request.settings, audience.note) if request.cache is not None else None
+    cache = None
+    if request.cache is not None:
+        from certhash.archive.cache import Cache
+
+        cache = Cache(request.cache, request.settings, audience.note)
     try:
         for path in captures if cache else ():
             if cache and (known := cache.get(path)) is not None:
@@ -129,7 +143,12 @@ def _observe_all(
         unread = [path for path in captures if path not in seen]
         audience.begin(unread)
         arriving = workers.observe_all(
-            unread, request.settings, audience, workers=request.workers, scheduler=request.scheduler
+            unread,
+            request.settings,
+            audience,
+            workers=request.workers,
+            scheduler=request.scheduler,
+            place=request.place,
         )
         with closing(arriving):
             for observation in arriving:
@@ -153,6 +172,11 @@ def _tool(used: Tshark, observations: Iterable[Observation]) -> Tool:
 
 def learn(observations: Iterable[Observation]) -> Sources:
     """Return the cnf files that phones download in the captures, and the problems with them."""
+    observations = [observation for observation in observations if observation.downloads]
+    if not observations:
+        return Sources()
+    from certhash import cnf
+
     files: list[CnfFile] = []
     problems: list[Problem] = []
     for observation in observations:

@@ -16,7 +16,6 @@ Anything unusual (a message on standard error, an answer other than OK, a proces
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import shutil
@@ -24,15 +23,19 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
-from secrets import token_hex
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from certhash.capture import tshark
 from certhash.capture.workplace import surroundings
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from certhash.capture.workplace import Workplace
 
 _PATIENCE = 30.0
@@ -94,18 +97,27 @@ class Engine:
     this process.
 
     Args:
-        found: the tshark that it replaces.
+        program: the path of the tshark that it replaces.
         place: the folder and the user to run it in.
         seconds: limit of processor time for one capture, as for tshark.
+        expected: the versions that it must have; None if :meth:`identify` is to find them out.
     """
 
-    def __init__(self, found: tshark.Tshark, place: Workplace, seconds: float | None = None) -> None:
-        self._tshark = found
+    def __init__(
+        self,
+        program: str,
+        place: Workplace,
+        seconds: float | None = None,
+        expected: tshark.Tshark | None = None,
+    ) -> None:
+        self._program = program
         self._place = place
         self._seconds = seconds
+        self._expected = expected
         self._server: _Server | None = None
         self._failures = 0
-        self.trouble = missing(found.path) if found.lua else "this tshark was built without Lua"
+        without_lua = expected is not None and expected.lua is None
+        self.trouble = "this tshark was built without Lua" if without_lua else missing(program)
         """Why it cannot be used, in one line."""
 
     def start(self) -> None:
@@ -118,9 +130,24 @@ class Engine:
             raise EngineError(self.trouble)
         if self._server is None:
             try:
-                self._server = _Server(self._tshark, self._place, self._seconds)
+                self._server = _Server(self._program, self._place, self._seconds)
             except OSError as error:
                 raise self._failed(f"it cannot be started ({error.strerror or error})") from None
+
+    def identify(self) -> tshark.Tshark:
+        """Start it, and return the tshark beside it, with the versions that the plugin states.
+
+        Raises:
+            EngineError: only tshark itself can tell.
+        """
+        server = self._started()
+        try:
+            found = server.greet(monotonic() + _PATIENCE)
+            _check_alike(self._program, found.version)
+        except Exception as error:  # noqa: BLE001 - what it answers may be anything
+            raise self._failed(str(error) or type(error).__name__) from None
+        self._expected = found
+        return found
 
     def dissect(self, capture: bytes | bytearray, seconds: float = _PATIENCE) -> Dissected:
         """Return the plugin's output for a capture (the bytes of a capture file).
@@ -128,10 +155,11 @@ class Engine:
         Raises:
             EngineError: tshark must read the capture.
         """
-        self.start()
-        assert self._server is not None  # noqa: S101 - it was started
+        server = self._started()
+        end = monotonic() + min(seconds, _PATIENCE)
         try:
-            dissected = self._server.dissect(capture, min(seconds, _PATIENCE))
+            self._check(server.greet(end))
+            dissected = server.dissect(capture, end)
         except Exception as error:  # noqa: BLE001 - what it answers may be anything
             raise self._failed(str(error) or type(error).__name__) from None
         self._failures = 0
@@ -142,6 +170,15 @@ class Engine:
         if self._server is not None:
             self._server.close()
             self._server = None
+
+    def _started(self) -> _Server:
+        self.start()
+        assert self._server is not None  # noqa: S101 - it was started
+        return self._server
+
+    def _check(self, found: tshark.Tshark) -> None:
+        if self._expected is not None and found.version != self._expected.version:
+            raise EngineError(f"sharkd has version {found.version}, and tshark {self._expected.version}")
 
     def _failed(self, why: str) -> EngineError:
         self.close()
@@ -155,6 +192,7 @@ def _sharkd(program: str) -> Path:
     return Path(program).resolve().with_name("sharkd")
 
 
+@cache
 def _mate(program: str) -> list[Path]:
     """Return the paths of the MATE installed with a tshark: ``plugins/VERSION/epan/mate.so``."""
     above = Path(program).resolve().parents[1]
@@ -165,35 +203,50 @@ def _mate(program: str) -> list[Path]:
     )
 
 
+def is_usable(*, carve: bool, decode_as: Collection[str]) -> bool:
+    """Return whether an engine dissects as tshark does with these settings."""
+    return carve and not decode_as
+
+
+def _check_alike(program: str, version: str) -> None:
+    """Check by their files that tshark and the sharkd beside it have the same version.
+
+    Wireshark up to 4.2 has its version in every program, and later ones only in a library that all share.
+
+    Raises:
+        EngineError: they may differ.
+    """
+    one, other = (path.read_bytes() for path in (Path(program).resolve(), _sharkd(program)))
+    if one[:2] != other[:2] or (version.encode() in one) != (version.encode() in other):
+        raise EngineError(f"{program} may have another version than sharkd, which has {version}")
+
+
 class _Server:
     """One running sharkd."""
 
-    def __init__(self, found: tshark.Tshark, place: Workplace, seconds: float | None) -> None:
-        self._found = found
+    def __init__(self, program: str, place: Workplace, seconds: float | None) -> None:
+        self._program = program
         self._place = place
-        self._folder = place.folder / f"engine-{token_hex(8)}"
-        self._ready = False
+        self._folder = place.folder / f"engine-{os.urandom(8).hex()}"
+        self._found: tshark.Tshark | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._errors = b""
+        self._said = b""
         self._capture = os.memfd_create("capture")
         try:
             os.fchmod(self._capture, 0o444)  # sharkd's user must be able to read it
-            _furnish(self._folder, place, found.path)
+            _furnish(self._folder, place, program)
             self._process = self._start(seconds)
         except BaseException:
             self.close()
             raise
 
-    def dissect(self, capture: bytes | bytearray, seconds: float) -> Dissected:
+    def dissect(self, capture: bytes | bytearray, end: float) -> Dissected:
         """Return the plugin's output for a capture.
 
         Raises:
             EngineError, OSError, ValueError: the output is not as expected.
         """
-        end = monotonic() + seconds
-        if not self._ready:
-            self._greet(end)
-            self._ready = True
         os.ftruncate(self._capture, 0)
         os.pwrite(self._capture, capture, 0)
         self._take_errors()
@@ -234,7 +287,7 @@ class _Server:
             "CERTHASH_BATCH": "engine",
         }
         how["start_new_session"] = False
-        command = tshark.confined([str(_sharkd(self._found.path)), "unix:socket/s"], seconds)
+        command = tshark.confined([str(_sharkd(self._program)), "unix:socket/s"], seconds)
         return subprocess.Popen(
             ["/bin/sh", "-c", _KEEPER, "sh", *command],
             stdin=subprocess.PIPE,
@@ -246,18 +299,29 @@ class _Server:
             **how,
         )
 
-    def _greet(self, end: float) -> None:
+    def greet(self, end: float) -> tshark.Tshark:
+        """Wait until sharkd is ready, and return what it is; later calls return it at once.
+
+        Raises:
+            EngineError, OSError: it did not start as expected.
+        """
+        if self._found is None:
+            self._found = self._greet(end)
+        return self._found
+
+    def _greet(self, end: float) -> tshark.Tshark:
         """Read the plugin's greeting, tell MATE the fields to request, and wait until sharkd listens."""
         assert self._process is not None  # noqa: S101 - it was started
         assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
-        greeted = started = False
-        while not (greeted and started):  # the order depends on the version
+        found = None
+        started = False
+        while not (found and started):  # the order depends on the version
             line = self._line(end)
             if line.startswith("started "):
                 if line != "started 0":
                     raise EngineError("sharkd did not start")
                 started = True
-                if not greeted:
+                if not found:
                     self._await_greeting(end)
                 continue
             cells = line.split(tshark.SEPARATOR)
@@ -266,21 +330,22 @@ class _Server:
                 or cells[0] != "certhash"
             ):
                 raise EngineError("the plugin does not load into sharkd")
-            if cells[2] != self._found.version:
-                raise EngineError(f"sharkd has version {cells[2]}, and tshark {self._found.version}")
+            found = tshark.Tshark(self._program, cells[2], cells[3])
             (self._folder / "mate").write_text(_wanting(cells[4].split(tshark.AGGREGATOR)), "utf-8")
             self._process.stdin.write(b"\n")
-            greeted = True
         if b"No such preference" in self._take_errors():
             raise EngineError("sharkd does not know a preference that tshark knows")
         if self._place.user is not None:  # so that no other process can replace the server
             os.chown(self._folder / "socket", 0, 0)
+        return found
 
     def _await_greeting(self, end: float) -> None:
         """Wait for the first output of the plugin; without the plugin, sharkd answers first."""
         assert self._process is not None  # noqa: S101 - it was started
         assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
         output = self._process.stdout.fileno()
+        if self._said:
+            return
         with self._connect(end) as connection:
             connection.sendall(_request(1, "status"))
             if output not in self._wait(output, connection.fileno(), end=end):
@@ -290,14 +355,14 @@ class _Server:
         """Return the next line of standard output."""
         assert self._process is not None  # noqa: S101 - it was started
         assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
-        line = b""
-        while not line.endswith(b"\n"):
+        while b"\n" not in self._said:
             self._wait(self._process.stdout.fileno(), end=end)
-            more = os.read(self._process.stdout.fileno(), 1)
+            more = os.read(self._process.stdout.fileno(), 1 << 16)
             if not more:
                 raise EngineError("sharkd ended during its start")
-            line += more
-        return line.decode("utf-8", "replace").rstrip("\n")
+            self._said += more
+        line, _, self._said = self._said.partition(b"\n")
+        return line.decode("utf-8", "replace")
 
     def _connect(self, end: float) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -401,7 +466,7 @@ def _request(number: int, method: str, **parameters: str) -> bytes:
     request: dict[str, Any] = {"jsonrpc": "2.0", "id": number, "method": method}
     if parameters:
         request["params"] = parameters
-    return json.dumps(request).encode() + b"\n"
+    return msgspec.json.encode(request) + b"\n"
 
 
 def _told(received: bytes) -> tuple[list[str], dict[int, dict[str, Any]]]:
@@ -410,7 +475,7 @@ def _told(received: bytes) -> tuple[list[str], dict[int, dict[str, Any]]]:
     answers: dict[int, dict[str, Any]] = {}
     for line in received.decode("utf-8", "replace").split("\n"):
         if line.startswith("{"):
-            answer = json.loads(line)
+            answer = msgspec.json.decode(line)
             answers[int(answer["id"])] = answer.get("result") or {}
         elif line:
             lines.append(line)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from certhash.capture import tshark
-from certhash.capture.engine import Engine
+from certhash.capture.engine import Engine, is_usable
 from certhash.capture.first_pass.source import Unpacked, is_carvable, open_capture
 from certhash.capture.reading import unreadable
 from certhash.capture.warm import observe_warm
@@ -91,11 +91,13 @@ def _damaged(seen: Observation, damage: str) -> Observation:
 def with_engine(settings: Settings, place: Workplace) -> Workplace:
     """Return the place with an engine, which starts when it is first needed; the caller must close it.
 
-    If the settings exclude an engine, the place has none.
+    An engine that is there already is kept. If the settings exclude an engine, the place has none.
     """
-    if not settings.warm or not settings.carve or settings.decode_as:
+    usable = is_usable(carve=settings.carve, decode_as=settings.decode_as)
+    if place.engine is not None or not (settings.warm and usable):
         return place
-    return place._replace(engine=Engine(settings.tshark, place, settings.timeout))
+    engine = Engine(settings.tshark.path, place, settings.timeout, settings.tshark)
+    return place._replace(engine=engine)
 
 
 def is_worth_sharing(path: str) -> bool:

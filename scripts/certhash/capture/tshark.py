@@ -90,7 +90,7 @@ class Tshark(Struct, frozen=True):
     path: str
     version: str
     lua: str | None
-    """Its version of Lua; None if it was built without Lua."""
+    """Its version of Lua, as Lua itself states it ("5.4"); None if it was built without Lua."""
 
 
 class Outcome(NamedTuple):
@@ -112,35 +112,81 @@ class Outcome(NamedTuple):
     """tshark read everything, but its statistics do not give the number of packets."""
 
 
+def locate(path: str | None = None) -> str:
+    """Return the absolute path of the tshark on the PATH, or at `path`.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = shutil.which(path or "tshark")
+    if found is None:
+        where = f"{path}: no such program" if path else "tshark is not installed"
+        raise InputError(f"{where}; {INSTALL_TSHARK}")
+    return os.path.abspath(found)  # noqa: PTH100 - a link is kept: it may be what selects a version
+
+
 def find(path: str | None = None) -> Tshark:
     """Return the tshark on the PATH or at `path`, with its version.
 
     Raises:
         InputError: there is none, or the program is not tshark.
     """
-    found = shutil.which(path or "tshark")
-    if found is None:
-        where = f"{path}: no such program" if path else "tshark is not installed"
-        raise InputError(f"{where}; {INSTALL_TSHARK}")
-    found = os.path.abspath(found)  # noqa: PTH100 - a link is kept: it may be what selects a version
+    found = locate(path)
     with workplace(found) as place:
+        return Asked(found, place).answer()
+
+
+class Asked:
+    """A tshark that was asked for its version; it answers while the caller does other things.
+
+    Args:
+        program: its absolute path.
+        place: where it runs.
+
+    Raises:
+        InputError: it cannot be started.
+    """
+
+    def __init__(self, program: str, place: Workplace) -> None:
+        self._program = program
         try:
-            answer = _answer([found, "--version"], place)
+            self._process = _start([program, "--version"], place, subprocess.DEVNULL)
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def answer(self) -> Tshark:
+        """Return it with its version.
+
+        Raises:
+            InputError: the program is not tshark.
+        """
+        try:
+            answer = self._process.communicate(timeout=30)[0].decode("utf-8", "replace")
         except (OSError, subprocess.SubprocessError) as error:
-            raise InputError(f"{found}: cannot be run ({_reason(error)}); {INSTALL_TSHARK}") from None
-    version, lua = versions(answer)
-    if version is None:
-        raise InputError(f"{found}: does not work as tshark; {INSTALL_TSHARK}")
-    return Tshark(found, version, lua)
+            raise self._unusable(error) from None
+        finally:
+            self.close()
+        version, lua = versions(answer)
+        if version is None:
+            raise InputError(f"{self._program}: does not work as tshark; {INSTALL_TSHARK}")
+        return Tshark(self._program, version, lua)
+
+    def close(self) -> None:
+        """End it, answered or not."""
+        _kill(self._process)
+        self._process.communicate()
+
+    def _unusable(self, error: Exception) -> InputError:
+        return InputError(f"{self._program}: cannot be run ({_reason(error)}); {INSTALL_TSHARK}")
 
 
 def versions(answer: str) -> tuple[str | None, str | None]:
-    """Return the versions of tshark and its Lua from ``tshark --version``; None if not stated.
+    """Return the versions of tshark and its Lua (as "5.4") from ``tshark --version``; None if not stated.
 
     Up to 4.4 it prints "with Lua 5.2.4" or "without Lua", from 4.6 on "+Lua 5.4.9" or "-Lua".
     """
     version = re.match(r"TShark \(Wireshark\) (\d[\w.]*)", answer)
-    lua = re.search(r"(?:\bwith\s+|\+)Lua\s+(\d[\d.]*\d)", answer)
+    lua = re.search(r"(?:\bwith\s+|\+)Lua\s+(\d+\.\d+)", answer)
     return version and version[1].rstrip("."), lua and lua[1]
 
 
@@ -462,21 +508,6 @@ def confined(command: list[str], timeout: float | None) -> list[str]:
     if timeout is not None:
         limits.append(f"--cpu={at_most(resource.RLIMIT_CPU, 2 * math.ceil(timeout))}")
     return [prlimit, *limits, *command]
-
-
-def _answer(command: list[str], place: Workplace) -> str:
-    """Return the output of a program that is expected to end soon.
-
-    Raises:
-        OSError: it cannot be started.
-        subprocess.TimeoutExpired: it did not end, and was killed.
-    """
-    process = _start(command, place, subprocess.DEVNULL)
-    try:
-        return process.communicate(timeout=30)[0].decode("utf-8", "replace")
-    finally:
-        _kill(process)
-        process.communicate()
 
 
 def _reason(error: Exception) -> str:

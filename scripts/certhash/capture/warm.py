@@ -20,6 +20,14 @@ SMALL = 2 << 20
 """Maximum size in bytes of a capture for the engine: tshark takes longer to start than to read it."""
 
 
+def is_small(path: str) -> bool:
+    """Return whether the size of a file permits that the engine reads it."""
+    try:
+        return os.stat(path).st_size <= SMALL  # noqa: PTH116 - a path may be bytes that are no UTF-8
+    except OSError:
+        return False
+
+
 def observe_warm(path: str, source: BinaryIO, engine: Engine, seconds: float) -> Observation | None:
     """Return the observation of a small capture, or None if tshark must read it.
 

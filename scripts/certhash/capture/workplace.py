@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import os
 import pwd
-import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from certhash.capture.engine import Engine
 
-_DATA, _LESS_DATA = "data", "less-data"
+_ALL_DATA, _LESS_DATA = "data", "less-data"
 _NAME_TABLES = ("services", "enterprises.tsv", "wka")
 """Tables of names (ports and so on) that tshark reads at every start. With ``-n`` it does not show these
 names."""
@@ -46,6 +45,8 @@ class Workplace(NamedTuple):
     keylog: Path | None
     manufacturers: bool = True
     """tshark may need them. Without their table it starts faster."""
+    program: str | None = None
+    """The tshark that runs here with ``-n``, if it is known: it can then do without some tables."""
     engine: Engine | None = None
     """The engine here that dissects small captures instead of tshark; it serves one reading at a time."""
 
@@ -63,16 +64,13 @@ def workplace(program: str | None = None, *, keylog: str | None = None) -> Itera
     """
     user = _unprivileged_user()
     above = _folder_for_others() if user else tempfile.gettempdir()
-    folder = Path(above, f"certhash-{secrets.token_hex(16)}")
+    folder = Path(above, f"certhash-{os.urandom(16).hex()}")
     _folders.add(folder)  # before it is created, so that no interruption can leave it behind
     try:
         folder.mkdir(mode=0o700)
         folder.chmod(0o755)
         (folder / "home").mkdir()
-        shutil.copytree(plugin_folder(), folder / "plugins", copy_function=shutil.copyfile)
-        if program is not None:
-            _link_data(program, folder / _DATA, but_for=_NAME_TABLES)
-            _link_data(program, folder / _LESS_DATA, but_for=(*_NAME_TABLES, _MANUFACTURERS))
+        _copy(plugin_folder(), folder / "plugins")
         keys = None
         if keylog is not None:
             keys = folder / "keylog"
@@ -85,30 +83,54 @@ def workplace(program: str | None = None, *, keylog: str | None = None) -> Itera
             keys.chmod(0o400)
             if user is not None:
                 os.chown(keys, user, -1)
-        yield Workplace(folder, user, keys)
+        yield Workplace(folder, user, keys, program=program)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         _folders.discard(folder)
 
 
-def _link_data(program: str, folder: Path, *, but_for: tuple[str, ...]) -> None:
-    """Link to the data files that a tshark was installed with, except for some tables."""
-    data = Path(program).resolve().parents[1] / "share" / "wireshark"
-    if not (data / _NAME_TABLES[0]).is_file():
-        return  # installed in another way, or the tables are built in, as they are from 4.2 on
-    folder.mkdir()
-    for entry in data.iterdir():
-        if entry.name not in but_for:
-            (folder / entry.name).symlink_to(entry)
+def _copy(plugin: Path, to: Path) -> None:
+    """Copy the plugin to where every user can read it; a few small files, so without shutil's care."""
+    for folder, _, names in os.walk(plugin):
+        inside = to / os.path.relpath(folder, plugin)
+        inside.mkdir()
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as source:  # noqa: PTH118, PTH123
+                (inside / name).write_bytes(source.read())
+
+
+def _data(place: Workplace) -> Path | None:
+    """Return a folder with links to tshark's data files, except for the tables that it does without.
+
+    It is made when it is first asked for. None if the tables are not in files, as from 4.2 on.
+    """
+    if place.program is None:
+        return None
+    data = os.path.join(os.path.realpath(place.program), "../../share/wireshark")  # noqa: PTH118
+    if not os.path.isfile(f"{data}/{_NAME_TABLES[0]}"):  # noqa: PTH113
+        return None
+    folder = place.folder / (_ALL_DATA if place.manufacturers else _LESS_DATA)
+    if not folder.is_dir():
+        but_for = _NAME_TABLES if place.manufacturers else (*_NAME_TABLES, _MANUFACTURERS)
+        unfinished = Path(f"{folder}-{os.getpid()}")
+        unfinished.mkdir()
+        for name in os.listdir(data):  # noqa: PTH208
+            if name not in but_for:
+                os.symlink(f"{os.path.normpath(data)}/{name}", f"{unfinished}/{name}")  # noqa: PTH211
+        try:
+            unfinished.rename(folder)
+        except OSError:  # another process was faster
+            shutil.rmtree(unfinished)
+    return folder
 
 
 def surroundings(place: Workplace) -> dict[str, Any]:
     """Return the `Popen` arguments for a process in a workplace: folder, environment and user."""
-    home, data = str(place.folder / "home"), place.folder / (_DATA if place.manufacturers else _LESS_DATA)
+    home, data = str(place.folder / "home"), _data(place)
     return {
         "cwd": home,
         "env": {
-            **({"WIRESHARK_DATA_DIR": str(data)} if data.is_dir() else {}),
+            **({"WIRESHARK_DATA_DIR": str(data)} if data is not None else {}),
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": home,
             "XDG_CONFIG_HOME": home,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from certhash.certfile import NoCertificateError, certificates_in, decode_text, is_der
 from certhash.cnf import signed
 from certhash.cnf.cleaning import clean
-from certhash.cnf.excerpts import read_excerpts
 from certhash.cnf.names import base_name, is_cnf_name, is_copy
 from certhash.cnf.phone_xml import read_phone_xml
 from certhash.cnf.rules import LARGEST, problems_of
@@ -123,6 +122,8 @@ def _read_text(path: str, data: bytes, refusal: ValueError | None) -> Sources | 
     """Read pasted or logged text; `refusal` says why it is not a phone's own file."""
     if len(data) > LARGEST and refusal:
         return None
+    from certhash.cnf.excerpts import read_excerpts
+
     text = clean(_decode(data))
     excerpts = read_excerpts(text, path)
     if refusal and (excerpts is None or not excerpts.files) and _PHONE_STARTS.match(data):

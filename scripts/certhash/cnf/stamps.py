@@ -7,6 +7,7 @@ could be hex: each has a clock time with colons, or brackets, or numbers that co
 from __future__ import annotations
 
 import re
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -37,23 +38,20 @@ _MARKS = (":", ",", ";", ">", r" \|", r" ?-+>", " :", " >", "")
 """Possible text between a stamp and the blank that ends it; the same on every line."""
 _BLANK = r"(?: |\t|$)"
 
-FORMS = [
-    (name, re.compile(pattern))
-    for name, pattern in (
-        ("syslog header", rf"{_SYSLOG}(?:\w+\.\w+[ \t]+)?{_HOST}[ \t]+{_TAG}:(?: |$)"),
-        ("syslog header", rf"<\d{{1,3}}>1 {_STAMP} (?:\S+ ){{4}}(?:-|(?:\[[^]]*\])+)(?: |$)"),  # RFC 5424
-        *(
-            (name, stamp + mark + _BLANK)
-            for mark in _MARKS
-            for name, stamp in (
-                ("time stamp in brackets", _BRACKETS),
-                ("time stamp", _YEAR_LAST),
-                ("time stamp", rf"(?:{_STAMP}|\d{{10}}\.\d{{3,9}})"),
-            )
-        ),
-        ("time stamp in brackets", _BRACKETS),
-    )
-]
+_FORMS = (
+    ("syslog header", rf"{_SYSLOG}(?:\w+\.\w+[ \t]+)?{_HOST}[ \t]+{_TAG}:(?: |$)"),
+    ("syslog header", rf"<\d{{1,3}}>1 {_STAMP} (?:\S+ ){{4}}(?:-|(?:\[[^]]*\])+)(?: |$)"),  # RFC 5424
+    *(
+        (name, stamp + mark + _BLANK)
+        for mark in _MARKS
+        for name, stamp in (
+            ("time stamp in brackets", _BRACKETS),
+            ("time stamp", _YEAR_LAST),
+            ("time stamp", rf"(?:{_STAMP}|\d{{10}}\.\d{{3,9}})"),
+        )
+    ),
+    ("time stamp in brackets", _BRACKETS),
+)
 """Possible prefixes by name, the most specific first; each includes one blank."""
 
 _NUMBERS = [
@@ -70,13 +68,19 @@ _SAMPLE = 50
 _LEAST_NUMBERED = 3
 
 
+@cache
+def forms() -> list[tuple[str, re.Pattern[str]]]:
+    """Return the name and the pattern of every form; they compile slowly, and few texts need them."""
+    return [(name, re.compile(pattern)) for name, pattern in _FORMS]
+
+
 def without_stamps(text: str) -> str:
     """Return the text without the time stamp, syslog header or line number before each of its lines.
 
     The number of lines and their indentation do not change.
     """
     lines = text.split("\n")
-    for _, form in FORMS:
+    for _, form in forms():
         if _on_nearly_all(form, lines):
             return "\n".join(form.sub("", line, count=1) if form.match(line) else line for line in lines)
     return _without_numbers(lines) or text
@@ -88,7 +92,7 @@ def stamped(lines: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _stamp_of(line: str) -> tuple[str, str] | None:
-    for name, form in (*FORMS, *(("number", form) for form in _NUMBERS)):
+    for name, form in (*forms(), *(("number", form) for form in _NUMBERS)):
         if found := form.match(line):
             return name, line[found.end() :]
     return None

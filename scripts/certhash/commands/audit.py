@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from certhash import report
-from certhash.cnf.stated import read_stated
 from certhash.commands import options
 from certhash.errors import InputError
 
@@ -34,19 +33,21 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("audit: no input; give captures, --cnf, or both")
     wanted = report.outputs(arguments)  # reports a wrong option before a long audit
     resolve = options.resolve(arguments)
-    stated = read_stated(arguments.expect)
     options.end_on_sigterm()
-    request = options.request(arguments)
-    from certhash.audit import audit
-    from certhash.commands.progress import Console, Lines
+    with options.started(arguments) as begun:
+        from certhash.audit import audit
+        from certhash.commands.progress import Console, Lines
 
-    streamed = report.Output("ndjson", None) in wanted
-    quiet = arguments.quiet
-    console = Lines(request.settings.tshark, quiet=quiet) if streamed else Console(quiet=quiet)
-    try:
-        document = audit(request, arguments.cnf, resolve, console, stated)
-    finally:
-        console.end()
+        stated = options.stated(arguments)
+        report.prepare(wanted)
+        streamed = report.Output("ndjson", None) in wanted
+        request = options.request(arguments, begun)
+        quiet = arguments.quiet
+        console = Lines(request.settings.tshark, quiet=quiet) if streamed else Console(quiet=quiet)
+        try:
+            document = audit(request, arguments.cnf, resolve, console, stated)
+        finally:
+            console.end()
     if isinstance(console, Lines):
         console.finish(document)
     options.complain(document.problems)

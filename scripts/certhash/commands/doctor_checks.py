@@ -161,7 +161,7 @@ def _engine(found: Tshark) -> Check:
     capture = (package_folder() / "selftest.pcap").read_bytes()
     try:
         with workplace(found.path) as place:
-            engine = Engine(found, place)
+            engine = Engine(found.path, place, expected=found)
             try:
                 engine.dissect(capture)
             finally:

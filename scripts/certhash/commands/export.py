@@ -34,17 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, and print a summary; return 2 if something could not be read or written."""
-    from certhash.audit import read_captures
-    from certhash.commands.export_files import INDEX, export, prepare
-    from certhash.commands.progress import Console
-
     options.end_on_sigterm()
-    prepare(arguments.output)
-    console = Console(quiet=False)
-    try:
-        observations, problems = read_captures(options.request(arguments), console)
-    finally:
-        console.end()
+    with options.started(arguments) as begun:
+        from certhash.audit import read_captures
+        from certhash.commands.export_files import INDEX, export, prepare
+        from certhash.commands.progress import Console
+
+        prepare(arguments.output)
+        console = Console(quiet=False)
+        try:
+            observations, problems = read_captures(options.request(arguments, begun), console)
+        finally:
+            console.end()
     exported = export(observations, arguments.output)
     for observation in observations:
         problems += observation.problems

@@ -13,13 +13,12 @@ from certhash.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from concurrent.futures import Future
     from types import FrameType
 
     from certhash.audit import Request
     from certhash.capture.observe import Settings
-    from certhash.capture.tshark import Tshark
-    from certhash.model import Problem
+    from certhash.capture.start import Started
+    from certhash.model import CnfFile, Problem
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 LONGEST_TIMEOUT = 10.0**6
@@ -121,50 +120,55 @@ def add_stated(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def request(arguments: argparse.Namespace) -> Request:
+@contextmanager
+def started(arguments: argparse.Namespace) -> Iterator[Started]:
+    """Start what reads captures, before the rest is imported; end it with the context.
+
+    Raises:
+        InputError: there is no tshark, or the key log cannot be read.
+    """
+    from certhash.capture.engine import is_usable
+    from certhash.capture.start import started
+
+    here = bool(arguments.captures) and not arguments.scheduler
+    warm = here and arguments.warm and is_usable(carve=arguments.carve, decode_as=arguments.decode_as)
+    keylog, seconds = arguments.keylog, arguments.timeout
+    with started(arguments.tshark, keylog=keylog, seconds=seconds, warm=warm) as begun:
+        yield begun
+
+
+def request(arguments: argparse.Namespace, begun: Started) -> Request:
     """Return the captures to read, and how to read them.
 
     Raises:
         InputError: there is no tshark.
     """
-    with _asked(arguments) as tshark:
-        from certhash.archive.cache import default_path
-        from certhash.audit import Request
+    from certhash.audit import Request
+    from certhash.capture.observe import Settings
 
-        cache = None if arguments.no_cache else arguments.cache or default_path()
-        captures = tuple(arguments.captures)
-        how = _settings(arguments, tshark)
-        return Request(captures, how, arguments.jobs, arguments.scheduler, cache)
+    cache = None
+    if not arguments.no_cache:
+        from certhash.archive.cache import default_path
+
+        cache = arguments.cache or default_path()
+    rules = tuple(arguments.decode_as)
+    how = Settings(
+        begun.tshark(), arguments.keylog, rules, arguments.carve, arguments.timeout, arguments.warm
+    )
+    captures = tuple(arguments.captures)
+    return Request(captures, how, arguments.jobs, arguments.scheduler, cache, begun.place)
 
 
 def settings(arguments: argparse.Namespace) -> Settings:
-    """Return how to read captures.
+    """Return how to dissect what an interface receives.
 
     Raises:
         InputError: there is no tshark.
     """
-    with _asked(arguments) as tshark:
-        return _settings(arguments, tshark)
-
-
-@contextmanager
-def _asked(arguments: argparse.Namespace) -> Iterator[Future[Tshark]]:
-    """Ask tshark for its version in a thread: the caller imports the capture reader meanwhile."""
-    from concurrent.futures import ThreadPoolExecutor
-
     from certhash.capture import tshark
+    from certhash.capture.observe import Settings
 
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(tshark.find, arguments.tshark)
-
-
-def _settings(arguments: argparse.Namespace, tshark: Future[Tshark]) -> Settings:
-    from certhash.capture.observe import TIMEOUT, Settings
-
-    keylog, carve = getattr(arguments, "keylog", None), getattr(arguments, "carve", True)
-    timeout = getattr(arguments, "timeout", TIMEOUT)
-    warm = getattr(arguments, "warm", True)
-    return Settings(tshark.result(), keylog, tuple(arguments.decode_as), carve, timeout, warm)
+    return Settings(tshark.find(arguments.tshark), decode_as=tuple(arguments.decode_as))
 
 
 def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
@@ -173,9 +177,11 @@ def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     Raises:
         InputError: a value is not NAME=ADDRESS.
     """
+    addresses: dict[str, tuple[str, ...]] = {}
+    if not arguments.resolve:
+        return addresses
     from certhash.headend import plain_name, read_address
 
-    addresses: dict[str, tuple[str, ...]] = {}
     for pair in arguments.resolve:
         name, _, text = pair.partition("=")
         name = plain_name(name)
@@ -186,6 +192,19 @@ def resolve(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
             )
         addresses[name] = (*addresses.get(name, ()), address)
     return addresses
+
+
+def stated(arguments: argparse.Namespace) -> tuple[CnfFile, ...]:
+    """Return what `--expect` states.
+
+    Raises:
+        InputError: a value is no hash.
+    """
+    if not arguments.expect:
+        return ()
+    from certhash.cnf.stated import read_stated
+
+    return read_stated(arguments.expect)
 
 
 def end_on_sigterm() -> None:

@@ -21,7 +21,7 @@ from certhash.report import output
 from certhash.report.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from certhash.judgement.document import Document
 
@@ -69,6 +69,12 @@ class Output(Struct, frozen=True):
 
     form: str
     path: str | None
+
+
+def prepare(wanted: Iterable[Output]) -> None:
+    """Import the writers of the requested formats, while something else takes its time."""
+    for each in wanted:
+        import_module(FORMATS[each.form])
 
 
 def render(document: Document, form: str, look: Look | None = None) -> str:

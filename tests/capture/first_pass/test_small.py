@@ -1,0 +1,110 @@
+"""Test the look at small captures: it sees what the first pass sees, or calls the capture unusual."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.capture.first_pass.files import (
+    COOKED,
+    COOKED_2,
+    LOOP,
+    NULL,
+    RAW,
+    as_pcap,
+    as_pcapng,
+)
+from tests.capture.first_pass.soup import Kitchen, soup
+from tests.conftest import TOP
+from tests.harness.benchmarks.captures import Endpoints, udp_frame
+
+from certhash.capture.first_pass.carve import carve, is_plain
+from certhash.capture.first_pass.headers import TUNNEL_PORTS
+from certhash.capture.first_pass.small import UnusualError, look
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CAPTURES = sorted(
+    path for folder in ("captures", "tests/captures") for path in (TOP / folder).glob("*.pcap*")
+)
+ENDS = Endpoints(b"\xc6\x33\x64\x07", b"\xcb\x00\x71\x0a", 40001, 45678)
+
+
+@pytest.fixture(scope="module")
+def kitchen() -> Kitchen:
+    return Kitchen()
+
+
+def agrees(capture: bytes) -> bool:
+    """Compare a look with the first pass, and return whether the look calls the capture usual."""
+    try:
+        seen = look(capture)
+    except UnusualError:
+        return False
+    whole = carve(io.BytesIO(capture), lambda _: None, keys=True)  # with keys, everything of TLS is kept
+    assert (whole.status, whole.packets) == ("complete", seen.packets)
+    assert set(whole.traces) <= set(seen.traces)
+    assert is_plain(io.BytesIO(capture))
+    return True
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.name)
+def test_recorded_captures(path: Path) -> None:
+    unusual = {"cut-short.pcap", "snaplen.pcapng"}
+    assert agrees(path.read_bytes()) == (path.name not in unusual and path.suffix != ".gz")
+
+
+def test_generated_captures(kitchen: Kitchen) -> None:
+    """Some have tunnels, fragments, and damage; and in every link type."""
+    usual = 0
+    for seed in range(300, 330):
+        frames = soup(kitchen, seed, 6)
+        for capture in (as_pcap(frames), as_pcapng(frames)):
+            usual += agrees(capture)
+    plain = [(frame, length) for frame, length in soup(kitchen, 5, 6) if length == len(frame)]
+    plain = [each for each in plain if agrees(as_pcap([each]))]
+    assert len(plain) > 20
+    for link in (NULL, LOOP, RAW, COOKED, COOKED_2):
+        assert agrees(as_pcap(plain, link=link))
+    assert usual > 5
+
+
+@pytest.mark.parametrize("port", TUNNEL_PORTS)
+def test_a_tunnel_is_unusual(port: int) -> None:
+    for ends in (ENDS._replace(client_port=port), ENDS._replace(server_port=port)):
+        frame = udp_frame(ends, from_client=True, payload=b"payload")
+        assert not agrees(as_pcap([(frame, len(frame))]))
+
+
+def _changed(at: int, form: str, *values: int) -> bytes:
+    """Return a capture of one UDP packet whose bytes were changed at a place."""
+    frame = bytearray(udp_frame(ENDS, from_client=True, payload=b"payload"))
+    struct.pack_into(form, frame, at, *values)
+    return as_pcap([(bytes(frame), len(frame))])
+
+
+@pytest.mark.parametrize(
+    "capture",
+    [
+        pytest.param(_changed(12, ">H", 0x8847), id="MPLS"),
+        pytest.param(_changed(23, "B", 47), id="GRE"),
+        pytest.param(_changed(23, "B", 4), id="IP in IP"),
+        pytest.param(_changed(20, ">H", 0x2000), id="first fragment"),
+        pytest.param(_changed(20, ">H", 0x0010), id="later fragment"),
+        pytest.param(_changed(14, "B", 0x44), id="header too short"),
+        pytest.param(_changed(16, ">H", 1000), id="longer than the frame"),
+        pytest.param(_changed(14, "B", 0x65), id="other version"),
+        pytest.param(as_pcap([(b"\0" * 12, 12)]), id="no EtherType"),
+        pytest.param(as_pcap([(b"\0" * 60, 80)]), id="cut"),
+        pytest.param(as_pcap([]), id="no packet"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(as_pcap([(b"\x01" * 60, 60)])[:-1], id="cut short"),
+        pytest.param(as_pcapng([(b"\x01" * 60, 60)]) + b"\0" * 8, id="a part of a block"),
+    ],
+)
+def test_unusual_captures(capture: bytes) -> None:
+    with pytest.raises(UnusualError):
+        look(capture)
