@@ -18,8 +18,10 @@ from certhash.capture import warm as warm_reading
 from certhash.capture.engine import Engine, EngineError, missing
 from certhash.capture.observe import Settings, observe, with_engine
 from tests.conftest import TOP, need
+from tests.harness import wiresharks
 from tests.harness.faults.stage import Audit, audit, copies, until
 from tests.harness.fidelity.kinds import pcap
+from tests.harness.fidelity.warm import compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,6 +86,16 @@ def test_in_any_order_it_says_what_tshark_says(
             for path in order:
                 assert observe(str(path), settings, place) == expected[path], path
     assert len(dissected) > 1.8 * len(CAPTURES)
+
+
+@pytest.mark.parametrize("version", wiresharks.others())
+def test_with_other_versions_too(version: str) -> None:
+    """A few captures, each of another kind; `python -m tests.harness.fidelity.warm` compares many."""
+    names = ("match", "dtls", "resumed", "tls13", "fetched-over-tftp", "anyconnect")
+    paths = [TOP / "captures" / f"{name}.pcapng" for name in names]
+    result = compare(str(wiresharks.need(version).tshark), (paths, paths[::-1]))
+    assert result.different == []
+    assert result.dissected == 2 * len(paths)
 
 
 def test_what_was_cut_when_it_was_recorded_is_for_tshark(

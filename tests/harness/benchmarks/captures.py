@@ -425,21 +425,23 @@ SINGLE: dict[str, Callable[[Path, float], Iterator[bytes]]] = {
     "dtls": dtls,
     "mix": mix,
 }
-NAMES = (*SINGLE, "many")
+FOLDERS = {"many": 1.0, "archive": 10.0}
+"""Number of small captures in each folder, in thousands."""
+NAMES = (*SINGLE, *FOLDERS)
 
 
 def make(name: str, folder: Path, scale: float = 1.0) -> Path:
-    """Write a benchmark capture if it does not exist; return its path (a folder for ``many``)."""
+    """Write a benchmark capture if it does not exist; return its path (a folder for some)."""
     suffix = "" if scale == 1 else f"-{scale:g}"
-    target = folder / (f"{name}{suffix}" if name == "many" else f"{name}{suffix}.pcap")
+    target = folder / (f"{name}{suffix}" if name in FOLDERS else f"{name}{suffix}.pcap")
     if target.exists():
         return target
     partial = target.with_name(target.name + ".partial")
     with tempfile.TemporaryDirectory() as keys:
-        if name == "many":
+        if name in FOLDERS:
             partial.mkdir(parents=True, exist_ok=True)
-            for number, frames in enumerate(many(Path(keys), scale)):
-                with (partial / f"{number:04}.pcap").open("wb") as output:
+            for number, frames in enumerate(many(Path(keys), scale * FOLDERS[name])):
+                with (partial / f"{number:05}.pcap").open("wb") as output:
                     write_pcap(output, frames)
         else:
             with partial.open("wb") as output:
