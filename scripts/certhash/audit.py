@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from certhash.archive import workers
+from certhash.archive.read import Listener, observe_all
 from certhash.archive.walk import find_captures
 from certhash.capture.observe import Settings
 from certhash.capture.workplace import Workplace
@@ -45,7 +45,7 @@ class Request(Struct, frozen=True):
     """Where tshark runs, if it is there already, perhaps with an engine. It is used once."""
 
 
-class Audience(workers.Listener):
+class Audience(Listener):
     """Receives progress events; the default ignores them."""
 
     def observed(self, observation: Observation) -> None:
@@ -142,7 +142,7 @@ def _observe_all(
                 take(known)
         unread = [path for path in captures if path not in seen]
         audience.begin(unread)
-        arriving = workers.observe_all(
+        arriving = observe_all(
             unread,
             request.settings,
             audience,

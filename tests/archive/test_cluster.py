@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.archive.conftest import Counted
+from tests.capture.programs import Programs
 from tests.conftest import TOP, certhash
 
 if TYPE_CHECKING:
@@ -93,6 +94,24 @@ def test_a_cluster_finds_what_one_machine_finds(cluster: Cluster) -> None:
     assert there.json == here.json
     assert there.err == here.err
     assert there.status == here.status == 1
+
+
+@pytest.mark.skipif(shutil.which("sharkd") is None, reason="no sharkd: apt-get install wireshark-common")
+def test_each_worker_keeps_one_engine_for_all_captures_of_an_audit(cluster: Cluster, tmp_path: Path) -> None:
+    programs = Programs()
+    for number in range(6):
+        shutil.copy(CAPTURES / "match.pcapng", tmp_path / f"{number}.pcapng")
+    how = ("audit", tmp_path, "--no-cache", "-f", "json", "--tshark", programs.tshark)
+    here = certhash(*how, "--no-warm")
+    assert programs.starts.count("tshark -n") == 6
+    for _ in range(2):  # the second audit finds nothing of the first
+        there = certhash(*how, "--scheduler", cluster.address)
+        assert there.json == here.json
+        starts = programs.starts
+        assert starts[0] == "tshark --version"
+        assert set(starts[1:]) == {"sharkd unix:socket"}
+        assert len(starts) <= 1 + len(cluster.workers)
+        until(lambda: not programs.running, "the workers have ended their engines")
 
 
 def _begin(*arguments: str | Path) -> subprocess.Popen[str]:

@@ -45,3 +45,16 @@ class Programs:
         for each in found:
             each.rmdir()
         return [each.name.partition(" ")[2] for each in found]
+
+    @property
+    def running(self) -> list[int]:
+        """The processes of sharkd that were started by this one and still run."""
+        mark = f"{self.folder}/bin/sharkd".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdecimal() and mark in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return found

@@ -27,7 +27,10 @@ pytestmark = pytest.mark.skipif(
 
 ALWAYS = {"certhash", "msgspec"}
 X509 = {"cryptography"}
-SLOW = {"asyncio", "email", "html", "http", "sqlite3", "ssl", "tomllib", "unittest", "xml", "zoneinfo"}
+SLOW = {
+    *("asyncio", "concurrent", "ctypes", "email", "html", "http", "logging", "multiprocessing", "sqlite3"),
+    *("ssl", "tomllib", "unittest", "xml", "zoneinfo"),
+}
 """Of the standard library: what takes long to import. cryptography imports email."""
 
 

@@ -1,7 +1,6 @@
-"""Read several captures in parallel, on the processors of this machine or on a Dask cluster.
+"""Read captures in parallel, on the processors of this machine.
 
-Both pools of workers are a :class:`concurrent.futures.Executor` and run one function,
-:func:`certhash.capture.observe.observe`. A capture that crashes its worker affects no other capture.
+A capture that crashes its worker affects no other capture.
 """
 
 from __future__ import annotations
@@ -25,75 +24,43 @@ from typing import TYPE_CHECKING, NamedTuple
 from certhash.archive.tasks import LOST_WORKER, SIGNALS, TICK, as_completed, undisturbed
 from certhash.capture.observe import is_worth_sharing, observe, with_engine
 from certhash.capture.reading import unreadable
-from certhash.capture.warm import is_small
-from certhash.capture.workplace import Workplace, workplace
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from ctypes import Array
     from multiprocessing.process import BaseProcess
     from multiprocessing.queues import SimpleQueue
     from typing import BinaryIO
 
+    from certhash.archive.read import Listener
     from certhash.capture.observe import Settings
+    from certhash.capture.workplace import Workplace
     from certhash.model import Observation
 
 
-class Listener:
-    """Receives progress events; the default ignores them."""
-
-    def note(self, line: str) -> None:
-        """Show a progress message; not part of the result."""
-
-    def under_way(self, count: int) -> None:
-        """Receive the number of bytes read from unfinished captures, a few times a second."""
-
-
-def observe_all(  # noqa: PLR0913 - the work, and who does it
-    paths: Sequence[str],
-    settings: Settings,
-    listener: Listener,
-    *,
-    workers: int = 0,
-    scheduler: str | None = None,
-    place: Workplace | None = None,
-) -> Generator[Observation]:
+def observe_here(
+    paths: Sequence[str], settings: Settings, listener: Listener, workers: int, place: Workplace
+) -> Iterator[Observation]:
     """Yield the observation of each capture, in the order in which they finish.
-
-    If the caller stops iterating, the unfinished captures are aborted.
 
     Args:
         paths: the captures.
         settings: how to read them.
         listener: receives progress events.
-        workers: number of captures to read at once; 0: one per processor.
-        scheduler: the address of a Dask scheduler, ``tcp://HOST:8786``, whose workers see the same paths.
-        place: where tshark runs on this machine; None creates one. One process takes its engine.
-
-    Raises:
-        InputError: the scheduler does not answer, or the key log cannot be read.
+        workers: number of captures to read at once.
+        place: where tshark runs. One process takes its engine.
     """
-    if not paths:
+    if _can_share():
+        tsharks, workers = max(1, workers // len(paths)), min(workers, len(paths))
+        yield from _on_this_machine(paths, _Pool(workers, tsharks, settings, place, listener))
         return
-    if scheduler is not None:
-        from certhash.archive.cluster import on_cluster
-
-        yield from on_cluster(scheduler, paths, settings)
-    else:
-        processors = workers or len(os.sched_getaffinity(0))
-        tsharks, workers = max(1, processors // len(paths)), min(processors, len(paths))
-        with contextlib.ExitStack() as stack:
-            place = place or stack.enter_context(workplace(settings.tshark.path, keylog=settings.keylog))
-            if place.engine is not None and not any(map(is_small, paths)):
-                place.engine.close()  # or it would take memory for nothing
-            if _can_share():
-                yield from _on_this_machine(paths, _Pool(workers, tsharks, settings, place, listener))
-            else:
-                place = with_engine(settings, place)
-                if place.engine is not None:
-                    stack.callback(place.engine.close)
-                for path in paths:
-                    yield observe(path, settings, place)
+    place = with_engine(settings, place)
+    try:
+        for path in paths:
+            yield observe(path, settings, place)
+    finally:
+        if place.engine is not None:
+            place.engine.close()
 
 
 def _can_share() -> bool:
@@ -103,9 +70,6 @@ def _can_share() -> bool:
     except OSError:
         return False
     return True
-
-
-# ---------------------------------------------------------------- this machine
 
 
 class _Pool(NamedTuple):

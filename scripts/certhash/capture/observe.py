@@ -15,7 +15,7 @@ from certhash.capture import tshark
 from certhash.capture.engine import Engine, is_usable
 from certhash.capture.first_pass.source import Unpacked, is_carvable, open_capture
 from certhash.capture.reading import unreadable
-from certhash.capture.warm import observe_warm
+from certhash.capture.warm import is_small, observe_warm
 from certhash.capture.workplace import Workplace, workplace
 from certhash.model import Observation, Problem
 
@@ -80,6 +80,19 @@ def observe(
         return unreadable(path, f"{error.strerror or error}")
     except ValueError as error:
         return unreadable(path, str(error))
+
+
+def observe_at_once(path: str, settings: Settings, engine: Engine) -> Observation | None:
+    """Let an engine read a small capture in this process; None if this needs more, or does not work."""
+    if not is_small(path):
+        return None
+    try:
+        with open_capture(path) as source:
+            if not isinstance(source, Unpacked):
+                return observe_warm(path, source, engine, settings.timeout / 2)
+    except (OSError, ValueError):
+        pass  # the full read reports the error
+    return None
 
 
 def _damaged(seen: Observation, damage: str) -> Observation:
