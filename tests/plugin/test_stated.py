@@ -69,4 +69,4 @@ def test_several_hashes(place: Machine) -> None:
 def test_what_is_no_hash_is_named(place: Machine) -> None:
     capture = place.put("stated.pcap", pcap(conversation(talk(LEAF))))
     done = place.tshark(capture, "-o", "certhash.expect:zzz", "-Y", "certhash.verdict")
-    assert "certhash.expect: zzz: this is no hash" in done.stderr
+    assert "certhash.expect: zzz: not a hash" in done.stderr

@@ -12,7 +12,7 @@ from tests.harness.fidelity.generate import Kitchen, generate
 
 
 def main() -> int:
-    """Compare, print what came out, and return 1 if a difference has no explanation."""
+    """Compare, print the result, and return 1 if a difference has no explanation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("captures", nargs="*", type=Path, help="captures, and folders of them")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The comparison: what differs between certhash and the independent readers, and why."""
+"""Compare certhash with the independent readers, and explain the differences."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Capture(NamedTuple):
-    """What certhash says of a capture."""
+    """The result of certhash for a capture."""
 
     path: str
     handshakes: tuple[dict[str, Any], ...]
@@ -34,7 +34,7 @@ class Capture(NamedTuple):
 
     @property
     def findings(self) -> list[Finding]:
-        """The certificates, in the order of their frames."""
+        """Return the certificates in the order of their frames."""
         found = [
             Finding(c["frame"], base64.b64decode(c["sha1"]).hex())
             for h in self.handshakes
@@ -44,7 +44,7 @@ class Capture(NamedTuple):
 
     @property
     def hidden(self) -> set[str]:
-        """Why certificates are not seen, of the handshakes where they are not."""
+        """Return the reasons of the handshakes whose certificates are hidden."""
         return {h["hidden"] for h in self.handshakes if h["hidden"]}
 
 
@@ -58,28 +58,28 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What came out."""
+    """The result of a comparison."""
 
     seen: tuple[Capture, ...]
     read: Counter[str]
-    """How many certificates each reader found."""
+    """Number of certificates that each reader found."""
     agreed: Counter[str]
-    """With how many captures each reader agreed wholly."""
+    """Number of captures in which each reader agrees completely."""
     differences: tuple[Difference, ...]
 
     @property
     def certificates(self) -> int:
-        """How many certificates certhash found."""
+        """Number of certificates that certhash found."""
         return sum(len(capture.findings) for capture in self.seen)
 
     @property
     def defects(self) -> list[Difference]:
-        """Differences without an explanation."""
+        """Return the differences without an explanation."""
         return [difference for difference in self.differences if difference.explained is None]
 
 
 def audit(captures: Sequence[Path], *more: str) -> dict[str, Any]:
-    """Run the audit as a user does; the result is its JSON."""
+    """Run the audit as a user does, and return its JSON."""
     ended = subprocess.run(
         [
             sys.executable,
@@ -105,7 +105,7 @@ def audit(captures: Sequence[Path], *more: str) -> dict[str, Any]:
 
 
 def by_capture(document: dict[str, Any]) -> list[Capture]:
-    """Part a result by capture."""
+    """Split a result by capture."""
     handshakes, problems = defaultdict(list), defaultdict(list)
     for handshake in document["handshakes"]:
         handshakes[handshake["capture"]].append(handshake)
@@ -121,7 +121,7 @@ _find = functools.cache(tshark.find)
 
 
 def both(path: Path) -> Observation:
-    """Read a capture carved and whole, which must be the same."""
+    """Read a capture carved and whole; the results must be equal."""
     found = _find()
     carved, whole = (observe(str(path), Settings(found, carve=carve)) for carve in (True, False))
     assert carved == whole
@@ -163,7 +163,7 @@ def _read(path: Path) -> _Readings:
 
 
 def _between(carved: dict[str, Any], whole: dict[str, Any]) -> list[Difference]:
-    """List the captures of which the audit says something else where tshark is given every packet."""
+    """Return the captures for which the audit has another result if tshark reads every packet."""
     differences = [
         Difference(one.path, "--no-carve", f"carved: {one}; whole: {other}", None)
         for one, other in zip(by_capture(carved), by_capture(whole), strict=True)
@@ -177,11 +177,11 @@ def _between(carved: dict[str, Any], whole: dict[str, Any]) -> list[Difference]:
 
 
 _Judged = list[tuple[str, str | None]]
-"""What differs, and why that is no defect."""
+"""Return the differences, each with the reason if it is not a defect."""
 
 
 def _to_tshark(capture: Capture, readings: _Readings) -> _Judged:
-    """Hold against stock tshark, which shows the same but for damaged DER, and a repeated datagram's anew."""
+    """Compare with stock tshark, which differs in damaged DER and repeats a repeated datagram."""
     ours = capture.findings
     why = "of damaged DER tshark's own field ends where the damage begins; these are the bytes that were sent"
     damaged = {f.frame for f in ours if f in readings.separate} & {
@@ -202,7 +202,7 @@ def _to_tshark(capture: Capture, readings: _Readings) -> _Judged:
 
 
 def _to_separate(capture: Capture, readings: _Readings) -> _Judged:
-    """Hold against the reader that sorts streams first; it knows no keys, and nothing beyond a gap."""
+    """Compare with the reader that sorts streams first; it has no keys, and reads nothing beyond a gap."""
 
     def more(finding: Finding) -> str | None:
         return (
@@ -226,7 +226,7 @@ def _to_separate(capture: Capture, readings: _Readings) -> _Judged:
 
 
 def _to_ndpi(capture: Capture, readings: _Readings) -> _Judged:
-    """Hold against nDPI: each of its certificates must be there; of ours it knows the first of many flows."""
+    """Compare with nDPI: certhash must find each of its certificates; it finds only the first of a flow."""
     ours = {
         base64.b64decode(c["sha1"]).hex()
         for h in capture.handshakes

@@ -1,4 +1,4 @@
-"""Downloads as certhash learns them, held against readers that owe nothing to it.
+"""Compare the downloads that certhash learns with independent readers.
 
 ``python -m tests.harness.fidelity.downloads N`` makes N transfers (TFTP and HTTP) and compares what was sent
 with the plugin's ``certhash.cnf_downloaded``, the audit's downloads, the ``tftp`` package (which decodes
@@ -40,18 +40,18 @@ Files = frozenset[tuple[str, bytes]]
 INDEPENDENT = "tftp and h11"
 
 BATCH = 100
-"""How many transfers lie in one capture."""
+"""Number of transfers in one capture."""
 
 
 class Difference(NamedTuple):
-    """A file that a reader has and was not sent, or was sent and it has not."""
+    """A file that a reader returned but was not sent, or that was sent but it did not return."""
 
     reader: str
     kind: str
     name: str
     what: str
     explained: bool = False
-    """It is a file that was not read for a reason that the documentation states."""
+    """The documentation states why this file is not read."""
 
 
 # --------------------------------------------------------------------------------------- the readers
@@ -67,7 +67,7 @@ def by_tftp(path: Path) -> Files:
 
 
 def _ended(found: object) -> bool:
-    """Return whether the last block came: the package asks for its acknowledgement too."""
+    """Return whether the last block arrived: the package also requires its acknowledgement."""
     size, length = getattr(found, "blksize", 512), getattr(found, "size", 0)
     return bool(getattr(found, "is_complete", False)) or (length > 0 and length % size != 0)
 
@@ -81,7 +81,7 @@ def by_h11(path: Path) -> Files:
 
 
 def _conversations(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Return what client and server said on each TCP connection, up to the first gap."""
+    """Return what client and server sent on each TCP connection, up to the first gap."""
     said: dict[tuple[int, bool], bytes] = {}
     broken = set()
     for piece in pktcap.read_tcp_streams(str(path)):
@@ -96,7 +96,7 @@ def _conversations(path: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _exchanges(asked: bytes, said: bytes) -> Iterator[tuple[str, bytes]]:
-    """Return the files that whole answers with status 200 bring."""
+    """Return the files in complete responses with status 200."""
     client = h11.Connection(h11.CLIENT)
     client.receive_data(said)
     try:
@@ -130,9 +130,9 @@ def _requests(asked: bytes) -> Iterator[h11.Request]:
 
 
 def by_plugin(path: Path, program: str, plugin: Path) -> Files:
-    """Read what a tshark with the plugin shows."""
+    """Read the downloads that tshark shows with the plugin."""
     command = [program, "-n", "-r", str(path), "-X", f"lua_script:{plugin}", "-T", "fields"]
-    command += ["-o", "tcp.reassemble_out_of_order:TRUE"]  # as an audit asks for it
+    command += ["-o", "tcp.reassemble_out_of_order:TRUE"]  # as an audit sets it
     command += [
         "-e",
         "certhash.cnf_downloaded",
@@ -159,7 +159,7 @@ def by_plugin(path: Path, program: str, plugin: Path) -> Files:
 
 
 def by_audit(path: Path, program: str | None = None) -> Files:
-    """Read what an audit of the capture learns."""
+    """Read the downloads that an audit learns from the capture."""
     seen = observe(str(path), Settings(tshark.find(program)))
     return frozenset((found.name, found.content) for found in seen.downloads)
 
@@ -168,7 +168,7 @@ def by_audit(path: Path, program: str | None = None) -> Files:
 
 
 def differences(reader: str, transfers: Iterable[Transfer], found: Files) -> Iterator[Difference]:
-    """Return where a reader's files are not those that were sent."""
+    """Return the differences between a reader's files and those that were sent."""
     known = {transfer.name: transfer for transfer in transfers}
     sent = {(t.name, t.content) for t in known.values() if t.content is not None}
     for name, content in sorted(sent - found):
@@ -180,7 +180,7 @@ def differences(reader: str, transfers: Iterable[Transfer], found: Files) -> Ite
 
 
 def capture(folder: Path, transfers: list[Transfer]) -> Path:
-    """Write the transfers into one capture, readable to all."""
+    """Write the transfers to one capture that all users can read."""
     path = folder / "transfers.pcap"
     path.write_bytes(pcap([frame for transfer in transfers for frame in transfer.frames]))
     path.chmod(0o644)
@@ -188,7 +188,7 @@ def capture(folder: Path, transfers: list[Transfer]) -> Path:
 
 
 def compare(numbers: range, programs: list[str]) -> tuple[Counter[str], list[Difference]]:
-    """Generate and compare; return how many files each reader found, and all differences."""
+    """Generate and compare; return the number of files that each reader found, and all differences."""
     counted: Counter[str] = Counter()
     found: list[Difference] = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -208,7 +208,7 @@ def compare(numbers: range, programs: list[str]) -> tuple[Counter[str], list[Dif
 
 
 def _plugin(folder: Path) -> Path:
-    """Copy the plugin to where any user may read it."""
+    """Copy the plugin to a folder that all users can read."""
     target = folder / "plugin"
     shutil.copytree(TOP / "plugin", target)
     for path in [target, *target.rglob("*")]:
@@ -217,7 +217,7 @@ def _plugin(folder: Path) -> Path:
 
 
 def main() -> int:
-    """Compare, print what came out, and return 1 where certhash differs from what was sent."""
+    """Compare, print the result, and return 1 if certhash differs from what was sent."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int, help="how many transfers to make")
     parser.add_argument("--seed", type=int, default=0, help="the number of the first")

@@ -1,4 +1,4 @@
-"""DTLS as OpenSSL speaks it: the datagrams of real handshakes, noted on their way between both ends."""
+"""Record the datagrams of real DTLS handshakes between OpenSSL's client and server."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE = 20.0
-"""Seconds until a handshake that should have happened has not."""
+"""Seconds to wait for a handshake."""
 QUIET = 0.4
-"""Seconds without a datagram, after which nothing more is to come."""
+"""Seconds of silence that end a recording."""
 
 
 class Datagram(NamedTuple):
-    """What one side sent."""
+    """The data that one side sent."""
 
     from_client: bool
     data: bytes
@@ -31,16 +31,16 @@ class Datagram(NamedTuple):
 def shake_hands(
     server_file: Path, version: str, *, client_file: Path | None = None, mtu: int = 1400
 ) -> list[Datagram]:
-    """Let ``openssl s_server`` and ``s_client`` shake hands over the loopback, and return what they sent.
+    """Run a handshake of ``openssl s_server`` and ``s_client`` on loopback, and return what they sent.
 
     Args:
         server_file: key and chain of the server, PEM.
         version: ``dtls1`` or ``dtls1_2``.
-        client_file: key and chain of a client that is asked for them.
-        mtu: the largest datagram either sends, which decides into how many fragments a message is cut.
+        client_file: key and chain of the client, if the server requests them.
+        mtu: the maximum size of a datagram, which determines the number of fragments.
     """
     openssl = need("openssl")
-    # Both ends are at a port that nobody else has; the server says which one it was given.
+    # Both ends use a free port; the server prints the one that it got.
     common = [f"-{version}", "-mtu", str(mtu), "-cipher", "ALL:@SECLEVEL=0"]
     serve = [openssl, "s_server", "-accept", "127.0.0.1:0", "-cert", str(server_file), *common]
     serve += ["-cert_chain", str(server_file), *(["-verify", "5"] if client_file else [])]
@@ -76,7 +76,7 @@ def _port(server: subprocess.Popen[bytes]) -> int:
 
 
 def _relayed(line: socket.socket, server_port: int) -> list[Datagram]:
-    """Pass datagrams on until it is quiet after the handshake, and note them."""
+    """Forward and record datagrams until the silence after the handshake."""
     noted: list[Datagram] = []
     client: tuple[str, int] | None = None
     end = time.monotonic() + PATIENCE
@@ -84,7 +84,7 @@ def _relayed(line: socket.socket, server_port: int) -> list[Datagram]:
         ready.register(line, selectors.EVENT_READ)
         while time.monotonic() < end:
             if not ready.select(QUIET):
-                # Record type 20 is ChangeCipherSpec: after both, the handshake has gone through.
+                # Record type 20 is ChangeCipherSpec: after both, the handshake is complete.
                 if {d.from_client for d in noted if b"\x14\xfe" in d.data} == {True, False}:
                     return noted
                 continue

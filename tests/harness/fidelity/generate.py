@@ -1,7 +1,7 @@
-"""Captures of which all is known: real TLS handshakes, carried in every way that packets travel and get lost.
+"""Generate captures with known content: real TLS handshakes, with every kind of transport and loss.
 
-Every capture follows from its number. The handshakes are OpenSSL's, in memory; how they are cut into
-segments, disturbed, wrapped and written is chosen at random.
+Every capture is determined by its number. The handshakes are OpenSSL's, in memory; segmentation, disturbance,
+encapsulation and file format are chosen at random.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ LINK_ETHERNET, LINK_RAW, LINK_COOKED, LINK_COOKED2, LINK_NULL = 1, 101, 113, 276
 
 
 class Generated(NamedTuple):
-    """A capture, and what is known of it."""
+    """A capture and its known content."""
 
     path: Path
     presented: frozenset[str]
-    """SHA-1 (hex) of every certificate that stands in the clear in it, before anything was lost."""
+    """SHA-1 (hex) of every unencrypted certificate in it, before any loss."""
     expected: tuple[str, ...] | None
-    """The same in order, with repetitions, of a capture of which nothing was lost and that is not cut."""
+    """The same in order, with repetitions, for a complete capture without losses."""
 
 
 class Script(NamedTuple):
-    """What both sides of a handshake say, and the SHA-1 (hex) of every certificate that is in the clear."""
+    """The data of both sides of a handshake, and the SHA-1 (hex) of every unencrypted certificate."""
 
     turns: list[Turn]
     clear: tuple[str, ...]
     of_client: int = 0
-    """How many of them, the last, are the client's."""
+    """The number of the client's certificates, which come last."""
 
 
 class Kitchen:
-    """Handshakes to choose from; making the keys takes a while, so there is one a run.
+    """The handshakes to choose from; created once per run, because the keys take time.
 
     What is pickled are the handshakes, those of DTLS among them.
     """
@@ -93,7 +93,7 @@ class Kitchen:
 
     @cached_property
     def datagrams(self) -> list[Script]:
-        """Handshakes of DTLS; each takes a moment, so they are made when they are wanted."""
+        """DTLS handshakes, created on demand, because each takes a moment."""
         return [
             self._datagram_script(self._chains[number], client, version, mtu)
             for number, mtu in ((0, 1400), (2, 300), (7, 600), (10, 1400))
@@ -113,7 +113,7 @@ class Kitchen:
     ) -> Script:
         sent = dtls.shake_hands(chain[0], version, client_file=client[0] if client else None, mtu=mtu)
         turns = [Turn("client" if one.from_client else "server", one.data) for one in sent]
-        # OpenSSL's commands send the first certificate, and then the file that it is the first of.
+        # OpenSSL's commands send the first certificate, and then the file that it comes from.
         of_client = client[1][:1] + client[1] if client else []
         clear = [
             hashlib.sha1(der, usedforsecurity=False).hexdigest()
@@ -180,7 +180,7 @@ def _certificate(
 
 
 def shake_hands(server_file: Path, client_file: Path | None, version: ssl.TLSVersion) -> list[Turn]:
-    """Let OpenSSL shake hands with itself, send something each way, and return what crossed the wire."""
+    """Run a handshake between two OpenSSL objects, send data both ways, and return all bytes sent."""
     server_context, client_context = (
         ssl.SSLContext(p) for p in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
     )
@@ -190,7 +190,7 @@ def shake_hands(server_file: Path, client_file: Path | None, version: ssl.TLSVer
     if client_file:
         client_context.load_cert_chain(client_file)
         server_context.verify_mode = ssl.CERT_OPTIONAL
-        # The chain that the client sends is one that the server knows.
+        # The server trusts the chain that the client sends.
         server_context.load_verify_locations(client_file)
     for context in (server_context, client_context):
         context.set_ciphers("ALL:@SECLEVEL=0")
@@ -239,7 +239,7 @@ def _reorder(choose: random.Random, segments: _Segments, rate: float) -> _Segmen
     out = list(segments)
     for index in range(3, len(out) - 3):
         other = index + choose.randrange(1, 4)
-        # Within a direction: nobody answers what has not been said.
+        # Only within a direction: an answer never precedes its request.
         if out[index].from_client == out[other].from_client and choose.random() < rate:
             out[index], out[other] = out[other], out[index]
     return out
@@ -258,7 +258,7 @@ def _overlap(choose: random.Random, segments: _Segments, _rate: float) -> _Segme
 
 
 def _join(choose: random.Random, segments: _Segments, rate: float) -> _Segments:
-    """Send the data of a segment once more, together with what follows."""
+    """Retransmit the data of a segment together with the following data."""
     out = list(segments)
     for index, (first, second) in enumerate(pairwise(segments)):
         same = first.from_client == second.from_client and first.payload and second.payload
@@ -268,7 +268,7 @@ def _join(choose: random.Random, segments: _Segments, rate: float) -> _Segments:
 
 
 def _other_data(choose: random.Random, segments: _Segments, rate: float) -> _Segments:
-    """Send segments again, with other bytes in them."""
+    """Retransmit segments with other bytes."""
     out: _Segments = []
     for segment in segments:
         out.append(segment)
@@ -286,19 +286,19 @@ def _late_start(choose: random.Random, segments: _Segments, _rate: float) -> _Se
 
 
 _HARMLESS = (_repeat, _reorder, _overlap, _join)
-"""After these, all that was sent can still be told."""
+"""Disturbances after which all sent data can still be reconstructed."""
 _HARMFUL = (_other_data, _lose, _late_start)
 
 
 def _disturbed(choose: random.Random, segments: _Segments) -> tuple[_Segments, bool]:
-    """Return what the capture point saw of a connection, and whether all of its data is among that."""
+    """Return the captured segments of a connection, and whether they contain all of its data."""
     trouble = choose.choice((None, None, *_HARMLESS, *_HARMFUL))
     rate = choose.choice((0.05, 0.3))
     return trouble(choose, segments, rate) if trouble else segments, trouble not in _HARMFUL
 
 
 def ipv6(frame: bytes, choose: random.Random) -> bytes:
-    """Turn an Ethernet frame with IPv4 into one with IPv6, sometimes with extension headers."""
+    """Convert an Ethernet frame with IPv4 to IPv6, sometimes with extension headers."""
     protocol, payload = frame[23], frame[34 : 14 + int.from_bytes(frame[16:18], "big")]
     for kind in choose.choice(((), (), (0,), (60,), (0, 60))):
         payload = bytes([protocol, 0, 1, 4, 0, 0, 0, 0]) + payload
@@ -309,7 +309,7 @@ def ipv6(frame: bytes, choose: random.Random) -> bytes:
 
 
 def _fragments(frame: bytes, number: int) -> list[bytes]:
-    """Cut an IPv4 packet in an Ethernet frame into fragments of 504 bytes."""
+    """Split an IPv4 packet in an Ethernet frame into fragments of 504 bytes."""
     body = frame[34:]
     out = []
     for at in range(0, len(body), 504):
@@ -322,7 +322,7 @@ def _fragments(frame: bytes, number: int) -> list[bytes]:
 
 
 def _options(frame: bytes) -> bytes:
-    """Give an IPv4 packet options (no operation, four times)."""
+    """Add options to an IPv4 packet (four times "no operation")."""
     size = int.from_bytes(frame[16:18], "big") + 4
     return (
         frame[:14]
@@ -336,7 +336,7 @@ def _options(frame: bytes) -> bytes:
 
 
 def in_ip(frame: bytes, protocol: int, between: bytes = b"") -> bytes:
-    """Put the IP packet of a frame into another IPv4 packet."""
+    """Encapsulate the IP packet of a frame in another IPv4 packet."""
     inner = between + frame[14:]
     outer = struct.pack(
         ">BBHHHBBH4s4s", 0x45, 0, 20 + len(inner), 0, 0, 64, protocol, 0, b"\x0a\xff\0\1", b"\x0a\xff\0\2"
@@ -365,7 +365,7 @@ _WRAPPED: dict[str, Callable[[bytes, bytes, bytes], bytes]] = {
     "raw": lambda _macs, _kind, packet: packet,
     "null": lambda _, kind, packet: struct.pack("<I", 2 if kind == b"\x08\x00" else 30) + packet,
 }
-"""From the addresses, the EtherType and the IP packet of an Ethernet frame to what is captured elsewhere."""
+"""Functions from addresses, EtherType and IP packet of an Ethernet frame to other link types."""
 _LINK = {"cooked": LINK_COOKED, "cooked2": LINK_COOKED2, "raw": LINK_RAW, "null": LINK_NULL}
 
 
@@ -373,7 +373,7 @@ _LINK = {"cooked": LINK_COOKED, "cooked2": LINK_COOKED2, "raw": LINK_RAW, "null"
 
 
 def generate(folder: Path, numbers: Iterable[int], kitchen: Kitchen) -> list[Generated]:
-    """Write the captures of these numbers into a folder."""
+    """Write the captures with these numbers to a folder."""
     return [_capture(folder, kitchen, number) for number in numbers]
 
 
@@ -404,7 +404,7 @@ def _capture(folder: Path, kitchen: Kitchen, number: int) -> Generated:
         data = gzip.compress(data)
     path.write_bytes(data)
     certain = whole and (not snaplen or all(len(frame) <= snaplen for frame in frames))
-    # Which of several connections comes first is decided by how they are mixed.
+    # The order of several connections depends on how they are interleaved.
     return Generated(path, frozenset(presented), tuple(sorted(expected)) if certain else None)
 
 
@@ -435,7 +435,7 @@ def _connection(choose: random.Random, index: int, script: Script) -> tuple[list
 
 
 def _datagrams(choose: random.Random, index: int, script: Script) -> tuple[list[bytes], bool]:
-    """Return the frames of a DTLS handshake, and whether all that was sent is among them, in some order."""
+    """Return the frames of a DTLS handshake, and whether they contain all sent data, in any order."""
     port = choose.choice((443, 4433, 10443, 53, 5246, 2152))
     ends = Endpoints(bytes((10, 9, 1, 1 + index)), bytes((192, 0, 2, 9)), 40_000 + index, port)
     turns = list(script.turns)
@@ -443,7 +443,7 @@ def _datagrams(choose: random.Random, index: int, script: Script) -> tuple[list[
     if trouble == "twice":
         turns = [copy for turn in turns for copy in [turn] * choose.choice((1, 1, 2))]
     elif trouble == "swapped":
-        # Among the fragments of a flight: what belongs to the next is only sent when they are all there.
+        # Only among the fragments of a flight: the next flight is sent when all of them have arrived.
         for at in range(len(turns) - 1):
             same = turns[at].side == turns[at + 1].side
             if same and choose.random() < 0.3 and b"\x14\xfe" not in turns[at + 1].data[:2]:
@@ -457,7 +457,7 @@ def _datagrams(choose: random.Random, index: int, script: Script) -> tuple[list[
         frames = [ipv6(frame, choose) for frame in frames]
     elif choose.random() < 0.2:
         frames = [part for n, frame in enumerate(frames) for part in _fragments(frame, 1 + index * 700 + n)]
-    # What is swapped may be shown out of order, or not at all; this is for the comparison to judge.
+    # Swapped fragments may be shown out of order, or not at all; the comparison judges that.
     return frames, trouble in (None, "twice")
 
 
@@ -489,7 +489,7 @@ def _written(choose: random.Random, frames: list[bytes], link: int, snaplen: int
     out = [block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))]
     resolution = struct.pack(order + "HHB3xHH", 9, 1, 9, 0, 0) if choose.random() < 0.5 else b""
     ticks = 10**9 if resolution else 10**6
-    # scapy takes a limit of 0 for one, where the length of a simple block depends on it.
+    # scapy treats a snapshot length of 0 as a limit for the length of a simple block.
     limit = snaplen or 262144 * (kind == "pcapng-simple")
     interface = block(order, 1, struct.pack(order + "HHI", link, 0, limit) + resolution)
     interfaces = choose.choice((1, 2))
@@ -512,7 +512,7 @@ def _written(choose: random.Random, frames: list[bytes], link: int, snaplen: int
 def in_pcapng(
     folder: Path, script: Script, *, between: tuple[int, bytes] = (5, bytes(12)), simple: bool = False
 ) -> Path:
-    """Write one undisturbed connection, a block of that kind and content after each packet.
+    """Write one undisturbed connection, with a block of this kind and content after each packet.
 
     `simple` writes simple packet blocks, which have no time.
     """

@@ -1,10 +1,10 @@
-"""Kinds of captures that people keep: TLS after an upgrade, in tunnels, on any port, in any file format.
+"""Generate the kinds of captures that people have: TLS after an upgrade, in tunnels, on any port, in any format.
 
-The handshakes are OpenSSL's; what goes before them, around them and over them follows the standards that are
-named beside each. Every kind is one capture of which all is known.
+The handshakes are OpenSSL's; what precedes and encapsulates them follows the standard named at each place.
+Every kind is one capture with known content.
 """
 
-# ruff: noqa: ISC004, E501 - what protocols say is easier to read in lines of its own
+# ruff: noqa: ISC004, E501 - protocol messages are easier to read on their own lines
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ENDS = Endpoints(b"\x0a\x09\x00\x01", b"\xc0\x00\x02\x09", 40_001, 443)
 
 
 class Kind(NamedTuple):
-    """A capture, and which certificates stand in it."""
+    """A capture and its certificates."""
 
     name: str
     path: Path
@@ -47,11 +47,11 @@ class Kind(NamedTuple):
 
 
 def says(side: str, *data: bytes) -> list[Turn]:
-    """Return what one side says before the other speaks."""
+    """Return the bytes that one side sends before the other answers."""
     return [Turn("client" if side == "c" else "server", one) for one in data]
 
 
-# ---------------------------------------------------------------------------- TLS after something else
+# ---------------------------------------------------------------------------- TLS after another protocol
 
 UPGRADES: dict[str, tuple[int, tuple[tuple[str, bytes], ...]]] = {
     # RFC 3207
@@ -276,11 +276,11 @@ UPGRADES: dict[str, tuple[int, tuple[tuple[str, bytes], ...]]] = {
     "one-byte": (7778, (("c", b"\x01"), ("s", b"\x02"))),
     "zero-bytes": (7779, (("c", bytes(64)), ("s", bytes(64)))),
 }
-"""What goes before TLS: the usual port, and what is said."""
+"""The usual port, and the messages before TLS."""
 
 
 def upgrades(script: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ...]]]:
-    """Yield a connection for each upgrade, on its own port and on another."""
+    """Yield a connection for each upgrade, on its usual port and on another."""
     for name, (port, before) in UPGRADES.items():
         turns = [Turn("client" if side == "c" else "server", data) for side, data in before]
         for number, suffix in ((port, ""), (45_678, "-elsewhere")):
@@ -305,7 +305,7 @@ TCP_PORTS = (
     8182, 8333, 8443, 8883, 9000, 9042, 9050, 9080, 9100, 9160, 9200, 9418, 9443, 9999, 10000, 10050, 11211,
     13000, 15004, 16992, 19000, 20000, 27017, 34567, 44818, 50000, 55553, 60000, 64738, 65000,
 )  # fmt: skip
-"""Where many protocols are at home."""
+"""The ports of many protocols."""
 UDP_PORTS = (
     19, 53, 67, 69, 88, 111, 123, 137, 161, 162, 443, 500, 514, 520, 623, 853, 1194, 1645, 1701, 1812, 1813,
     1900, 2000, 2055, 2123, 2152, 2427, 2727, 3386, 3478, 3544, 3702, 4433, 4500, 4569, 4739, 4789, 5004, 5060,
@@ -328,7 +328,7 @@ STUN = (
         ">HHI12sHHBBH4s", 0x0101, 12, 0x2112A442, b"transaction1", 1, 8, 0, 1, 40_001, b"\x0a\x09\0\1"
     ),
 )
-"""A Binding request and its answer (RFC 8489), which go before DTLS-SRTP (RFC 5764)."""
+"""A Binding request and its response (RFC 8489), which precede DTLS-SRTP (RFC 5764)."""
 
 
 def after_stun(datagrams: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ...]]]:
@@ -341,15 +341,15 @@ def after_stun(datagrams: Script) -> Iterator[tuple[str, list[bytes], tuple[str,
 
 
 def exchange(ends: Endpoints, turns: Iterable[Turn]) -> list[bytes]:
-    """Return the frames of datagrams, one a turn."""
+    """Return the frames of datagrams, one per turn."""
     return [udp_frame(ends, turn.side == "client", turn.data) for turn in turns]
 
 
-# ------------------------------------------------------------------------- what goes round the packets
+# ------------------------------------------------------------------------- encapsulation
 
 
 def _outer(frame: bytes, port: int, head: bytes, inner: bytes) -> bytes:
-    """Put bytes into a UDP datagram between two tunnel ends."""
+    """Encapsulate bytes in a UDP datagram between two tunnel ends."""
     ends = Endpoints(b"\x0a\xff\x00\x01", b"\x0a\xff\x00\x02", port, port)
     return udp_frame(ends, frame[:6] == b"\x02\0\0\0\0\x01", head + inner)
 
@@ -367,7 +367,7 @@ def _direction(frame: bytes) -> bool:
 
 
 def _pseudowire(frame: bytes, control_word: bytes = b"") -> bytes:
-    """Put a frame into MPLS; by addresses of real manufacturers tshark tells that it is Ethernet."""
+    """Encapsulate a frame in MPLS; tshark recognises Ethernet by MAC addresses of real manufacturers."""
     addresses = bytes.fromhex("00000c000002001b54000001")
     return frame[:12] + b"\x88\x47\x00\x01\x01\x40" + control_word + addresses + frame[12:]
 
@@ -485,7 +485,7 @@ TUNNELS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     ),
     "ip-in-ip-in-ip": (LINK_ETHERNET, lambda f: _in_protocol(f, 4, _in_protocol(f, 4, f[14:])[14:])),
 }
-"""Round a packet of IPv4 over Ethernet: the link type, and what is captured."""
+"""Encapsulations of an IPv4 packet over Ethernet: the link type, and the captured bytes."""
 
 
 def _in_protocol(frame: bytes, protocol: int, body: bytes) -> bytes:
@@ -503,7 +503,7 @@ def ipv6_of(frame: bytes) -> bytes:
 
 
 def ipv6_fragments(frame: bytes, number: int, size: int = 512) -> list[bytes]:
-    """Cut a packet, put into IPv6, into fragments (RFC 8200, section 4.5)."""
+    """Encapsulate a packet in IPv6, and split it into fragments (RFC 8200, section 4.5)."""
     packet = ipv6_of(frame)
     body = packet[40:]
     out = []
@@ -516,7 +516,7 @@ def ipv6_fragments(frame: bytes, number: int, size: int = 512) -> list[bytes]:
     return out
 
 
-# ----------------------------------------------------------------------------- what happens to TCP
+# ----------------------------------------------------------------------------- disturbances of TCP
 
 
 def _data(segments: list[Segment]) -> list[int]:
@@ -524,7 +524,7 @@ def _data(segments: list[Segment]) -> list[int]:
 
 
 def _keep_alives(segments: list[Segment]) -> list[Segment]:
-    """RFC 9293, section 3.8.4: a byte before what was acknowledged, now and then."""
+    """Send occasional keep-alives: a byte before the acknowledged data (RFC 9293, section 3.8.4)."""
     out = []
     for segment in segments:
         if segment.payload:
@@ -535,7 +535,7 @@ def _keep_alives(segments: list[Segment]) -> list[Segment]:
 
 
 def _zero_window_probes(segments: list[Segment]) -> list[Segment]:
-    """The first byte goes ahead alone; then the segment is sent whole."""
+    """Send the first byte of a segment alone, then the whole segment."""
     out = []
     for segment in segments:
         if len(segment.payload) > 1:
@@ -549,7 +549,7 @@ def _twice(segments: list[Segment]) -> list[Segment]:
 
 
 def _backwards(segments: list[Segment]) -> list[Segment]:
-    """Every flight arrives with its last segment first."""
+    """Deliver the last segment of every flight first."""
     out: list[Segment] = []
     flight: list[Segment] = []
     for segment in segments:
@@ -564,7 +564,7 @@ def _backwards(segments: list[Segment]) -> list[Segment]:
 
 
 def _acked_first(segments: list[Segment]) -> list[Segment]:
-    """The capture point saw the acknowledgements before what they acknowledge."""
+    """Capture the acknowledgements before the data that they acknowledge."""
     out = list(segments)
     for index in range(3, len(out) - 1):
         now, after = out[index], out[index + 1]
@@ -578,7 +578,7 @@ def _one_sided(client: bool) -> Callable[[list[Segment]], list[Segment]]:
 
 
 def _syn_data(segments: list[Segment]) -> list[Segment]:
-    """TCP Fast Open (RFC 7413): the ClientHello is in the SYN."""
+    """Send the ClientHello in the SYN (TCP Fast Open, RFC 7413)."""
     first = _data(segments)[0]
     syn = segments[0]._replace(payload=segments[first].payload)
     return [syn, *segments[1:first], *segments[first + 1 :]]
@@ -594,7 +594,7 @@ def _reset(segments: list[Segment]) -> list[Segment]:
 
 
 def _stray_reset(segments: list[Segment]) -> list[Segment]:
-    """A reset from outside the window, which no end would believe, before the server speaks."""
+    """Insert a reset outside of the window, which no end accepts, before the server answers."""
     at = _data(segments)[0] + 1
     return [*segments[:at], Segment(False, RST, 77, 0, b""), *segments[at:]]
 
@@ -628,7 +628,7 @@ SITUATIONS: dict[str, tuple[Callable[[list[Segment]], list[Segment]], int]] = {
     "answered-twice-lower": (answered_twice(-5000), 1448),
     "answered-twice-higher": (answered_twice(5000), 1448),
 }
-"""What became of the segments, and how much data each carries."""
+"""The disturbances, and the amount of data in each segment."""
 NUMBERS = {
     "": (1000, 5000),
     "-wrapping": ((1 << 32) - 150, (1 << 32) - 1000),
@@ -644,7 +644,7 @@ def counting_padding(frame: bytes, size: int) -> bytes:
 
 
 def situations(script: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ...]]]:
-    """Yield connections to which things happen."""
+    """Yield connections with disturbances."""
     for name, (happens, mss) in SITUATIONS.items():
         for suffix, (client, server) in NUMBERS.items():
             segments = list(tcp_segments(script.turns, client, server, mss))
@@ -657,12 +657,12 @@ def situations(script: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ..
     yield "ipv6-fragments", [p for n, f in enumerate(frames) for p in ipv6_fragments(f, n)], script.clear
     backwards = [p for n, f in enumerate(frames) for p in reversed(ipv6_fragments(f, n))]
     yield "ipv6-fragments-backwards", backwards, script.clear
-    # One pair of ends, one connection after the other, ended or not.
+    # Several connections of one pair of ends in sequence, with or without a FIN.
     again = [tcp_frame(ENDS, s) for s in tcp_segments(script.turns, 90_000, 70_000)]
     yield "same-ends-again", frames + again, script.clear * 2
     yield "same-ends-again-unfinished", frames[:-3] + again, script.clear * 2
-    # Nothing tells this from a capture in which every packet is twice. Up to 4.2, tshark shows one connection of
-    # it; from 4.4 on, two (see `SHOWN_TWICE`).
+    # This cannot be distinguished from a capture with every packet twice. Up to 4.2, tshark shows one connection;
+    # from 4.4 on, two (see `SHOWN_TWICE`).
     yield SHOWN_TWICE, frames + frames, script.clear
     later = [
         tcp_frame(ENDS, s)
@@ -670,7 +670,7 @@ def situations(script: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ..
     ]
     yield "same-ends-higher-numbers", frames + later, script.clear * 2
     server_only = [tcp_frame(ENDS, s) for s in segments if not s.from_client]
-    # Of a client, only its certificate is in what it sends.
+    # The client's data contains only its own certificate.
     chain = script.clear[: len(script.clear) - script.of_client]
     yield "server-only", server_only, chain
     clients = [tcp_frame(ENDS, s) for s in segments if s.from_client]
@@ -681,7 +681,7 @@ SHOWN_TWICE = "same-ends-same-numbers"
 
 
 def small_records(turns: Iterable[Turn], size: int) -> list[Turn]:
-    """Cut the handshake records of a transcript into records of a few bytes (RFC 5246, section 6.2.1)."""
+    """Split the handshake records of a transcript into records of a few bytes (RFC 5246, section 6.2.1)."""
     out = []
     for turn in turns:
         at, data = 0, bytearray()
@@ -700,7 +700,7 @@ def small_records(turns: Iterable[Turn], size: int) -> list[Turn]:
 
 
 def one_record_each_flight(turns: Iterable[Turn]) -> list[Turn]:
-    """Put all handshake messages of a flight into one record, as some servers do."""
+    """Combine all handshake messages of a flight in one record, as some servers do."""
     out = []
     for turn in turns:
         at, merged, rest = 0, b"", b""
@@ -718,7 +718,7 @@ def one_record_each_flight(turns: Iterable[Turn]) -> list[Turn]:
 
 
 def records(script: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ...]]]:
-    """Yield handshakes whose records are cut or put together in unusual ways."""
+    """Yield handshakes whose records are split or combined in unusual ways."""
     for size in (1, 3, 100, 1000):
         for mss in (1448, 300):
             turns = small_records(script.turns, size)

@@ -1,9 +1,9 @@
-"""Three readings of a capture that owe nothing to certhash: stock tshark, nDPI, scapy with its own TCP.
+"""Read captures independently of certhash: with stock tshark, nDPI, and scapy with its own TCP.
 
-Each returns findings: which certificate (SHA-1, hex) stood in which frame. ``stock`` is tshark without our
-plugin, our arguments and our reading of its rows; ``ndpi`` knows the first certificate of each flow and no
-frame; ``separate`` takes packets apart with scapy and puts TCP, TLS and DTLS together by sorting all that was
-captured, which is another way than a dissector's, who must decide as packets come.
+Each returns certificates (SHA-1, hex) with their frames. ``stock`` is tshark without our plugin, options and
+parser; ``ndpi`` finds the first certificate of each flow, without the frame; ``separate`` parses packets with
+scapy, and assembles TCP, TLS and DTLS by sorting the whole capture, unlike a dissector, which must decide as
+packets arrive.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ LARGEST_MESSAGE = 1 << 18
 
 
 class Finding(NamedTuple):
-    """A certificate in the clear."""
+    """An unencrypted certificate."""
 
     frame: int
-    """That completes the Certificate message."""
+    """The frame that completes the Certificate message."""
     sha1: str
-    """Of the DER, hex, lower case."""
+    """SHA-1 of the DER, hex, lower case."""
 
 
 def _sha1(der: bytes) -> str:
@@ -44,12 +44,12 @@ def _sha1(der: bytes) -> str:
 
 
 def stock(path: Path, tshark: str = "tshark") -> list[Finding]:
-    """Ask a tshark for the certificates' bytes, with the preferences it needs to see them, and hash them."""
+    """Hash the certificates that a tshark prints, with the preferences that it needs to show them."""
     fields = ("frame.number", "tls.handshake.certificate", "dtls.handshake.certificate")
     command = [need(tshark), "-n", "-r", str(path), "-T", "fields", "-d", "tcp.port==3804,tls"]
     for preference in ("tcp.reassemble_out_of_order", "tcp.try_heuristic_first", "udp.try_heuristic_first"):
         command += ["-o", f"{preference}:TRUE"]
-    # Without these it gives up on frames with many certificates.
+    # Otherwise it stops the dissection of frames with many certificates.
     for protocol in ("x509sat", "x509ce", "pkix1explicit", "pkix1implicit"):
         command += ["--disable-protocol", protocol]
     command += ["-Y", " || ".join(fields[1:]), *(word for field in fields for word in ("-e", field))]
@@ -73,7 +73,7 @@ def stock(path: Path, tshark: str = "tshark") -> list[Finding]:
 
 
 def ndpi(path: Path) -> list[str]:
-    """Ask nDPI for the SHA-1 of the first certificate of every flow in which it saw one."""
+    """Return nDPI's SHA-1 of the first certificate of every flow."""
     command = [need("ndpiReader"), "-v", "2", "-i", str(path)]
     ended = subprocess.run(command, capture_output=True, check=False, timeout=120)
     text = ended.stdout.decode("utf-8", "replace")
@@ -84,7 +84,7 @@ def ndpi(path: Path) -> list[str]:
 
 
 class _Piece(NamedTuple):
-    """Bytes of a stream: where they stand in it, and the frame that brought them."""
+    """Bytes of a stream, with their offset and frame."""
 
     at: int
     data: bytes
@@ -101,16 +101,16 @@ class _Direction:
 
 
 def separate(path: Path) -> list[Finding]:
-    """Take a capture apart with scapy; streams are put together from all that was captured of them."""
+    """Parse a capture with scapy; streams are assembled from the whole capture."""
     streams, datagrams = _flows(path)
     found = [f for connections in streams.values() for c in connections for f in _of_stream(c)]
     for flow in datagrams.values():
         found += _of_datagrams(flow)
-    return sorted(found, key=lambda finding: finding.frame)  # stable: a message's order stays
+    return sorted(found, key=lambda finding: finding.frame)  # a stable sort keeps the order within a message
 
 
 def repeats(path: Path) -> dict[int, tuple[int, ...]]:
-    """Return, for the frame of every UDP datagram, the earlier frames that brought its bytes the same way."""
+    """Return, for the frame of every UDP datagram, the earlier frames with its bytes in its direction."""
     _, datagrams = _flows(path)
     earlier: dict[int, tuple[int, ...]] = {}
     for flow in datagrams.values():
@@ -122,7 +122,7 @@ def repeats(path: Path) -> dict[int, tuple[int, ...]]:
 
 
 def _flows(path: Path) -> tuple[dict[_Flow, list[_Direction]], dict[_Flow, list[tuple[int, bytes]]]]:
-    """Sort what a capture's packets carry by who sent it to whom: TCP's streams, UDP's datagrams by frame."""
+    """Group the payloads of a capture by sender and receiver: streams of TCP, datagrams of UDP by frame."""
     streams: dict[_Flow, list[_Direction]] = defaultdict(list)
     datagrams: dict[_Flow, list[tuple[int, bytes]]] = defaultdict(list)
     for frame, packet in _packets(path):
@@ -131,7 +131,7 @@ def _flows(path: Path) -> tuple[dict[_Flow, list[_Direction]], dict[_Flow, list[
 
 
 def _packets(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield the packets of a capture, in which IP fragments are put together in the last of them."""
+    """Yield the packets of a capture; IP fragments are reassembled at the last of them."""
     import scapy.contrib.mpls
     import scapy.layers.ppp
     from scapy.error import Scapy_Exception
@@ -139,7 +139,7 @@ def _packets(path: Path) -> Iterator[tuple[int, Any]]:
     from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
     from scapy.utils import PcapReader
 
-    del scapy  # imported for what they register
+    del scapy  # imported because they register layers
     fragments: dict[tuple[Any, ...], list[tuple[int, bool, bytes]]] = defaultdict(list)
     try:
         reader = PcapReader(str(path))
@@ -170,7 +170,7 @@ def _packets(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _with_network_layer(packet: Any) -> Any:
-    """Take the IP packet out of link layers whose content scapy does not tell."""
+    """Return the IP packet from link layers whose content scapy does not parse."""
     from scapy.layers.inet import IP
     from scapy.layers.inet6 import IPv6
     from scapy.layers.l2 import CookedLinuxV2, Loopback
@@ -199,7 +199,7 @@ def _innermost(packet: Any, kind: Any) -> Any:
 
 
 def _joined(parts: list[tuple[int, bool, bytes]]) -> bytes | None:
-    """Return the datagram when all its fragments are there."""
+    """Return the datagram once all fragments have arrived."""
     body = b""
     for offset, more, data in sorted(parts):
         if offset > len(body):
@@ -246,7 +246,7 @@ def _addresses(transport: Any, *kinds: Any) -> tuple[str, str]:
 
 
 def _payload(tcp: Any) -> bytes:
-    """Return the data of a segment, without what an Ethernet card filled the frame up with."""
+    """Return the data of a segment, without the padding of the Ethernet frame."""
     from scapy.layers.inet import IP
     from scapy.layers.inet6 import IPv6
     from scapy.packet import Padding
@@ -262,11 +262,11 @@ def _payload(tcp: Any) -> bytes:
 
 
 class _Stream(NamedTuple):
-    """The bytes of a direction up to the first gap, and by which frame each was there."""
+    """The bytes of a direction up to the first gap, and the frame that completes each of them."""
 
     data: bytes
     frames: list[tuple[int, int]]
-    """(end, frame): up to where the bytes reach with that frame, and all before it."""
+    """(end, frame): the end of the bytes that are complete with this frame."""
 
     def frame(self, end: int) -> int:
         """Return the frame with which the bytes up to `end` are complete."""
@@ -285,7 +285,7 @@ def _of_stream(direction: _Direction) -> list[Finding]:
     data = bytearray()
     frames: list[tuple[int, int]] = []
     for piece in placed:
-        # What was there first stays: a retransmission with other data changes nothing.
+        # The first data wins: a retransmission with other data changes nothing.
         if piece.at > len(data):
             break
         fresh = piece.data[len(data) - piece.at :]
@@ -296,15 +296,15 @@ def _of_stream(direction: _Direction) -> list[Finding]:
 
 
 def _certificates(stream: _Stream) -> Iterator[Finding]:
-    """Find TLS in a stream, from its beginning or after an upgrade, and the certificates in it."""
+    """Find TLS in a stream, at its start or after an upgrade, and the certificates in it."""
     start = re.search(rb"\x16\x03[\x00-\x04][\x00-\x48].[\x01\x02\x0b]\x00", stream.data, re.DOTALL)
     at = start.start() if start else len(stream.data)
     messages = bytearray()
-    ends: list[tuple[int, int]] = []  # how many bytes of messages there are, and where in the stream they end
+    ends: list[tuple[int, int]] = []  # number of message bytes, and where they end in the stream
     while at + 5 <= len(stream.data):
         kind, version, size = struct.unpack_from(">BHH", stream.data, at)
         if version >> 8 != 3 or kind not in range(20, 25) or kind == CHANGE_CIPHER_SPEC:
-            break  # what follows is encrypted, or no TLS
+            break  # the rest is encrypted, or not TLS
         body = stream.data[at + 5 : at + 5 + size]
         if len(body) < size:
             break
@@ -336,7 +336,7 @@ def _list(body: bytes) -> Iterator[bytes]:
 
 
 def _of_datagrams(datagrams: list[tuple[int, bytes]]) -> Iterator[Finding]:
-    """Put the fragments of DTLS Certificate messages together (RFC 6347, 4.2.3), by message number."""
+    """Reassemble the fragments of DTLS Certificate messages (RFC 6347, 4.2.3) by message number."""
     parts: dict[tuple[int, int], dict[int, bytes]] = defaultdict(dict)
     done: set[tuple[int, int]] = set()
     for frame, data in datagrams:
