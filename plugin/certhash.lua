@@ -19,7 +19,7 @@ local function module(name)
 end
 
 -- All are loaded before anything is declared: a script that fails later leaves fields behind that nothing fills.
-local part = module("plain")(module)
+local part = module("plain").connected(module)
 for _, name in ipairs({ "batch", "carriers", "fields", "frame", "memory", "show" }) do
     part[name] = module(name)
 end

@@ -1,5 +1,7 @@
 -- Loads and connects the modules that use no function of Wireshark's: lua5.2 and lua5.4 run them, and so do the tests.
 
+local M = {}
+
 -- Each comes after those that it uses.
 local NAMES = {
     "address", "base64", "handshakes", "openvpn", "sha1", "sha256", "tftp", "upgrade", "version", "visible", "x509", "xml",
@@ -12,7 +14,7 @@ local NAMES = {
 --- Return the modules by name.
 ---@param load fun(name: string): table returns a module as its file does
 ---@return table<string, table>
-return function(load)
+function M.connected(load)
     local part = {}
     for _, name in ipairs(NAMES) do
         local module = load(name)
@@ -20,3 +22,5 @@ return function(load)
     end
     return part
 end
+
+return M

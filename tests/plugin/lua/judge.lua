@@ -1,7 +1,9 @@
 -- Run by test_verdict_rules.py: judge handshakes as the plugin does, and print what came of it, a line each.
 -- Every line of the input is one thing that was seen, in the order of the frames, cells apart by tabs, bytes in hex.
 local modules, input = arg[1], arg[2]
-local part = dofile(modules .. "/plain.lua")(function(name) return dofile(modules .. "/" .. name .. ".lua") end)
+local part = dofile(modules .. "/plain.lua").connected(function(name)
+    return dofile(modules .. "/" .. name .. ".lua")
+end)
 local address, cnf, stated, verdict, x509 = part.address, part.cnf, part.stated, part.verdict, part.x509
 
 local function bytes(hex)

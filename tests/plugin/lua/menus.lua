@@ -1,6 +1,8 @@
 -- Run by test_menus.py: the menus with a window, a clipboard and dialogs that write down what they are given.
 local modules, saved, given = arg[1], arg[2], arg[3]
-local part = dofile(modules .. "/plain.lua")(function(name) return dofile(modules .. "/" .. name .. ".lua") end)
+local part = dofile(modules .. "/plain.lua").connected(function(name)
+    return dofile(modules .. "/" .. name .. ".lua")
+end)
 local address, base64, cnf, menu = part.address, part.base64, part.cnf, part.menu
 
 local function say(kind, text)
