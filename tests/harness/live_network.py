@@ -1,7 +1,7 @@
-"""A network of its own for live captures: a namespace with a loopback interface and a cable, and who uses it.
+"""Create a network namespace for live captures, with a loopback interface, a cable and traffic.
 
 ``python -m tests.harness.live_network PACKETS [EXCHANGES_A_SECOND]`` (as root) measures how much memory
-`certhash watch` takes while at least so many packets cross the loopback interface.
+`certhash watch` needs while at least this number of packets crosses the loopback interface.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PATIENCE = 90.0
 
 @contextlib.contextmanager
 def namespace() -> Iterator[str]:
-    """Make a network namespace with its loopback up and a cable of which nobody answers; return its name."""
+    """Create a network namespace with loopback and a cable on which nobody answers; return its name."""
     name = f"certhash-live-{secrets.token_hex(4)}"
     _ip("netns", "add", name)
     try:
@@ -51,7 +51,7 @@ def namespace() -> Iterator[str]:
 
 
 def inside(name: str) -> list[str]:
-    """Return what goes before a command that is to run in the namespace."""
+    """Return the prefix of a command to run in the namespace."""
     return ["ip", "netns", "exec", name]
 
 
@@ -60,12 +60,12 @@ def _ip(*arguments: str) -> None:
 
 
 class Watch:
-    """A `certhash watch` that is running; whoever talks to it waits for what it says, never for a time.
+    """A running `certhash watch`; tests wait for its output, never for a fixed time.
 
     Args:
         network: the namespace.
         arguments: of `certhash watch`.
-        before: Python that is run in its process first.
+        before: Python code to run first in its process.
     """
 
     def __init__(self, network: str, *arguments: str | Path, before: str = "") -> None:
@@ -89,15 +89,15 @@ class Watch:
             self.process.communicate()
 
     def wait_until_ready(self) -> None:
-        """Wait until it says that the interface is open."""
+        """Wait until it reports that the interface is open."""
         self._wait(lambda: "watching" in self.complained, "the interface to be open")
 
     def wait_for(self, pattern: str, times: int = 1) -> None:
-        """Wait until it has printed something so many times."""
+        """Wait until it has printed a text a number of times."""
         self._wait(lambda: len(re.findall(pattern, self.said)) >= times, f"{pattern!r}, {times} times")
 
     def end(self, how: signal.Signals = signal.SIGINT) -> int:
-        """Press Ctrl-C, or the like; return the exit status."""
+        """Send a signal, by default that of Ctrl-C; return the exit status."""
         self.process.send_signal(how)
         said, complained = self.process.communicate(timeout=_PATIENCE)
         self.said += said.decode()
@@ -138,9 +138,9 @@ def memory(pid: int) -> dict[str, int]:
 
 
 def talk(certificate: Path, key: Path, connections: int, exchanges: int, a_second: int) -> None:
-    """Open TLS connections on the loopback one after the other, and exchange small messages over each.
+    """Open TLS connections on loopback in sequence, and exchange small messages over each.
 
-    At most `a_second` exchanges are made in a second: a capture that shares the processors must keep up.
+    Limited to `a_second` exchanges per second, because the capture shares the processors and must keep up.
     """
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     server.load_cert_chain(certificate, key)
@@ -168,11 +168,11 @@ def talk(certificate: Path, key: Path, connections: int, exchanges: int, a_secon
 
 
 def measure(packets: int, a_second: int = 2000) -> tuple[int, int, int, str]:
-    """Watch the loopback while at least so many packets cross it, twice `a_second` in a second.
+    """Watch loopback while at least this number of packets crosses it, twice `a_second` per second.
 
     Returns:
-        the memory of all processes together before the first packet, the most afterwards (bytes), the number
-        of connections that were made, and what was printed.
+        the memory of all processes before the first packet, the maximum afterwards (bytes), the number of
+        connections, and the output.
     """
     exchanges = 500
     connections = packets // (2 * exchanges) + 1  # an exchange is two packets, or more
@@ -181,7 +181,7 @@ def measure(packets: int, a_second: int = 2000) -> tuple[int, int, int, str]:
         with Watch(network, "lo") as watch:
             watch.wait_until_ready()
             before = most = 0
-            for _ in range(20):  # until tshark has loaded
+            for _ in range(20):  # until tshark has started
                 time.sleep(0.25)
                 before = max(before, sum(memory(watch.process.pid).values()))
             arguments = [str(certificate), str(key), str(connections), str(exchanges), str(a_second)]
@@ -201,7 +201,7 @@ def measure(packets: int, a_second: int = 2000) -> tuple[int, int, int, str]:
 
 
 def main() -> int:
-    """Measure; or, with ``--talk``, be the traffic."""
+    """Measure, or generate the traffic with ``--talk``."""
     if sys.argv[1] == "--talk":
         talk(Path(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:]))
         return 0

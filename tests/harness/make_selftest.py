@@ -1,8 +1,8 @@
 """``python -m tests.harness.make_selftest`` (as root): record the self-test capture of ``certhash doctor``.
 
-A phone fetches its configuration over TFTP and connects to an OpenSSL head-end that sends a chain of two
-certificates; the two segments that carry it arrive in the wrong order. What must be found is noted beside the
-capture: the hashes by ``hashlib``, of the certificates that were made for it.
+A phone downloads its configuration over TFTP and connects to an OpenSSL head-end that sends a chain of two
+certificates; the two segments with the chain arrive in the wrong order. The expected result is stored beside
+the capture: the hashes of the generated certificates, computed by ``hashlib``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HEAD_END = "203.0.113.250"
 
 
 def main() -> int:
-    """Record it, and write both files into the package."""
+    """Record the capture, and write both files to the package."""
     phone = Phone("SEP00005E0053FE", "198.51.100.250", version=TLS_1_2)
     root = certificates.authority("Self-test CA")
     identity = certificates.server("selftest.example.com", by=root)

@@ -1,4 +1,4 @@
-"""Certificates as openssl makes them, with their keys: what tests hold certhash against."""
+"""Create certificates and keys with openssl, to compare certhash with."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Certificate(NamedTuple):
 
 
 def make(folder: Path, name: str, *options: str, subject: str | None = None, bits: int = 2048) -> Certificate:
-    """Make ``NAME.pem`` and ``NAME.key``, self-signed unless the options say otherwise, for ``/CN=NAME``."""
+    """Create ``NAME.pem`` and ``NAME.key`` for ``/CN=NAME``, self-signed unless the options say otherwise."""
     path, key = folder / f"{name}.pem", folder / f"{name}.key"
     command = (
         f"openssl req -x509 -newkey rsa:{bits} -nodes -days 30 -keyout {key.name} -out {path.name} -subj"
@@ -47,5 +47,5 @@ def make(folder: Path, name: str, *options: str, subject: str | None = None, bit
 
 
 def run(folder: Path, *command: str) -> bytes:
-    """Run a program in a folder, and return what it prints."""
+    """Run a program in a folder, and return its output."""
     return subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout

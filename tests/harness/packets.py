@@ -1,8 +1,8 @@
-"""Small captures made on the spot: real TLS conversations of OpenSSL, laid into frames as a test needs them.
+"""Generate small captures: real TLS conversations of OpenSSL, in the frames that a test needs.
 
-The bytes of a conversation come from two real ends (Python's ``ssl`` on memory buffers); only the frames
-around them are made here, so that a test can cut, repeat and mix them.  Addresses are those that RFC 5737 and
-RFC 3849 set aside.
+The bytes of a conversation come from two real ends (Python's ``ssl`` on memory buffers); only the frames are
+generated, so that a test can cut, repeat and reorder them.  The addresses are those that RFC 5737 and RFC
+3849 reserve for documentation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PHONE, OTHER_PHONE, HEAD_END, TFTP_SERVER = "192.0.2.7", "192.0.2.8", "203.0.113
 
 
 def ip(source: str, target: str, protocol: int, payload: bytes) -> bytes:
-    """Return an Ethernet frame with one IPv4 or IPv6 packet; checksums stay empty, as with off-loading."""
+    """Return an Ethernet frame with one IPv4 or IPv6 packet; checksums are zero, as with offloading."""
     one, two = ipaddress.ip_address(source), ipaddress.ip_address(target)
     if one.version == 4:
         header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0)
@@ -48,7 +48,7 @@ def udp(source: str, source_port: int, target: str, target_port: int, payload: b
 
 @dataclass
 class Stream:
-    """One TCP connection; ``send`` returns frames, numbered on from what was sent before."""
+    """One TCP connection; ``send`` returns frames that continue the sequence numbers."""
 
     client: str
     client_port: int
@@ -68,7 +68,7 @@ class Stream:
         return ip(source, target, TCP, header + payload)
 
     def open(self) -> list[bytes]:
-        """Return the three frames of the connection's beginning."""
+        """Return the three frames of the TCP handshake."""
         return [
             self.frame(2, b"", from_client=True),
             self.frame(18, b"", from_client=False),
@@ -76,7 +76,7 @@ class Stream:
         ]
 
     def send(self, payload: bytes, *, from_client: bool, segment: int = 1400) -> list[bytes]:
-        """Return the frames that carry these bytes, in segments of that many bytes."""
+        """Return the frames with these bytes, in segments of at most that size."""
         pieces = [payload[at : at + segment] for at in range(0, len(payload), segment)]
         return [self.frame(24, piece, from_client=from_client) for piece in pieces]
 
@@ -108,9 +108,9 @@ class Identity:
 
 
 def identity(name: str | x509.Name, issuer: Identity | None = None, *, padding: int = 0) -> Identity:
-    """Make a certificate: self-signed, or signed by ``issuer``, whose certificate and chain then follow it.
+    """Create a certificate: self-signed, or signed by ``issuer``, whose certificate and chain then follow it.
 
-    ``padding`` adds about that many bytes, in an extension that nobody knows.
+    ``padding`` adds about that many bytes, in an unknown extension.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     if isinstance(name, str):
@@ -136,7 +136,7 @@ def identity(name: str | x509.Name, issuer: Identity | None = None, *, padding: 
 
 @dataclass(frozen=True)
 class Said:
-    """What one end said in one go."""
+    """The bytes that one end sent at once."""
 
     from_client: bool
     payload: bytes
@@ -145,7 +145,7 @@ class Said:
 def contexts(
     server: Identity, trusted: Identity | None, client: Identity | None, version: ssl.TLSVersion
 ) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return the server's and the client's settings."""
+    """Return the TLS contexts of server and client."""
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client_context.check_hostname = False
@@ -176,7 +176,7 @@ def talk(  # noqa: PLR0913 - each names one property of the conversation
 ) -> list[Said]:
     """Return a real handshake, flight by flight.
 
-    With ``trusted`` the client checks the certificate against it, and sends OpenSSL's alert where that fails.
+    With ``trusted``, the client verifies the certificate, and sends OpenSSL's alert if that fails.
     """
     server_context, client_context = contexts(server, trusted, client, version)
     ends = [(ssl.MemoryBIO(), ssl.MemoryBIO()) for _ in range(2)]
@@ -215,7 +215,7 @@ def conversation(  # noqa: PLR0913 - each names one property of the traffic
     server_port: int = 443,
     segment: int = 1400,
 ) -> list[bytes]:
-    """Return the frames of a TCP connection in which this is said."""
+    """Return the frames of a TCP connection with these bytes."""
     stream = Stream(client, client_port, server, server_port)
     frames = stream.open()
     for one in said:

@@ -1,7 +1,7 @@
-"""What a machine may not permit: each function tries it, and skips the test with what the system said.
+"""Skip tests of what this machine does not permit: each function tries it, and gives the system's reason.
 
 A container without CAP_SYS_ADMIN has no namespaces and mounts, and one without CAP_NET_RAW no captures.  A
-program that is missing is another matter: then the test fails.
+missing program is different: then the test fails.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tests.conftest import need
 
 
 def capture() -> None:
-    """Skip the test where this user may not capture from the loopback interface."""
+    """Skip the test if this user may not capture from the loopback interface."""
     if said := _refused(need("dumpcap"), "-i", "lo", "-L"):
         pytest.skip(f"this machine permits no capture: {said}")
 
 
 def namespaces() -> None:
-    """Skip the test where this user may not make network namespaces, or not capture in them."""
+    """Skip the test if this user may not create network namespaces, or not capture in them."""
     capture()
     name = f"certhash-try-{os.getpid()}"
     said = _refused(need("ip"), "netns", "add", name)
@@ -35,7 +35,7 @@ def namespaces() -> None:
 
 
 def localhost() -> None:
-    """Skip the test where the name localhost has no IPv4 address: a bare file system has no hosts file."""
+    """Skip the test if the name localhost has no IPv4 address: a minimal file system has no hosts file."""
     try:
         socket.gethostbyname("localhost")
     except OSError as error:
@@ -43,7 +43,7 @@ def localhost() -> None:
 
 
 def mounts() -> None:
-    """Skip the test where this user may not mount, in a mount namespace of its own."""
+    """Skip the test if this user may not mount in a separate mount namespace."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("one", "two"):
             Path(folder, name).touch()
@@ -54,7 +54,7 @@ def mounts() -> None:
 
 @functools.cache
 def _refused(*command: str) -> str:
-    """Return the first line of what a command complains of; empty where it succeeds."""
+    """Return the first line of a command's error message; empty if it succeeds."""
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"}
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def missing(program: str, package: str) -> None:
-    """Fail where a program is missing, with the command that installs it."""
+    """Fail if a program is missing, with the command that installs it."""
     if shutil.which(program) is None:
         pytest.fail(f"{program} is missing: apt-get install {package}", pytrace=False)
 
@@ -24,7 +24,7 @@ OTHERS = [pytest.param(version, marks=pytest.mark.slow) for version in wireshark
 
 @pytest.fixture(scope="session", params=["this-machine", *OTHERS])
 def place(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """Each version of Wireshark: this machine's, and the others that are promised."""
+    """Return each supported version of Wireshark: this machine's, and the unpacked ones."""
     programs = None
     if request.param == "this-machine":
         missing("tshark", "tshark")
@@ -43,7 +43,7 @@ ends = pytest.mark.parametrize("place", ["this-machine", FARTHEST], indirect=Tru
 
 @pytest.fixture(scope="session", params=["lua5.2", "lua5.4"])
 def lua(request: pytest.FixtureRequest) -> str:
-    """Each plain Lua interpreter."""
+    """Return each plain Lua interpreter."""
     name: str = request.param
     missing(name, name)
     return name

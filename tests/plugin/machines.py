@@ -1,8 +1,8 @@
-"""The places where the plugin is tested: this machine's Wireshark, and other versions with other Luas.
+"""Run the plugin in this machine's Wireshark, and in other versions with other versions of Lua.
 
-Root's tests run Wireshark as an unprivileged user: from version 4.4 on it loads no Lua for root.  Each test
-session has a folder for each version that this user may read, with a copy of the plugin, and a home folder
-without any configuration.
+As root, tests run Wireshark as an unprivileged user, because from version 4.4 on it loads no Lua for root.
+Each test session has a folder for each version, which this user can read, with a copy of the plugin, and a
+home folder without any configuration.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NOBODY = "nobody"
 
 
 def copy_plugin(target: Path) -> Path:
-    """Copy the plugin into ``target``, readable to all; return the copy of ``certhash.lua``."""
+    """Copy the plugin to ``target``, readable by all users; return the copy of ``certhash.lua``."""
     target.mkdir(parents=True, exist_ok=True)
     shutil.copytree(PLUGIN, target, dirs_exist_ok=True)
     for path in [target, *target.rglob("*")]:
@@ -31,7 +31,7 @@ def copy_plugin(target: Path) -> Path:
 
 @dataclass(frozen=True)
 class Machine:
-    """A Wireshark and a folder for it.  ``programs`` is the folder of its programs; None: this machine's."""
+    """A Wireshark and its folder.  ``programs`` is the folder of its programs; None for this machine's."""
 
     name: str
     folder: Path
@@ -58,7 +58,7 @@ class Machine:
     def start(
         self, *arguments: str | Path, environment: dict[str, str] | None = None, folder: Path | None = None
     ) -> subprocess.Popen[str]:
-        """Start a program here, as the unprivileged user; the process is the program itself."""
+        """Start a program in the folder, as the unprivileged user; the process is the program itself."""
         variables = {
             "HOME": str(self.home),
             "PATH": ":".join(filter(None, [str(self.programs or ""), "/usr/bin:/bin:/usr/sbin:/sbin"])),
@@ -84,7 +84,7 @@ class Machine:
     def run(
         self, *arguments: str | Path, environment: dict[str, str] | None = None, folder: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program here, as the unprivileged user; fail on nothing, return all that it said."""
+        """Run a program in the folder, as the unprivileged user; return its result, whatever its status."""
         with self.start(*arguments, environment=environment, folder=folder) as process:
             try:
                 output, errors = process.communicate(timeout=300)
@@ -98,9 +98,9 @@ class Machine:
         return self.run("tshark", "-n", "-r", capture, "-X", f"lua_script:{self.plugin}", *arguments)
 
     def fields(self, capture: Path, *names: str, options: tuple[str, ...] = ()) -> list[dict[str, list[str]]]:
-        """Return, per frame that has one of these fields, all their values; no Lua error may occur.
+        """Return all values of these fields for each frame that has one; fail on a Lua error.
 
-        Values are told apart by a character that no test puts into one.
+        The separator of the values is a character that no value contains.
         """
         asked = ["frame.number", *names, "_ws.lua.error"]
         columns = [part for name in asked for part in ("-e", name)]

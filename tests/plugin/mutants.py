@@ -1,4 +1,4 @@
-"""Damaged configuration files, made from whole ones: bytes change, and tags go astray."""
+"""Generate damaged configuration files from valid ones: changed bytes, and misplaced tags."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STRAY = (
 
 
 def _tags(choose: random.Random, data: bytes) -> bytes:
-    """Move, drop, repeat or exchange tags, or put one or something else anywhere, often near the vpnGroup."""
+    """Move, drop, repeat, swap or insert tags or other text, often near the vpnGroup."""
     tags = [found.span() for found in _TAG.finditer(data)]
     if not tags:
         return data

@@ -23,10 +23,10 @@ PROGRAMS = {"Xvfb": "xvfb", "xdotool": "xdotool", "xclip": "xclip", "import": "i
 
 
 def until(done: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-    """Wait until something is so.
+    """Wait until a condition is true.
 
     Raises:
-        AssertionError: it never was.
+        AssertionError: it did not become true in time.
     """
     end = time.monotonic() + seconds
     while not done():
@@ -50,13 +50,13 @@ def insist(act: Callable[[], object], done: Callable[[], object], what: str) -> 
 
 
 class Screen:
-    """One Xvfb; its number is chosen by itself."""
+    """One Xvfb, which chooses its display number."""
 
     def __init__(self) -> None:
         for program, package in PROGRAMS.items():
             assert shutil.which(program), f"{program} is missing: apt-get install {package}"
         reading, writing = os.pipe()
-        # Without access control: the programs on it run as another user.
+        # Without access control, because the programs on it run as another user.
         self.server = subprocess.Popen(
             ["Xvfb", "-displayfd", str(writing), "-ac", "-screen", "0", f"{SIZE[0]}x{SIZE[1]}x24"],
             pass_fds=[writing],
@@ -74,7 +74,7 @@ class Screen:
         self.server.wait()
 
     def ask(self, *command: str) -> str:
-        """Run a program on this screen; return what it printed, whether it succeeded or not."""
+        """Run a program on this screen; return its output, whatever its exit status."""
         done = subprocess.run(
             command,
             env={**os.environ, "DISPLAY": self.display},
@@ -87,7 +87,7 @@ class Screen:
         return done.stdout.strip()
 
     def windows(self) -> dict[str, str]:
-        """Return every visible window of Wireshark: number to name, which a message's window has not."""
+        """Return every visible window of Wireshark, by number; a message dialog has no name."""
         numbers = self.ask("xdotool", "search", "--onlyvisible", "--class", "wireshark").split()
         return {number: self.ask("xdotool", "getwindowname", number) for number in numbers}
 
@@ -96,18 +96,18 @@ class Screen:
         return [number for number, title in self.windows().items() if re.search(name, title)]
 
     def window(self, name: str) -> str:
-        """Wait for a window with such a name (a pattern); return its number."""
+        """Wait for a window whose name matches a pattern; return its number."""
         until(lambda: self.named(name), f"a window {name}; there are {self.windows()}")
         return self.named(name)[0]
 
     def keys(self, *keys: str) -> None:
-        """Press keys, one after the other."""
+        """Press keys in sequence."""
         for key in keys:
             self.ask("xdotool", "key", "--clearmodifiers", key)
             time.sleep(0.15)
 
     def fill_clipboard(self, text: str) -> None:
-        """Put a text on the clipboard, in place of what is there."""
+        """Replace the text on the clipboard."""
         subprocess.run(
             ["xclip", "-selection", "clipboard"],
             input=text,
@@ -117,11 +117,11 @@ class Screen:
         )
 
     def clipboard(self) -> str:
-        """Return the text on the clipboard, without blanks at its ends."""
+        """Return the text on the clipboard, without surrounding blanks."""
         return self.ask("xclip", "-o", "-selection", "clipboard")
 
     def copied(self, *keys: str) -> str:
-        """Press keys that copy something; return what they put on the clipboard."""
+        """Press keys that copy something; return the copied text."""
         nothing = "nothing copied"
         self.fill_clipboard(nothing)
         text = ""
@@ -148,13 +148,13 @@ class Window:
         self.number = number
 
     def focus(self) -> None:
-        """Give the main window the keyboard."""
+        """Move the keyboard focus to the main window."""
         self.screen.ask("xdotool", "windowfocus", "--sync", self.number)
 
     def number_in(self, row: int) -> str:
         """Select the packet in a row of the packet list (the first is 1), and return the packet's number."""
         self.focus()
-        # Somewhere among the first packets, wherever the toolbars end: it only gives the list the keyboard.
+        # Any place in the packet list, below the toolbars, sets the keyboard focus.
         self.screen.ask("xdotool", "mousemove", "300", "170", "click", "1")
         self.screen.keys("ctrl+Home", *["Down"] * (row - 1))
         return self.row()[0]
@@ -197,12 +197,12 @@ class Window:
 
 @contextlib.contextmanager
 def wireshark(place: Machine, screen: Screen, capture: Path, *options: str) -> Iterator[Window]:
-    """Start Wireshark with the profile certhash; nothing but its one window may come up, and no complaint."""
+    """Start Wireshark with the profile certhash; only its main window may open, without any error message."""
     process = place.start(
         "wireshark", "-C", "certhash", *options, "-r", capture, environment={"DISPLAY": screen.display}
     )
     try:
-        # Wireshark shows its splash screen first, and the capture's name when it has read it.
+        # Wireshark shows its splash screen first, and the name of the capture after reading it.
         until(lambda: screen.windows() or process.poll() is not None, "Wireshark to start")
         assert process.poll() is None, process.communicate()
         number = screen.window(rf"^{re.escape(capture.name)}$")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Start atheris with the samples of the target; what breaks is written to ``crash-*``."""
+    """Start atheris with the samples of the target; failing inputs are written to ``crash-*``."""
     import atheris
 
     with atheris.instrument_imports(include=["certhash"]):
@@ -20,9 +20,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, sample in enumerate(samples()):
             (Path(folder) / f"{number}").write_bytes(sample)
-        # atheris 3.0 keeps what every comparison that it watches gives. carve compares arrays, which is some
-        # 50 kB an input: a run of it ends at libFuzzer's limit of 2 GB after some 40,000 inputs, and the next
-        # one goes on from CORPUS. carve itself keeps nothing.
+        # atheris 3.0 stores the result of every comparison that it watches. carve compares arrays, about
+        # 50 kB per input, so a run ends at libFuzzer's limit of 2 GB after about 40,000 inputs, and the next
+        # one continues from CORPUS. carve itself stores nothing.
         atheris.Setup([sys.argv[0], *sys.argv[2:], folder], target)
         atheris.Fuzz()
 

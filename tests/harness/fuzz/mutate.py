@@ -1,4 +1,4 @@
-"""Apply small damage to bytes, as broken senders, disks and attackers do."""
+"""Apply small damage to bytes, as broken senders, broken disks and attackers do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def mutated(choose: random.Random, data: bytes, changes: int = 3) -> bytes:
-    """Change, insert, repeat, cut out or cut off a few bytes."""
+    """Change, insert, repeat, remove or truncate a few bytes."""
     out = bytearray(data)
     for _ in range(choose.randrange(1, changes + 1)):
         if not out:
@@ -40,7 +40,7 @@ _RECORD = re.compile(rb"\x16\x03[\x00-\x04]..[\x01\x02\x0b\x0c\x0e]...", re.DOTA
 
 
 def lying(choose: random.Random, data: bytes) -> bytes:
-    """Change lengths in the TLS records and messages of a capture; the packets around them stay whole."""
+    """Change lengths in the TLS records and messages of a capture; the packets stay valid."""
     out = bytearray(data)
     places = [found.start() for found in _RECORD.finditer(data)]
     for at in choose.sample(places, min(len(places), choose.randrange(1, 4))):
@@ -53,7 +53,7 @@ def lying(choose: random.Random, data: bytes) -> bytes:
 
 
 def struck(choose: random.Random, data: bytes, rate: float = 0.002) -> bytes:
-    """Change bytes of the packets of a pcap file, and none of its own structure."""
+    """Change bytes in the packets of a pcap file, but not its structure."""
     out = bytearray(data)
     at = 24
     while at + 16 <= len(data):

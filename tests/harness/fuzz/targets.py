@@ -28,7 +28,7 @@ def _files(pattern: str) -> list[bytes]:
 
 
 def cnf(data: bytes) -> None:
-    """Read a phone's config from a file, and from a transfer that was seen."""
+    """Read a phone's config from a file, and from a captured transfer."""
     for name in ("SEP00005E005311.cnf.xml", "SEP00005E005311.cnf.xml.sgn"):
         try:
             problems_of(from_download(name, data, Fetch("a.pcap", 1, 0, "192.0.2.1", "192.0.2.2")))
@@ -38,7 +38,7 @@ def cnf(data: bytes) -> None:
 
 
 def configuration(data: bytes) -> None:
-    """Read a running-config, the output of show commands, a certificate, or whatever it is."""
+    """Read a running-config, the output of show commands, a certificate, or any other text."""
     _source("pasted.txt", data)
     try:
         certificates_in(data)
@@ -62,7 +62,7 @@ def _one_line(error: ValueError) -> None:
 
 
 def row(data: bytes) -> None:
-    """Read a line of tshark's, as many cells as it should have."""
+    """Read a line of tshark's output with the right number of cells."""
     line = data.decode("utf-8", "replace").replace("\n", "")
     for plugin in (True, False):
         count = len(records.fields(plugin=plugin))
@@ -76,7 +76,7 @@ def row(data: bytes) -> None:
 
 
 def lines(data: bytes) -> None:
-    """Read what the plugin writes of a capture: a line that it never writes is refused, the next one read."""
+    """Read the plugin's lines for a capture: an invalid line is refused, and the next one is read."""
     reader = records.Lines()
     text = data.decode("utf-8", "replace")
     for line in text.split("\n"):
@@ -87,12 +87,12 @@ def lines(data: bytes) -> None:
             continue
         if read is not None:
             assert read.transport in ("tcp", "udp", "other")
-            # Nothing is a certificate whose bytes were not written down.
+            # Every certificate must have been printed before.
             assert all(c.der.hex() in "".join(text.lower().split()) for c in read.certificates)
 
 
 def carved(data: bytes) -> None:
-    """Carve: nothing is invented, and it does not matter how much is read at a time."""
+    """Carve: nothing is invented, and the size of the window does not matter."""
     results = []
     for window in (1 << 23, 1 << 16):
         out = io.BytesIO()
@@ -112,11 +112,11 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "lines": (lines, lambda: [_lines()]),
     "carve": (carved, lambda: [*_files("*.pcapng"), *_files("*.pcap")]),
 }
-"""Each target with the samples that mutation starts from."""
+"""Each target, with the samples from which mutation starts."""
 
 
 def _row() -> bytes:
-    """Return a line with something plausible in every cell."""
+    """Return a line with a plausible value in every cell."""
     values = {
         "frame.number": "1",
         "frame.time_epoch": "1700000000.000001",
@@ -127,7 +127,7 @@ def _row() -> bytes:
 
 
 def _lines() -> bytes:
-    """Return lines of each kind, as the plugin writes them."""
+    """Return lines of each kind, in the plugin's format."""
     head = ["7", "1700000000.000001", "tcp", "0", "0a0900010a090002", "01bb9c41", "ls"]
     tls = ["22", "2", "0x0303", "00:11", "aa", "vpn.example", "0x0303", "", "0xc02f", "0"]
     certificates = AGGREGATOR.join(("0 0 1", "0 1 0"))
@@ -146,5 +146,5 @@ def _lines() -> bytes:
 
 
 def found(folder: Path) -> list[tuple[str, bytes]]:
-    """Return the inputs that were found to break something: files named TARGET-WHAT."""
+    """Return the inputs that once caused a failure: files named TARGET-WHAT."""
     return [(path.name.split("-")[0], path.read_bytes()) for path in sorted(folder.iterdir())]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.harness.once import Once
 
 FOUND = Path(__file__).with_name("found")
-"""Every input that once broke something."""
+"""Test every input that once caused a failure."""
 SAMPLES = ("match", "rejected", "dtls", "anyconnect", "fetched-over-tftp")
 MUTANTS = 24
 
@@ -73,7 +73,7 @@ def test_damaged_captures_break_nothing_and_show_nothing_that_is_not_there(
 
 
 def make(folder: Path, numbers: range) -> None:
-    """Write damaged captures: by editcap, by changed bytes, and by lengths that lie."""
+    """Write captures damaged by editcap, by changed bytes, and by wrong lengths."""
     for number in numbers:
         choose = random.Random(number)
         sample = TOP / "captures" / f"{SAMPLES[number % len(SAMPLES)]}.pcapng"
@@ -95,7 +95,7 @@ def make(folder: Path, numbers: range) -> None:
 
 
 def check(folder: Path, tshark: str, separately: dict[str, set[str]]) -> int:
-    """Audit a folder of damaged captures; return how many certificates were found in them.
+    """Audit a folder of damaged captures; return the number of certificates found.
 
     Args:
         folder: it holds nothing else.
