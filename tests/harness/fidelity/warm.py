@@ -59,7 +59,7 @@ class Counting(Engine):
 
 @contextmanager
 def warm(settings: Settings) -> Iterator[tuple[Counting, Workplace]]:
-    """Give an engine, and the place that it shares with the tsharks that read what it does not."""
+    """Return an engine, and the place that it shares with the tsharks for captures that it does not read."""
     with workplace(settings.tshark.path, keylog=settings.keylog) as place:
         engine = Counting(settings.tshark.path, place, settings.timeout, settings.tshark)
         assert with_engine(settings, place).engine is not None, "these settings exclude an engine"
