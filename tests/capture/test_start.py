@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,20 @@ def test_without_tables_of_names_tshark_says_the_same(plugin: bool) -> None:
             said.append((ended.stdout, ended.stderr.replace(bytes(place.folder), b"")))
     assert said[0] == said[1]
     assert said[0][0].count(b"\n") > 500
+
+
+@pytest.mark.parametrize("manufacturers", [True, False])
+def test_it_starts_without_tables_of_names(manufacturers: bool) -> None:
+    program = Path(need("tshark")).resolve()
+    installed = program.parents[1] / "share" / "wireshark"
+    if not (installed / "services").is_file():
+        pytest.skip("the tables are built into this Wireshark: 4.0 has them in files")
+    left_out = {"services", "enterprises.tsv", "wka"} | (set() if manufacturers else {"manuf"})
+    with workplace(str(program)) as place:
+        for _ in range(2):
+            how = surroundings(place._replace(manufacturers=manufacturers))
+            data = Path(how["env"]["WIRESHARK_DATA_DIR"])
+            assert {path.name for path in installed.iterdir()} - {
+                path.name for path in data.iterdir()
+            } == left_out
+            assert all(path.exists() for path in data.iterdir())

@@ -106,8 +106,8 @@ def _data(place: Workplace) -> Path | None:
     """
     if place.program is None:
         return None
-    data = os.path.join(os.path.realpath(place.program), "../../share/wireshark")  # noqa: PTH118
-    if not os.path.isfile(f"{data}/{_NAME_TABLES[0]}"):  # noqa: PTH113
+    data = Path(place.program).resolve().parents[1] / "share" / "wireshark"
+    if not (data / _NAME_TABLES[0]).is_file():
         return None
     folder = place.folder / (_ALL_DATA if place.manufacturers else _LESS_DATA)
     if not folder.is_dir():
@@ -116,7 +116,7 @@ def _data(place: Workplace) -> Path | None:
         unfinished.mkdir()
         for name in os.listdir(data):  # noqa: PTH208
             if name not in but_for:
-                os.symlink(f"{os.path.normpath(data)}/{name}", f"{unfinished}/{name}")  # noqa: PTH211
+                os.symlink(data / name, unfinished / name)  # noqa: PTH211
         try:
             unfinished.rename(folder)
         except OSError:  # another process was faster
