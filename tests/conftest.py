@@ -46,13 +46,17 @@ CUT_SHORT = TOP / "tests" / "captures" / "cut-short.pcap"
 
 SLOW = (
     "archive",
-    "capture/first_pass/test_carving.py",
-    "capture/first_pass/test_pseudowire.py",
+    "capture/first_pass/test_overlooked.py",
     "capture/first_pass/test_quoted.py",
     "capture/first_pass/test_soundness.py",
+    "capture/first_pass/test_variants.py",
+    "capture/test_again.py",
+    "capture/test_engine.py",
+    "capture/test_live.py",
     "capture/test_rows.py",
     "capture/test_sharing.py",
     "capture/test_start.py",
+    "capture/test_tshark.py",
     "commands/test_audit.py",
     "commands/test_doctor.py",
     "commands/test_export.py",
@@ -63,17 +67,19 @@ SLOW = (
     "plugin/test_cnf.py",
     "plugin/test_damaged.py",
     "plugin/test_downloads.py",
+    "plugin/test_hostid.py",
     "plugin/test_install.py",
     "plugin/test_loading.py",
-    "plugin/test_menus.py",
     "plugin/test_shown.py",
     "plugin/test_stated.py",
+    "plugin/test_unasked.py",
+    "plugin/test_verdict_rules.py",
     "plugin/test_verdicts.py",
     "plugin/test_window.py",
     "report/test_html.py",
     "report/test_table.py",
 )
-"""Tests that start servers, screens or many processes: they take minutes, all others seconds."""
+"""Measured: all other tests together take a minute on two processors."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

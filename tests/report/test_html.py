@@ -287,13 +287,23 @@ def test_the_policy_lets_no_other_script_run_nor_anything_be_fetched(
     assert opened("everything").title().startswith("certhash")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+CONTRAST = "color-contrast"
+WITHOUT_CONTRAST = {"rules": {CONTRAST: {"enabled": False}}}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "width", "rules"),
+    [
+        pytest.param("light", 1280, {}, id="light"),
+        pytest.param("light", 390, WITHOUT_CONTRAST, id="narrow"),  # no colour depends on the width
+        pytest.param("dark", 1280, {"runOnly": [CONTRAST]}, id="dark"),  # and nothing else on the scheme
+    ],
+)
 @pytest.mark.parametrize("name", ["everything", "hostile"])
-@pytest.mark.parametrize("width", [390, 1280])
-def test_is_accessible(name: str, scheme: str, width: int, opened: Opened) -> None:
+def test_is_accessible(name: str, scheme: str, width: int, rules: dict[str, object], opened: Opened) -> None:
     page = opened(name, color_scheme=scheme, viewport={"width": width, "height": 900})
     page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
-    results = Axe().run(page)
+    results = Axe().run(page, options={"resultTypes": ["violations"], **rules})
     found = [
         (each["id"], [node["html"][:200] for node in each["nodes"]][:3])
         for each in results.response["violations"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
+import hashlib
 import json
 import os
 import subprocess
@@ -16,12 +18,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tests.conftest import TOP
 from tests.harness.fidelity.readers import Finding, ndpi, repeats, separate, stock
 
-from certhash.capture import tshark
-from certhash.capture.observe import Settings, observe
+from certhash.capture import records, tshark
+from certhash.capture.engine import EngineError
+from certhash.capture.first_pass.carve import carve
+from certhash.capture.first_pass.decompress import Source
+from certhash.capture.first_pass.source import is_carvable, open_capture
+from certhash.capture.observe import Settings, observe, with_engine
+from certhash.capture.reading import Reading
+from certhash.capture.tshark import Outcome
+from certhash.capture.workplace import workplace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from certhash.capture.engine import Engine
     from certhash.model import Observation
 
 
@@ -121,20 +131,78 @@ _find = functools.cache(tshark.find)
 
 
 def both(path: Path) -> Observation:
-    """Read a capture carved and whole; the results must be equal."""
-    found = _find()
-    carved, whole = (observe(str(path), Settings(found, carve=carve)) for carve in (True, False))
+    """Read a capture with tshark, carved and whole; the results must be equal."""
+    carved, whole = _cold(str(path))
     assert carved == whole
     return carved
 
 
+def _cold(path: str) -> tuple[Observation, Observation]:
+    return observe(path, Settings(_find())), observe(path, Settings(_find(), carve=False))
+
+
+def findings(seen: Observation) -> list[Finding]:
+    """Return the certificates of an observation, in the order of their frames."""
+    found = [
+        Finding(c.frame, hashlib.sha1(seen.certificates[c.sha256], usedforsecurity=False).hexdigest())
+        for handshake in seen.handshakes
+        for c in handshake.certificates
+    ]
+    return sorted(found, key=lambda finding: finding.frame)
+
+
+def read_twice(paths: Iterable[Path]) -> tuple[dict[str, Observation], list[Difference]]:
+    """Read captures whole, and after the first pass; return what the whole ones show, and what differs.
+
+    An engine reads both, unless there is something about a capture that only a tshark of its own can tell.
+    """
+    seen, differences = {}, []
+    settings = Settings(_find())
+    with workplace(settings.tshark.path) as place, contextlib.ExitStack() as stack:
+        place = with_engine(settings, place)  # noqa: PLW2901
+        assert place.engine is not None
+        stack.callback(place.engine.close)
+        for path in map(str, paths):
+            seen[path] = observe(path, settings, place)
+            try:
+                same = _carved(path, place.engine) in (None, seen[path])
+            except EngineError:
+                same = False
+            if not same:
+                carved, whole = _cold(path)
+                if carved != whole:
+                    what = f"carved: {carved}; whole: {whole}"
+                    differences.append(Difference(path, "--no-carve", what, None))
+    return seen, differences
+
+
+def _carved(path: str, engine: Engine) -> Observation | None:
+    """Return what an engine shows of a capture after the first pass; None where there is no such pass.
+
+    Raises:
+        EngineError: it is for tshark.
+    """
+    with open_capture(path) as source:
+        if not is_carvable(source):
+            return None
+        content = bytearray()
+        carved = carve(Source(source), content.extend)
+    if carved.doubtful or carved.status != "complete":
+        raise EngineError("the whole capture is read")
+    lines = records.Lines(carved.frames.frame)
+    reading = Reading(path, plugin=True)
+    for line in engine.dissect(content).lines:
+        if row := lines.parse(line):
+            reading.take(row)
+    return reading.observation(Outcome("complete", carved.packets, None, ()))
+
+
 def compare(captures: Sequence[Path]) -> Comparison:
     """Compare captures (files, and folders of them), each with every reader, and with and without carving."""
-    carved, whole = audit(captures), audit(captures, "--no-carve")
-    differences = _between(carved, whole)
+    seen = by_capture(audit(captures))
+    _, differences = read_twice(Path(capture.path) for capture in seen)
     read: Counter[str] = Counter()
     agreed: Counter[str] = Counter()
-    seen = by_capture(carved)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         readings = list(pool.map(_read, [Path(capture.path) for capture in seen]))
     for capture, reading in zip(seen, readings, strict=True):
@@ -160,20 +228,6 @@ class _Readings(NamedTuple):
 
 def _read(path: Path) -> _Readings:
     return _Readings(stock(path), separate(path), ndpi(path))
-
-
-def _between(carved: dict[str, Any], whole: dict[str, Any]) -> list[Difference]:
-    """Return the captures for which the audit has another result if tshark reads every packet."""
-    differences = [
-        Difference(one.path, "--no-carve", f"carved: {one}; whole: {other}", None)
-        for one, other in zip(by_capture(carved), by_capture(whole), strict=True)
-        if one != other
-    ]
-    if carved != whole and not differences:
-        differences.append(
-            Difference("", "--no-carve", "the results differ beside handshakes and problems", None)
-        )
-    return differences
 
 
 _Judged = list[tuple[str, str | None]]
