@@ -132,6 +132,7 @@ local memory = part.memory.using({
     nowhere = stated.nowhere,
     frame = frame,
     handshakes = handshakes,
+    http = part.http,
     names = part.names,
     tftp = part.tftp,
     verdict = part.verdict,
@@ -165,22 +166,22 @@ function certhash.dissector(tvb, pinfo, tree)
     -- over TCP names no head-end of a phone.  QUIC has no TLS layer around its handshake, and certificates of SSL 2 have
     -- no handshake type, or one of its own.
     local transport = pinfo.port_type
-    local tls, dtls, alert, transfer, body, lookup
+    local tls, dtls, alert, transfer, http, lookup
     if transport == UDP and read.quic() or read.tls() then
         tls = values_or_nil(TLS.type()) or TLS.certificate() and {}
-        alert = TLS.alert()
+        alert = TLS.alert_message()
     end
     if transport ~= UDP then
-        body = read.http_body()
+        http = read.http()
     end
     if transport ~= TCP then
         if read.dtls() then
             dtls = values_or_nil(DTLS.type())
-            alert = alert or DTLS.alert()
+            alert = alert or DTLS.alert_message()
         end
         transfer, lookup = read.tftp(), read.dns()
     end
-    if not (tls or dtls or alert or transfer or body or lookup) then
+    if not (tls or dtls or alert or transfer or http or lookup) then
         return
     end
     local found = {}
@@ -196,7 +197,7 @@ function certhash.dissector(tvb, pinfo, tree)
         alert = alert,
         lookup = lookup,
         transfer = transfer,
-        body = body,
+        http = http,
     }, certhash.prefs.learn_from_capture)
     show(tree, pinfo, found)
 end
@@ -209,7 +210,11 @@ if BATCH then
         one_pass_server = FOR == "engine",
         reader = reader,
         frame = frame,
-        file = function(tvb, pinfo) return certhash.prefs.learn_from_capture and memory.take_file(tvb, pinfo) end,
+        file = function(tvb, pinfo)
+            if certhash.prefs.learn_from_capture then
+                return memory.take_file(tvb, pinfo)
+            end
+        end,
         write = function(text) io.stdout:write(text) end,
     })
     if FOR == "engine" then

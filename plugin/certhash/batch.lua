@@ -11,8 +11,9 @@
 --                   13 more with TLS: types of records; types of messages; versions of records; random values;
 --                   session identifiers; server name; what the server chose: versions, supported versions, cipher suites,
 --                   extensions; certificates (number, position, 0 if damaged); levels and codes of alerts
---                   9 more with DNS or a file: names, types and values (A, AAAA, CNAME) of resource records;
---                   the file's name, content (hex), client, server
+--                   10 more with DNS or a file: names, types and values (A, AAAA, CNAME) of resource records;
+--                   the file's name, content (hex), client, server; what else a packet says of a file: "asks", "begins",
+--                   "error" or "pipelined", its name, source, target, the frame of the request, error code and message
 --   a failure:      the frame's number, the error message
 -- tshark can print everything except the file and the hash without this plugin, so both ways give the same result.
 
@@ -73,7 +74,8 @@ end
 -- @param plugin what it needs of the plugin: version; wireshark, its version; names_read, a list; reader(field name);
 --   one_pass_server, whether the program is sharkd;
 --   frame, the readers of a frame;
---   file(tvb, pinfo), which returns the phone configuration that a frame completes; write(text)
+--   file(tvb, pinfo), which returns the phone configuration that a frame completes, and what else it says of one;
+--   write(text)
 function M.using(plugin)
     local reader, write, frame = plugin.reader, plugin.write, plugin.frame
     local last = frame.last
@@ -85,7 +87,7 @@ function M.using(plugin)
         analysis = reader("tcp.analysis.flags"), lost = reader("tcp.analysis.lost_segment"),
         ack_lost = reader("tcp.analysis.ack_lost_segment"),
         short = plugin.one_pass_server and function() end or reader("_ws.short"),
-        tftp = reader("tftp"), http_body = reader("http.file_data"),
+        tftp = reader("tftp"), http = reader("http"),
         dns_a = reader("dns.a"), dns_aaaa = reader("dns.aaaa"), dns_name = reader("dns.resp.name"),
         dns_type = reader("dns.resp.type"), dns_cname = reader("dns.cname"),
     }
@@ -94,7 +96,7 @@ function M.using(plugin)
             content_type = "record.content_type", record_version = "record.version", handshake = "handshake",
             version = "handshake.version", supported = "handshake.extensions.supported_version",
             random = "handshake.random", session = "handshake.session_id", suite = "handshake.ciphersuite",
-            extension = "handshake.extension.type", alert_message = "alert_message",
+            extension = "handshake.extension.type",
         }) do
             readers[name] = reader(protocol .. "." .. field)
         end
@@ -202,6 +204,18 @@ function M.using(plugin)
         end
     end
 
+    -- Add the alerts that share a record.  In DTLS, Wireshark shows the first of them, which is then there already.
+    local function add_packed_alerts(out)
+        for _, readers in ipairs({ tls or false, dtls or false }) do
+            for i, alert in ipairs(readers and frame.packed_alerts(readers) or {}) do
+                if not (readers == DTLS and i == 1 and out[17] ~= "") then
+                    out[16] = out[16] == "" and alert.level or out[16] .. VALUE .. alert.level
+                    out[17] = out[17] == "" and alert.code or out[17] .. VALUE .. alert.code
+                end
+            end
+        end
+    end
+
     local function line(tvb, pinfo)
         if plugin.one_pass_server then
             check_whole(tvb, read.ip())
@@ -223,8 +237,11 @@ function M.using(plugin)
         local lost = read.analysis() and (read.lost() or read.ack_lost())
         local short = read.short()
         local names = read.dns_a() or read.dns_aaaa()
-        local file = (read.http_body() or read.tftp()) and plugin.file(tvb, pinfo)
-        if not (matters or lost or names or file or short and (read.tcp() or read.udp())) then
+        local file, event
+        if read.http() or read.tftp() then
+            file, event = plugin.file(tvb, pinfo)
+        end
+        if not (matters or lost or names or file or event or short and (read.tcp() or read.udp())) then
             return
         end
         local time = read.time()
@@ -259,8 +276,11 @@ function M.using(plugin)
             end
             out[15] = #found > 0 and certificates(found) or ""
             out[16], out[17] = cell(numbers, "alert_level"), cell(numbers, "alert")
+            if (tls and tls.alert_message()) or (dtls and dtls.alert_message()) then
+                add_packed_alerts(out)
+            end
         end
-        if names or file then
+        if names or file or event then
             for i = 5, 17 do
                 out[i] = out[i] or ""
             end
@@ -268,6 +288,10 @@ function M.using(plugin)
             out[20], out[21], out[22] = texts(read.dns_a()), texts(read.dns_aaaa()), texts(read.dns_cname())
             out[23], out[24] = file and file.name or "", file and hex(file.content) or ""
             out[25], out[26] = file and file.client or "", file and file.server or ""
+            out[27] = event and concat({
+                event.what, event.name, event.source, event.target,
+                event.request or "", event.code or "", event.message or "",
+            }, VALUE) or ""
         end
         write(concat(out, CELL) .. "\n")
     end

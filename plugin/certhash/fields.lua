@@ -26,6 +26,7 @@ function M.declare(protocol)
         cnf_client = ProtoField.string("certhash.cnf_client", "Downloaded by"),
         cnf_server = ProtoField.string("certhash.cnf_server", "Served by"),
         cnf_problem = ProtoField.string("certhash.cnf_problem", "Problem"),
+        cnf_failed = ProtoField.string("certhash.cnf_failed", "cnf file not downloaded"),
     }
     local warn = {
         mismatch = ProtoExpert.new("certhash.expert.mismatch",
@@ -43,6 +44,8 @@ function M.declare(protocol)
         unusable = ProtoExpert.new("certhash.expert.unusable", "The cnf file, or a part of it, cannot be used",
             expert.group.SECURITY, expert.severity.NOTE),
     }
+    warn.failed = ProtoExpert.new("certhash.expert.failed", "A phone does not get its cnf file",
+        expert.group.SECURITY, expert.severity.NOTE)
     local fields, experts = {}, {}
     for _, field in pairs(show) do
         fields[#fields + 1] = field

@@ -2,7 +2,8 @@
 
 local M = {}
 
-local FATAL = 2  -- level of an alert
+local WARNING, FATAL = 1, 2  -- levels of an alert
+local LONGEST_PLAIN_ALERTS = 16  -- bytes; an encrypted alert has 18 or more (RFC 5246, section 6.2.3)
 
 --- Create the readers, which Wireshark allows only while the script loads.
 -- @param needs the modules handshakes and story; reader(field name), which returns a function that returns a frame's values
@@ -29,7 +30,9 @@ function M.using(needs)
         dns_aaaa = reader("dns.aaaa"),
         tftp = reader("tftp"),
         tftp_request = reader("tftp.request_frame"),
+        http = reader("http"),
         http_body = reader("http.file_data"),
+        http_method = reader("http.request.method"),
         http_code = reader("http.response.code"),
         http_length = reader("http.content_length"),
         http_encoding = reader("http.content_encoding"),
@@ -47,6 +50,7 @@ function M.using(needs)
             server_name = reader(protocol .. ".handshake.extensions_server_name"),
             alert = reader(protocol .. ".alert_message.desc"),
             alert_level = reader(protocol .. ".alert_message.level"),
+            alert_message = reader(protocol .. ".alert_message"),
         }
     end
     local TLS, DTLS = tls_readers("tls"), tls_readers("dtls")
@@ -185,12 +189,40 @@ function M.using(needs)
         return at < 2 or source ~= nil and source:range(at - 2, 2):uint() == 2
     end
 
+    -- Return the alerts that share a record with another one, as { level =, code = } in order.  Wireshark takes such a
+    -- record for an encrypted one, or shows only the first alert in it (DTLS).
+    local function packed_alerts(readers)
+        local found = {}
+        for _, info in ipairs({ readers.alert_message() }) do
+            local source, at = info.source, info.offset
+            local length = source and at >= 2 and source:range(at - 2, 2):uint() or 0
+            local several = length > 2 and length <= LONGEST_PLAIN_ALERTS and length % 2 == 0
+            if several and at + length <= source:len() then
+                local alerts, plain = {}, true
+                for i = 0, length - 2, 2 do
+                    local level = source:range(at + i, 1):uint()
+                    plain = plain and (level == WARNING or level == FATAL)
+                    alerts[#alerts + 1] = { level = level, code = source:range(at + i + 1, 1):uint() }
+                end
+                for _, alert in ipairs(plain and alerts or {}) do
+                    found[#found + 1] = alert
+                end
+            end
+        end
+        return found
+    end
+
     -- Return the code of the alert in a frame that rejects a certificate, or nil.
     local function refused(readers)
         local levels, codes = { readers.alert_level() }, values({ readers.alert() })
         for i, code in ipairs(codes) do
             if story.REFUSALS[code] and levels[i].value == FATAL and is_plain(levels[i]) then
                 return code
+            end
+        end
+        for _, alert in ipairs(packed_alerts(readers)) do
+            if story.REFUSALS[alert.code] and alert.level == FATAL then
+                return alert.code
             end
         end
         return nil
@@ -202,6 +234,7 @@ function M.using(needs)
         read = read, tls = TLS, dtls = DTLS,
         last = last, innermost_ip = innermost_ip, endpoints = endpoints, quoted = quoted, values_or_nil = values_or_nil,
         has = has, messages = messages, tftp_payload = tftp_payload, refused = refused,
+        packed_alerts = packed_alerts,
     }
 end
 

@@ -13,7 +13,7 @@ local KEPT_FILES_BYTES = 64 * 1024 * 1024
 local MOST_DEVICES = 20
 
 --- Create the memory of a capture.
--- @param needs the modules address, cnf, handshakes, names, tftp, verdict and visible; frame, the readers of a frame;
+-- @param needs the modules address, cnf, handshakes, http, names, tftp, verdict and visible; frame, the readers of a frame;
 --   batch, whether nothing is shown; folder_files(), which returns the configurations of the user's folder and the stated
 --   hashes; nowhere(file, servers), which returns whether no server presents a stated certificate
 -- @return the functions at the end
@@ -33,6 +33,8 @@ function M.using(needs)
             reached = 0,  -- the last frame that was observed
             trackers = { [false] = handshakes.new(), [true] = handshakes.new() },  -- by whether it is UDP
             transfers = tftp.new(function(name) return names.device(name) ~= nil end),
+            exchanges = needs.http.new(),
+            events = {},      -- frame -> what it says of a download other than that it is complete
             book = verdict.new(),
             book_has_folder = false,
             sent = {},        -- frame -> its certificates, and their handshake
@@ -98,43 +100,92 @@ function M.using(needs)
         capture.files[number] = file
     end
 
+    -- Record what a frame says of a download: { what =, name =, request =, code =, message = }.  In the window, only what
+    -- went wrong matters.
+    local function note_event(pinfo, event, source, target)
+        if needs.batch or event.what == "error" or event.what == "pipelined" then
+            event.name = visible.text(names.base_name(event.name), 200)
+            event.message = event.message and visible.text(event.message, 200)
+            event.source, event.target = address_text(source), address_text(target)
+            capture.events[pinfo.number] = event
+        end
+    end
+
     local function observe_tftp(info, pinfo)
         local payload = not frame.quoted() and frame.tftp_payload(info)
         if not payload then
             return
         end
         local request = read.tftp_request()
+        local source, target = endpoints(pinfo)
         if not request then
-            capture.transfers:request(pinfo.number, payload)
+            local name = capture.transfers:request(pinfo.number, payload)
+            if name then
+                note_event(pinfo, { what = "asks", name = name }, source, target)
+            end
             return
         end
-        local source, target = endpoints(pinfo)
-        local done = capture.transfers:packet(request.value, payload, source, target)
+        local done, event = capture.transfers:packet(request.value, payload, source, target)
         if done then
             learn(pinfo, done.name, done.content, source, target)
+        elseif event then
+            event.request = request.value
+            note_event(pinfo, event, source, target)
         end
     end
 
-    -- A frame may complete several responses.  Only a single final response counts (an interim response such as 100 does
-    -- not matter): with several pipelined responses, Wireshark does not always know the requests.
-    local function final_status()
-        local status
+    -- Return the number of final responses that end in a frame, and the status of the last one.  An interim response, such
+    -- as 100, does not matter.
+    local function final_responses()
+        local count, status = 0, nil
         for _, code in ipairs({ read.http_code() }) do
             if code.value >= 200 then
-                if status then
-                    return nil
-                end
-                status = code.value
+                count, status = count + 1, code.value
             end
         end
-        return status
+        return count, status
+    end
+
+    -- Record the HTTP requests and responses in a frame; return the status of a response that certainly answers the request
+    -- that Wireshark names.
+    local function observe_exchange(pinfo)
+        local asks, count, status = read.http_method() ~= nil, final_responses()
+        if not asks and count == 0 then
+            return nil
+        end
+        local source, target = endpoints(pinfo)
+        if asks then
+            local uris = {}
+            for i, uri in ipairs({ read.http_uri() }) do
+                uris[i] = uri.value
+            end
+            capture.exchanges:request(source, target, uris)
+        end
+        local doubtful = count > 0 and capture.exchanges:response(source, target, count)
+        if not doubtful then
+            return status
+        end
+        local named = read.http_response_for() or not asks and read.http_uri()
+        doubtful[#doubtful + 1] = named and named.value or nil
+        local found, known = {}, {}
+        for _, uri in ipairs(doubtful) do
+            local name = names.base_name(uri)
+            if names.device(uri) and not known[name] then
+                found[#found + 1], known[name] = name, true
+            end
+        end
+        if #found > 0 then
+            note_event(pinfo, { what = "pipelined", name = table.concat(found, ", ") }, source, target)
+        end
+        return nil
     end
 
     -- The range of the field covers the decoded body of a response (chunks joined, decompressed); its value is text in some
     -- versions, and ends at a NUL.
     local function observe_http(info, tvb, pinfo)
+        local status = observe_exchange(pinfo)
         local uri = read.http_response_for() or read.http_uri()
-        if not uri or final_status() ~= 200 or tvb:len() < tvb:reported_len() then
+        if not info or not uri or status ~= 200 or tvb:len() < tvb:reported_len() then
             return
         end
         if not names.device(uri.value) or not info.range or info.range:len() > tftp.MAX_FILE then
@@ -284,8 +335,7 @@ function M.using(needs)
     end
 
     --- Record a frame the first time that it is dissected; do nothing for later times.
-    -- @param holds the contents of the frame: types and messages of handshakes, alert, lookup (DNS), transfer (TFTP),
-    --   body (HTTP)
+    -- @param holds the contents of the frame: types and messages of handshakes, alert, lookup (DNS), transfer (TFTP), http
     -- @param learns whether phone configurations are learned from the capture
     local function observe(tvb, pinfo, holds, learns)
         local number = pinfo.number
@@ -294,6 +344,7 @@ function M.using(needs)
         end
         capture.reached = number
         capture.sent[number], capture.alerts[number], capture.files[number] = nil, nil, nil
+        capture.events[number] = nil
         if holds.types then
             observe_handshake(pinfo, holds.types, holds.messages)
         end
@@ -305,22 +356,23 @@ function M.using(needs)
         end
         if holds.transfer and learns then
             observe_tftp(holds.transfer, pinfo)
-        elseif holds.body and learns then
-            observe_http(holds.body, tvb, pinfo)
+        elseif holds.http and learns then
+            observe_http(read.http_body(), tvb, pinfo)
         end
     end
 
-    --- Return the phone configuration that a frame completes, and remove it from memory.
+    --- Return the phone configuration that a frame completes, and what else it says of one, and remove both from memory.
     local function take_file(tvb, pinfo)
-        local transfer, body = read.tftp(), read.http_body()
+        local transfer = read.tftp()
         if transfer then
             observe_tftp(transfer, pinfo)
-        elseif body then
-            observe_http(body, tvb, pinfo)
+        else
+            observe_http(read.http_body(), tvb, pinfo)
         end
-        local file = capture.files[pinfo.number]
-        capture.files[pinfo.number] = nil
-        return file
+        local number = pinfo.number
+        local file, event = capture.files[number], capture.events[number]
+        capture.files[number], capture.events[number] = nil, nil
+        return file, event
     end
 
     return {
@@ -328,6 +380,7 @@ function M.using(needs)
         sent = function(number) return capture.sent[number] end,
         refusal = function(number) return capture.alerts[number] end,
         file = function(number) return capture.files[number] end,
+        event = function(number) return capture.events[number] end,
         handshakes = function() return capture.handshakes end,
     }
 end

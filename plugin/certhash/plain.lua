@@ -4,7 +4,8 @@ local M = {}
 
 -- Each comes after those that it uses.
 local NAMES = {
-    "address", "base64", "handshakes", "openvpn", "sha1", "sha256", "tftp", "upgrade", "version", "visible", "x509", "xml",
+    "address", "base64", "handshakes", "http", "openvpn", "sha1", "sha256", "tftp", "upgrade", "version", "visible", "x509",
+    "xml",
     "certificates", "digest", "hostid", "markup", "names", "story",
     "headend", "menu", "verdict",
     "cnf", "stated",

@@ -205,14 +205,29 @@ function M.using(needs)
         end
     end
 
+    -- Show that a download failed, or that what it brings is not read.
+    local function show_event(tree, event)
+        local text
+        if event.what == "error" then
+            text = ("TFTP error %d (%s) for %s: a phone that does not get its file keeps the one that it has")
+                :format(event.code, event.message ~= "" and event.message or "no text", event.name)
+        else
+            text = event.name .. " not read: several HTTP requests were sent at once, and which response answers "
+                .. "which is not certain"
+        end
+        tree:add(field.cnf_failed, event.name):set_generated()
+        tree:add(field.story, text):set_generated():add_proto_expert_info(warn.failed, text)
+    end
+
     --- Show a frame.
     -- @param found the certificate messages in it
     local function show(tree, pinfo, found)
         local number = pinfo.number
         local sent, refusal, file = memory.sent(number), memory.refusal(number), memory.file(number)
+        local event = memory.event(number)
         local wants = #found > 0 and wanted(tree)
         local certified = wants and (wants ~= NOTHING or memory.book().files > 0)
-        if not (certified or refusal or file) then
+        if not (certified or refusal or file or event) then
             return
         end
         local own = tree:add(protocol):set_generated()
@@ -236,6 +251,9 @@ function M.using(needs)
         end
         if file then
             show_file(own, file)
+        end
+        if event then
+            show_event(own, event)
         end
     end
 

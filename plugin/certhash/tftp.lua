@@ -4,9 +4,11 @@
 -- bytes, since Wireshark itself does not reassemble a file that a plugin could read.
 --
 --   local transfers = tftp.new(wanted)         wanted(name) says whether a file is worth keeping
---   transfers:request(frame, payload)          a read request, seen in that frame
+--   transfers:request(frame, payload)          a read request, seen in that frame; returns the name of a wanted file
 --   transfers:packet(request_frame, payload, source, target)   what follows a request, with both its endpoints (any text
---                                              that tells them apart); returns the transfer when it is now complete
+--                                              that tells them apart); returns the transfer when it is now complete, or
+--                                              nil and what happens to it: { what = "begins", name = } at its first block,
+--                                              { what = "error", name =, code =, message = } when it ends with an error
 --
 -- A transfer is { name =, content =, request = }.  Memory is bounded for any capture: a file may have MAX_FILE bytes, all
 -- unfinished files together MAX_OPEN_BYTES, and there may be MAX_OPEN of them; beyond that, the oldest are dropped.
@@ -52,7 +54,7 @@ function Transfers:trim()
     end
 end
 
---- Store a read request; ignore other requests and other files.
+--- Store a read request and return the file's name; ignore other requests and other files.
 ---@param frame integer
 ---@param payload string
 function Transfers:request(frame, payload)
@@ -81,6 +83,7 @@ function Transfers:request(frame, payload)
     self.last = self.last + 1
     self.order[self.last] = frame
     self:trim()
+    return name
 end
 
 -- Return the number of a block, counted beyond 65535, where servers restart with 0 or with 1.
@@ -140,7 +143,7 @@ local function announced(transfer, total)
     return total
 end
 
---- Record a packet after a request; return the transfer if this packet completes it, else nil.
+--- Record a packet after a request; return the transfer if this packet completes it, else nil and what happens to it.
 --
 -- A retransmitted request may be answered twice, from two ports.  The client ends the second transfer with an error, or the
 -- server ends it after a timeout; the first continues undisturbed (RFC 1350, section 4).
@@ -157,6 +160,8 @@ function Transfers:packet(request, payload, source, target)
         local server = transfer.server
         if not server or server == source or server == target then
             self:drop(request)
+            local message = payload:match("^[^\0]*", 5)
+            return nil, { what = "error", name = transfer.name, code = high * 256 + low, message = message }
         end
     elseif opcode == OPTIONS then
         transfer.server = transfer.server or source
@@ -186,6 +191,9 @@ function Transfers:packet(request, payload, source, target)
             return complete
         end
         self:trim()
+        if transfer.count == 1 then
+            return nil, { what = "begins", name = transfer.name }
+        end
     end
     return nil
 end

@@ -85,6 +85,7 @@ def audit(
         sources.known,
         (*problems, *sources.problems, *learned.problems),
         unsettled=sources.unsettled,
+        missed=learned.missed,
     )
     return correlate(observations, everything, tool, resolve=resolve)
 
@@ -171,8 +172,8 @@ def _tool(used: Tshark, observations: Iterable[Observation]) -> Tool:
 
 
 def learn(observations: Iterable[Observation]) -> Sources:
-    """Return the cnf files that phones download in the captures, and the problems with them."""
-    observations = [observation for observation in observations if observation.downloads]
+    """Return the cnf files that phones download in the captures, the problems with them, and what failed."""
+    observations = [each for each in observations if each.downloads or each.failed]
     if not observations:
         return Sources()
     from certhash import cnf
@@ -189,4 +190,4 @@ def learn(observations: Iterable[Observation]) -> Sources:
                 continue
             files.append(learned)
             problems += [replace(p, path=observation.path) for p in cnf.problems_of(learned)]
-    return Sources(tuple(files), (), tuple(problems))
+    return Sources(tuple(files), (), tuple(problems), missed=cnf.missed_fetches(observations))

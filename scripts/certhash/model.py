@@ -29,6 +29,15 @@ Hidden = Literal[
 """Why the server certificate of a handshake is not available."""
 
 
+FailedReason = Literal[
+    "error",  # an ERROR packet ended it
+    "unanswered",  # no answer is in the capture
+    "unfinished",  # it began, and its end is not in the capture
+    "other-file",  # the phone downloaded a file for all phones, and not its own
+]
+"""Why a phone did not get its cnf file."""
+
+
 class Endpoint(Struct, frozen=True):
     """One end of a connection; the port is None if the transport has no ports (EAP-TLS)."""
 
@@ -110,6 +119,22 @@ class Download(Struct, frozen=True):
     """The file, as transferred."""
 
 
+class FailedTransfer(Struct, frozen=True):
+    """A request over TFTP for a cnf file that brought no file."""
+
+    name: str
+    frame: int
+    """The frame of the error, or of the request if there was none."""
+    time: int
+    client: str
+    server: str
+    reason: FailedReason
+    code: int | None = None
+    """The error code of TFTP (RFC 1350); 1 is "File not found"."""
+    message: str = ""
+    """The text of the error."""
+
+
 class NameAnswer(Struct, frozen=True):
     """A DNS answer: `name` (lower case, no final dot) resolves to `address`."""
 
@@ -140,6 +165,7 @@ class Observation(Struct, frozen=True):
     certificates: dict[bytes, bytes] = {}
     """SHA-256 to DER of every certificate that was presented."""
     problems: tuple[Problem, ...] = ()
+    failed: tuple[FailedTransfer, ...] = ()
     notes: tuple[str, ...] = ()
     """Notes about how the capture was read, one line each. A note never means that data is missing."""
     interrupted: bool = False
@@ -225,6 +251,17 @@ class CnfFile(Struct, frozen=True):
         return urls, hashes, self.group.host_id_check, self.group.hash_algorithm, self.group.unresolved
 
 
+class MissedFetch(Struct, frozen=True):
+    """A failed download of a device's own cnf file, with no later one that brought it."""
+
+    device: str
+    capture: str
+    failed: FailedTransfer
+    instead: str | None = None
+    """The file for all phones that the phone downloaded instead (``XMLDefault.cnf.xml``)."""
+    instead_frame: int | None = None
+
+
 class ServedAt(Struct, frozen=True):
     """Where a head-end presents a certificate, according to one line of its configuration."""
 
@@ -278,3 +315,4 @@ class Sources(Struct, frozen=True):
     copies: tuple[str, ...] = ()
     """Paths skipped in folders: copies of cnf files under names that no phone requests."""
     unsettled: tuple[Unsettled, ...] = ()
+    missed: tuple[MissedFetch, ...] = ()

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.conftest import certhash
 from tests.harness import packets
 from tests.harness.packets import OTHER_PHONE, PHONE, TFTP_SERVER, Stream, configuration, pcap, transfer
 
@@ -303,3 +304,135 @@ def test_real_tftp_server(place: Machine, tmp_path: Path) -> None:
         server.wait()
     rows = place.fields(place.put("real.pcapng", capture.read_bytes()), *NAMES)
     assert [bytes.fromhex(row["certhash.cnf_content"][0]) for row in rows] == [FILE, FILE]
+
+
+# ---------------------------------------------------------------- what brings no file, and says so
+
+
+def exchange(*turns: tuple[bool, bytes]) -> list[bytes]:
+    """Return the frames of one connection with a server of files: who speaks, and what."""
+    stream = Stream(PHONE, 49400, TFTP_SERVER, 6970)
+    frames = stream.open()
+    for from_client, payload in turns:
+        frames += stream.send(payload, from_client=from_client, segment=9000)
+    return frames
+
+
+def get(name: str) -> bytes:
+    return f"GET /{name} HTTP/1.1\r\nHost: tftp.example.com:6970\r\n\r\n".encode()
+
+
+PIPELINED = {
+    "both responses in one frame": [(True, get(NAME) + get(OTHER)), (False, plain(FILE) + plain(FILE[::-1]))],
+    "requests in two frames": [
+        (True, get(NAME)),
+        (True, get(OTHER)),
+        (False, plain(FILE) + plain(FILE[::-1])),
+    ],
+    "responses in two frames": [
+        (True, get(NAME) + get(OTHER)),
+        (False, plain(FILE)),
+        (False, plain(FILE[::-1])),
+    ],
+    # Wireshark takes it for the answer to the second request.
+    "only the first response": [(True, get(NAME) + get(OTHER)), (False, plain(FILE))],
+    "an error for the first": [
+        (True, get(NAME) + get(OTHER)),
+        (False, plain(b"no", status="404 Not Found") + plain(FILE)),
+    ],
+}
+
+
+@pytest.mark.parametrize("turns", PIPELINED.values(), ids=PIPELINED.keys())
+def test_requests_sent_at_once_bring_no_file_and_are_named(
+    place: Machine, tmp_path: Path, turns: list[tuple[bool, bytes]]
+) -> None:
+    """No phone may get the file of another one, by the plugin or by the audit."""
+    frames = exchange(*turns)
+    assert learned(place, frames) == []
+    rows = place.fields(place.put("at-once.pcap", pcap(frames)), "certhash.cnf_failed")
+    assert NAME in rows[0]["certhash.cnf_failed"][0]
+    assert any(OTHER in row["certhash.cnf_failed"][0] for row in rows)
+    (tmp_path / "at-once.pcap").write_bytes(pcap(frames))
+    ended = certhash("audit", tmp_path / "at-once.pcap", "-f", "json", "--no-cache")
+    assert ended.status == 2
+    assert ended.json["expectations"] == []
+    said = " ".join(each["message"] for each in ended.json["problems"])
+    assert NAME in said
+    assert OTHER in said
+    assert "several HTTP requests were sent at once" in said
+
+
+def test_requests_one_after_the_other_bring_both(place: Machine) -> None:
+    frames = exchange((True, get(NAME)), (False, plain(FILE)), (True, get(OTHER)), (False, plain(FILE[::-1])))
+    assert learned(place, frames) == [(NAME, FILE, PHONE), (OTHER, FILE[::-1], PHONE)]
+
+
+def test_other_requests_sent_at_once_are_no_matter(place: Machine) -> None:
+    frames = exchange((True, get("a.xml") + get("b.xml")), (False, plain(b"<a/>") + plain(b"<b/>")))
+    assert place.fields(place.put("others.pcap", pcap(frames)), "certhash.cnf_failed") == []
+
+
+def asks(name: str, port: int = 49300) -> bytes:
+    return packets.udp(PHONE, port, TFTP_SERVER, 69, b"\0\1" + name.encode() + b"\0octet\0")
+
+
+def answers_with_error(code: int, text: bytes, port: int = 49300) -> bytes:
+    return packets.udp(TFTP_SERVER, 32769, PHONE, port, b"\0\5" + bytes([0, code]) + text + b"\0")
+
+
+NOT_FOUND = answers_with_error(1, b"File not found")
+FAILED: dict[str, tuple[list[bytes], tuple[str, int, int | None] | None, int]] = {
+    "error": ([asks(NAME), NOT_FOUND], ("error", 2, 1), 1),
+    "error without text": ([asks(NAME), answers_with_error(2, b"")], ("error", 2, 2), 1),
+    "unanswered": ([asks(NAME), asks(NAME)], ("unanswered", 2, None), 0),
+    "stopped": (transfer(NAME, FILE)[:4], ("unfinished", 1, None), 0),
+    "signed first": ([asks(f"{NAME}.sgn"), NOT_FOUND, *transfer(NAME, FILE, client_port=49301)], None, 1),
+    "again": ([asks(NAME), NOT_FOUND, *transfer(NAME, FILE, client_port=49301)], None, 1),
+    "later": (
+        [*transfer(NAME, FILE), asks(NAME, 49301), answers_with_error(1, b"gone", 49301)],
+        ("error", len(transfer(NAME, FILE)) + 2, 1),
+        1,
+    ),
+    "other files": ([asks("ringlist.xml"), NOT_FOUND, asks("CTLSEP001F6C81110E.tlv"), NOT_FOUND], None, 0),
+}
+"""The frames, what is told of the phone, and the number of errors that the plugin shows."""
+
+
+@pytest.mark.parametrize(("frames", "wanted", "errors"), FAILED.values(), ids=FAILED.keys())
+def test_a_file_that_a_phone_does_not_get(
+    place: Machine,
+    tmp_path: Path,
+    frames: list[bytes],
+    wanted: tuple[str, int, int | None] | None,
+    errors: int,
+) -> None:
+    """It is told as a reason why the phone may use an older file, and changes no verdict."""
+    (tmp_path / "cnf").mkdir()
+    (tmp_path / "cnf" / NAME).write_bytes(FILE)
+    (tmp_path / "failed.pcap").write_bytes(pcap(frames))
+    ended = certhash("audit", tmp_path / "failed.pcap", "--cnf", tmp_path / "cnf", "-f", "json", "--no-cache")
+    assert ended.status == 0
+    (expectation,) = ended.json["expectations"]
+    assert expectation["verdict"] == "unseen"
+    found = expectation["failed_download"]
+    told = [each for each in expectation["warnings"] if "may still use an older cnf file" in each]
+    if wanted is None:
+        assert found is None
+        assert told == []
+    else:
+        assert (found["reason"], found["frame"], found["code"]) == wanted
+        assert len(told) == 1
+        assert NAME in told[0]
+    rows = place.fields(place.put("failed.pcap", pcap(frames)), "certhash.cnf_failed")
+    assert len(rows) == errors
+
+
+def test_a_failed_download_of_a_phone_of_which_nothing_is_expected(tmp_path: Path) -> None:
+    (tmp_path / "failed.pcap").write_bytes(pcap([asks(NAME), NOT_FOUND]))
+    ended = certhash("audit", tmp_path / "failed.pcap", "-f", "json", "--no-cache")
+    (note,) = ended.json["captures"][0]["notes"]
+    assert note == (
+        f"frame 2: the TFTP request of {PHONE} to {TFTP_SERVER} for {NAME} ended with error 1 "
+        "(File not found): the server has no file of this name"
+    )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from certhash.capture.observe import Settings
 
-FORMAT = 4
+FORMAT = 5
 """Version of the database table."""
 APPLICATION = 0x43485348
 """SQLite's application_id of certhash's database."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from certhash.capture import tshark
 from certhash.capture.handshakes import Handshakes
+from certhash.capture.transfers import Transfers
 from certhash.model import Download, NameAnswer, Observation, Problem
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 TIMELESS = (
     "packets in it have no time: what they show counts as older than everything else; record the capture "
     "with times to know what is newest"
+)
+
+PIPELINED = (
+    "{} not read: several HTTP requests were sent at once, and which response answers which is not "
+    "certain; give the file itself with --cnf"
 )
 
 
@@ -30,6 +36,7 @@ class Reading:
         self._certificates: dict[bytes, bytes] = {}
         self._sha256_of: dict[bytes, bytes] = {}
         self._downloads: list[Download] = []
+        self._transfers = Transfers()
         self._answers: dict[tuple[str, str], NameAnswer] = {}
         self._timed = True
         self._problems: list[tuple[int, str]] = []
@@ -51,6 +58,11 @@ class Reading:
         for found in row.downloads:
             client, server = found.client or row.destination.address, found.server or row.source.address
             self._downloads.append(Download(found.name, row.frame, row.time, client, server, found.content))
+        for event in row.transfers:
+            if event.what == "pipelined":
+                self.complain(row.frame, PIPELINED.format(event.name))
+            else:
+                self._transfers.take(event, row.frame, row.time)
         if row.plugin_error:
             self.complain(row.frame, "the plugin failed on it; please report it with the capture")
         if row.unpaired_hashes:
@@ -103,6 +115,7 @@ class Reading:
             answers=tuple(sorted(self._answers.values(), key=attrgetter("frame"))),
             certificates=dict(sorted(self._certificates.items())),
             problems=tuple(Problem(self._path, message) for message in problems),
+            failed=self._transfers.failed(self._downloads),
             notes=notes,
             interrupted=outcome.failed,
         )

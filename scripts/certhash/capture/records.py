@@ -132,6 +132,20 @@ class DownloadRecord(NamedTuple):
     server: str | None
 
 
+class TransferRecord(NamedTuple):
+    """What a packet says of a cnf file's download, other than that it is complete; only the plugin tells."""
+
+    what: str
+    """``asks``, ``begins`` or ``error`` (TFTP); ``pipelined`` (HTTP)."""
+    name: str
+    source: str
+    target: str
+    request: int
+    """The frame of the read request; 0 if this is one."""
+    code: int | None
+    message: str
+
+
 class Row(NamedTuple):
     """tshark's output for one frame."""
 
@@ -167,6 +181,7 @@ class Row(NamedTuple):
     """DNS: name, address."""
     downloads: tuple[DownloadRecord, ...]
     plugin_error: bool
+    transfers: tuple[TransferRecord, ...] = ()
 
     @property
     def connection(self) -> object:
@@ -268,7 +283,7 @@ def _certificates(
     return tuple(found), unpaired
 
 
-_CELLS_OF_FRAME, _CELLS_WITH_TLS, _CELLS_WITH_ALL = 7, 20, 29
+_CELLS_OF_FRAME, _CELLS_WITH_TLS, _CELLS_WITH_ALL = 7, 20, 30
 _CELLS_OF_FAILURE, _CELLS_OF_CERTIFICATE, _CELLS_OF_GREETING = 2, 4, 5
 _GREETING = "certhash"
 _NOTHING = [""] * _CELLS_WITH_ALL
@@ -351,9 +366,15 @@ class Lines:
                 if cells[20]
                 else ()
             ),
-            downloads=_download(*cells[25:]) if cells[25] else (),
+            downloads=_download(*cells[25:29]) if cells[25] else (),
+            transfers=self._transfer(cells[29]) if cells[29] else (),
             plugin_error=False,
         )
+
+    def _transfer(self, cell: str) -> tuple[TransferRecord, ...]:
+        what, name, source, target, request, code, message = cell.split(AGGREGATOR)
+        frame = self._frame_of(int(request)) if request else 0
+        return (TransferRecord(what, name, source, target, frame, int(code) if code else None, message),)
 
     def _certificate(self, text: str) -> CertificateRecord:
         number, position, whole = text.split(" ")

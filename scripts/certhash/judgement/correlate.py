@@ -15,11 +15,21 @@ from certhash.certificate import details
 from certhash.digest import thumbprint, to_base64
 from certhash.headend import parse_url
 from certhash.judgement import document, verdict
+from certhash.judgement import missed as missed_words
 from certhash.judgement.anywhere import concerned, of_any_server
 from certhash.judgement.diagnose import Case, Diagnosis, diagnose
 from certhash.judgement.evidence import Evidence, Presented, Seen, is_before
 from certhash.judgement.verdict import Told
-from certhash.model import CnfFile, ExpectedHash, Fetch, HeadEndUrl, Observation, Problem, Sources
+from certhash.model import (
+    CnfFile,
+    ExpectedHash,
+    Fetch,
+    HeadEndUrl,
+    MissedFetch,
+    Observation,
+    Problem,
+    Sources,
+)
 from certhash.times import iso
 
 if TYPE_CHECKING:
@@ -57,17 +67,64 @@ def correlate(
             expectations.append(row)
             everywhere += concerned(cnf, cnf.group, evidence, nowhere=whole and row.verdict == "mismatch")
     expectations.sort(key=lambda e: (e.device, e.url or "", e.source))
+    expectations = [_with_missed(each, sources.missed) for each in expectations]
     handshakes = _handshakes(evidence, [*told, *history], sources.cnf_files, everywhere)
     problems += _collisions(evidence)
     return document.Document(
         schema_version=document.SCHEMA_VERSION,
         tool=tool,
-        captures=tuple(document.Capture(o.path, o.status, o.packets, o.error, o.notes) for o in observations),
+        captures=tuple(
+            document.Capture(
+                o.path,
+                o.status,
+                o.packets,
+                o.error,
+                (*o.notes, *_missed_by_others(o, expectations, sources.missed)),
+            )
+            for o in observations
+        ),
         handshakes=handshakes,
         expectations=tuple(expectations),
         problems=tuple(dict.fromkeys(problems)),
         summary=_summary(observations, handshakes, expectations),
     )
+
+
+def _with_missed(expectation: document.Expectation, missed: tuple[MissedFetch, ...]) -> document.Expectation:
+    """Add that the phone did not get its file, so that it may use an older one than this."""
+    found = next((each for each in missed if each.device == expectation.device), None)
+    if found is None:
+        return expectation
+    failed = found.failed
+    return replace(
+        expectation,
+        warnings=(*expectation.warnings, missed_words.warning(found)),
+        failed_download=document.FailedDownload(
+            found.capture,
+            failed.frame,
+            iso(failed.time),
+            failed.client,
+            failed.server,
+            failed.name,
+            failed.reason,
+            failed.code,
+            failed.message,
+        ),
+    )
+
+
+def _missed_by_others(
+    observation: Observation, expectations: list[document.Expectation], missed: tuple[MissedFetch, ...]
+) -> list[str]:
+    """Return the notes about devices of which nothing is expected."""
+    devices = {each.device for each in expectations}
+    return [
+        missed_words.note(each)
+        for each in missed
+        if each.capture == observation.path
+        and each.device not in devices
+        and each.failed.reason != "other-file"
+    ]
 
 
 def unjudged(observation: Observation) -> tuple[document.Handshake, ...]:

@@ -11,7 +11,17 @@ from typing import Literal
 
 from msgspec import Struct
 
-from certhash.model import STATED, CaptureStatus, Endpoint, HashSource, Hidden, Problem, Sender, Transport
+from certhash.model import (
+    STATED,
+    CaptureStatus,
+    Endpoint,
+    FailedReason,
+    HashSource,
+    Hidden,
+    Problem,
+    Sender,
+    Transport,
+)
 
 SCHEMA_VERSION = 1
 
@@ -126,6 +136,21 @@ class Download(Struct, frozen=True):
     server: str
 
 
+class FailedDownload(Struct, frozen=True):
+    """A failed download of the device's cnf file, seen in a capture, with no later one that succeeded."""
+
+    capture: str
+    frame: int
+    time: str
+    client: str
+    server: str
+    name: str
+    reason: FailedReason
+    code: int | None
+    """The error code of TFTP."""
+    message: str
+
+
 NO_DEVICE = STATED
 """The device name of an expectation from ``--expect``."""
 
@@ -158,6 +183,8 @@ class Expectation(Struct, frozen=True):
     download: Download | None
     on_paper: bool = False
     """The verdict is based on configurations alone: no handshake was seen."""
+    failed_download: FailedDownload | None = None
+    """Why the phone may still use an older file. It never changes the verdict."""
 
     @property
     def where(self) -> str:

@@ -1,0 +1,55 @@
+-- Tells which HTTP responses answer a known request.
+--
+-- A client that sends several requests without waiting for the responses (pipelining, RFC 9112, section 9.3.2) leaves
+-- Wireshark unsure: it gives all of these responses the request that came last.  A cnf file under the name of another phone
+-- would be worse than none.
+--
+--   local exchanges = http.new()
+--   exchanges:request(source, target, uris)              the requests in a frame
+--   local doubtful = exchanges:response(source, target, count)   the final responses that end in a frame: nil if each of
+--                                                        them answers the only request before it, else the URIs in question
+
+local M = {}
+
+local Exchanges = {}
+Exchanges.__index = Exchanges
+
+--- Return an empty set of connections.
+function M.new()
+    return setmetatable({ waiting = {} }, Exchanges)
+end
+
+--- Record the requests in a frame.
+---@param source string endpoint
+---@param target string endpoint
+---@param uris string[]
+function Exchanges:request(source, target, uris)
+    local key = source .. target
+    local open = self.waiting[key] or { count = 0, uris = {}, mixed = false }
+    for _, uri in ipairs(uris) do
+        open.count = open.count + 1
+        open.uris[#open.uris + 1] = uri
+    end
+    self.waiting[key] = open
+end
+
+--- Record the final responses that end in a frame; return the URIs in question, or nil if there is no doubt.
+---@param source string endpoint
+---@param target string endpoint
+---@param count integer
+---@return string[]|nil
+function Exchanges:response(source, target, count)
+    local key = target .. source
+    local open = self.waiting[key]
+    if not open then
+        return count > 1 and {} or nil  -- the requests are not in the capture
+    elseif count == 1 and open.count == 1 and not open.mixed then
+        self.waiting[key] = nil
+        return nil
+    end
+    local uris = open.uris
+    open.uris, open.mixed = {}, true
+    return uris
+end
+
+return M
