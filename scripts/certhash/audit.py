@@ -86,6 +86,7 @@ def audit(
         (*problems, *sources.problems, *learned.problems),
         unsettled=sources.unsettled,
         missed=learned.missed,
+        dtls_ports=sources.dtls_ports,
     )
     return correlate(observations, everything, tool, resolve=resolve)
 

@@ -292,6 +292,19 @@ class Unsettled(Struct, frozen=True):
     """True: an unknown certificate is presented there. False: this line causes none to be presented."""
 
 
+class DtlsPort(Struct, frozen=True):
+    """A line of a configuration that moves a head-end's DTLS to another UDP port (``dtls port``)."""
+
+    source: str
+    line: int
+    says: str
+    """The line itself."""
+    address: str
+    port: int
+    """The TCP port, which the URL names."""
+    dtls_port: int
+
+
 class KnownCertificate(Struct, frozen=True):
     """A certificate, or its SHA-1, from a configuration or a certificate file rather than a capture."""
 
@@ -316,3 +329,4 @@ class Sources(Struct, frozen=True):
     """Paths skipped in folders: copies of cnf files under names that no phone requests."""
     unsettled: tuple[Unsettled, ...] = ()
     missed: tuple[MissedFetch, ...] = ()
+    dtls_ports: tuple[DtlsPort, ...] = ()

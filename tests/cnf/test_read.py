@@ -217,3 +217,13 @@ def test_a_folder_with_nothing_of_the_kind_is_a_problem(tmp_path: Path) -> None:
     (problem,) = read([str(tmp_path)]).problems
     assert "contains no cnf file, configuration or certificate" in problem.message
     assert read([]).problems == ()
+
+
+def test_the_configuration_of_ocserv_is_refused_by_name(tmp_path: Path) -> None:
+    """It names the file of the certificate, and no address that a URL could name."""
+    text = 'auth = "pam"\ntcp-port = 443\nudp-port = 443\nserver-cert = /etc/ocserv/cert.pem\n'
+    (tmp_path / "ocserv.conf").write_text(text)
+    (problem,) = read([str(tmp_path / "ocserv.conf")]).problems
+    assert problem.message == (
+        "it is ocserv's configuration, which holds no certificate: give /etc/ocserv/cert.pem itself"
+    )

@@ -64,6 +64,8 @@ def _interface(
     """Assign the trust-points of one interface on which webvpn is enabled."""
     interface = _named(configuration, name)
     known = interface is not None and bool(interface.addresses)
+    if name not in configuration.without_dtls:
+        serving.move_dtls(configuration.dtls_port, _places(configuration, interface, enabling))
     if known and interface and interface.elsewhere:
         serving.leave_open(enabling, f"{name} has another address, not shown here: {interface.elsewhere}")
     if not known:

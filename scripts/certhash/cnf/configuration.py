@@ -83,6 +83,7 @@ class Gateway(Struct):
     interface: str | None = None
     port: int = 443
     trustpoint: tuple[str, Line] | None = None
+    dtls_port: Line | None = None
     in_service: bool = False
     """``inservice``; for a policy, ``no shutdown``."""
 
@@ -123,6 +124,10 @@ class Configuration(Struct):
     webvpn_interfaces: dict[str, Line] = field(default_factory=dict)
     """ASA: ``enable`` of ``webvpn``, by interface (lower case)."""
     webvpn_port: int = 443
+    dtls_port: Line | None = None
+    """ASA: ``dtls port`` of ``webvpn``."""
+    without_dtls: set[str] = field(default_factory=set)
+    """ASA: interfaces with ``enable NAME tls-only`` (lower case)."""
     names: dict[str, str] = field(default_factory=dict)
     """ASA: ``name ADDRESS NAME``, name (lower case) to address."""
     cluster_address: str | None = None
@@ -477,6 +482,8 @@ class _Reader:
             gateway.trustpoint = None
         elif found := _match(r"(no )?inservice|(no )?shutdown", text):
             gateway.in_service = text.lower() in {"inservice", "no shutdown"}
+        elif found := _match(rf"(no )?dtls port(?: {_NUMBER})?", text):
+            gateway.dtls_port = None if found[1] else line
         elif _match(r"(?:ip (?:address|interface)|(?:ssl|pki) trustpoint|inservice)\b.*", text):
             self._complain(line, "cannot be read")
         else:
@@ -532,14 +539,18 @@ class _Reader:
         self.configuration.ssl_trustpoints.append(item)
 
     def _webvpn(self, line: Line) -> bool:
-        if found := _match(r"enable (\S+)(?: .*)?", line.text):
+        if found := _match(r"enable (\S+)(?: (?:(tls-only)|.*))?", line.text):
             self.configuration.webvpn_interfaces[found[1].lower()] = line
+            if found[2]:
+                self.configuration.without_dtls.add(found[1].lower())
         elif found := _match(r"no enable (\S+)", line.text):
             self.configuration.webvpn_interfaces.pop(found[1].lower(), None)
         elif found := _match(r"port " + _NUMBER, line.text):
             self.configuration.webvpn_port = int(found[1])
         elif _match(r"no port\b.*", line.text):
             self.configuration.webvpn_port = 443
+        elif found := _match(rf"(no )?dtls port(?: {_NUMBER})?", line.text):
+            self.configuration.dtls_port = None if found[1] else line
         elif _match(r"(?:enable|port)\b.*", line.text):
             self._complain(line, "of webvpn cannot be read")
         else:

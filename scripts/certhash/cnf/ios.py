@@ -73,6 +73,7 @@ def served(configuration: Configuration) -> Serving:
         if not gateway.in_service:
             serving.leave_open(gateway.line, "it is not in service", places, presents=False)
             continue
+        serving.move_dtls(gateway.dtls_port, places)
         if address is None:
             line = gateway.trustpoint[1] if gateway.trustpoint else gateway.line
             stands = f" ({interface.elsewhere})" if interface and interface.elsewhere else ""

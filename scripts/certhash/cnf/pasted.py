@@ -70,13 +70,19 @@ def read_pasted(text: str, source: str) -> Sources | None:
     unsettled = _each_once(
         replace(item, source=source, says=visible(item.says)) for item in on_ios.unsettled + on_asa.unsettled
     )
+    dtls_ports = dict.fromkeys(
+        replace(each, source=source, says=visible(each.says))
+        for each in on_ios.dtls_ports + on_asa.dtls_ports
+    )
     if not (files or known or problems or unsettled):
         return None
     reported = [Problem(source, visible(text)) for text in problems[:_MOST_PROBLEMS]]
     if len(problems) > _MOST_PROBLEMS:
         reported.append(Problem(source, f"{len(problems) - _MOST_PROBLEMS:,} more lines cannot be read"))
     reported += dict.fromkeys(problem for cnf in files for problem in problems_of(cnf))
-    return Sources(tuple(files), tuple(known), tuple(reported), unsettled=unsettled)
+    return Sources(
+        tuple(files), tuple(known), tuple(reported), unsettled=unsettled, dtls_ports=tuple(dtls_ports)
+    )
 
 
 def _each_once(unsettled: Iterable[Unsettled]) -> tuple[Unsettled, ...]:

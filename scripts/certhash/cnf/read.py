@@ -33,6 +33,11 @@ _PHONE_STARTS = re.compile(
     rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(?:\s|<\?[^<>]*\?>|<!--(?:(?!-->).)*-->)*<(?:device|Default)[\s>/]",
     re.DOTALL,
 )
+_OCSERV = re.compile(rb"^[ \t]*server-cert[ \t]*=[ \t]*([^\s#]+)", re.MULTILINE)
+_OCSERV_TOO = re.compile(
+    rb"^[ \t]*(?:server-key|auth|tcp-port|run-as-user|ipv4-network)[ \t]*=", re.MULTILINE
+)
+"""``ocserv.conf`` names the file of its certificate, and no address: nothing ties it to a URL."""
 _SNIFFED = 4096
 """Bytes that are checked before a file of a folder is read completely."""
 
@@ -73,6 +78,7 @@ def read(paths: Iterable[str]) -> Sources:
         tuple(problem for source in found for problem in source.problems),
         tuple(copies),
         tuple(line for source in found for line in source.unsettled),
+        dtls_ports=tuple(line for source in found for line in source.dtls_ports),
     )
 
 
@@ -104,11 +110,14 @@ def read_source(path: str, data: bytes) -> Sources:
             return Sources((cnf,), (), tuple(problems_of(cnf)))
         except ValueError as error:
             refusal = error
-    found = None if is_der(data) or signed.is_signed(data) else _read_text(path, data, refusal)
-    if found:
-        return found
+    text = None if is_der(data) or signed.is_signed(data) else _read_text(path, data, refusal)
+    if text:
+        return text
     if refusal:
         raise refusal
+    if (found := _OCSERV.search(data)) and _OCSERV_TOO.search(data):
+        named = found[1].decode("utf-8", "replace")
+        raise ValueError(f"it is ocserv's configuration, which holds no certificate: give {named} itself")
     try:
         certificates = certificates_in(data)
     except NoCertificateError as error:
@@ -148,6 +157,7 @@ def _read_text(path: str, data: bytes, refusal: ValueError | None) -> Sources | 
         pasted.known,
         (*shown.problems, *pasted.problems),
         unsettled=pasted.unsettled,
+        dtls_ports=pasted.dtls_ports,
     )
 
 

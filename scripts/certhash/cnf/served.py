@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from certhash.model import ServedAt, Unsettled
+from certhash.headend import HIGHEST_PORT
+from certhash.model import DtlsPort, ServedAt, Unsettled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +22,19 @@ class Serving(Struct):
     places: dict[tuple[str, str], list[ServedAt]] = field(default_factory=dict)
     unsettled: list[Unsettled] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    dtls_ports: list[DtlsPort] = field(default_factory=list)
+
+    def move_dtls(self, line: Line | None, places: Iterable[ServedAt]) -> None:
+        """Record ``dtls port NUMBER`` for the places of a head-end; None if it has no such line."""
+        number = int(line.text.rpartition(" ")[2]) if line and line.text[-1].isdigit() else 0
+        if line and 0 < number <= HIGHEST_PORT:
+            self.dtls_ports += [
+                DtlsPort("", line.number, line.text, place.address, place.port, number)
+                for place in places
+                if place.address and not place.name
+            ]
+        elif line:
+            self.complain(line, "cannot be read: it names no port")
 
     def serve(self, trustpoint: str, roles: Iterable[str], places: Iterable[ServedAt]) -> None:
         """Record where a trustpoint is presented."""

@@ -18,13 +18,14 @@ import msgspec
 from certhash.cnf import describe_copies, read
 from certhash.cnf.rules import shown, why_malformed
 from certhash.digest import ios_fingerprint, thumbprint, to_base64
+from certhash.judgement.causes import GET_THE_PLAIN_FILE
 from certhash.model import Endpoint
 from certhash.visible import visible
 
 if TYPE_CHECKING:
     import argparse
 
-    from certhash.model import CnfFile, KnownCertificate, ServedAt, Unsettled
+    from certhash.model import CnfFile, DtlsPort, KnownCertificate, ServedAt, Unsettled
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         blocks = [_describe(cnf) for cnf in sources.cnf_files]
         blocks += [_describe_certificate(certificate) for certificate in sources.known]
         blocks += [_describe_unsettled(line) for line in sources.unsettled]
+        blocks += [_describe_dtls(line) for line in sources.dtls_ports]
         if blocks:
             print("\n\n".join(blocks))
     for problem in sources.problems:
@@ -61,7 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _describe(cnf: CnfFile) -> str:
     lines = [f"{visible(cnf.device)}  {visible(cnf.source)}  ({cnf.kind})"]
     if cnf.kind == "encrypted":
-        lines.append("  encrypted: the expected hashes cannot be read")
+        lines += [
+            "  encrypted: the expected hashes cannot be read",
+            *(f"  {line}" for line in GET_THE_PLAIN_FILE),
+        ]
     elif cnf.group is None:
         lines.append("  no vpnGroup: the phone has no VPN")
     else:
@@ -97,6 +102,11 @@ def _place(place: ServedAt) -> str:
     where = str(Endpoint(place.address or place.name or "an unknown address", place.port))
     only = f" for the name {place.name}" if place.name and place.address else ""
     return f"{where}{only}, line {place.line}: {place.says}" if place.line else f"{where}{only}"
+
+
+def _describe_dtls(line: DtlsPort) -> str:
+    at = Endpoint(line.address, line.dtls_port)
+    return f"DTLS of {Endpoint(line.address, line.port)}  at {at}, line {line.line}: {visible(line.says)}"
 
 
 def _describe_unsettled(line: Unsettled) -> str:

@@ -95,6 +95,14 @@ CHECK_INPUT = (
     "  certhash hash FILE.cer",
 )
 
+GET_THE_PLAIN_FILE = (
+    (
+        "Only the phone has the private key. On CUCM, clear TFTP Encrypted Config in the phone's security"
+        " profile, reset the phone, and give the file that it downloads then."
+    ),
+)
+"""CUCM security guide, encrypted phone configuration files."""
+
 # ---------------------------------------------------------------- causes
 
 CAUSES: dict[str, Topic] = {

@@ -17,6 +17,7 @@ from certhash.headend import parse_url
 from certhash.judgement import document, verdict
 from certhash.judgement import missed as missed_words
 from certhash.judgement.anywhere import concerned, of_any_server
+from certhash.judgement.causes import GET_THE_PLAIN_FILE
 from certhash.judgement.diagnose import Case, Diagnosis, diagnose
 from certhash.judgement.evidence import Evidence, Presented, Seen, is_before
 from certhash.judgement.verdict import Told
@@ -54,7 +55,9 @@ def correlate(
         whole: the observations are complete, so that a certificate that no server presents is known.
     """
     observations = list(observations)
-    evidence = Evidence(observations, sources.cnf_files, sources.known, resolve, sources.unsettled)
+    evidence = Evidence(
+        observations, sources.cnf_files, sources.known, resolve, sources.unsettled, sources.dtls_ports
+    )
     problems = [p for o in observations for p in o.problems] + list(sources.problems)
     current, superseded = _in_force(sources.cnf_files)
     told, unusable = _told(current)
@@ -222,7 +225,7 @@ def _told(cnf_files: Iterable[CnfFile]) -> tuple[list[Told], list[document.Expec
     unusable: list[document.Expectation] = []
     for cnf in cnf_files:
         if cnf.kind == "encrypted":
-            unusable.append(_cannot_tell(cnf, None, ENCRYPTED))
+            unusable.append(_cannot_tell(cnf, None, ENCRYPTED, GET_THE_PLAIN_FILE))
         if cnf.group is None:
             continue
         for url in cnf.group.urls:
@@ -241,8 +244,10 @@ ENCRYPTED = (
 )
 
 
-def _cannot_tell(cnf: CnfFile, url: HeadEndUrl | None, explanation: str) -> document.Expectation:
-    return _row(cnf, url, verdict.Decision("unverifiable"), Diagnosis(None, explanation), ())
+def _cannot_tell(
+    cnf: CnfFile, url: HeadEndUrl | None, explanation: str, advice: tuple[str, ...] = ()
+) -> document.Expectation:
+    return _row(cnf, url, verdict.Decision("unverifiable"), Diagnosis(None, explanation, advice), ())
 
 
 def _expectation(told: Told, evidence: Evidence) -> document.Expectation:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from certhash.model import (
         CnfFile,
+        DtlsPort,
         Endpoint,
         Fetch,
         Handshake,
@@ -121,19 +122,24 @@ class Evidence:
         known: certificates from configurations and certificate files.
         resolve: names (lower case) to addresses, as the user states them.
         unsettled: lines of configurations that do not determine what a head-end presents.
+        dtls_ports: lines of configurations that move DTLS to another port.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each is one kind of evidence
         self,
         observations: Iterable[Observation],
         cnf_files: Iterable[CnfFile] = (),
         known: Iterable[KnownCertificate] = (),
         resolve: Mapping[str, Iterable[str]] | None = None,
         unsettled: Iterable[Unsettled] = (),
+        dtls_ports: Iterable[DtlsPort] = (),
     ) -> None:
         observations = list(observations)
         self.has_captures = bool(observations)
         self.unsettled = tuple(unsettled)
+        self._dtls_ports = {
+            (read_address(each.address) or each.address, each.port, each.dtls_port) for each in dtls_ports
+        }
         self.certificates: dict[bytes, Presented] = {}
         self.seen: list[Seen] = []
         self.known: dict[bytes, list[KnownCertificate]] = defaultdict(list)
@@ -196,9 +202,17 @@ class Evidence:
             for address in self.addresses_of(head_end)
             for seen in self._by_address.get(address, ())
             if (head_end.is_address or _name(seen) in (None, head_end.host))
-            and _port_fits(seen.handshake, head_end)
+            and self._port_fits(seen.handshake, head_end)
         ]
         return sorted(found, key=lambda s: s.order)
+
+    def _port_fits(self, handshake: Handshake, head_end: HeadEnd) -> bool:
+        """Return whether a handshake is at the port of a URL, or over UDP at the head-end's port for DTLS."""
+        port = handshake.server.port
+        if port == head_end.port:
+            return True
+        moved = (_address(handshake.server), head_end.port, port) in self._dtls_ports
+        return handshake.transport == "udp" and (port == DTLS_PORT or moved)
 
     def addresses_of(self, head_end: HeadEnd) -> frozenset[str]:
         """Return the known addresses of a head-end."""
@@ -320,8 +334,3 @@ def _address(endpoint: Endpoint) -> str:
 def _name(seen: Seen) -> str | None:
     name = seen.handshake.server_name
     return plain_name(name) if name else None
-
-
-def _port_fits(handshake: Handshake, head_end: HeadEnd) -> bool:
-    port = handshake.server.port
-    return port == head_end.port or (handshake.transport == "udp" and port == DTLS_PORT)
