@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.conftest import certhash
 from tests.harness.packets import Said, conversation, pcap, talk
-from tests.plugin.test_verdicts import DEVICE, LEAF, TWICE, Desk, told, value
+from tests.plugin.desk import DEVICE, LEAF, TWICE, Desk, told, value
 
 if TYPE_CHECKING:
     from pathlib import Path
