@@ -45,7 +45,7 @@ def cert_hash(der: bytes) -> str:
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    """leaf.pem by middle.pem by root.pem, chain.pem with the two upper ones."""
+    """Create leaf.pem, signed by middle.pem, signed by root.pem; chain.pem has the two upper ones."""
     folder = tmp_path_factory.mktemp("pki")
 
     root = make(folder, "root")
@@ -125,7 +125,7 @@ def test_the_chain_is_what_openssl_sees(pki: Pki) -> None:
 
 
 def test_version_as_asked(pki: Pki) -> None:
-    """A head-end may show an old phone another certificate than a new one."""
+    """A head-end may present different certificates to old and new phones."""
     with openssl_server(pki) as port:
         assert ask(at(port), "1.0").version == "TLS 1.0"
         assert ask(at(port), "1.2").version == "TLS 1.2"
@@ -145,7 +145,7 @@ def test_what_old_head_ends_speak(pki: Pki, cipher: str) -> None:
 
 @pytest.mark.parametrize("option", ["-tls1", "-tls1_2"])
 def test_a_head_end_that_wants_the_phones_certificate(pki: Pki, option: str) -> None:
-    """It breaks off after its own certificate was sent, which is what was asked for."""
+    """The server closes the connection after its certificate, which is all that probe needs."""
     with openssl_server(pki, option, "-Verify", "1") as port:
         answer = ask(at(port))
     assert answer.chain == (pki.leaf, pki.middle, pki.root)
@@ -159,7 +159,7 @@ def test_no_patience_at_all() -> None:
 
 
 def test_a_certificate_that_libraries_refuse() -> None:
-    """The bytes are shown whatever they are: here a server whose certificate is no DER at all."""
+    """The bytes are shown whatever they are, even if the server's certificate is not DER."""
     certificate = b"\x30\x03junk, not a certificate"
     listed = len(certificate).to_bytes(3, "big") + certificate
     body = len(listed).to_bytes(3, "big") + listed
@@ -175,12 +175,12 @@ def test_a_certificate_that_libraries_refuse() -> None:
 
 @contextlib.contextmanager
 def raw_server(answer: Callable[[socket.socket], object], connections: int = 1) -> Iterator[int]:
-    """A server that says just what the test wants it to say, to a number of clients."""
+    """A server that sends exactly what the test requests, to a number of clients."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
 
         def serve() -> None:
-            # A bounded number of clients, each of which may also not come.
+            # A limited number of clients, and each may also fail to connect.
             for _ in range(connections + 3):
                 with contextlib.suppress(OSError):
                     connection, _ = server.accept()
@@ -231,7 +231,7 @@ def test_nobody_there() -> None:
 
 
 def test_nothing_is_sent_after_the_handshake(pki: Pki) -> None:
-    """What the server decrypts from us is nothing, and the connection just ends."""
+    """The server decrypts no data from the client, and the connection ends."""
     port = free_port()
     command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", "leaf.pem", "-key", "leaf.key"]
     command += ["-tls1_2", "-msg", "-naccept", "2"]
@@ -297,7 +297,7 @@ def test_command_compares(pki: Pki, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("check", "state"), [("", "is on by default"), ("1", "is on"), ("0", "")])
 def test_a_certificate_that_does_not_name_the_host(pki: Pki, tmp_path: Path, check: str, state: str) -> None:
-    """The hash matches, and the phone ends the connection all the same."""
+    """The hash matches, but the phone still ends the connection."""
     with openssl_server(pki) as port:
         url = f"https://127.0.0.1:{port}/x"
         switch = f"<vpnGroup><enableHostIDCheck>{check}</enableHostIDCheck>" if check else "<vpnGroup>"
@@ -312,7 +312,7 @@ def test_a_certificate_that_does_not_name_the_host(pki: Pki, tmp_path: Path, che
 
 
 def test_a_head_end_that_chooses_by_name(pki: Pki, tmp_path: Path) -> None:
-    """What it presents to a phone that asks for no name is another certificate: that is no match."""
+    """It presents another certificate to a phone that asks for no name, so this is not a match."""
     permitted.localhost()
     other = make(pki.folder, "other")
     options = ("-servername", "localhost", "-cert2", "leaf.pem", "-key2", "leaf.key")
@@ -363,7 +363,7 @@ def test_command_with_a_hash_and_no_file(pki: Pki) -> None:
 
 
 def test_a_hash_counts_as_in_an_audit(pki: Pki, tmp_path: Path) -> None:
-    """Beside hashAlg 0 a phone compares SHA-1: the SHA-256 of the right certificate is no match."""
+    """With hashAlg 0 a phone compares SHA-1: the SHA-256 of the right certificate is not a match."""
     sha256 = base64.b64encode(hashlib.sha256(pki.leaf).digest()).decode()
     with openssl_server(pki) as port:
         url = f"https://127.0.0.1:{port}/x"
@@ -374,7 +374,7 @@ def test_a_hash_counts_as_in_an_audit(pki: Pki, tmp_path: Path) -> None:
 
 
 def test_command_with_a_configuration_that_is_not_whole(pki: Pki, tmp_path: Path) -> None:
-    """A trustpoint without its certificate must not become a mismatch."""
+    """A trustpoint without its certificate must not cause a mismatch."""
     with openssl_server(pki) as port:
         (tmp_path / "cme.txt").write_text(
             "voice service voip\n vpn-group 1\n"

@@ -37,7 +37,7 @@ def told(*hashes: str, url: str = URL) -> bytes:
     return configuration([url], hashes)
 
 
-# Without a display filter the first of tshark's two passes shows a plugin nothing.
+# Without a display filter, a plugin gets no fields in the first of tshark's two passes.
 TWICE = ("-2", "-Y", "frame")
 
 
@@ -59,7 +59,7 @@ class Desk:
         return self.place.fields(self.capture, *names, options=(*self.options, *options))
 
     def frames(self, wanted: str) -> list[str]:
-        """Return the numbers of the frames that a display filter takes."""
+        """Return the numbers of the frames that match a display filter."""
         rows = self.rows("-Y", wanted, names=("frame.len",))
         return [row["frame.number"][0] for row in rows]
 
@@ -68,7 +68,7 @@ class Desk:
         return [verdict for row in self.rows(*options) for verdict in row["certhash.verdict"]]
 
     def words(self) -> str:
-        """Return the packet tree of both passes' end, as text."""
+        """Return the packet tree after both passes, as text."""
         done = self.place.tshark(self.capture, "-2", "-O", "certhash", "-Y", "certhash", *self.options)
         assert done.returncode == 0
         return done.stdout

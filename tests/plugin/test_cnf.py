@@ -36,7 +36,7 @@ def device(*parts: str) -> bytes:
 
 
 def header(payload: bytes, *fields: bytes, version: int = 1) -> bytes:
-    """Put the header of a signed file before a payload."""
+    """Prepend the header of a signed file to a payload."""
     start = b"\x01\0\x02" + bytes([version, 0])
     rest = b"".join(fields)
     length = len(start) + 5 + len(rest)
@@ -162,12 +162,12 @@ NAMES = [
 
 
 def ascii_hex(text: str) -> str:
-    """Return a text's bytes in hex, with a ? for what is not ASCII: the plugin decodes none of that."""
+    """Return a text's bytes in hex, with ? for non-ASCII characters, which the plugin does not decode."""
     return re.sub(r"[^\x00-\x7f]+", "?", text).encode().hex()
 
 
 def python_says(name: str, data: bytes) -> list[str]:
-    """Return what the companion makes of a file, in the form of the Lua script."""
+    """Return how the companion reads a file, in the format of the Lua script."""
     try:
         return cells_of(read_phone_xml(name, data, name))
     except ValueError:
@@ -194,7 +194,7 @@ def cells_of(file: CnfFile) -> list[str]:
 
 
 def lua_says(lua: str, folder: Path, files: list[tuple[str, bytes]], *options: str) -> list[list[str]]:
-    """Return what the plugin makes of files."""
+    """Return how the plugin reads files."""
     listed = []
     for number, (name, data) in enumerate(files):
         path = folder / str(number) / name
@@ -221,7 +221,7 @@ def lua_says(lua: str, folder: Path, files: list[tuple[str, bytes]], *options: s
 
 
 def test_files_of_the_field(lua: str, tmp_path: Path) -> None:
-    """Damage as it is found in public samples, and each form a file comes in."""
+    """Files damaged as in public samples, and every form of a file."""
     said = lua_says(lua, tmp_path, [(NAME, data) for data in FILES.values()])
     assert len(said) == len(FILES)
     different = {
@@ -233,7 +233,7 @@ def test_files_of_the_field(lua: str, tmp_path: Path) -> None:
 
 
 def companion_says(name: str, data: bytes) -> list[str]:
-    """Return what the companion makes of a file that may be an excerpt."""
+    """Return how the companion reads a file that may be an excerpt."""
     try:
         sources = read_source(name, data)
     except ValueError:
@@ -283,7 +283,7 @@ REFUSED_BY_BOTH = {
     "document of another kind": f"<phones>{WHOLE}</phones>",
     "nothing": "R1#show clock",
 }
-"""Texts in a file that has a phone's name."""
+"""Texts of files with the name of a phone's file."""
 READ_BY_THE_COMPANION = {
     "stamps": stamped(COMMAND + WHOLE, "[%H:%M:%S] "),
     "quote": "".join(f"> {line}\n" for line in LINES.split("\n")),
@@ -294,7 +294,7 @@ READ_BY_THE_COMPANION = {
 
 
 def test_excerpts_are_read_alike(lua: str, tmp_path: Path) -> None:
-    """What the plugin reads of a terminal's log it reads as the companion does; the rest it refuses."""
+    """The plugin reads a terminal's log like the companion, or refuses it."""
     texts = {**READ_BY_BOTH, **REFUSED_BY_BOTH, **READ_BY_THE_COMPANION}
     files = [(NAME, text.encode()) for text in texts.values()]
     said = dict(zip(texts, lua_says(lua, tmp_path, files, "excerpts"), strict=True))
@@ -307,7 +307,7 @@ def test_excerpts_are_read_alike(lua: str, tmp_path: Path) -> None:
 
 
 def judged(row: list[str]) -> list[str]:
-    """What a verdict rests on: hosts and ports, and digests; nothing where there is no vpnGroup."""
+    """Return what a verdict depends on: hosts, ports and digests; nothing without a vpnGroup."""
     return [re.sub(r"=[0-9a-f]*=", "=", cell) for cell in row if re.match(r"(?:url|hash)\d+=", cell)]
 
 
@@ -340,7 +340,7 @@ TORN = [
 
 
 def test_torn_lists_are_refused(lua: str, tmp_path: Path) -> None:
-    """Half a list of hashes would make a false mismatch, and a lost vpnGroup a false "none"."""
+    """An incomplete list of hashes would cause a false mismatch, and a lost vpnGroup a false "none"."""
     files = [(NAME, device(group)) for group in TORN]
     assert [python_says(*file) for file in files] == [["PROBLEM"]] * len(TORN)
     assert lua_says(lua, tmp_path, files) == [["PROBLEM"]] * len(TORN)
@@ -379,14 +379,14 @@ def test_sample_files(lua: str, tmp_path: Path) -> None:
     assert lua_says(lua, tmp_path, files) == [python_says(name, data) for name, data in files]
 
 
-# Beginnings without an end, and what takes long to search.
+# Starts without an end, and texts that take long to search.
 PIECES = ["<?xml ", "<!--", "<!-- -->", "<vpnGroup>", "<vpnGroup ", "</vpnGroup ", " ", "\0", "<?", "<a "]
 MORE_PIECES = ["</a> ", "]]>", "&", "<certHash1>", "<![CDATA[", "<url1>x</url1>", "<url1/>", "a", "<", ">"]
 
 
 @pytest.mark.parametrize("piece", [*PIECES, *MORE_PIECES])
 def test_hostile_files_take_no_time(lua: str, tmp_path: Path, piece: str) -> None:
-    """Two megabytes of anything are read, or refused, at once: the script gives up after 20 seconds."""
+    """Two megabytes of anything are read or refused quickly: the script is stopped after 20 seconds."""
     size = 1_900_000
     body = piece * (size // len(piece))
     files = [

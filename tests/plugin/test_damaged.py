@@ -54,7 +54,7 @@ def is_whole(capture: bytes) -> bool:
 
 
 def check(place: Machine, path: Path) -> int:
-    """Read a damaged capture in both ways; return in how many frames the plugin showed certificates."""
+    """Read a damaged capture in both ways; return the number of frames with certificates."""
     capture = place.put("damaged.pcap", path.read_bytes())
     for file in (TOP / "captures" / "cnf").iterdir():
         place.put(f"cnf/{file.name}", file.read_bytes())
@@ -63,7 +63,7 @@ def check(place: Machine, path: Path) -> int:
     fields = place.tshark(capture, "-T", "fields", "-e", "_ws.lua.error", *columns, *asked)
     whole = place.tshark(capture, "-2", "-T", "pdml", *asked)
     for done in (fields, whole):
-        # Above 0 is what the file itself is to blame for, as one that is cut off; below is a signal's number.
+        # A positive status is the fault of the file, for example a truncated one; a negative one is a signal.
         assert done.returncode >= 0, f"{path.name}: {done.stderr}"
         assert "Lua" not in done.stderr, path.name
     lines = fields.stdout.splitlines()

@@ -46,7 +46,7 @@ BASE64 = {
 
 
 def messages() -> list[bytes]:
-    """Return the published messages, every length around the blocks' borders, and random ones."""
+    """Return the published messages, every length around the block borders, and random messages."""
     source = random.Random(116638)
     edges = [source.randbytes(length) for length in range(1, 200)]
     return [
@@ -59,7 +59,7 @@ def messages() -> list[bytes]:
 
 
 def check(output: str) -> None:
-    """Compare what a script printed with hashlib and with the published values."""
+    """Compare a script's output with hashlib and with the published values."""
     lines = [line.split(" ")[1:] for line in output.splitlines() if line.startswith("DIGEST ")]
     given = [message for message in messages() if message]
     assert len(lines) == len(given)
@@ -121,7 +121,7 @@ def test_base64_of_the_field(lua: str, text: str, plain: str | None) -> None:
 
 
 def run(lua: str, code: str, *arguments: str | Path) -> str:
-    """Run a piece of Lua, which finds its arguments in ``arg``; return what it wrote."""
+    """Run Lua code, with its arguments in ``arg``; return its output."""
     done = subprocess.run([lua, "-", *arguments], input=code, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -28,7 +28,7 @@ FILE = configuration(["https://203.0.113.1/SSLVPNphone"], ["fZ2xQHMBcWj/fSoNs5Ik
 
 
 def learned(place: Machine, frames: list[bytes], **options: int) -> list[tuple[str, bytes, str]]:
-    """Return what the plugin took out of a capture, on the first pass and the same on the second."""
+    """Return the files that the plugin learns from a capture; both passes must agree."""
     capture = place.put("transfer.pcap", pcap(frames, **options))
     rows = place.fields(capture, *NAMES)
     assert place.fields(capture, *NAMES, options=("-2",)) == rows
@@ -135,14 +135,14 @@ def test_what_is_incomplete_is_not_learned(place: Machine) -> None:
     frames = transfer(NAME, FILE)
     assert learned(place, frames[:-2]) == []  # never ends
     assert learned(place, frames[:3] + frames[5:]) == []  # a block is missing
-    assert learned(place, frames[1:]) == []  # nobody asked
+    assert learned(place, frames[1:]) == []  # no request
     assert learned(place, frames, snaplen=200) == []  # each block cut short by the snapshot length
     failed = packets.udp(TFTP_SERVER, 32769, PHONE, 49300, b"\0\5\0\1no such file\0")
     assert learned(place, [frames[0], failed, *frames[1:]]) == []
 
 
 def test_size_announced_by_the_server(place: Machine) -> None:
-    """A short block is not the end where the server said that the file is longer."""
+    """A short block is not the end if the server announced a longer file."""
     frames = transfer(NAME, FILE, size=512)
     options = b"\0\6blksize\x00512\0tsize\x003000\0"
     frames[1] = packets.udp(TFTP_SERVER, 32769, PHONE, 49300, options)
@@ -150,7 +150,7 @@ def test_size_announced_by_the_server(place: Machine) -> None:
 
 
 def test_size_that_the_server_returns_as_it_was_asked(place: Machine) -> None:
-    """So does tftpd-hpa 5.2, where the client does not ask with 0: it says nothing of the file."""
+    """tftpd-hpa 5.2 returns the client's size, unless the client asks with 0: it is not the file's size."""
     frames = transfer(NAME, FILE)
     asked = b"\0\1" + NAME.encode() + b"\0octet\0tsize\x005\0"
     frames[0] = packets.udp(PHONE, 49300, TFTP_SERVER, 69, asked)
@@ -160,7 +160,7 @@ def test_size_that_the_server_returns_as_it_was_asked(place: Machine) -> None:
 
 @pytest.mark.parametrize("phone_ends_it", [True, False])
 def test_request_sent_again_and_answered_from_two_ports(place: Machine, phone_ends_it: bool) -> None:
-    """The transfer that the phone does not want ends with an error, and the other goes on (RFC 1350)."""
+    """The unwanted transfer ends with an error, and the other continues (RFC 1350)."""
     first, second = transfer(NAME, FILE), transfer(NAME, FILE, server_port=32770)
     ends = (PHONE, 49300, TFTP_SERVER, 32770) if phone_ends_it else (TFTP_SERVER, 32770, PHONE, 49300)
     error = packets.udp(*ends, b"\0\5\0\5unknown transfer ID\0")
@@ -174,7 +174,7 @@ def test_option_acknowledgement_missing(place: Machine) -> None:
 
 
 def test_block_quoted_in_an_error(place: Machine) -> None:
-    """ICMP quotes the beginning of a packet: it must not be taken for a short last block."""
+    """ICMP quotes the start of a packet, which must not be mistaken for a short last block."""
     frames = transfer(NAME, FILE)
     quoted = packets.ip(PHONE, TFTP_SERVER, packets.ICMP, b"\3\3\0\0\0\0\0\0" + frames[3][14:90])
     assert learned(place, [*frames[:3], quoted, *frames[3:]]) == [(NAME, FILE, PHONE)]
@@ -188,14 +188,14 @@ def test_too_large(place: Machine) -> None:
 
 
 def test_larger_than_any_configuration(place: Machine) -> None:
-    """It is shown, and it is said why nothing is learned from it."""
+    """It is shown, with the reason why nothing is learned from it."""
     frames = transfer(NAME, FILE.ljust(3_000_000), size=8192)
     (row,) = place.fields(place.put("large.pcap", pcap(frames)), "certhash.cnf_problem")
     assert row["certhash.cnf_problem"] == ["it has 3 MB; a phone's configuration has only some kilobytes"]
 
 
 def test_many_that_never_end(place: Machine) -> None:
-    """Transfers that stay open make room for newer ones."""
+    """Unfinished transfers are dropped in favour of newer ones."""
     frames: list[bytes] = []
     for number in range(1500):
         frames += transfer(f"SEP{number:012X}.cnf.xml", FILE, client_port=10000 + number)[:2]
@@ -261,7 +261,7 @@ def test_real_tftp_server(place: Machine, tmp_path: Path) -> None:
     (served / NAME).write_bytes(FILE)
     (served / NAME).chmod(0o644)
     capture = tmp_path / "real.pcapng"
-    # An address of its own on the loopback: other tests transfer files there at the same time.
+    # A separate loopback address, because other tests transfer files at the same time.
     address, port = f"127.{os.getpid() >> 16}.{os.getpid() >> 8 & 255}.{os.getpid() & 255}", "16969"
     server = subprocess.Popen(
         ["/usr/sbin/in.tftpd", "-L", "--user", "nobody", "--address", f"{address}:{port}", "--secure", served]

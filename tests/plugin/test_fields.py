@@ -33,7 +33,7 @@ def b64(algorithm: str, der: bytes) -> str:
 
 
 def check(row: dict[str, list[str]], chain: Sequence[bytes], sender: str) -> None:
-    """Compare one frame's fields with the certificates that it carries."""
+    """Compare one frame's fields with its certificates."""
     sha1 = [b64("sha1", der) for der in chain]
     assert row["certhash.sha1"] == sha1
     assert row["certhash.thumbprint"] == [hashlib.sha1(der).hexdigest() for der in chain]  # noqa: S324
@@ -115,7 +115,7 @@ def test_several_messages_in_one_frame(place: Machine) -> None:
 
 
 def test_sixty_certificates(place: Machine) -> None:
-    """More certificates than Wireshark can show are hashed once its X.509 attributes are off."""
+    """More certificates than Wireshark can show are hashed if its X.509 attributes are disabled."""
     chain = [identity(f"certificate {number}").der for number in range(60)]
     frames = conversation([talk(LEAF)[0], Said(from_client=False, payload=records(message(chain)))])
     capture = place.put("sixty.pcap", pcap(frames))
@@ -136,14 +136,14 @@ def test_what_is_no_certificate(place: Machine, junk: bytes) -> None:
     capture = place.put("junk.pcap", pcap(frames))
     rows = place.fields(capture, *NAMES, STOCK)
     for row in rows:
-        # What was sent is hashed, also where Wireshark's own field ends elsewhere; behind damage it may end.
+        # The sent bytes are hashed, even if Wireshark's field ends elsewhere; after damage it may end.
         assert row["certhash.sha1"] == [b64("sha1", der) for der in chain][: len(row[STOCK])]
     # Wireshark shows no message of more than 64 KB.
     assert len(rows) == (0 if len(junk) > 65535 else 1)
 
 
 def test_tls_13_with_keys(place: Machine) -> None:
-    """Without its keys a TLS 1.3 handshake shows no certificate; the plugin then says nothing at all."""
+    """Without keys, a TLS 1.3 handshake shows no certificate, and the plugin adds nothing."""
     capture = place.put("tls13.pcap", pcap(conversation(talk(LEAF, version=ssl.TLSVersion.TLSv1_3))))
     assert place.fields(capture, *NAMES) == []
 
@@ -178,7 +178,7 @@ def test_out_of_order_segments(place: Machine) -> None:
 
 
 def test_name_that_is_found_for_a_host_during_its_connection(place: Machine) -> None:
-    """TLS after an X.224 request ([MS-RDPBCGR] 2.2.1.1), where Wireshark shows names for addresses."""
+    """TLS after an X.224 request ([MS-RDPBCGR] 2.2.1.1), while Wireshark shows names for addresses."""
     asked = bytes.fromhex("0300001c 17e00000000000 436f6f6b69653a0d0a 0100080003000000")
     answered = bytes.fromhex("03000013 0ed00000123400 0200080001000000")
     said = [Said(from_client=True, payload=asked), Said(from_client=False, payload=answered), *talk(LEAF)]

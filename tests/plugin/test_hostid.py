@@ -88,7 +88,7 @@ def test_the_plugin_and_the_command_say_the_same(lua: str, tmp_path: Path) -> No
         [lua, SCRIPT, PLUGIN / "certhash", told_of], capture_output=True, text=True, check=True, timeout=20
     )
     expected = [doubt(CHECKS[check], der, parse_url(url)) or "" for der, check, url in cases]
-    # What cannot be printed is made visible later in the plugin, and earlier in the command.
+    # The plugin escapes unprintable characters later than the command.
     shown = [line.replace("\0", "\\00") for line in done.stdout.split("\n")[:-1]]
     assert shown == expected
     accepted = [bool(text) for text in expected if "is on" in text or not text]
@@ -96,7 +96,7 @@ def test_the_plugin_and_the_command_say_the_same(lua: str, tmp_path: Path) -> No
 
 
 def test_a_match_whose_names_the_phone_refuses_is_warned_of(place: Machine) -> None:
-    """In the tree and as expert information; nothing where the check is off."""
+    """The warning is in the tree and in the expert information; there is none if the check is off."""
     frames = conversation(talk(LEAF))
     shown = {}
     off = b"<enableHostIDCheck>0</enableHostIDCheck>"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Home:
-    """A home folder, and the command run in it."""
+    """A home folder in which the command runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Home:
         )
 
     def folders(self) -> plugin_install.Wireshark:
-        """Return where this machine's Wireshark looks, in this home."""
+        """Return the folders that this machine's Wireshark uses in this home."""
         said = subprocess.run(
             [*ordinary(), "tshark", "-G", "folders"],
             env=self.environment,
@@ -63,7 +63,7 @@ class Home:
         )
 
     def files(self) -> list[str]:
-        """Return every file and every folder that tshark did not make by itself."""
+        """Return every file and folder except those that tshark creates itself."""
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
 
 
@@ -100,7 +100,7 @@ def test_install_status_uninstall(home: Home) -> None:
 
 
 def test_profile_works(home: Home) -> None:
-    """The tshark of this machine takes the columns of the installed profile."""
+    """The tshark of this machine uses the columns of the installed profile."""
     home.plugin("install")
     capture = TOP / "captures" / "mismatch.pcapng"
     folder = f"certhash.cnf_directory:{TOP / 'captures' / 'cnf'}"

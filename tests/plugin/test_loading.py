@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def plugins(
     place: Machine, *options: str, environment: dict[str, str] | None = None
 ) -> dict[str, tuple[str, str]]:
-    """Return version and path of every Lua script that tshark loads; it must not complain about one."""
+    """Return version and path of every Lua script that tshark loads; it must report no error."""
     done = place.run("tshark", "-G", "plugins", *options, environment=environment)
     assert done.returncode == 0
     assert not done.stderr, done.stderr

@@ -25,7 +25,7 @@ def encoded(data: bytes) -> str:
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return values, and a part of what is said of each."""
+    """Return values, each with a part of its error message."""
     certificate = make(tmp_path_factory.mktemp("malformed"), "vpn", bits=1024)
     digest = hashlib.md5(b"certificate", usedforsecurity=False)
     return {

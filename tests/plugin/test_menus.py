@@ -17,7 +17,7 @@ ONE, TWO, THREE = (
 
 
 def said(lua: str, saved: Path, given: str = "") -> dict[str, list[str]]:
-    """Use every menu once; return what was shown, copied and so on."""
+    """Use every menu once; return the texts shown, copied and so on."""
     done = subprocess.run(
         [lua, SCRIPT, PLUGIN / "certhash", saved, given], capture_output=True, text=True, check=False
     )
@@ -42,7 +42,9 @@ def test_overview(lua: str, tmp_path: Path) -> None:
         ["unlisted", "10", "1", "0", "203.0.113.3:443", "vpn.example"],
         [THREE],
     ]
-    assert max(map(len, shown["TEXT"])) <= 70  # Wireshark 4.0's window folds lines of 76, within a hash too
+    assert (
+        max(map(len, shown["TEXT"])) <= 70
+    )  # Wireshark 4.0's window wraps lines of 76 characters, even within a hash
     assert f"  mismatch: SEP000000000002 expects {ONE}, but\n    203.0.113.2:443 presents {TWO}\n" in text
     assert "match: certHash1 of SEP000000000001 matches certificate 0" in text
     assert (tmp_path / "saved").read_text() in text + "\n"

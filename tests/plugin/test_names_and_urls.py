@@ -136,7 +136,7 @@ def mixed(pieces: Sequence[str], longest: int) -> list[str]:
 def differences(
     lua: str, folder: Path, kind: str, texts: list[str], says: Callable[[str], str | None]
 ) -> list[tuple[str, str, str | None]]:
-    """Return the texts of which the plugin says something else: text, plugin, companion."""
+    """Return the texts for which the results differ: text, plugin, companion."""
     given = folder / "texts"
     given.write_text("".join(f"{kind} {text.encode().hex()}\n" for text in texts))
     command: list[str | Path] = [lua, SCRIPT, PLUGIN / "certhash", given]
@@ -149,7 +149,7 @@ def differences(
 
 
 def test_devices(lua: str, tmp_path: Path) -> None:
-    """What one of the two took for a phone's file and the other did not, would be judged by one alone."""
+    """If only one of the two recognised a phone's file, only that one would judge it."""
 
     def says(name: str) -> str | None:
         return device_of(name) if is_cnf_name(name) else None

@@ -28,7 +28,7 @@ def in_ipv6_fragments(frame: bytes, number: int, size: int = 600) -> list[bytes]
 
 
 def test_read_filter(place: Machine) -> None:
-    """The frames that it leaves out are seen once, and those that it keeps take over their numbers."""
+    """Dropped frames are seen once, and the kept ones get their numbers."""
     desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(rejected(LEAF)))
     kept = ("-2", "-R", "tls.handshake.certificate || tls.alert_message")
     certificate, alert = desk.rows(*kept)
@@ -41,7 +41,7 @@ def test_read_filter(place: Machine) -> None:
 
 
 def test_tunnel_whose_packets_come_in_fragments(place: Machine) -> None:
-    """The addresses are those within, where the packet that was put together has a place of its own."""
+    """The addresses are the inner ones, although the reassembled packet has its own buffer."""
     frames = conversation(rejected(LEAF))
     carried = [part for number, frame in enumerate(frames) for part in in_ipv6_fragments(frame, number)]
     assert len(carried) > len(frames)
@@ -53,7 +53,7 @@ def test_tunnel_whose_packets_come_in_fragments(place: Machine) -> None:
     ("name", "rejected_in"), [("encrypted-alert-dtls", []), ("encrypted-alert", []), ("dtls-refused", ["11"])]
 )
 def test_encrypted_alerts_say_nothing(place: Machine, name: str, rejected_in: list[str]) -> None:
-    """After a side's ChangeCipherSpec what looks like its alert is ciphertext; before it, it is an alert."""
+    """After a side's ChangeCipherSpec, an apparent alert is ciphertext; before it, it is an alert."""
     capture = place.put(f"{name}.pcapng", (TOP / "tests" / "captures" / f"{name}.pcapng").read_bytes())
     rows = place.fields(capture, "certhash.rejected_in", "certhash.sha1", options=TWICE)
     assert [row["certhash.rejected_in"] for row in rows if row["certhash.sha1"]] == [rejected_in]
@@ -113,7 +113,7 @@ def test_filters(place: Machine) -> None:
 
 @pytest.mark.parametrize("name", ["match", "mismatch", "ca-hash", "dtls", "anyconnect", "rejected"])
 def test_same_verdicts_as_recorded(place: Machine, name: str) -> None:
-    """The committed captures with their cnf files give the verdicts that were recorded with them."""
+    """The committed captures with their cnf files give the recorded verdicts."""
     book = json.loads((TOP / "captures" / "expected.json").read_text())
     (entry,) = [capture for capture in book["captures"] if capture["path"].startswith(f"{name}.")]
     files = {file.name: file.read_bytes() for file in (TOP / "captures" / "cnf").iterdir()}

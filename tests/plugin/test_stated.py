@@ -18,7 +18,7 @@ pytestmark = ends
 
 LEAF, OTHER = identity("vpn.example"), identity("other.example")
 SECOND = "203.0.113.77"
-TWICE = ("-2", "-Y", "frame")  # as the window does, which knows the whole capture when it shows a packet
+TWICE = ("-2", "-Y", "frame")  # like the window, which knows the whole capture when it shows a packet
 
 
 def thumbprint(one: Identity) -> bytes:
@@ -30,7 +30,7 @@ def cert_hash(one: Identity) -> str:
 
 
 def verdicts(place: Machine, frames: list[bytes], text: str) -> list[tuple[str, list[str]]]:
-    """Return the verdicts of the frames with certificates, and the devices that they are of."""
+    """Return the verdicts of the frames with certificates, with their devices."""
     capture = place.put("stated.pcap", pcap(frames))
     options = (*TWICE, "-o", f"certhash.expect:{text}")
     rows = place.fields(capture, "certhash.verdict", "certhash.sha1", "certhash.device", options=options)

@@ -26,11 +26,11 @@ SAMPLES = sorted(
     for path in (TOP / folder).iterdir()
     if path.name.endswith((".pcap", ".pcapng", ".pcap.gz")) and path.name != "cut-short.pcap"
 )
-"""All but one that mergecap refuses."""
+"""All captures except one that mergecap refuses."""
 FOLLOWED = ("after-rdp", "after-rdp-elsewhere", "after-http-upgrade", "after-http-upgrade-elsewhere")
 LEFT_ALONE = ("after-smtp", "after-connect-elsewhere")
 HEURISTICS_FIRST = ("-o", "tcp.try_heuristic_first:TRUE", "-o", "udp.try_heuristic_first:TRUE")
-"""Otherwise the dissector of a registered port comes before every heuristic."""
+"""Otherwise the dissector of a registered port precedes every heuristic."""
 FOLLOW = ("-o", "certhash.follow_tls:TRUE")
 
 

@@ -1,8 +1,8 @@
-"""The plugin's verdict of a handshake is the audit's: both judge the same worlds, made by chance from files.
+"""Test that plugin and audit give a handshake the same verdict, in worlds that are generated at random.
 
-Two things are the plugin's own, and no world has them. What a frame shows counts for later frames only, where
-an audit knows the whole capture: so names are known, and a device that fetches its file has fetched one,
-before the first handshake. And SHA-512 is not computed.
+The plugin differs in two ways, which no world contains. In the plugin, a frame affects later frames only,
+while an audit knows the whole capture: so names are known, and a device that downloads its file has
+downloaded one, before the first handshake. And the plugin does not compute SHA-512.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ WORLDS = 400
 
 
 def certificate(*names: x509.GeneralName, common: str = "alone") -> bytes:
-    """Make a small certificate (DER)."""
+    """Return a small certificate (DER)."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
     builder = (
@@ -91,7 +91,7 @@ URLS = [
 
 
 class File(NamedTuple):
-    """A cnf file; `frame` and `client` where a phone fetched it."""
+    """A cnf file; `frame` and `client` are set if a phone downloaded it."""
 
     name: str
     content: bytes
@@ -110,7 +110,7 @@ class File(NamedTuple):
 
 
 class Met(NamedTuple):
-    """A handshake that showed its certificates."""
+    """A handshake with visible certificates."""
 
     frame: int
     server: Endpoint
@@ -153,7 +153,7 @@ class Met(NamedTuple):
 
 
 class World(NamedTuple):
-    """What is told and what is seen."""
+    """What phones expect, and what the capture shows."""
 
     files: list[File]
     answers: list[tuple[str, str]]
@@ -181,7 +181,7 @@ class World(NamedTuple):
         ]
 
     def _doubts(self, one: HandshakeRow, sources: Sources) -> list[str]:
-        """Return what the host-ID check says of a handshake whose certificates a phone's file lists."""
+        """Return the host-ID warnings for a handshake whose certificates a phone's file lists."""
         if one.verdict not in {"match", "rejected"}:
             return []
         chain = next(met.chain for met in self.handshakes if met.frame == one.frame)
@@ -197,7 +197,7 @@ class World(NamedTuple):
         return sorted(found)
 
     def _is_with(self, one: HandshakeRow, url: HeadEnd) -> bool:
-        """Return whether a handshake is with the head-end of a URL."""
+        """Return whether a URL names the head-end of a handshake."""
         port = one.server.port == url.port or (one.transport == "udp" and one.server.port == 443)
         if url.is_address:
             return port and one.server.address == url.host
@@ -207,7 +207,7 @@ class World(NamedTuple):
         )
 
     def lines(self) -> list[str]:
-        """Return what the Lua script is told of this world."""
+        """Return the input of the Lua script for this world."""
         answers = [cells("answer", name, packed(address)) for name, address in self.answers]
         files = [file.line() for file in self.files]
         stated = [cells("stated", text) for text in self.stated]
@@ -215,7 +215,7 @@ class World(NamedTuple):
 
 
 def in_force(files: tuple[CnfFile, ...], one: HandshakeRow) -> list[CnfFile]:
-    """Return the files that phones have when a handshake takes place."""
+    """Return the files that phones have at the time of a handshake."""
     newest: dict[str, CnfFile] = {}
     for cnf in files:
         if cnf.fetch and cnf.fetch.frame < one.frame:
@@ -267,7 +267,7 @@ def world(choose: random.Random) -> World:
         for device in choose.choices(DEVICES, k=3)
     ]
     for at, device in enumerate(DEVICES[:2]):
-        # A phone may fetch the same again, and at another address what it fetched at the first.
+        # A phone may download the same file again, and its first file from another address.
         said, homes = [content() for _ in range(2)], choose.sample(PHONES, choose.choice([1, 1, 2]))
         files += [
             File(f"{device}.cnf.xml", choose.choice(said), 2 * frame + at, choose.choice(homes))
@@ -326,7 +326,7 @@ def test_the_plugin_judges_as_the_audit_does(lua: str, tmp_path: Path) -> None:
 
 
 def judged(lua: str, tmp_path: Path, lines: list[str]) -> list[str]:
-    """Return what the plugin says of each handshake of one world."""
+    """Return the plugin's result for each handshake of a world."""
     told = tmp_path / "worlds"
     told.write_text("".join(f"{line}\n" for line in ["world", *lines]))
     done = subprocess.run(
@@ -351,7 +351,7 @@ def met(frame: int, name: str | None = None) -> Met:
 
 
 def test_phone_that_starts_anew_for_days(lua: str, tmp_path: Path) -> None:
-    """It fetches the same file before each try; how often must not decide how long a frame takes to judge."""
+    """The phone downloads the same file before each attempt; their number must not affect the speed."""
     content = told_to_use(URLS[0], CERTIFICATES[1])
     restarts = 5000
     files = [File(f"{DEVICES[0]}.cnf.xml", content, 2 * n + 1, PHONES[0]) for n in range(restarts)]
@@ -368,7 +368,7 @@ def test_name_of_a_url_among_tens_of_thousands_of_others(lua: str, tmp_path: Pat
 
 
 def test_nothing_is_a_mismatch_that_may_be_a_match(lua: str, tmp_path: Path) -> None:
-    """One phone expects another certificate, and whether the other one does cannot be told: SHA-512."""
+    """One phone expects another certificate; whether the other one does is unknown because of SHA-512."""
     one = File(f"{DEVICES[0]}.cnf.xml", told_to_use(URLS[0], CERTIFICATES[1]))
     other = File(f"{DEVICES[1]}.cnf.xml", told_to_use(URLS[0], CERTIFICATES[0], "sha512"))
     lines = [one.line(), other.line(), met(1).line()]

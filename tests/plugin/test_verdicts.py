@@ -87,7 +87,7 @@ def test_mismatch_with_its_alert(place: Machine) -> None:
 
 
 def test_alert_before_its_certificate_by_the_clock(place: Machine) -> None:
-    """No span is told where the clock was set back between the two."""
+    """No time span is shown if the clock was set back between the two."""
     *before, alert = conversation(rejected(LEAF))
     desk = Desk(place, {}, before)
     record = bytearray(pcap([alert])[24:])
@@ -209,7 +209,7 @@ def test_name_found_by_dns(place: Machine) -> None:
 
 
 def test_name_asked_for_before_any_url_is_known(place: Machine) -> None:
-    """Somebody else's ClientHello shows where the name is, and a phone goes there later."""
+    """Another client's ClientHello shows the address of the name, and a phone connects there later."""
     asked = conversation(talk(OTHER, server_name="vpn.example"), client=OTHER_PHONE)
     fetched = transfer(f"{DEVICE}.cnf.xml", told(value(LEAF), url="https://vpn.example/x"))
     desk = Desk(place, {}, asked + fetched + conversation(talk(LEAF)))
@@ -217,7 +217,7 @@ def test_name_asked_for_before_any_url_is_known(place: Machine) -> None:
 
 
 def test_name_asked_for_is_not_the_next_connections(place: Machine) -> None:
-    """A ClientHello that nobody answers, and the same port again: the second one asks for no name."""
+    """An unanswered ClientHello, then another from the same port, which asks for no name."""
     files = {f"{DEVICE}.cnf.xml": told(value(LEAF), url="https://vpn.example/x")}
     first = packets.Stream(PHONE, 49200, HEAD_END, 443)
     again = packets.Stream(PHONE, 49200, HEAD_END, 443, sent={True: 900_000, False: 800_000})
@@ -230,7 +230,7 @@ def test_name_asked_for_is_not_the_next_connections(place: Machine) -> None:
 
 
 def test_addresses_of_others_in_an_answer_are_not_those_of_the_name(place: Machine) -> None:
-    """The name server's address stands beside the answer, and a handshake with it is with somebody else."""
+    """The response also contains the name server's address, which is not that of the head-end."""
     files = {f"{DEVICE}.cnf.xml": told(value(LEAF), url="https://vpn.example/x")}
     beside = dns_answer("vpn.example", "198.51.100.99", more=(("ns.example", HEAD_END),))
     assert Desk(place, files, [beside, *conversation(talk(LEAF))]).verdicts() == ["unlisted"]
@@ -272,7 +272,7 @@ def test_stale_copy_in_the_folder(place: Machine) -> None:
 
 
 def test_copy_for_another_head_end(place: Machine) -> None:
-    """What differs is said, also where it is not the hash."""
+    """The difference is stated, even if it is not the hash."""
     name, elsewhere = f"{DEVICE}.cnf.xml", "https://198.51.100.99/x"
     desk = Desk(place, {name: told(value(LEAF), url=elsewhere)}, transfer(name, told(value(LEAF))))
     assert f" differs: it expects {value(LEAF)} for {elsewhere}]" in desk.words()
@@ -288,7 +288,7 @@ def test_nobody_can_tell_whether_an_encrypted_file_says_otherwise(place: Machine
 
 
 def test_phone_that_differs_from_the_others(place: Machine) -> None:
-    """Some phone's hash matches, and this phone, which fetched its file here, expects another."""
+    """The hash of another phone matches, but the phone that downloaded its file here expects another."""
     frames = transfer(f"{DEVICE}.cnf.xml", told(value(OTHER))) + conversation(rejected(LEAF))
     desk = Desk(place, {f"{OTHER_DEVICE}.cnf.xml": told(value(LEAF))}, frames)
     assert desk.verdicts(*TWICE) == ["rejected", "rejected"]
@@ -304,7 +304,7 @@ def test_phone_that_differs_from_the_others(place: Machine) -> None:
 def test_other_digests(place: Machine) -> None:
     sha256, sha512 = value(LEAF, "sha256"), value(LEAF, "sha512")
     name, frames = f"{DEVICE}.cnf.xml", conversation(talk(LEAF))
-    # hashAlg 0 stands beside SHA-1; of another value only the length tells.
+    # hashAlg 0 means SHA-1; for other values, only the length tells the algorithm.
     assert Desk(place, {name: told(sha256)}, frames).verdicts() == ["mismatch"]
     assert Desk(place, {name: told(sha256).replace(b"Alg>0<", b"Alg>1<")}, frames).verdicts() == ["match"]
     assert Desk(place, {name: told(sha512).replace(b"Alg>0<", b"Alg>1<")}, frames).verdicts() == []
@@ -316,7 +316,7 @@ def test_other_digests(place: Machine) -> None:
 
 
 def test_hashes_of_any_length_as_the_audit_says(place: Machine, tmp_path: Path) -> None:
-    """Only a SHA-1 matches where hashAlg is 0; the audit and the plugin agree."""
+    """With hashAlg 0, only a SHA-1 matches; the audit and the plugin agree."""
     kinds = ("sha1", "sha224", "sha256", "sha384", "sha512", "md5")
     frames = conversation(talk(LEAF))
     files = {f"SEP00000000000{n}.cnf.xml": told(value(LEAF, kind)) for n, kind in enumerate(kinds)}
@@ -360,7 +360,7 @@ def dtls(*contents: bytes, number: int, kind: int = 22, from_client: bool = True
 
 @pytest.mark.parametrize("hello_again", [False, True])
 def test_dtls_flight_that_is_sent_again(place: Machine, hello_again: bool) -> None:
-    """The phone rejects the certificate that it was sent, however often it was."""
+    """The phone rejects the certificate, however often it was sent."""
     flight = (SERVER_HELLO, certificate_message(LEAF.der), SERVER_HELLO_DONE)
     frames = [dtls(CLIENT_HELLO, number=0), dtls(*flight, number=0, from_client=False)]
     frames += [dtls(CLIENT_HELLO, number=1)] * hello_again
@@ -373,7 +373,7 @@ def test_dtls_flight_that_is_sent_again(place: Machine, hello_again: bool) -> No
 
 
 def test_dtls_from_the_same_port_number(place: Machine) -> None:
-    """A phone's data channel may have the port numbers of its TCP connection, and is another conversation."""
+    """A phone whose hash matches does not excuse the phone that downloaded its file at this address."""
     *before, alert = conversation(rejected(LEAF))
     frames = [*before, dtls(CLIENT_HELLO, number=0), alert]
     desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, frames)
@@ -391,7 +391,7 @@ def test_hundreds_of_devices(place: Machine) -> None:
 
 
 def test_phones_of_this_head_end_among_hundreds_of_another(place: Machine) -> None:
-    """Two head-ends present one certificate: those who are told to use this one are named."""
+    """Two head-ends present one certificate: only phones that are configured for this one are named."""
     files = {
         f"SEP{number:012X}.cnf.xml": told(value(LEAF), url="https://198.51.100.99/x") for number in range(300)
     }

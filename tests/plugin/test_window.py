@@ -141,7 +141,7 @@ def test_saved_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
         screen.keys("Tab", "Tab", "Tab", "space")
         dialog = screen.window("Save the list of certificates")
         screen.ask("xdotool", "windowfocus", "--sync", dialog)
-        # Its line for the name has not the keyboard: it gets it by a click.
+        # A click moves the keyboard focus to the file name.
         screen.ask("xdotool", "mousemove", "--window", dialog, "200", "22", "click", "1")
         name = str(saved)
         screen.ask("xdotool", "type", "--clearmodifiers", name)
@@ -158,7 +158,7 @@ def test_copied_line(desk: Machine, screen: Screen) -> None:
         screen.fill_clipboard("nothing copied")
         window.menu(COPY, lambda: screen.clipboard() == line)
         screen.ask("xdotool", "windowfocus", "--sync", screen.window("Copied to the clipboard"))
-        assert screen.copied("ctrl+a", "ctrl+c") == line  # what the window says it copied
+        assert screen.copied("ctrl+a", "ctrl+c") == line  # the text that the window shows
 
 
 def test_reloaded_folder(desk: Machine, screen: Screen) -> None:
@@ -176,9 +176,9 @@ def test_reloaded_folder(desk: Machine, screen: Screen) -> None:
             window.select(CERTIFICATE)
             return window.row()[5]
 
-        # The hash is the one expected now, and still the phone refused it.
+        # The phone now expects this hash, but it had rejected the certificate.
         window.menu(RELOAD, lambda: verdict() == "rejected")
-        assert list(screen.windows().values()) == ["mismatch.pcapng"]  # no complaint
+        assert list(screen.windows().values()) == ["mismatch.pcapng"]  # no error message
 
 
 # Wireshark has menus of packets for Lua from 4.2 on.
@@ -189,7 +189,7 @@ NEWER = [version for version in ("4.4", "4.6") if version in wiresharks.others()
 def test_packet_menu(desk: Machine, screen: Screen, tmp_path: Path) -> None:
     def choose(entry: int) -> None:
         window.select(CERTIFICATE)
-        # Below marking, ignoring, time reference, time shift and comments is the plugin's own menu.
+        # The plugin's menu follows marking, ignoring, time reference, time shift and comments.
         screen.keys("Escape", "Menu", *["Down"] * 6, "Right", *["Down"] * entry)
         picture(screen, desk, f"packet-menu-{entry}", tmp_path)
         screen.keys("Return")

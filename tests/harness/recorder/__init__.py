@@ -1,14 +1,14 @@
-"""The recorder of the sample captures: real servers, a phone-like client, and what each capture must show.
+"""Record the sample captures with real servers and a phone-like client, and the expected result of each.
 
-``python -m tests.harness.recorder`` (as root, from the project's top folder) records everything anew:
+``python -m tests.harness.recorder`` (as root, from the project's top folder) records everything again:
 
 * ``captures/`` and ``captures/cnf/``: the samples that the first command of the README audits;
 * ``tests/captures/`` and its ``cnf/``: the further cases, one for each verdict and cause, with near misses;
 * ``expected.json`` in both: the certificates, handshakes and verdicts, stated by the recorder from what it
-  made itself (``hashlib`` over the DER it wrote), so that tests compare certhash with something independent.
+  created (``hashlib`` over the DER that it wrote), so that tests compare certhash with an independent result.
 
 What the keys of ``expected.json`` mean beyond those of ``audit -f json``: ``hidden`` is why a handshake shows
-no certificate; ``asked`` and ``answered`` tell whether ClientHello and ServerHello are in the capture;
+no certificate; ``asked`` and ``answered`` say whether ClientHello and ServerHello are in the capture;
 ``alerts`` are those sent in the clear, without close_notify; ``note`` is for people. A verdict of ``null``, a
 cause of ``null`` beside a mismatch, and a version of ``null`` are left open. ``forms`` and ``config`` say
 what must be read from phones' files and from what CME and ASA print; ``keylog`` says what a capture shows

@@ -1,4 +1,4 @@
-"""``python -m tests.harness.recorder [NAME...] [-o FOLDER]``: record the captures anew (as root)."""
+"""``python -m tests.harness.recorder [NAME...] [-o FOLDER]``: record the captures again (as root)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETS = {"captures": SAMPLES, "tests/captures": (*CAUSES, *HIDING, *WAYS, *PAPERS
 
 
 def main() -> int:
-    """Record what was asked for; return the exit status."""
+    """Record the requested captures; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.harness.recorder", description="Record the sample captures anew."
     )
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def record(folder: Path, recordings: tuple[Callable[[Stage], None], ...], names: list[str]) -> None:
-    """Record into a folder beside the real one, then put it in its place: no half of a set is ever left."""
+    """Record to a temporary folder, then rename it, so that a set is never incomplete."""
     fresh = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

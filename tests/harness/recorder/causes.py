@@ -1,4 +1,4 @@
-"""One recording for each cause of the diagnosis, and near misses that must not get it."""
+"""Record each cause of the diagnosis, and near misses that must not have it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DAY = dt.timedelta(days=1)
 
 
 def renewed(stage: Stage) -> None:
-    """``stale-hash``: the head-end presented the certificate hashed until a week before."""
+    """``stale-hash``: the head-end presented the certificate with this hash until a week before."""
     before, now = certificates.server("renewed.example.com"), certificates.server("renewed.example.com")
     phone = numbered(32)
     told(stage, phone, before)
@@ -37,7 +37,7 @@ def renewed(stage: Stage) -> None:
 
 
 def mended(stage: Stage) -> None:
-    """Near miss: wrong a week before, right now; the newest handshake counts."""
+    """Near miss: wrong a week earlier, and right now; the newest handshake counts."""
     before, now = certificates.server("mended.example.com"), certificates.server("mended.example.com")
     phone = numbered(33)
     told(stage, phone, now)
@@ -93,9 +93,9 @@ def shared_certificate(stage: Stage) -> None:
 
 
 def issuer_hash(stage: Stage) -> None:
-    """``issuer-hash``: the root's hash is pushed, and the head-end sends its own certificate alone.
+    """``issuer-hash``: the root's hash is pushed, but the head-end sends only its own certificate.
 
-    The root itself lies beside the phones' files, as an engineer would put it there.
+    The root certificate is beside the phones' files, as an engineer would put it there.
     """
     root = certificates.authority("Example Root CA 40")
     identity = certificates.server("vpn40.example.com", by=root)
@@ -115,8 +115,8 @@ def issuer_hash(stage: Stage) -> None:
 def issuer_elsewhere(stage: Stage) -> None:
     """``issuer-hash`` from captures alone: another head-end sends the root; and the near miss beside it.
 
-    The third head-end's certificate comes from a root of the same name with another key: the hash is not of
-    what signed it, so only ``other-head-end`` is true there.
+    The third head-end's certificate comes from a root of the same name with another key. The hash is not that
+    of its issuer, so only ``other-head-end`` is true there.
     """
     root, namesake = (certificates.authority("Example Root CA 41") for _ in range(2))
     alone = certificates.server("vpn41.example.com", by=root)
@@ -156,7 +156,7 @@ def issuer_elsewhere(stage: Stage) -> None:
 def wrong_input(stage: Stage) -> None:
     """``wrong-input``: digests of everything but the DER, or another digest of it, for one head-end.
 
-    The one phone with the right hash connects and goes on; its file has blanks and line ends around the hash.
+    The only phone with the right hash connects and continues; its file has white space around the hash.
     """
     identity = certificates.server("wrong.example.com")
     der, text = identity.der, certificates.pem(identity.certificate)
@@ -195,7 +195,7 @@ def wrong_input(stage: Stage) -> None:
 
 
 def malformed_hash(stage: Stage) -> None:
-    """``malformed-hash``: no Base64, or too short; the near miss has a right one beside it."""
+    """``malformed-hash``: not Base64, or too short; the near miss also lists a right one."""
     identity = certificates.server("malformed.example.com")
     right = certificates.cert_hash(identity)
     phone, garbled, short = numbered(57), numbered(58, head_end=57), numbered(59, head_end=57)
@@ -219,7 +219,7 @@ def malformed_hash(stage: Stage) -> None:
 
 
 def host_id(stage: Stage) -> None:
-    """``host-id``: a wildcard does not count as the name. Beside it, three not to be blamed on names."""
+    """``host-id``: a wildcard does not count as the name. Three near misses have other causes."""
     wildcard = certificates.server("any.example.com", names=("*.example.com",))
     _refusal(
         stage,
@@ -250,7 +250,7 @@ def host_id(stage: Stage) -> None:
 
 
 def validity(stage: Stage) -> None:
-    """``validity``: expired, or not yet valid, at the time of the handshake, and not today."""
+    """``validity``: expired, or not yet valid, at the time of the handshake (not today)."""
     expired = certificates.server("expired.example.com", until=certificates.IOS_SELF_SIGNED_END)
     early = certificates.server("early.example.com", start=stage.first_day + 180 * _DAY)
     ending = certificates.server("ending.example.com", until=stage.first_day + 90 * _DAY)
@@ -272,7 +272,7 @@ def validity(stage: Stage) -> None:
 
 
 def alert_only(stage: Stage) -> None:
-    """``alert-only``: the hash matches and the phone says unknown_ca, as one firmware of the 8800 does."""
+    """``alert-only``: the hash matches, but the phone sends unknown_ca, like one firmware of the 8800."""
     phone = numbered(72)
     phone.refuse, phone.alert = True, 48
     _refusal(
@@ -281,7 +281,7 @@ def alert_only(stage: Stage) -> None:
 
 
 def unknown_client(stage: Stage) -> None:
-    """An alert of a client that cannot be named counts for every device told to use that head-end."""
+    """The alert of an unknown client counts for every device that is configured for this head-end."""
     identity, older = certificates.server("crowd.example.com"), certificates.server("crowd.example.com")
     right, wrong = numbered(73), numbered(74, head_end=73)
     told(stage, right, identity)
@@ -297,7 +297,7 @@ def unknown_client(stage: Stage) -> None:
 
 
 def known_client(stage: Stage) -> None:
-    """Near miss: the client that refuses fetched its file in the capture, so its alert is its own only."""
+    """Near miss: the rejecting client downloaded its file in the capture, so the alert counts only for it."""
     identity, older = certificates.server("known.example.com"), certificates.server("known.example.com")
     right, wrong = numbered(75), numbered(76, head_end=75)
     told(stage, right, identity)
@@ -327,9 +327,9 @@ def known_client(stage: Stage) -> None:
 
 
 def client_certificate(stage: Stage) -> None:
-    """The phone's own certificate is in the handshake too; a hash of that one is no match.
+    """The handshake also contains the phone's own certificate, whose hash is not a match.
 
-    In the second handshake the head-end refuses the phone's certificate: a server's alert is no rejection.
+    In the second handshake the head-end rejects the phone's certificate: a server's alert is not a rejection.
     """
     maker = certificates.authority("Example Manufacturing CA")
     identity = certificates.server("mutual.example.com")
@@ -404,7 +404,7 @@ def _renewal(
 def _refusal(  # noqa: PLR0913 - what is refused, and what must be said of it
     stage: Stage, phone: Phone, identity: Identity, name: str, cause: str, *, check_host: bool
 ) -> None:
-    """Record a phone that refuses a certificate whose hash it was given."""
+    """Record a phone that rejects a certificate although it has its hash."""
     told(stage, phone, identity, check_host=check_host)
     number = phone.address.rsplit(".", 1)[1]
     with stage.cable(phone):

@@ -1,4 +1,4 @@
-"""The certificates of the lab: made anew at each recording, with dates that do not depend on the day."""
+"""Create the certificates of a recording, with dates that do not depend on the current day."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 VALID_FROM = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
 VALID_UNTIL = dt.datetime(2035, 1, 1, tzinfo=dt.UTC)
 IOS_SELF_SIGNED_END = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-"""The day on which every self-signed certificate of older IOS releases ends (Cisco field notice 70489)."""
+"""The day on which all self-signed certificates of older IOS releases expire (Cisco field notice 70489)."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ def common_name(certificate: x509.Certificate) -> str:
 
 
 def cert_hash(certificate: x509.Certificate | Identity) -> str:
-    """Return what ``<certHash1>`` holds: Base64 of the SHA-1 of the whole DER (domain: 1.4)."""
+    """Return the content of ``<certHash1>``: Base64 of the SHA-1 of the whole DER."""
     data = certificate.der if isinstance(certificate, Identity) else der(certificate)
     return base64.b64encode(hashlib.sha1(data, usedforsecurity=False).digest()).decode("ascii")
 
 
 def names(certificate: x509.Certificate) -> set[str]:
-    """Return what a host name is checked against: the common name and the subjectAltName entries."""
+    """Return the names for the host-ID check: the common name and the subjectAltName entries."""
     found = {common_name(certificate)}
     for extension in certificate.extensions:
         if isinstance(extension.value, x509.SubjectAlternativeName):
@@ -75,7 +75,7 @@ def names(certificate: x509.Certificate) -> set[str]:
 
 
 def authority(name: str, *, above: Identity | None = None) -> Identity:
-    """Make a certificate authority: a root, or an intermediate when ``above`` is given."""
+    """Create a certificate authority: a root, or an intermediate if ``above`` is given."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     builder = _builder(name, key, above, VALID_FROM, VALID_UNTIL)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -94,10 +94,10 @@ def server(  # noqa: PLR0913 - each is one property of a certificate
     until: dt.datetime = VALID_UNTIL,
     padding: int = 0,
 ) -> Identity:
-    """Make a head-end's certificate; self-signed, as IOS makes them by default, unless ``by`` is given.
+    """Create a head-end's certificate; self-signed, as by default on IOS, unless ``by`` is given.
 
     ``names`` are subjectAltName entries, host names or IP addresses. ``padding`` adds a private extension of
-    that many bytes, for a Certificate message that outgrows what a reader expects.
+    that many bytes, for an unusually long Certificate message.
     """
     key: PrivateKey
     if elliptic:
@@ -120,7 +120,7 @@ def server(  # noqa: PLR0913 - each is one property of a certificate
 
 
 def device(name: str, by: Identity) -> Identity:
-    """Make a phone's own certificate, the kind that Cisco calls a MIC."""
+    """Create a phone's own certificate, which Cisco calls MIC."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     builder = _builder(name, key, by, VALID_FROM, VALID_UNTIL)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)

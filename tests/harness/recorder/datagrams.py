@@ -1,7 +1,7 @@
-"""DTLS by GnuTLS, called through ctypes, because it still speaks the early DTLS of Cisco's clients.
+"""Speak DTLS through GnuTLS and ctypes, because GnuTLS supports the early DTLS of Cisco's clients.
 
-That version (0x0100 on the wire, from before the standard) is the one that openconnect and ocserv use for
-AnyConnect's sake; neither command line of GnuTLS can start it, the library can.
+openconnect and ocserv use that version (0x0100 on the wire, older than the standard) for compatibility with
+AnyConnect. GnuTLS's library can start it, but its command-line tools cannot.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
 class DatagramError(Exception):
-    """GnuTLS could not do what it was asked to."""
+    """A call of GnuTLS failed."""
 
 
 def connect(
     line: socket.socket, version: tuple[int, int], trusts: Callable[[tuple[bytes, ...]], bool], alert: int
 ) -> tuple[tuple[bytes, ...], int | None]:
-    """Shake hands over a connected UDP socket; return the chain as DER and the alert sent, if any."""
+    """Do a handshake over a connected UDP socket; return the chain as DER and the alert sent, if any."""
     library = _library()
     session, credentials = _session(library, _CLIENT, version)
     presented: list[bytes] = []
@@ -58,7 +58,7 @@ def connect(
         presented.extend(ctypes.string_at(chain[at].data, chain[at].size) for at in range(number.value))
         return 0 if trusts(tuple(presented)) else -1
 
-    callback = _Callback(judge)  # kept in a name: GnuTLS holds no reference of its own
+    callback = _Callback(judge)  # keep a reference: GnuTLS does not
     library.gnutls_certificate_set_verify_function(credentials, callback)
     library.gnutls_transport_set_int2(session, line.fileno(), line.fileno())
     try:
@@ -78,7 +78,7 @@ def connect(
 def head_end(
     identity: Identity, address: str, client: tuple[str, int], folder: Path, version: tuple[int, int] = EARLY
 ) -> Iterator[None]:
-    """Wait on UDP port 443 for the handshake of one client, whose address and port must be known before."""
+    """Serve the handshake of one client on UDP port 443; its address and port must be known."""
     network.add_address(network.SERVERS, address)
     library = _library()
     session, credentials = _session(library, _SERVER, version)

@@ -1,4 +1,4 @@
-"""Captured frames as a list: read from dumpcap's file, dated, damaged on purpose, written again."""
+"""Read captured frames from dumpcap's file, set their times, damage them, and write them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Frame:
 
     @property
     def payload(self) -> bytes:
-        """What the frame's TCP or UDP header carries; nothing for any other frame."""
+        """Return the payload of TCP or UDP; empty for any other frame."""
         return self.data[self._payload_offset() :][: self._payload_length()]
 
     def _transport(self) -> tuple[int, int, int]:
@@ -57,18 +57,18 @@ class Frame:
 
     @property
     def protocol(self) -> int:
-        """The protocol above IP: 6 for TCP, 17 for UDP; -1 where there is no IP."""
+        """Return the protocol above IP: 6 for TCP, 17 for UDP; -1 without IP."""
         return self._transport()[0]
 
     @property
     def opens_tcp(self) -> bool:
-        """Whether this is the first packet of a TCP connection."""
+        """Return whether this is the first packet of a TCP connection."""
         protocol, offset, _ = self._transport()
         return protocol == 6 and self.data[offset + 13] == 0x02
 
     @property
     def ports(self) -> tuple[int, int]:
-        """Source and destination port; (0, 0) for a frame that is neither TCP nor UDP."""
+        """Return source and destination port; (0, 0) for a frame that is neither TCP nor UDP."""
         protocol, offset, _ = self._transport()
         if protocol not in (6, 17):
             return 0, 0
@@ -80,7 +80,7 @@ class Frame:
 def read(path: Path) -> list[Frame]:
     """Read a pcap file (little-endian, microseconds, as dumpcap writes it here).
 
-    A last record that dumpcap has not finished yet is left out.
+    An incomplete last record, which dumpcap is still writing, is ignored.
     """
     data = path.read_bytes()
     frames: list[Frame] = []
@@ -99,7 +99,7 @@ def read(path: Path) -> list[Frame]:
 
 
 def write(frames: Sequence[Frame], path: Path) -> None:
-    """Write the frames as ``.pcap``, ``.pcap.gz`` or ``.pcapng``, by the name's end."""
+    """Write the frames as ``.pcap``, ``.pcap.gz`` or ``.pcapng``, according to the suffix."""
     content = bytearray(_FILE_HEADER.pack(_MAGIC, 2, 4, 0, 0, _LONGEST, _ETHERNET))
     for frame in frames:
         seconds, fraction = divmod(frame.time, 1_000_000)
@@ -116,30 +116,30 @@ def write(frames: Sequence[Frame], path: Path) -> None:
 
 
 def edit(source: Path, target: Path, *options: str) -> None:
-    """Let editcap write ``target``; it knows what this module does not: pcapng, secrets, snap lengths."""
+    """Let editcap write ``target``, for pcapng, secrets and snapshot lengths."""
     subprocess.run(["editcap", *options, source, target], check=True, capture_output=True)
 
 
 def dated(frames: Sequence[Frame], start: dt.datetime) -> list[Frame]:
-    """Move the frames in time so that the first one carries ``start``; the gaps between them stay."""
+    """Shift the times of the frames so that the first one has ``start``."""
     shift = round(start.timestamp() * 1_000_000) - frames[0].time
     return [replace(frame, time=frame.time + shift) for frame in frames]
 
 
 def paused(frames: Sequence[Frame], at: int, seconds: int) -> list[Frame]:
-    """Put a pause before frame ``at`` (an index): what follows moves that many seconds on."""
+    """Insert a pause before frame ``at`` (an index): later frames are shifted by that many seconds."""
     later = [replace(frame, time=frame.time + seconds * 1_000_000) for frame in frames[at:]]
     return [*frames[:at], *later]
 
 
 def tagged(frames: Sequence[Frame], vlan: int) -> list[Frame]:
-    """Put an 802.1Q tag into every frame, as a capture on a trunk port shows it (a phone's voice VLAN)."""
-    tag = struct.pack(">HH", 0x8100, 5 << 13 | vlan)  # 5 is the priority that phones give to voice
+    """Add an 802.1Q tag to every frame, as in a capture on a trunk port (a phone's voice VLAN)."""
+    tag = struct.pack(">HH", 0x8100, 5 << 13 | vlan)  # 5 is the priority of phones for voice
     return [replace(frame, data=frame.data[:12] + tag + frame.data[12:]) for frame in frames]
 
 
 def flight(frames: Sequence[Frame], port: int) -> list[int]:
-    """Return the indexes of the first run of segments that the server at ``port`` sends one after another."""
+    """Return the indexes of the first consecutive segments that the server at ``port`` sends."""
     indexes: list[int] = []
     for index, frame in enumerate(frames):
         if not frame.payload:
@@ -152,7 +152,7 @@ def flight(frames: Sequence[Frame], port: int) -> list[int]:
 
 
 def swapped(frames: Sequence[Frame], first: int, second: int) -> list[Frame]:
-    """Exchange two frames as if one had overtaken the other; the times stay in order."""
+    """Swap two frames, as if one had overtaken the other; the times stay in order."""
     out = list(frames)
     out[first] = replace(frames[first], data=frames[second].data)
     out[second] = replace(frames[second], data=frames[first].data)
@@ -160,7 +160,7 @@ def swapped(frames: Sequence[Frame], first: int, second: int) -> list[Frame]:
 
 
 def patched(frame: Frame, at: int, data: bytes) -> Frame:
-    """Put other bytes into the payload at an offset, and the checksum right again (IPv4 only)."""
+    """Replace bytes of the payload at an offset, and correct the checksum (IPv4 only)."""
     protocol, offset, end = frame._transport()  # noqa: SLF001 - the same module
     place = frame._payload_offset() + at  # noqa: SLF001
     packet = bytearray(frame.data)
@@ -177,5 +177,5 @@ def patched(frame: Frame, at: int, data: bytes) -> Frame:
 
 
 def without(frames: Sequence[Frame], index: int) -> list[Frame]:
-    """Leave one frame out, as a capture does that could not keep up."""
+    """Drop one frame, like a capture that could not keep up."""
     return [*frames[:index], *frames[index + 1 :]]

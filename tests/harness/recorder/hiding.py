@@ -20,7 +20,7 @@ _HALF_HOUR = 1800
 
 
 def tls13_keys(stage: Stage) -> None:
-    """TLS 1.3 with its keys inside the file, once after a second ClientHello that the server asked for."""
+    """TLS 1.3 with its keys inside the file, once after a second ClientHello that the server requested."""
     for number, name, options in (
         (80, "tls13-keys", ()),
         (82, "tls13-retry", ("-groups", "P-384")),
@@ -40,7 +40,7 @@ def tls13_keys(stage: Stage) -> None:
 
 
 def tls13_keylog(stage: Stage) -> None:
-    """TLS 1.3 whose keys are in a file beside the capture; the certificate is seen with that file only."""
+    """TLS 1.3 with its keys in a separate file; the certificate is visible only with that file."""
     phone = numbered(81, version=TLS_1_3)
     identity, older = certificates.server("vpn81.example.com"), certificates.server("vpn81.example.com")
     told(stage, phone, older)
@@ -59,7 +59,7 @@ def tls13_keylog(stage: Stage) -> None:
 
 
 def lost(stage: Stage) -> None:
-    """The frame with the certificate is missing; the alert after it is there, and proves nothing alone."""
+    """The frame with the certificate is missing; the alert after it alone proves nothing."""
     phone = numbered(83)
     identity, older = certificates.server("vpn83.example.com"), certificates.server("vpn83.example.com")
     told(stage, phone, older)
@@ -84,7 +84,7 @@ def lost(stage: Stage) -> None:
 
 
 def half_lost(stage: Stage) -> None:
-    """The second of the two frames that the chain takes is missing."""
+    """The second of the two frames with the chain is missing."""
     root = certificates.authority("Example Root CA")
     phone = numbered(101, version=TLS_1_2)
     identity = certificates.server("vpn101.example.com", by=root)
@@ -106,7 +106,7 @@ def half_lost(stage: Stage) -> None:
 
 
 def snapped(stage: Stage) -> None:
-    """Each frame is cut after 200 bytes, as ``tcpdump -s 200`` leaves it."""
+    """Each frame is cut after 200 bytes, as by ``tcpdump -s 200``."""
     phone = numbered(84)
     identity = certificates.server("vpn84.example.com")
     told(stage, phone, identity)
@@ -120,7 +120,7 @@ def snapped(stage: Stage) -> None:
 
 
 def oversized(stage: Stage) -> None:
-    """A Certificate message over 64 KB, which tshark takes for an encrypted one; and one just under it."""
+    """A Certificate message over 64 KB, which tshark treats as encrypted, and one just below."""
     for number, name, padding, hidden in (
         (85, "over-64k", 66_000, "too-long"),
         (86, "under-64k", 60_000, None),
@@ -141,7 +141,7 @@ def oversized(stage: Stage) -> None:
 
 
 def capf_port(stage: Stage) -> None:
-    """A head-end on port 3804, which tshark takes for another protocol's."""
+    """A head-end on port 3804, which tshark assigns to another protocol."""
     phone = numbered(87, url="https://203.0.113.87:3804/SSLVPNphone")
     identity = certificates.server("vpn87.example.com")
     told(stage, phone, identity)
@@ -153,7 +153,7 @@ def capf_port(stage: Stage) -> None:
 
 
 def any_port(stage: Stage) -> None:
-    """A head-end on a port that no table knows."""
+    """A head-end on an unregistered port."""
     phone = numbered(100, url="https://203.0.113.100:10443/SSLVPNphone")
     identity = certificates.server("vpn100.example.com")
     told(stage, phone, identity)
@@ -165,7 +165,7 @@ def any_port(stage: Stage) -> None:
 
 
 def small_records(stage: Stage) -> None:
-    """A chain of three in records of 512 bytes; the hash is of the one in the middle."""
+    """A chain of three certificates in records of 512 bytes; the hash is that of the middle one."""
     root = certificates.authority("Example Root CA 88")
     middle = certificates.authority("Example Issuing CA 88", above=root)
     identity = certificates.server("vpn88.example.com", by=middle)
@@ -195,7 +195,7 @@ def late_start(stage: Stage) -> None:
 
 
 def duplicated(stage: Stage) -> None:
-    """Each frame twice, as a mirror of two ports shows it: still one handshake."""
+    """Each frame twice, as in a mirror of two ports: still one handshake."""
     phone = numbered(90)
     identity = certificates.server("vpn90.example.com")
     told(stage, phone, identity)
@@ -241,8 +241,8 @@ def dtls_refused(stage: Stage) -> None:
 def dtls_twice(stage: Stage) -> None:
     """Two handshakes with the same addresses and ports, so in one UDP stream, and with two certificates.
 
-    In fragments, tshark takes the second Certificate message for a damaged copy of the first, whose sequence
-    number it has, and shows none: what the phone refused then cannot be told.
+    In fragments, tshark takes the second Certificate message for a damaged copy of the first, which has the
+    same sequence number, and shows none: it is then unknown which certificate the phone rejected.
     """
     for number, name, mtu, hidden in (
         (93, "dtls-twice", "1400", None),
@@ -262,7 +262,7 @@ def dtls_twice(stage: Stage) -> None:
             stage.handshake(first, "match", served=[before.certificate], devices=[phone]),
             stage.handshake(second, verdict, served=[now.certificate], devices=[phone], hidden=hidden),
         ]
-        later = frames.paused(caught, hellos[-2], _HALF_HOUR)  # the last is the one that repeats the cookie
+        later = frames.paused(caught, hellos[-2], _HALF_HOUR)  # the last one repeats the cookie
         stage.save(f"{name}.pcapng", later, shown, note="two handshakes in one UDP stream")
         if hidden:
             stage.expect(
@@ -273,7 +273,7 @@ def dtls_twice(stage: Stage) -> None:
 
 
 def dtls_fragments(stage: Stage) -> None:
-    """Fragments of a DTLS Certificate message: one lost; two in the wrong order, which tshark leaves so."""
+    """Fragments of a DTLS Certificate message: one lost; two in the wrong order, which tshark does not sort."""
     for number, name in ((94, "dtls-lost"), (102, "dtls-swapped")):
         phone, address = numbered(number), f"203.0.113.{number}"
         identity = certificates.server(f"vpn{number}.example.com")
@@ -304,7 +304,7 @@ def dtls_fragments(stage: Stage) -> None:
 def encrypted_alerts(stage: Stage) -> None:
     """Encrypted alerts whose ciphertext begins like a plain "fatal, bad_certificate", as one in 65,536 does.
 
-    They are the close_notify of connections that went well. In DTLS tshark is taken in.
+    They are the close_notify of successful connections. In DTLS, tshark shows them as plain alerts.
     """
     looks_like = bytes([2, 42])
     for number, name, transport in ((104, "encrypted-alert", "tcp"), (105, "encrypted-alert-dtls", "udp")):
@@ -333,7 +333,7 @@ def encrypted_alerts(stage: Stage) -> None:
 
 
 def early_dtls(stage: Stage) -> None:
-    """Cisco's DTLS from before the standard, version 0x0100, with a certificate in the handshake."""
+    """Cisco's pre-standard DTLS, version 0x0100, with a certificate in the handshake."""
     phone = numbered(95)
     identity = certificates.server("vpn95.example.com")
     told(stage, phone, identity)
@@ -350,7 +350,7 @@ def early_dtls(stage: Stage) -> None:
 
 
 def anyconnect_psk(stage: Stage) -> None:
-    """AnyConnect of today: DTLS 1.2 rests on a key from the TLS session, and shows no certificate."""
+    """Current AnyConnect: DTLS 1.2 uses a key from the TLS session, and contains no certificate."""
     phone = numbered(96, version=TLS_1_2)
     identity = certificates.server("vpn96.example.com")
     told(stage, phone, identity)
@@ -369,7 +369,7 @@ def anyconnect_psk(stage: Stage) -> None:
 
 
 def port_reuse(stage: Stage) -> None:
-    """Two connections with the same addresses and ports: two TCP streams to tshark, and two certificates."""
+    """Two connections with the same addresses and ports: two TCP streams for tshark, and two certificates."""
     phone = numbered(97)
     before, now = certificates.server("vpn97.example.com"), certificates.server("vpn97.example.com")
     told(stage, phone, now)
@@ -393,7 +393,7 @@ def port_reuse(stage: Stage) -> None:
 
 
 def several_connections(stage: Stage) -> None:
-    """A full handshake, one that resumes it, and a full one again: the resumed one changes nothing."""
+    """A full handshake, a resumed one, and another full one: the resumed one changes nothing."""
     phone = numbered(98)
     identity = certificates.server("vpn98.example.com")
     told(stage, phone, identity)
@@ -416,7 +416,7 @@ def several_connections(stage: Stage) -> None:
 
 
 def renegotiated(stage: Stage) -> None:
-    """A second handshake inside the first connection, readable by the keys in the file."""
+    """A second handshake inside the first connection, readable with the keys in the file."""
     phone = numbered(99, version=TLS_1_2)
     identity = certificates.server("vpn99.example.com")
     told(stage, phone, identity)
@@ -457,7 +457,7 @@ def renegotiated(stage: Stage) -> None:
 
 
 def warning_alert(stage: Stage) -> None:
-    """A bad_certificate that is a warning, after which the phone goes on: no rejection."""
+    """A bad_certificate alert of level warning, after which the phone continues: not a rejection."""
     phone = numbered(106)
     phone.warns = True
     identity = certificates.server("vpn106.example.com")
@@ -470,7 +470,7 @@ def warning_alert(stage: Stage) -> None:
 
 
 def old_version(stage: Stage) -> None:
-    """A phone that speaks TLS 1.0 only and a head-end that no longer does: no certificate is sent at all."""
+    """A phone with TLS 1.0 only, and a head-end without TLS 1.0: no certificate is sent."""
     phone = numbered(107)
     identity = certificates.server("vpn107.example.com")
     told(stage, phone, identity)
@@ -486,7 +486,7 @@ def old_version(stage: Stage) -> None:
 
 
 def unreachable(stage: Stage) -> None:
-    """Nothing listens where the URL points to: packets, and no handshake."""
+    """Nothing listens at the URL: packets, but no handshake."""
     phone = numbered(108)
     told(stage, phone, certificates.server("vpn108.example.com"))
     with stage.cable(phone):

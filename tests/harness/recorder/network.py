@@ -1,4 +1,4 @@
-"""Two network namespaces joined by one cable: phones, servers, and dumpcap on the cable."""
+"""Set up two network namespaces with a cable: phones, servers, and dumpcap on the cable."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PATIENCE = 20.0
 
 
 def run(*command: str | Path) -> str:
-    """Run a command to its end; return what it wrote, or raise with what it complained about."""
+    """Run a command; return its output, or raise an exception with its error message."""
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         words = " ".join(str(word) for word in command)
@@ -39,7 +39,7 @@ def run(*command: str | Path) -> str:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until ``condition`` holds; after 20 seconds raise ``TimeoutError``, naming ``what``."""
+    """Wait until ``condition`` is true; after 20 seconds, raise ``TimeoutError``, naming ``what``."""
     end = time.monotonic() + _PATIENCE
     while not condition():
         if time.monotonic() > end:
@@ -48,15 +48,15 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def says(log: Path, words: bytes) -> Callable[[], bool]:
-    """Return a condition: a program has written these words into its log."""
+    """Return a condition that is true once a program has written these words to its log."""
     return lambda: words in log.read_bytes()
 
 
 @contextmanager
 def inside(namespace: str) -> Iterator[None]:
-    """Move this thread into a namespace for the block; sockets and processes made there stay there.
+    """Move this thread to a namespace during the block; sockets and processes created there stay there.
 
-    ``os.setns`` exists from Python 3.12 only, so the C library is asked.
+    ``os.setns`` exists only from Python 3.12 on, so this calls the C library.
     """
     library = ctypes.CDLL(None, use_errno=True)
 
@@ -79,9 +79,9 @@ def inside(namespace: str) -> Iterator[None]:
 
 @contextmanager
 def network(mac: str = "00:00:5e:00:53:01") -> Iterator[None]:
-    """Make the two namespaces and the cable, and take them away again.
+    """Create the two namespaces and the cable, and remove them at the end.
 
-    Offloads are off, so that what is captured has the sizes and checksums that it would have on a real cable.
+    Offloads are disabled, so that captured packets have the sizes and checksums of a real cable.
     """
     remove()
     for namespace in (PHONES, SERVERS):
@@ -104,13 +104,13 @@ def network(mac: str = "00:00:5e:00:53:01") -> Iterator[None]:
 
 
 def remove() -> None:
-    """Delete the namespaces, if a run that was stopped left them."""
+    """Delete the namespaces that an interrupted run left behind."""
     for namespace in (PHONES, SERVERS):
         subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
 
 
 def add_address(namespace: str, address: str, link: str = "lo") -> None:
-    """Give a namespace one more address; phones get their default route with it."""
+    """Add an address to a namespace; phones also get their default route."""
     six = ":" in address
     on_cable = link != "lo"
     length = {(False, False): 32, (False, True): 24, (True, False): 128, (True, True): 64}[six, on_cable]
@@ -136,7 +136,7 @@ def add_address(namespace: str, address: str, link: str = "lo") -> None:
 
 
 def datagram_socket(namespace: str, own: tuple[str, int]) -> socket.socket:
-    """Open a UDP socket in a namespace, bound to an address and a port of its own."""
+    """Open a UDP socket in a namespace, bound to an address and a free port."""
     with inside(namespace):
         line = socket.socket(socket.AF_INET6 if ":" in own[0] else socket.AF_INET, socket.SOCK_DGRAM)
     line.bind(own)
@@ -146,7 +146,7 @@ def datagram_socket(namespace: str, own: tuple[str, int]) -> socket.socket:
 def start(
     namespace: str, *command: str | Path, log: Path, cwd: Path | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a namespace; its standard input stays open, its words go to ``log``."""
+    """Start a program in a namespace; its standard input stays open, and its output goes to ``log``."""
     with inside(namespace), log.open("ab") as sink:
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=sink, stderr=sink, cwd=cwd, start_new_session=True
@@ -154,7 +154,7 @@ def start(
 
 
 def stop(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGTERM) -> None:
-    """Ask a program to end, with its children, and insist after five seconds."""
+    """Terminate a program and its children; kill them after five seconds."""
     if process.poll() is None:
         os.killpg(process.pid, how)
         try:
@@ -172,9 +172,9 @@ def listening(kind: str, port: int) -> bool:
 
 @contextmanager
 def recording(folder: Path, capture_filter: str = "arp or ip or ip6") -> Iterator[list[frames.Frame]]:
-    """Record the cable with dumpcap while the block runs; afterwards the list yielded holds the frames.
+    """Record the cable with dumpcap during the block; afterwards the yielded list contains the frames.
 
-    A packet of our own marks the end: once dumpcap's file shows it, nothing before it can be on the way.
+    A marker packet is sent at the end: once it is in dumpcap's file, so are all packets before it.
     """
     path, log = folder / "recording.pcap", folder / "dumpcap.log"
     path.unlink(missing_ok=True)
@@ -206,5 +206,5 @@ def _marks(path: Path) -> list[int]:
 
 
 def _worth_keeping(caught: Sequence[frames.Frame]) -> list[frames.Frame]:
-    """Leave out what the lab's kernel says by itself: IPv6 neighbour discovery, multicast reports."""
+    """Drop the kernel's own packets: IPv6 neighbour discovery and multicast reports."""
     return [frame for frame in caught if not (frame.ethertype == 0x86DD and frame.data[20] in (0, 58))]

@@ -1,4 +1,4 @@
-"""Files without packets: the forms of phones' files, and what CME and ASA print, with our certificates."""
+"""Write files other than captures: the forms of phones' files, and output of CME and ASA."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _VPN = "https://203.0.113.10/SSLVPNphone"
 
 
 def forms(stage: Stage) -> None:
-    """Phones' files as they are met, in ``forms/``, each with what must be read from it.
+    """Write phones' files in all forms to ``forms/``, each with its expected content.
 
-    ``kind``: plain, signed; ``encrypted`` and ``refused`` are those from which nothing can be told; a plain
-    or signed file without URLs configures no VPN.
+    ``kind`` is plain or signed, or ``encrypted`` or ``refused`` if nothing can be read; a plain or signed
+    file without URLs configures no VPN.
     """
     signer = certificates.server("TFTP")
     hashes = [cert_hash(certificates.server(f"vpn{number}.example.com")) for number in range(10)]
@@ -78,10 +78,10 @@ def forms(stage: Stage) -> None:
 
 
 def configurations(stage: Stage) -> None:
-    """What CME and ASA print, in ``config/``, and the same two head-ends in a capture.
+    """Write output of CME and ASA to ``config/``, and record the same two head-ends.
 
-    CME pushes the root to the phone behind the ASA, which is right, and its own leaf to the phone that
-    connects to CME itself, which presents the self-signed certificate that ``webvpn gateway`` made.
+    CME pushes the root to the phone behind the ASA, which is right. To the phone that connects to CME itself
+    it pushes its own leaf, but it presents the self-signed certificate of ``webvpn gateway``.
     """
     root = certificates.authority("Example Root CA 130")
     leaf = certificates.server("cme.example.com", by=root)
@@ -364,7 +364,7 @@ def _thumbprint(certificate: Certificate) -> str:
 
 
 def _details(heading: str, identity: Identity, issuer: Identity, trustpoint: str) -> str:
-    """Write a certificate as IOS shows it: fingerprints in groups of eight, with a blank after the last."""
+    """Return a certificate as IOS shows it: fingerprints in groups of eight, with a blank after the last."""
     md5 = hashlib.md5(identity.der, usedforsecurity=False).hexdigest().upper()
     sha1 = _thumbprint(identity.certificate).upper()
 

@@ -1,4 +1,4 @@
-"""A phone-like client: fetches its file, connects, compares hashes, goes on or sends the alert."""
+"""Simulate a phone: it downloads its file, connects, compares hashes, and continues or sends the alert."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ALERTS = {42: "bad_certificate", 46: "certificate_unknown", 48: "unknown_ca"}
 
 @dataclass(frozen=True)
 class Connection:
-    """What the phone saw of one connection: the certificates as DER, first the head-end's own."""
+    """The phone's view of one connection: the certificates as DER, the head-end's own first."""
 
     client: tuple[str, int]
     server: tuple[str, int]
@@ -48,11 +48,11 @@ class Connection:
 
 @dataclass
 class Phone:
-    """One phone: its name is ``SEP`` and its MAC address, as in the name of its configuration file.
+    """One phone. Its name is ``SEP`` and its MAC address, as in the name of its configuration file.
 
-    ``hashes`` and ``check_host`` are what it read from that file. ``refuse`` makes it send the alert although
-    a hash matches, for the rejections whose reason is not in the certificate. ``sends_name`` puts the URL's
-    host name into the ClientHello (SNI). ``warns`` makes it send the alert as a warning, and go on.
+    ``hashes`` and ``check_host`` come from that file. With ``refuse`` it sends the alert although a hash
+    matches, for rejections whose reason is not in the certificate. With ``sends_name`` it sends the URL's host
+    name as SNI. With ``warns`` it sends the alert as a warning, and continues.
     """
 
     name: str
@@ -68,15 +68,15 @@ class Phone:
 
     @property
     def file(self) -> str:
-        """The name of the file that this phone asks for first."""
+        """Return the name of the file that this phone requests first."""
         return f"{self.name}.cnf.xml"
 
     def plug_in(self) -> None:
-        """Give the phone its address on the cable."""
+        """Add the phone's address to the cable."""
         network.add_address(network.PHONES, self.address, network.PHONE_LINK)
 
     def fetch_over_tftp(self, server: str, folder: Path, name: str = "") -> bytes:
-        """Fetch the phone's file with the TFTP client of the tftp-hpa package, and read it."""
+        """Download the phone's file with the TFTP client of the tftp-hpa package, and read it."""
         wanted = name or self.file
         said = self.ask_over_tftp(server, folder, wanted)
         if said:
@@ -84,14 +84,14 @@ class Phone:
         return self.read((folder / wanted).read_bytes())
 
     def ask_over_tftp(self, server: str, folder: Path, name: str) -> str:
-        """Ask a TFTP server for a file; return what the client says when there is none."""
+        """Request a file from a TFTP server; return the client's error message if it does not exist."""
         command = ("tftp", "-4", "-m", "binary", server, "-c", "get", name)
         with network.inside(network.PHONES):
             done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
         return done.stderr + done.stdout
 
     def fetch_over_http(self, server: str, port: int = 6970, name: str = "") -> bytes:
-        """Fetch the phone's file from CME's or CUCM's web port, and read it."""
+        """Download the phone's file from the HTTP port of CME or CUCM, and read it."""
         url = f"http://{server}:{port}/{name or self.file}"
         with network.inside(network.PHONES):
             done = subprocess.run(
@@ -100,7 +100,7 @@ class Phone:
         return self.read(done.stdout)
 
     def read(self, content: bytes) -> bytes:
-        """Take URL, hashes and host check from the file."""
+        """Set URL, hashes and host-ID check from the file."""
         if content[:1] == b"\x01":
             content = content[
                 int.from_bytes(content[8:10]) :
@@ -112,7 +112,7 @@ class Phone:
         return content
 
     def resolve(self, name: str, server: str) -> None:
-        """Ask a name server for the addresses of a name, and wait for the answer."""
+        """Query a name server for the addresses of a name, and wait for the response."""
         labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
         question = struct.pack(">6H", 4711, 0x0100, 1, 0, 0, 0) + labels + struct.pack(">BHH", 0, 1, 1)
         with network.datagram_socket(network.PHONES, (self.address, 0)) as line:
@@ -128,7 +128,7 @@ class Phone:
         own: Identity | None = None,
         own_port: int = 0,
     ) -> Connection:
-        """Connect to the URL's head-end; go on when the phone trusts it, end with the alert when it does not.
+        """Connect to the URL's head-end; continue if the phone trusts it, else send the alert.
 
         ``address`` is where the URL's host name points to. ``session`` is an earlier connection's, to be
         resumed. ``own`` is the phone's own certificate, where the head-end asks for one.
@@ -175,7 +175,7 @@ class Phone:
     def connect_with_datagrams(
         self, version: tuple[int, int] = datagrams.DTLS_1_0, own_port: int = 50443
     ) -> Connection:
-        """Connect over DTLS, which a phone does on UDP port 443 only, with the same judgement."""
+        """Connect over DTLS, which a phone does only on UDP port 443, with the same checks."""
         host = urlsplit(self.url).hostname or ""
         with network.datagram_socket(network.PHONES, (self.address, own_port)) as line:
             line.connect((host, 443))
@@ -185,7 +185,7 @@ class Phone:
         return Connection((self.address, own_port), (host, 443), version, presented, alert, transport="udp")
 
     def trusts(self, presented: tuple[bytes, ...], host: str) -> bool:
-        """Return whether one of the hashes is of one of the certificates, and no check stands against it."""
+        """Return whether a hash is that of one of the certificates, and the host-ID check passes."""
         shown = {hashlib.sha1(entry, usedforsecurity=False).digest() for entry in presented}
         wanted = {base64.b64decode(entry) for entry in self.hashes}
         if self.check_host and host not in certificates.names(x509.load_der_x509_certificate(presented[0])):
@@ -203,7 +203,7 @@ class Phone:
 
 
 class _Handshake(TLSConnection):  # type: ignore[misc]
-    """A TLS connection that looks at the Certificate message as soon as it is there, as a phone does."""
+    """A TLS connection that checks the Certificate message as soon as it arrives, as a phone does."""
 
     def __init__(self, line: socket.socket, phone: Phone, host: str) -> None:
         super().__init__(line)

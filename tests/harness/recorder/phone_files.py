@@ -1,4 +1,4 @@
-"""The phones' configuration files as CME and CUCM write them, with the oddities that real ones show."""
+"""Return phones' configuration files as CME and CUCM write them, with the defects of real files."""
 
 from __future__ import annotations
 
@@ -116,19 +116,19 @@ def cme(vpn: str = "") -> bytes:
 def cucm(vpn: str = "", own_certificate: str = "") -> bytes:
     """Return a file in the manner of CUCM, which never declares the ``xsi`` prefix that it uses.
 
-    ``own_certificate`` fills the top-level ``certHash``: the phone's own certificate in hex, which is not
-    what a head-end is compared with.
+    ``own_certificate`` fills the top-level ``certHash``: the hash of the phone's own certificate in hex, which
+    is irrelevant for head-ends.
     """
     return _CUCM.replace("VPN", vpn).replace("OWN", own_certificate).encode()
 
 
 def encrypted_stub(own_certificate: str) -> bytes:
-    """Return what CUCM leaves in the readable file when the real one is encrypted: no ``vpnGroup`` at all."""
+    """Return the readable companion that CUCM writes beside an encrypted file: it has no ``vpnGroup``."""
     return _STUB.replace("OWN", own_certificate).encode()
 
 
 def signed(content: bytes, name: str, signer: Identity, *, encryption: bytes = b"", major: int = 1) -> bytes:
-    """Put the header of a ``.cnf.xml.sgn`` file before ``content`` and sign both (RSA PKCS#1 v1.5, SHA-1).
+    """Prepend the header of a ``.cnf.xml.sgn`` file to ``content`` and sign both (RSA PKCS#1 v1.5, SHA-1).
 
     The signature covers header and content without the signature's own tag; the header's length counts that
     tag, and is padded to four bytes by tag 13, which has neither length nor value.

@@ -1,4 +1,4 @@
-"""The samples in ``captures/``: what a newcomer's first audit shows, one phone and one head-end each."""
+"""Record the samples in ``captures/`` for a new user's first audit, with one phone and one head-end each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TFTP_SERVER = "192.0.2.5"
 
 
 def match(stage: Stage) -> None:
-    """A phone is told to expect what its head-end presents, goes on, and sends something."""
+    """A phone expects the certificate that its head-end presents, continues, and sends data."""
     phone = Phone("SEP00005E005311", "198.51.100.11", "https://203.0.113.10/SSLVPNphone")
     identity = certificates.server("cme.example.com")
     phone.hashes = (certificates.cert_hash(identity),)
@@ -38,7 +38,7 @@ def match(stage: Stage) -> None:
 
 
 def mismatch(stage: Stage) -> None:
-    """The head-end's certificate is not the one that was hashed when the file was made; the phone says so."""
+    """The head-end's certificate is not the one in the phone's file; the phone sends the alert."""
     phone = Phone("SEP00005E005312", "198.51.100.12", "https://203.0.113.20/SSLVPNphone")
     before, now = (certificates.server("cme.example.com") for _ in range(2))
     phone.hashes = (certificates.cert_hash(before),)
@@ -56,9 +56,9 @@ def mismatch(stage: Stage) -> None:
 
 
 def fetched_over_tftp(stage: Stage) -> None:
-    """A phone fetches its file and connects; the certificate is renewed; the phone refuses the new one.
+    """A phone downloads its file and connects; the certificate is renewed; the phone rejects the new one.
 
-    The file is in no folder: it is known from this capture only.
+    The file is in no folder, only in this capture.
     """
     phone = Phone("SEP00005E005313", "198.51.100.13")
     before, now = (certificates.server("cme.example.com") for _ in range(2))
@@ -88,7 +88,7 @@ def fetched_over_tftp(stage: Stage) -> None:
 
 
 def ca_hash(stage: Stage) -> None:
-    """The hash pushed is the authority's (``vpn-trustpoint ... root``), which the head-end sends as well."""
+    """The hash is that of the CA (``vpn-trustpoint ... root``), whose certificate the head-end also sends."""
     phone = Phone("SEP00005E005314", "198.51.100.14", "https://vpn.example.com/PhoneVPN", version=TLS_1_2)
     root = certificates.authority("Example Root CA")
     identity = certificates.server("vpn.example.com", by=root, names=("vpn.example.com",))
@@ -114,7 +114,7 @@ def ca_hash(stage: Stage) -> None:
 
 
 def resumed(stage: Stage) -> None:
-    """Only a resumed session is in the capture: no certificate is sent again, so none can be judged."""
+    """The capture has only a resumed session, which contains no certificate."""
     phone = Phone("SEP00005E005315", "198.51.100.15", "https://203.0.113.50/SSLVPNphone")
     identity = certificates.server("cme.example.com")
     phone.hashes = (certificates.cert_hash(identity),)
@@ -151,7 +151,7 @@ def dtls(stage: Stage) -> None:
 def anyconnect(stage: Stage) -> None:
     """A real AnyConnect session: ocserv and openconnect, TLS 1.2, then the early DTLS of Cisco's clients.
 
-    The DTLS session is resumed from what the TLS session agreed on, so it shows no certificate.
+    The DTLS session is resumed from the TLS session, so it contains no certificate.
     """
     phone = Phone("SEP00005E005317", "198.51.100.17", "https://203.0.113.70/SSLVPNphone", version=TLS_1_2)
     root = certificates.authority("Example Root CA")
@@ -171,7 +171,7 @@ def anyconnect(stage: Stage) -> None:
 
 
 def tls13(stage: Stage) -> None:
-    """TLS 1.3 encrypts the Certificate message: without the keys nothing can be judged."""
+    """TLS 1.3 encrypts the Certificate message, which is unreadable without the keys."""
     phone = Phone("SEP00005E005318", "198.51.100.18", "https://203.0.113.80/PhoneVPN", version=TLS_1_3)
     identity = certificates.server("asa.example.com")
     phone.hashes = (certificates.cert_hash(identity),)
@@ -190,7 +190,7 @@ def tls13(stage: Stage) -> None:
 
 
 def voice_vlan(stage: Stage) -> None:
-    """IPv6 in a voice VLAN, segments out of order, an elliptic-curve certificate, a packed file."""
+    """IPv6 in a voice VLAN, out-of-order segments, an elliptic-curve certificate, a compressed file."""
     phone = Phone(
         "SEP00005E005319", "2001:db8:0:100::19", "https://[2001:db8:0:200::90]/PhoneVPN", version=TLS_1_2
     )
@@ -223,7 +223,7 @@ def voice_vlan(stage: Stage) -> None:
 
 
 def rejected(stage: Stage) -> None:
-    """The hash matches, but the host-ID check is on and the certificate bears another name."""
+    """The hash matches, but the host-ID check is on and the certificate has another name."""
     phone = Phone("SEP00005E00531A", "198.51.100.26", "https://203.0.113.100/SSLVPNphone")
     identity = certificates.server("cme.example.com", names=("cme.example.com",))
     phone.hashes = (certificates.cert_hash(identity),)
@@ -267,9 +267,9 @@ SAMPLES: tuple[Callable[[Stage], None], ...] = (
 def anyconnect_session(
     stage: Stage, phone: Phone, identity: Identity, version: tuple[int, int], *, resumed: bool
 ) -> tuple[list[frames.Frame], Connection, Connection]:
-    """Record ocserv and openconnect until the DTLS channel stands; return its two connections as well.
+    """Record ocserv and openconnect until the DTLS channel is up; also return the two connections.
 
-    The early DTLS resumes what the TLS session agreed on; later versions take a pre-shared key from it.
+    The early DTLS resumes the TLS session; later versions derive a pre-shared key from it.
     """
     address = phone.url.split("/")[2]
     early = version == datagrams.EARLY
@@ -278,7 +278,7 @@ def anyconnect_session(
         stage.recording() as caught,
     ):
         openconnect(stage, phone, identity, *(["--dtls-ciphers=AES128-SHA"] if early else []))
-    # openconnect does not tell its ports: they are those of the first packets to port 443
+    # openconnect does not print its ports; they are those of the first packets to port 443
     ports = {frame.protocol: frame.ports[0] for frame in reversed(caught) if frame.ports[1] == 443}
     tunnel = Connection((phone.address, ports[6]), (address, 443), TLS_1_2, (), None)
     channel = Connection(
@@ -288,7 +288,7 @@ def anyconnect_session(
 
 
 def openconnect(stage: Stage, phone: Phone, identity: Identity, *options: str) -> None:
-    """Log in with openconnect, wait until its DTLS channel stands, and leave."""
+    """Log in with openconnect, wait until its DTLS channel is up, and log out."""
     key = identity.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     pin = base64.b64encode(hashlib.sha256(key).digest()).decode()
     log = stage.work / "openconnect.log"

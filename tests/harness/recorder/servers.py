@@ -1,4 +1,4 @@
-"""The real parts: OpenSSL and ocserv as head-ends, tftpd-hpa and a web server for the phones' files."""
+"""Run the servers: OpenSSL and ocserv as head-ends, tftpd-hpa and a web server for the phones' files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 USER, PASSWORD = "phone", "secret"
 _ANY_CIPHER = "ALL:@SECLEVEL=0"
-"""OpenSSL 3 speaks TLS 1.0 and DTLS 1.0, which are all that a 7900 phone speaks, at security level 0 only."""
+"""OpenSSL 3 supports TLS 1.0 and DTLS 1.0, the only versions of 7900 phones, at security level 0 only."""
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def tftp(address: str, folder: Path, log: Path) -> Iterator[None]:
 
 @contextmanager
 def web(address: str, folder: Path, log: Path, port: int = 6970) -> Iterator[None]:
-    """Run Python's web server on the port from which CUCM hands out configuration files."""
+    """Run Python's web server on CUCM's port for configuration files."""
     command = (sys.executable, "-m", "http.server", str(port), "--bind", address, "--directory", folder)
     with _serving("tcp", address, port, log, *command):
         yield
@@ -107,7 +107,7 @@ def web(address: str, folder: Path, log: Path, port: int = 6970) -> Iterator[Non
 def dns(
     address: str, hosts: dict[str, tuple[str, ...]], folder: Path, alias: tuple[str, str] | None = None
 ) -> Iterator[None]:
-    """Run dnsmasq as a resolver that knows these names, and an alias of one of them, and no others."""
+    """Run dnsmasq as a resolver of these names and of an alias only."""
     table = folder / "hosts"
     lines = [f"{address} {name}" for name, addresses in hosts.items() for address in addresses]
     table.write_text("\n".join(lines) + "\n")
