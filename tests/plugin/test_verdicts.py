@@ -373,7 +373,7 @@ def test_dtls_flight_that_is_sent_again(place: Machine, hello_again: bool) -> No
 
 
 def test_dtls_from_the_same_port_number(place: Machine) -> None:
-    """A phone whose hash matches does not excuse the phone that downloaded its file at this address."""
+    """A phone's data channel may have the port numbers of its TCP connection, but is another conversation."""
     *before, alert = conversation(rejected(LEAF))
     frames = [*before, dtls(CLIENT_HELLO, number=0), alert]
     desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, frames)

@@ -273,7 +273,7 @@ def dtls_twice(stage: Stage) -> None:
 
 
 def dtls_fragments(stage: Stage) -> None:
-    """Fragments of a DTLS Certificate message: one lost; two in the wrong order, which tshark does not sort."""
+    """Fragments of a DTLS Certificate message: one lost; two out of order, which tshark does not sort."""
     for number, name in ((94, "dtls-lost"), (102, "dtls-swapped")):
         phone, address = numbered(number), f"203.0.113.{number}"
         identity = certificates.server(f"vpn{number}.example.com")

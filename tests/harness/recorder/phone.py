@@ -51,8 +51,8 @@ class Phone:
     """One phone. Its name is ``SEP`` and its MAC address, as in the name of its configuration file.
 
     ``hashes`` and ``check_host`` come from that file. With ``refuse`` it sends the alert although a hash
-    matches, for rejections whose reason is not in the certificate. With ``sends_name`` it sends the URL's host
-    name as SNI. With ``warns`` it sends the alert as a warning, and continues.
+    matches, for rejections whose reason is not in the certificate. With ``sends_name`` it sends the URL's
+    host name as SNI. With ``warns`` it sends the alert as a warning, and continues.
     """
 
     name: str
@@ -130,8 +130,8 @@ class Phone:
     ) -> Connection:
         """Connect to the URL's head-end; continue if the phone trusts it, else send the alert.
 
-        ``address`` is where the URL's host name points to. ``session`` is an earlier connection's, to be
-        resumed. ``own`` is the phone's own certificate, where the head-end asks for one.
+        ``address`` is the address of the URL's host name. ``session`` is that of an earlier connection, to
+        resume. ``own`` is the phone's own certificate, if the head-end requests one.
         """
         parts = urlsplit(self.url)
         host = parts.hostname or ""

@@ -116,8 +116,8 @@ def cme(vpn: str = "") -> bytes:
 def cucm(vpn: str = "", own_certificate: str = "") -> bytes:
     """Return a file in the manner of CUCM, which never declares the ``xsi`` prefix that it uses.
 
-    ``own_certificate`` fills the top-level ``certHash``: the hash of the phone's own certificate in hex, which
-    is irrelevant for head-ends.
+    ``own_certificate`` fills the top-level ``certHash``: the hash of the phone's own certificate in hex,
+    which is irrelevant for head-ends.
     """
     return _CUCM.replace("VPN", vpn).replace("OWN", own_certificate).encode()
 
