@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from certhash.certificate import details
 from certhash.digest import to_base64
 from certhash.headend import HeadEnd
 from certhash.judgement.causes import CAUSES, HIDDEN, VERDICTS
 from certhash.judgement.diagnose import Case, Diagnosis, diagnose
+from certhash.judgement.phrases import place_of, subject_of
 from certhash.judgement.verdict import Decision, Told, carries, decide
 from certhash.model import HeadEndUrl
 
@@ -124,24 +124,16 @@ def _differing(cases: list[Case]) -> Diagnosis:
 def _listing(cases: list[Case]) -> str:
     """Return what each server presented last, as text."""
     said = "; ".join(
-        f"{_server(case)} presented {_subject(case)} ({to_base64(case.chain[0].sha1)}) "
-        f"in {case.seen.capture}, frame {_frame(case)}"
+        f"{_server(case)} presented {subject_of(case.chain[0].der)} ({to_base64(case.chain[0].sha1)}) "
+        f"in {place_of(case.seen)}"
         for case in cases[:MOST_SERVERS]
     )
     return f"{said}{_more(cases)}."
 
 
-def _frame(case: Case) -> int:
-    return next(c.frame for c in case.seen.handshake.certificates if c.sender == "server")
-
-
 def _server(case: Case) -> str:
     name = case.seen.handshake.server_name
     return f"{case.seen.handshake.server}" + (f" as {name}" if name else "")
-
-
-def _subject(case: Case) -> str:
-    return details(case.chain[0].der).subject or "a certificate that cannot be parsed"
 
 
 def _more(cases: list[Case]) -> str:

@@ -65,12 +65,6 @@ CME_ROOT = (
     "    vpn-hash-algorithm sha-1",
 )
 
-IOS_SERVE = (
-    "An IOS head-end presents the certificate of this trustpoint:",
-    "  webvpn gateway NAME",
-    "   ssl trustpoint TRUSTPOINT",
-)
-
 ASA_SERVE = (
     "An ASA presents the certificate of this trustpoint:",
     "  ssl trust-point TRUSTPOINT outside",

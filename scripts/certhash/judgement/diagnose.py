@@ -15,6 +15,15 @@ from certhash.certificate import details, was_issued_by
 from certhash.digest import to_base64
 from certhash.hostid import doubt
 from certhash.judgement.causes import CAUSES, CME_SHOW, HIDDEN, VERDICTS
+from certhash.judgement.phrases import (
+    line_of,
+    name_of,
+    place_of,
+    position_of,
+    stated_by,
+    subject_of,
+    time_of,
+)
 from certhash.mistakes import as_hex, digests_of_something_else, raw
 from certhash.times import iso
 
@@ -23,9 +32,9 @@ if TYPE_CHECKING:
 
     from certhash.headend import HeadEnd
     from certhash.judgement.document import Cause, Verdict
-    from certhash.judgement.evidence import Configured, Evidence, Presented, Seen
+    from certhash.judgement.evidence import Evidence, Presented, Seen
     from certhash.judgement.verdict import Decision
-    from certhash.model import CnfFile, ExpectedHash, KnownCertificate, Unsettled, VpnGroup
+    from certhash.model import CnfFile, ExpectedHash, Unsettled, VpnGroup
 
 
 ON_PAPER = "No handshake with this head-end was seen, so this rests on the configuration alone."
@@ -125,7 +134,11 @@ def _mismatch(case: Case) -> Diagnosis:
                 return finding._replace(explanation=f"{on_paper}{finding.explanation}")
     which = "this hash" if len(case.group.hashes) == 1 else "one of these hashes"
     explanation = f"{on_paper}No certificate in the captures or the given files has {which}."
-    return Diagnosis("unknown-certificate", explanation, CAUSES["unknown-certificate"].advice)
+    return _because("unknown-certificate", explanation)
+
+
+def _because(cause: Cause, explanation: str) -> Diagnosis:
+    return Diagnosis(cause, explanation, CAUSES[cause].advice)
 
 
 def _stale_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
@@ -141,11 +154,10 @@ def _stale_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
         return None
     last = having[-1]
     first_other = next((s for s in here if s.order > last.order), case.seen)
-    return Diagnosis(
+    return _because(
         "stale-hash",
-        f"This head-end presented the certificate with {_name(expected)} until {_when(last)} "
-        f"({_place(last)}). Since {_when(first_other)} it presents another one.",
-        CAUSES["stale-hash"].advice,
+        f"This head-end presented the certificate with {name_of(expected)} until {time_of(last)} "
+        f"({place_of(last)}). Since {time_of(first_other)} it presents another one.",
     )
 
 
@@ -156,19 +168,18 @@ def _other_head_end(case: Case, expected: ExpectedHash | None) -> Diagnosis | No
     # This address never presented it, or the rule for stale hashes would have applied.
     other = case.evidence.presenters.get(expected.digest)
     if other:
-        return Diagnosis(
+        return _because(
             "other-head-end",
-            f"{_name(expected)} is the hash of a certificate that another server presents: "
-            f"{other[-1].handshake.server} ({_place(other[-1])}).",
-            CAUSES["other-head-end"].advice,
+            f"{name_of(expected)} is the hash of a certificate that another server presents: "
+            f"{other[-1].handshake.server} ({place_of(other[-1])}).",
         )
     for known in case.evidence.known.get(expected.digest, ()):
+        trustpoint = f" of trustpoint {known.trustpoint}" if known.trustpoint else ""
         served = f", presented at {known.served_at[0].address or 'a head-end'}" if known.served_at else ""
-        return Diagnosis(
+        return _because(
             "other-head-end",
-            f"{_name(expected)} is the hash of a certificate{_trustpoint(known)} in {_line(known)}{served}. "
+            f"{name_of(expected)} is the hash of a certificate{trustpoint} in {line_of(known)}{served}. "
             "This head-end does not present it.",
-            CAUSES["other-head-end"].advice,
         )
     return None
 
@@ -180,19 +191,17 @@ def _issuer_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
     for der, where in _known_certificates(case.evidence, expected.digest):
         for link in case.chain:
             if was_issued_by(link.der, der):
-                return Diagnosis(
+                return _because(
                     "issuer-hash",
-                    f"{_name(expected)} is the hash of {_subject(der)} (found in {where}), which issued "
-                    f"{_position(case.chain, link)}. The head-end does not send the issuer's certificate.",
-                    CAUSES["issuer-hash"].advice,
+                    f"{name_of(expected)} is the hash of {subject_of(der)} (found in {where}), which issued "
+                    f"{position_of(case.chain, link)}. The head-end does not send the issuer's certificate.",
                 )
             # A certificate from an issuer further up may belong to another server with the same CA.
             if link is case.chain[0] and was_issued_by(der, link.der):
-                return Diagnosis(
+                return _because(
                     "issuer-hash",
-                    f"{_name(expected)} is the hash of {_subject(der)} (found in {where}). "
-                    f"It was issued by {_position(case.chain, link)}. The head-end does not send it.",
-                    CAUSES["issuer-hash"].advice,
+                    f"{name_of(expected)} is the hash of {subject_of(der)} (found in {where}). "
+                    f"It was issued by {position_of(case.chain, link)}. The head-end does not send it.",
                 )
     return None
 
@@ -207,11 +216,10 @@ def _wrong_input(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
         if what is None and expected.algorithm is None and as_hex(expected.value) == link.sha1:
             what = "the SHA-1 in hex"
         if what:
-            return Diagnosis(
+            return _because(
                 "wrong-input",
-                f"{_name(expected)} is {what} of {_position(case.chain, link)}. "
+                f"{name_of(expected)} is {what} of {position_of(case.chain, link)}. "
                 f"The phone compares the SHA-1 of the DER bytes, in Base64: {to_base64(link.sha1)}",
-                CAUSES["wrong-input"].advice,
             )
     return None
 
@@ -220,10 +228,8 @@ def _malformed_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | No
     """Check whether the file has no value that can match any certificate."""
     if any(h.digest for h in case.group.hashes):
         return None
-    what = "The file lists no hash" if expected is None else f"{_name(expected)} is not a digest in Base64"
-    return Diagnosis(
-        "malformed-hash", f"{what}, so no certificate can match.", CAUSES["malformed-hash"].advice
-    )
+    what = "The file lists no hash" if expected is None else f"{name_of(expected)} is not a digest in Base64"
+    return _because("malformed-hash", f"{what}, so no certificate can match.")
 
 
 _MISMATCH_RULES: tuple[Callable[[Case, ExpectedHash | None], Diagnosis | None], ...] = (
@@ -239,7 +245,7 @@ _MISMATCH_RULES: tuple[Callable[[Case, ExpectedHash | None], Diagnosis | None], 
 
 
 def _rejected(case: Case) -> Diagnosis:
-    fact = f"{_name(case.expected)} matches {_position(case.chain, case.certificate)}."
+    fact = f"{name_of(case.expected)} matches {position_of(case.chain, case.certificate)}."
     if case.evidence.device_of(case.seen) is None:
         fact += (
             " The client's device is not known, so its alert counts for every device that uses this head-end."
@@ -266,7 +272,7 @@ def _unverifiable(case: Case) -> Diagnosis:
     if case.decision.contradicted_by is not None:
         return Diagnosis(
             None,
-            f"{_carried(case)}. {_place(case.decision.contradicted_by)} follows it in the capture with an "
+            f"{_carried(case)}. {place_of(case.decision.contradicted_by)} follows it in the capture with an "
             "earlier time, and contradicts it. Which of the two is newer is unknown.",
             (
                 "If a clock was set back, capture again. If only the packet order is wrong, sort them:",
@@ -276,7 +282,7 @@ def _unverifiable(case: Case) -> Diagnosis:
     if case.decision.contradicted_by_name is not None:
         return Diagnosis(
             None,
-            f"{_place(case.seen)} and {_place(case.decision.contradicted_by_name)} show different "
+            f"{place_of(case.seen)} and {place_of(case.decision.contradicted_by_name)} show different "
             "certificates: the head-end chooses by the name that a client asks for. Whether a phone with "
             f"{case.head_end.host} in its URL asks for it is not documented, and only one of the two "
             "certificates has its hash.",
@@ -297,9 +303,9 @@ def _unverifiable(case: Case) -> Diagnosis:
 
 def _unresolved(case: Case) -> Diagnosis:
     """Explain that the file names a certificate whose hash is unknown."""
-    chain = f"{_subject(case.chain[0].der)} ({', '.join(to_base64(c.sha1) for c in case.chain)})"
+    chain = f"{subject_of(case.chain[0].der)} ({', '.join(to_base64(c.sha1) for c in case.chain)})"
     shown = (
-        f"{case.seen.handshake.server} presented {chain} in {_place(case.seen)}."
+        f"{case.seen.handshake.server} presented {chain} in {place_of(case.seen)}."
         if case.decision.seen
         else _on_paper(case)
     )
@@ -326,13 +332,13 @@ def _hidden(case: Case) -> Diagnosis:
     if len(case.handshakes) == 1:
         reason = HIDDEN[case.seen.handshake.hidden or "incomplete"].title
         explanation = (
-            f"The handshake in {_place(case.seen)} does not show the server's certificate: {reason}."
+            f"The handshake in {place_of(case.seen)} does not show the server's certificate: {reason}."
         )
         return Diagnosis(None, explanation, advice)
     listed = "; ".join(f"{HIDDEN[reason].title} ({count})" for reason, count in sorted(reasons.items()))
     explanation = (
         f"None of the {len(case.handshakes)} handshakes shows the server's certificate: {listed}. "
-        f"The newest is in {_place(case.seen)}."
+        f"The newest is in {place_of(case.seen)}."
     )
     return Diagnosis(None, explanation, advice)
 
@@ -352,7 +358,7 @@ def _unverifiable_on_paper(case: Case) -> Diagnosis:
             )
         return Diagnosis(
             None,
-            f"{start} But {_line(other.known)} configures another certificate{_stated_by(other)}. "
+            f"{start} But {line_of(other.known)} configures another certificate{stated_by(other)}. "
             f"It is unknown which of the two a phone gets.{by_name} {ON_PAPER}",
             ("Remove outdated parts of the configuration, or add a capture of a handshake.",),
         )
@@ -444,11 +450,11 @@ def _has(seen: Seen, expected: ExpectedHash) -> bool:
 
 
 def _carried(case: Case) -> str:
-    matched = f"{_name(case.expected)} matches {_position(case.chain, case.certificate)}"
+    matched = f"{name_of(case.expected)} matches {position_of(case.chain, case.certificate)}"
     if case.decision.seen:
-        return f"{matched}, presented by {case.seen.handshake.server} in {_place(case.seen)}"
+        return f"{matched}, presented by {case.seen.handshake.server} in {place_of(case.seen)}"
     configured = case.decision.configured[0]
-    return f"{matched}, configured in {_line(configured.known)}{_stated_by(configured)}"
+    return f"{matched}, configured in {line_of(configured.known)}{stated_by(configured)}"
 
 
 def _on_paper(case: Case) -> str:
@@ -456,53 +462,12 @@ def _on_paper(case: Case) -> str:
     configured = case.decision.configured[0]
     hashes = ", ".join(to_base64(c.sha1) for c in case.chain)
     return (
-        f"{_line(configured.known)} configures {case.head_end} to present {_subject(case.chain[0].der)}, "
-        f"{hashes}{_stated_by(configured)}. {ON_PAPER}"
+        f"{line_of(configured.known)} configures {case.head_end} to present {subject_of(case.chain[0].der)}, "
+        f"{hashes}{stated_by(configured)}. {ON_PAPER}"
     )
-
-
-def _stated_by(configured: Configured) -> str:
-    """Return, in brackets, the trustpoint and the configuration line that assigns it to the head-end."""
-    known, _, place = configured
-    trustpoint = f"trustpoint {known.trustpoint}" if known.trustpoint else ""
-    stated = ", ".join(filter(None, [trustpoint, f'line {place.line} "{place.says}"' if place.line else ""]))
-    return f" ({stated})" if stated else ""
 
 
 def _client(case: Case) -> str:
     device = case.evidence.device_of(case.seen)
     address = case.seen.handshake.client.address
     return f"{device} at {address}" if device else f"The client {address}"
-
-
-def _name(expected: ExpectedHash) -> str:
-    return f"certHash{expected.number}"
-
-
-def _position(chain: tuple[Presented, ...], certificate: Presented) -> str:
-    position = chain.index(certificate)
-    what = "the head-end's own certificate" if position == 0 else f"certificate {position} of the chain"
-    return f"{what} ({_subject(certificate.der)})"
-
-
-def _subject(der: bytes) -> str:
-    if not der:
-        return "a certificate of which only the fingerprint is known"
-    return details(der).subject or "a certificate that cannot be parsed"
-
-
-def _place(seen: Seen) -> str:
-    frame = next((c.frame for c in seen.handshake.certificates if c.sender == "server"), seen.handshake.frame)
-    return f"{seen.capture}, frame {frame}"
-
-
-def _when(seen: Seen) -> str:
-    return iso(seen.handshake.time)[:19].replace("T", " ") + " UTC"
-
-
-def _line(known: KnownCertificate) -> str:
-    return f"{known.source}, line {known.line}" if known.line else known.source
-
-
-def _trustpoint(known: KnownCertificate) -> str:
-    return f" of trustpoint {known.trustpoint}" if known.trustpoint else ""

@@ -12,7 +12,7 @@ import shutil
 import sys
 from importlib import import_module
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -50,7 +50,6 @@ SUFFIXES = {
 }
 """The format for each suffix of an `-o` file."""
 
-Color = Literal["auto", "always", "never"]
 PLAIN_WIDTH = 100
 
 
