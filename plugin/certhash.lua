@@ -34,8 +34,8 @@ set_plugin_info({
     author = "The certhash authors",
 })
 
--- A batch run prints lines of text instead of a tree.  A server (sharkd) dissects one capture after the other, and goes on
--- once it has read a line.
+-- A batch run prints lines of text instead of a tree.  A server (sharkd) dissects captures in sequence, and continues
+-- when it has read a line.
 local FOR = os.getenv("CERTHASH_BATCH")
 local BATCH = FOR == "1" or FOR == "engine"
 

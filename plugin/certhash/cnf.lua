@@ -388,7 +388,7 @@ function M.problems(file)
     end
     if file.checked_twice then
         out[#out + 1] = "enableHostIDCheck occurs twice with different values, and it is unknown which one counts: "
-            .. "the check is taken to be on"
+            .. "the check is assumed to be on"
     end
     return out
 end

@@ -502,13 +502,13 @@ def test_damaged_download_names_file_and_frame() -> None:
 
 @pytest.mark.parametrize("values", [("0", "1"), ("1", "0"), ("0", "")])
 def test_a_host_id_check_that_contradicts_itself_counts_as_on(values: tuple[str, str]) -> None:
-    """Neither the first nor the last is taken, and the file is read all the same."""
+    """Neither the first nor the last is used, but the file is still read."""
     twice = "".join(f"<enableHostIDCheck>{value}</enableHostIDCheck>" for value in values)
     cnf = read(device(group().replace("<addresses>", f"{twice}<addresses>")))
     assert cnf.group is not None
     assert cnf.group.host_id_check is None
     assert cnf.group.hashes
-    assert any("the check is taken to be on" in warning for warning in cnf.warnings)
+    assert any("the check is assumed to be on" in warning for warning in cnf.warnings)
 
 
 def test_of_two_algorithms_only_sha1_counts() -> None:

@@ -153,7 +153,7 @@ def test_a_bad_capture_does_not_keep_the_others_back(tmp_path: Path) -> None:
     assert (nothing.status, len(nothing.err.splitlines())) == (2, 1)
 
 
-# ---------------------------------------------------------------- what strangers write into certificates
+# ---------------------------------------------------------------- hostile text in certificates
 
 
 def _certificate(common_name: str) -> bytes:

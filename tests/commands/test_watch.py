@@ -133,7 +133,7 @@ def test_a_clock_set_back_makes_no_match_of_what_was_seen_last() -> None:
 
 
 def test_what_says_the_same_is_kept_once(rows: list[records.Row]) -> None:
-    """The same phones come again and again: all are told, and what is kept does not grow."""
+    """The same phones connect repeatedly: all are reported, and memory does not grow."""
     clock = _Clock()
     watcher = _watcher(clock)
     told = 0
@@ -417,7 +417,7 @@ def test_a_config_ini_in_the_current_folder_is_not_heeded(
 ) -> None:
     """pyshark runs the programs that this file names."""  # noqa: D403 - its name
     evil, trace = tmp_path / "evil", tmp_path / "trace"
-    tmp_path.chmod(0o777)  # whoever runs it could leave its trace
+    tmp_path.chmod(0o777)  # any user who runs it can create its trace file
     evil.write_text(f"#!/bin/sh\ntouch {trace}\n")
     evil.chmod(0o755)
     names = ("tshark", "dumpcap")
@@ -485,7 +485,7 @@ def test_who_may_not_capture_is_told_what_to_do(tmp_path: Path) -> None:
         stub.chmod(0o755)
     said = _refused("lo", "--tshark", tmp_path / "tshark")
     assert "no permission to capture" in said
-    assert "--cap-add=NET_RAW" in said  # root is told what a container lacks
+    assert "--cap-add=NET_RAW" in said  # root gets the missing capabilities of a container
 
 
 @as_root

@@ -55,7 +55,7 @@ def handshake(  # noqa: PLR0913 - each is what a test is about
     client: Endpoint = PHONE,
     name: str | None = None,
 ) -> tuple[Handshake, dict[bytes, bytes]]:
-    """A handshake a day after the one before it; where nothing is said, a client goes on unless it alerts."""
+    """Return a handshake a day after the previous one; by default a client continues unless it alerts."""
     certificates = tuple(
         PresentedCertificate(i, "server", frame + 1, hashlib.sha256(der).digest())
         for i, der in enumerate(chain)

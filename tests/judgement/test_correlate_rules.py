@@ -318,8 +318,8 @@ def test_the_document_says_who_sent_a_certificate_and_how_many_head_ends_nobody_
     made, store = handshake(1, [LEAF])
     mine = PresentedCertificate(0, "client", 3, hashlib.sha256(OTHER).digest())
     both = replace(made, certificates=(*made.certificates, mine))
-    strangers = [handshake(n, [ROOT], server=Endpoint(f"203.0.113.{n}", 443)) for n in (2, 3)]
-    seen = observation((both, {**store, mine.sha256: OTHER}), *strangers)
+    others_seen = [handshake(n, [ROOT], server=Endpoint(f"203.0.113.{n}", 443)) for n in (2, 3)]
+    seen = observation((both, {**store, mine.sha256: OTHER}), *others_seen)
     result = judged([seen], told(LEAF))
     assert [(c.sender, c.sha1) for c in result.handshakes[0].certificates] == [
         ("server", base64.b64encode(sha1(LEAF)).decode()),
@@ -444,7 +444,7 @@ def test_a_renewed_certificate_is_not_chosen_by_a_name() -> None:
 
 
 def test_of_several_machines_behind_one_address_no_name_chooses() -> None:
-    """Both certificates are shown to who asks for none: then the newest counts, whoever asked."""
+    """If clients without SNI got both certificates, the newest one counts, with or without SNI."""
     seen = [handshake(1, [OTHER]), handshake(2, [LEAF]), handshake(3, [OTHER])]
     newest = handshake(4, [LEAF], name="vpn.example.com")
     assert only(judged([observation(*seen, newest)], told(LEAF))).verdict == "match"

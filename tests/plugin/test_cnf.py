@@ -347,7 +347,7 @@ def test_torn_lists_are_refused(lua: str, tmp_path: Path) -> None:
 
 
 def test_damaged_files_are_read_alike(lua: str, tmp_path: Path, once: Once) -> None:
-    """Both readers say the same of files with changed bytes and tags gone astray, or both refuse them."""
+    """Both readers read files with changed bytes and misplaced tags alike, or both refuse them."""
     samples = [data for data in FILES.values() if data.strip(b"\0 \r\n")] + [
         path.read_bytes() for folder in FOLDERS for path in sorted((TOP / folder).iterdir())
     ]

@@ -396,7 +396,7 @@ FAILED: dict[str, tuple[list[bytes], tuple[str, int, int | None] | None, int]] =
     ),
     "other files": ([asks("ringlist.xml"), NOT_FOUND, asks("CTLSEP001F6C81110E.tlv"), NOT_FOUND], None, 0),
 }
-"""The frames, what is told of the phone, and the number of errors that the plugin shows."""
+"""Return the frames, the information about the phone, and the number of errors that the plugin shows."""
 
 
 @pytest.mark.parametrize(("frames", "wanted", "errors"), FAILED.values(), ids=FAILED.keys())
@@ -407,7 +407,7 @@ def test_a_file_that_a_phone_does_not_get(
     wanted: tuple[str, int, int | None] | None,
     errors: int,
 ) -> None:
-    """It is told as a reason why the phone may use an older file, and changes no verdict."""
+    """It is shown as a possible reason for an older file, and changes no verdict."""
     (tmp_path / "cnf").mkdir()
     (tmp_path / "cnf" / NAME).write_bytes(FILE)
     (tmp_path / "failed.pcap").write_bytes(pcap(frames))

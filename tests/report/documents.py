@@ -49,7 +49,7 @@ HOSTILE = (
     "\U000e0041\U000e0042 \ufffe \ud800",
     "L" * 65536,
 )
-"""What a stranger may write into a subject, a server name, a file name or a cnf file."""
+"""Hostile text for a subject, a server name, a file name or a cnf file."""
 
 
 def digest(seed: str) -> bytes:
@@ -273,7 +273,7 @@ def everything() -> Document:
 
 
 def hostile() -> Document:
-    """Return a document in which every text that a stranger can write is hostile."""
+    """Return a document in which every text from outside is hostile."""
     handshakes, expectations, captures, problems = [], [], [], []
     for number, text in enumerate(HOSTILE):
         chain = certificate(f"seed{number}", subject=text)

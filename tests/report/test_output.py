@@ -103,7 +103,7 @@ class TestSave:
         after = path.stat()
         assert path.read_bytes() == b"new"
         assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
-        assert after.st_ino != before.st_ino, "who reads the old file goes on reading the old file"
+        assert after.st_ino != before.st_ino, "a reader of the old file keeps the old file"
 
     def test_a_symbolic_link_stays_one(self, tmp_path: Path) -> None:
         (tmp_path / "folder").mkdir()

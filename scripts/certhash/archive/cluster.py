@@ -83,7 +83,7 @@ def _client(address: str) -> Iterator[Any]:
 
 
 class _Audit(NamedTuple):
-    """What every task of an audit is told."""
+    """The settings of every task of an audit."""
 
     identity: str
     """Different for every audit."""

@@ -397,7 +397,7 @@ class _Recorder(LiveCapture):  # type: ignore[misc]  # pyshark has no types
     async def _handle_process_stderr_forever(self, stderr: asyncio.StreamReader) -> None:
         async for line in stderr:
             text = line.decode("utf-8", "replace").strip()
-            # In a container without CAP_NET_ADMIN, dumpcap prints this and captures all the same.
+            # In a container without CAP_NET_ADMIN, dumpcap prints this, but still captures.
             if "cap_set_proc()" not in text and len(self._said) < 100:  # noqa: PLR2004 - it prints little
                 self._said.append(text)
 

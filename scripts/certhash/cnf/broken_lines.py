@@ -38,7 +38,7 @@ _IOS_REST = re.compile(r"[-_.]\S*", re.IGNORECASE)
 _MOST_HALVES = 4
 """Maximum number of pieces of one line, in a narrow window."""
 
-WHY = "goes on in the next line, and how is not clear: paste it on one line"
+WHY = "continues on the next line in an unclear way: paste it as one line"
 
 
 def joined(lines: list[Line]) -> tuple[list[Line], list[Line]]:

@@ -52,7 +52,7 @@ def read_pasted(text: str, source: str) -> Sources | None:
     configuration.problems += history
     for line in unclear:
         configuration.problems.append(f'line {line.number} "{line.shown}" {broken_lines.WHY}')
-        configuration.left_open.append((line, "it goes on in the next line, and how is not clear"))
+        configuration.left_open.append((line, "it continues on the next line in an unclear way"))
     show.read_certificates(lines, configuration)
     show.read_pem(lines, configuration)
     show.read_pkcs12(lines, configuration)

@@ -107,7 +107,7 @@ def vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
     )
     checks = _texts_at(group, "enableHostIDCheck")
     if len(checks) > 1:
-        warnings.append(f"{CHECKED_TWICE}, and which one counts is not known: the check is taken to be on")
+        warnings.append(f"{CHECKED_TWICE}, and it is unknown which one counts: the check is assumed to be on")
     host_id_check = _switch("".join(checks), warnings) if len(checks) == 1 else None
     algorithms = _texts_at(group, "credentials/hashAlg")
     if len(algorithms) > 1:

@@ -60,7 +60,7 @@ def test_from_wherever_a_capture_begins_it_shows_what_others_see_and_says_what_i
         path.write_bytes(pcap(frames[start:]))
         seen = both(path)
         senders = [c.sender for handshake in seen.handshakes for c in handshake.certificates]
-        # What stands in the clear after the beginning of a record is there, and is nobody else's.
+        # An unencrypted certificate after the start of a record is visible, and belongs to this handshake.
         assert senders in (
             ["server"] * (len(script.clear) - script.of_client) + ["client"] * script.of_client,
             ["client"] * script.of_client,
@@ -127,7 +127,7 @@ def _records(datagram: bytes) -> Iterator[bytes]:
 
 
 def _is_message(record: bytes, kind: int) -> bool:
-    """Return whether a DTLS record is a handshake message of that type, in the clear."""
+    """Return whether a DTLS record is an unencrypted handshake message of that type."""
     return record[0] == HANDSHAKE and record[3:5] == b"\0\0" and record[13] == kind
 
 

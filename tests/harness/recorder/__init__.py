@@ -9,14 +9,14 @@
 
 What the keys of ``expected.json`` mean beyond those of ``audit -f json``: ``hidden`` is why a handshake shows
 no certificate; ``asked`` and ``answered`` say whether ClientHello and ServerHello are in the capture;
-``alerts`` are those sent in the clear, without close_notify; ``note`` is for people. A verdict of ``null``, a
+``alerts`` are the unencrypted ones, without close_notify; ``note`` is for people. A verdict of ``null``, a
 cause of ``null`` beside a mismatch, and a version of ``null`` are left open. ``forms`` and ``config`` say
 what must be read from phones' files and from what CME and ASA print; ``keylog`` says what a capture shows
 with the file of keys beside it.
 
 ``python -m tests.harness.recorder match dtls -o FOLDER`` records only the captures named, into a folder
 of their own, to look at one while working on it; the committed sets are only ever recorded whole, because
-keys and certificates are made anew each time and every file of a set depends on them.
+keys and certificates are generated each time and every file of a set depends on them.
 
 Needs the Debian packages ``wireshark-common`` (dumpcap, editcap), ``iproute2``, ``ethtool``, ``openssl``,
 ``tftpd-hpa``, ``tftp-hpa``, ``curl``, ``ocserv``, ``openconnect``, ``gnutls-bin`` and ``dnsmasq-base``, and

@@ -28,7 +28,7 @@ SETS = {"captures": SAMPLES, "tests/captures": (*CAUSES, *HIDING, *WAYS, *PAPERS
 def main() -> int:
     """Record the requested captures; return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.harness.recorder", description="Record the sample captures anew."
+        prog="python -m tests.harness.recorder", description="Record the sample captures again."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these recordings; needs -o")
     parser.add_argument("--set", choices=SETS, help="only this set of captures")

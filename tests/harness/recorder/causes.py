@@ -121,7 +121,7 @@ def issuer_elsewhere(stage: Stage) -> None:
     root, namesake = (certificates.authority("Example Root CA 41") for _ in range(2))
     alone = certificates.server("vpn41.example.com", by=root)
     whole = certificates.server("vpn42.example.com", by=root)
-    stranger = certificates.server("vpn43.example.com", by=namesake)
+    third = certificates.server("vpn43.example.com", by=namesake)
     phone, visitor, other = numbered(41), numbered(41, head_end=42), numbered(43)
     told(stage, phone, root)
     told(stage, other, root)
@@ -130,7 +130,7 @@ def issuer_elsewhere(stage: Stage) -> None:
         stage.cable(phone),
         servers.head_end(alone, "203.0.113.41", stage.work),
         servers.head_end(whole, "203.0.113.42", stage.work, chain=(root.certificate,)),
-        servers.head_end(stranger, "203.0.113.43", stage.work),
+        servers.head_end(third, "203.0.113.43", stage.work),
         stage.recording() as caught,
     ):
         other.plug_in()
@@ -138,7 +138,7 @@ def issuer_elsewhere(stage: Stage) -> None:
     shown = [
         stage.handshake(connections[0], "unlisted", served=[whole.certificate, root.certificate]),
         stage.handshake(connections[1], "mismatch", served=[alone.certificate], devices=[phone]),
-        stage.handshake(connections[2], "mismatch", served=[stranger.certificate], devices=[other]),
+        stage.handshake(connections[2], "mismatch", served=[third.certificate], devices=[other]),
     ]
     stage.save(
         "issuer-elsewhere.pcapng", caught, shown, note="another head-end sends the root that is hashed"
@@ -212,7 +212,7 @@ def malformed_hash(stage: Stage) -> None:
     shown = stage.handshake(
         connection, "match", served=[identity.certificate], devices=[phone, garbled, short]
     )
-    stage.save("malformed-hash.pcapng", caught, [shown], note="the visitor goes on")
+    stage.save("malformed-hash.pcapng", caught, [shown], note="the visitor continues")
     stage.expect(phone, f"cnf/{phone.file}", "match", note="one of two hashes is malformed")
     stage.expect(garbled, f"cnf/{garbled.file}", "mismatch", "malformed-hash", note="no Base64")
     stage.expect(short, f"cnf/{short.file}", "mismatch", "malformed-hash", note="19 bytes")
@@ -267,7 +267,7 @@ def validity(stage: Stage) -> None:
     with stage.cable(phone):
         caught, connection = visit(stage, phone, expired)
     shown = stage.handshake(connection, "match", served=[expired.certificate], devices=[phone])
-    stage.save("validity-no-matter.pcapng", caught, [shown], note="expired, and the phone goes on")
+    stage.save("validity-no-matter.pcapng", caught, [shown], note="expired, but the phone continues")
     stage.expect(phone, f"cnf/{phone.file}", "match")
 
 
@@ -315,7 +315,7 @@ def known_client(stage: Stage) -> None:
     shown = stage.handshake(connection, None, served=[identity.certificate], devices=[right, wrong])
     fetched = stage.download(wrong.file, content, "tftp", wrong, "192.0.2.5")
     stage.save(
-        "known-client.pcapng", caught, [shown], downloads=[fetched], note="whose alert this is can be told"
+        "known-client.pcapng", caught, [shown], downloads=[fetched], note="the sender of this alert is known"
     )
     stage.expect(
         right,
@@ -401,7 +401,7 @@ def _renewal(
     return frames.paused(caught, change, seconds=_WEEK), first, second
 
 
-def _refusal(  # noqa: PLR0913 - what is refused, and what must be said of it
+def _refusal(  # noqa: PLR0913 - the parts of a recording
     stage: Stage, phone: Phone, identity: Identity, name: str, cause: str, *, check_host: bool
 ) -> None:
     """Record a phone that rejects a certificate although it has its hash."""

@@ -40,7 +40,7 @@ _ALERTS = {
 
 @dataclass(frozen=True)
 class Shown:
-    """A certificate that a capture shows: who sent it, where it stands in the chain, and its digests."""
+    """A certificate that a capture shows: its sender, its position in the chain, and its digests."""
 
     sender: str
     position: int

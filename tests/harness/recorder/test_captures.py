@@ -203,7 +203,7 @@ def test_shows_exactly_the_handshakes(folder: Path, capture: dict[str, Any], rea
 
 @each_capture
 def test_resumed_handshakes_exchange_no_key(folder: Path, capture: dict[str, Any], read: Read) -> None:
-    """Up to TLS 1.2, a client that goes on sends ClientKeyExchange, unless the session is resumed."""
+    """Up to TLS 1.2, a client that continues sends ClientKeyExchange, unless the session is resumed."""
     went_on = {
         row.endpoints
         for row in read(folder / capture["path"])

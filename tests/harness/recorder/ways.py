@@ -181,7 +181,7 @@ def changed_copy(stage: Stage) -> None:
 
 
 def fetched_twice(stage: Stage) -> None:
-    """The file is made anew when the certificate is: a handshake is judged by what was fetched before it."""
+    """The file changes with the certificate: a handshake is judged by the file downloaded before it."""
     phone = numbered(116)
     before, now = certificates.server("vpn116.example.com"), certificates.server("vpn116.example.com")
     contents = [
