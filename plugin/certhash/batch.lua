@@ -13,7 +13,7 @@
 --                   extensions; certificates (number, position, 0 if damaged); levels and codes of alerts
 --                   10 more with DNS or a file: names, types and values (A, AAAA, CNAME) of resource records;
 --                   the file's name, content (hex), client, server; what else a packet says of a file: "asks", "begins",
---                   "error" or "pipelined", its name, source, target, the frame of the request, error code and message
+--                   "ends", "error" or "pipelined", its name, source, target, frame of the request, error code, message
 --   a failure:      the frame's number, the error message
 -- tshark can print everything except the file and the hash without this plugin, so both ways give the same result.
 

@@ -8,6 +8,7 @@
 --   transfers:packet(request_frame, payload, source, target)   what follows a request, with both its endpoints (any text
 --                                              that tells them apart); returns the transfer when it is now complete, or
 --                                              nil and what happens to it: { what = "begins", name = } at its first block,
+--                                              { what = "ends", name = } at its last one if others are missing,
 --                                              { what = "error", name =, code =, message = } when it ends with an error
 --
 -- A transfer is { name =, content =, request = }.  Memory is bounded for any capture: a file may have MAX_FILE bytes, all
@@ -191,7 +192,9 @@ function Transfers:packet(request, payload, source, target)
             return complete
         end
         self:trim()
-        if transfer.count == 1 then
+        if #data < block_size(transfer) then
+            return nil, { what = "ends", name = transfer.name }
+        elseif transfer.count == 1 then
             return nil, { what = "begins", name = transfer.name }
         end
     end

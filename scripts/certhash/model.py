@@ -33,6 +33,7 @@ FailedReason = Literal[
     "error",  # an ERROR packet ended it
     "unanswered",  # no answer is in the capture
     "unfinished",  # it began, and its end is not in the capture
+    "incomplete",  # its last block was seen, and others are missing in the capture
     "other-file",  # the phone downloaded a file for all phones, and not its own
 ]
 """Why a phone did not get its cnf file."""

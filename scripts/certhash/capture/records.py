@@ -136,7 +136,7 @@ class TransferRecord(NamedTuple):
     """What a packet says of a cnf file's download, other than that it is complete; only the plugin tells."""
 
     what: str
-    """``asks``, ``begins`` or ``error`` (TFTP); ``pipelined`` (HTTP)."""
+    """``asks``, ``begins``, ``ends`` or ``error`` (TFTP); ``pipelined`` (HTTP)."""
     name: str
     source: str
     target: str

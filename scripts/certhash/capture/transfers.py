@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from certhash.capture.records import TransferRecord
-    from certhash.model import Download
+    from certhash.model import Download, FailedReason
 
 
 class Transfers:
@@ -32,8 +32,10 @@ class Transfers:
         asked = self._asked.get(event.request)
         if asked is None:
             return
-        if event.what == "begins":
-            self._asked[event.request] = replace(asked, reason="unfinished")
+        if event.what in {"begins", "ends"}:
+            if asked.reason != "incomplete":
+                reason: FailedReason = "unfinished" if event.what == "begins" else "incomplete"
+                self._asked[event.request] = replace(asked, reason=reason)
         else:
             self._asked[event.request] = replace(
                 asked, frame=frame, time=time, reason="error", code=event.code, message=event.message

@@ -15,6 +15,8 @@ def warning(missed: MissedFetch) -> str:
     """Return the warning for the device's expectations."""
     place = f"{missed.capture}, frame {missed.failed.frame}"
     failed = missed.failed
+    if failed.reason == "incomplete":
+        return f"the phone may use another cnf file than this one: {_what(failed)} ({place})"
     if failed.reason == "other-file":
         what = f"it last downloaded {failed.name}, which is for all phones, and not its own file ({place})"
     else:
@@ -35,6 +37,8 @@ def _what(failed: FailedTransfer) -> str:
     asked = f"the TFTP request of {failed.client} to {failed.server} for {failed.name}"
     if failed.reason == "unanswered":
         return f"{asked} has no answer in the capture"
+    if failed.reason == "incomplete":
+        return f"{asked} brought a file, and the capture lacks a part of it"
     if failed.reason == "unfinished":
         return f"{asked} was answered, and the capture does not show the whole file"
     text = f" ({failed.message})" if failed.message else ""
