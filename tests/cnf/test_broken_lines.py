@@ -62,6 +62,7 @@ def served(sources: Sources) -> list[tuple[str | None, str | None]]:
         ("ssl trust-\npoint VPN-NEW outside", "VPN-NEW"),
         ("ssl trust-point\nVPN outside", "VPN"),
         ("ssl trust-point VPN\n-\nNEW\noutside", "VPN-NEW"),
+        ("ssl trust-point VPN\n\n-NEW outside", "VPN-NEW"),
         ("ssl trust-point OLD\nssl trust-point VPN-NEW out\nside", "VPN-NEW"),
     ],
 )
@@ -121,3 +122,10 @@ def test_a_line_that_leaves_a_head_end_open_is_listed_once() -> None:
     sources = read(router + ASA.format(line="ssl trust-point VPN\nfoo"))
     (item,) = (each for each in sources.unsettled if each.line == 10)
     assert {place.address for place in item.at} == {"203.0.113.9", "203.0.113.20"}
+
+
+@pytest.mark.parametrize("line", [" dtls\n port 4433", " dtls port\n 4433", " dtls port 4433"])
+def test_the_port_of_dtls_is_not_taken_for_that_of_tls(line: str) -> None:
+    sources = read(ASA.format(line="ssl trust-point VPN outside").replace(" enable", f"{line}\n enable"))
+    assert [place.port for each in sources.known for place in each.served_at] == [443]
+    assert [(each.port, each.dtls_port) for each in sources.dtls_ports] == [(443, 4433)]

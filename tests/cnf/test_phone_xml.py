@@ -517,3 +517,11 @@ def test_of_two_algorithms_only_sha1_counts() -> None:
     assert cnf.group is not None
     assert cnf.group.hash_algorithm is None
     assert any("only a SHA-1 counts" in warning for warning in cnf.warnings)
+
+
+@pytest.mark.parametrize(
+    "check", ["<EnableHostIDCheck>0</EnableHostIDCheck>", "<a><enableHostIDCheck>0</enableHostIDCheck></a>"]
+)
+def test_a_host_id_check_in_another_place_or_case_is_named(check: str) -> None:
+    cnf = read(device(group().replace("<addresses>", f"{check}<addresses>")))
+    assert any("is not vpnGroup/enableHostIDCheck: not counted" in warning for warning in cnf.warnings)

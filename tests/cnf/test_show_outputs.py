@@ -298,6 +298,21 @@ def test_a_sha256_alone_is_named(tmp_path: Path) -> None:
     assert known(sources) == [("cme_cert", "ca", SHA1[:8])]
 
 
+def test_a_sha256_belongs_to_the_trustpoint_below_it(tmp_path: Path) -> None:
+    text = (
+        f"Fingerprint SHA256: {SHA256}\nAssociated Trustpoints: A\n"
+        f"Fingerprint SHA1: {SHA1}\nAssociated Trustpoints: B\n"
+    )
+    (message,) = messages(read_text(tmp_path, text))
+    assert message.startswith("line 1 ")
+
+
+def test_a_second_sha1_on_a_line_is_named(tmp_path: Path) -> None:
+    text = f"Certificate\n  Fingerprint SHA1: {SHA1} Fingerprint SHA1: {'00' * 20}\n"
+    (message,) = messages(read_text(tmp_path, text))
+    assert "has several fingerprints" in message
+
+
 HISTORY = """ idx   sess           user@line      Logged command
     1     1        console@console  |  voice service voip
     2     1        console@console  |   vpn-group 1

@@ -103,8 +103,16 @@ def test_what_a_configuration_says(text: str, ports: list[tuple[int, int]]) -> N
     assert {each.address for each in sources.dtls_ports} <= {ADDRESS}
 
 
-def test_a_port_that_is_none_is_named() -> None:
-    sources = read_pasted(clean(ASA.replace("4433", "70000")), "asa.txt")
+@pytest.mark.parametrize(
+    "text",
+    [
+        ASA.replace("4433", "70000"),
+        ASA.replace("4433", "four"),
+        IOS.replace("4433", "4433x"),
+        f"dtls port 4433\n{IOS}",
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named(text: str) -> None:
+    sources = read_pasted(clean(text), "asa.txt")
     assert sources is not None
-    assert sources.dtls_ports == ()
-    assert any("it names no port" in problem.message for problem in sources.problems)
+    assert any("dtls port" in problem.message for problem in sources.problems)

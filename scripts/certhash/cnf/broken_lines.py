@@ -35,6 +35,9 @@ _VPN_REST = re.compile(
 )
 _IOS_HALF = re.compile(r"ssl trustpoint \S+", re.IGNORECASE)
 _IOS_REST = re.compile(r"[-_.]\S*", re.IGNORECASE)
+_DTLS_WHOLE = re.compile(r"dtls port \d+", re.IGNORECASE)
+_DTLS_REST = re.compile(r"(?:port )?\d+", re.IGNORECASE)
+"""``port 4433`` alone would be the port of TLS."""
 _MOST_HALVES = 4
 """Maximum number of pieces of one line, in a narrow window."""
 
@@ -63,9 +66,11 @@ def _from(lines: list[Line], interfaces: set[str]) -> tuple[Line, int, bool]:
     if kind is None:
         return first, 1, True
     ends = kind == "ssl" and _ends_with_interface(first.text, interfaces)
-    texts, pieces = [first.text], 1
+    texts, pieces, last = [first.text], 1, first.number
     for following in lines[1:]:
-        apart = following.typed or following.number != first.number + pieces
+        # In a text with doubled line ends, every other line is blank.
+        apart = following.typed or following.number > last + 2
+        last = following.number
         if (
             apart
             or (ends and following.text.lower() != "vpnlb-ip")
@@ -92,6 +97,8 @@ def _kind(text: str) -> str | None:
         return "ssl"
     if _VPN_HALF.fullmatch(text):
         return "vpn"
+    if lower in {"dtls", "dtls port"}:
+        return "dtls"
     return "ios" if _IOS_HALF.fullmatch(text) else None
 
 
@@ -101,6 +108,8 @@ def _goes_on(kind: str, line: Line, interfaces: set[str]) -> bool:
         return _VPN_REST.fullmatch(text) is not None
     if kind == "ios":
         return _IOS_REST.fullmatch(text) is not None
+    if kind == "dtls":
+        return _DTLS_REST.fullmatch(text) is not None
     words = text.lower().split()
     ends = len(words) == 2 and words[1] in {*interfaces, "vpnlb-ip"}  # noqa: PLR2004
     return (ends and words[0] not in _COMMANDS_FOR_INTERFACES) or _SSL_REST.fullmatch(text) is not None
@@ -111,6 +120,8 @@ def _is_whole(kind: str, text: str, interfaces: set[str]) -> bool:
         return _VPN_WHOLE.fullmatch(text) is not None
     if kind == "ios":
         return _IOS_HALF.fullmatch(text) is not None
+    if kind == "dtls":
+        return _DTLS_WHOLE.fullmatch(text) is not None
     return _SSL_DOMAIN.fullmatch(text) is not None or _ends_with_interface(text, interfaces)
 
 

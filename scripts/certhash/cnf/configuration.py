@@ -484,7 +484,7 @@ class _Reader:
             gateway.in_service = text.lower() in {"inservice", "no shutdown"}
         elif found := _match(rf"(no )?dtls port(?: {_NUMBER})?", text):
             gateway.dtls_port = None if found[1] else line
-        elif _match(r"(?:ip (?:address|interface)|(?:ssl|pki) trustpoint|inservice)\b.*", text):
+        elif _match(r"(?:dtls port|ip (?:address|interface)|(?:ssl|pki) trustpoint|inservice)\b.*", text):
             self._complain(line, "cannot be read")
         else:
             return False
@@ -551,7 +551,7 @@ class _Reader:
             self.configuration.webvpn_port = 443
         elif found := _match(rf"(no )?dtls port(?: {_NUMBER})?", line.text):
             self.configuration.dtls_port = None if found[1] else line
-        elif _match(r"(?:enable|port)\b.*", line.text):
+        elif _match(r"(?:enable|port|dtls port)\b.*", line.text):
             self._complain(line, "of webvpn cannot be read")
         else:
             return False

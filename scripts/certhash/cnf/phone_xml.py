@@ -105,6 +105,13 @@ def vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
         ExpectedHash(number, text, *decode_cert_hash(text), line)
         for number, text, line in _numbered(group, "credentials", "certHash", HASHES, warnings)
     )
+    warnings.extend(
+        f"<{visible(local_name(element))}> in line {element.sourceline} is not vpnGroup/enableHostIDCheck: "
+        "not counted"
+        for element in group.iter(etree.Element)
+        if local_name(element).lower() == "enablehostidcheck"
+        and (local_name(element) != "enableHostIDCheck" or element.getparent() is not group)
+    )
     checks = _texts_at(group, "enableHostIDCheck")
     if len(checks) > 1:
         warnings.append(f"{CHECKED_TWICE}, and it is unknown which one counts: the check is assumed to be on")

@@ -32,6 +32,7 @@ _HEADINGS: dict[str, Role | None] = {
 _OTHER = r"Fingerprint[ (]*(?:MD5|SHA-?(?:256|384|512))\)?\s*:"
 _FINGERPRINT = re.compile(rf"(?:{_OTHER}[0-9A-F ]*)?Fingerprint[ (]*SHA-?1\)?\s*:", re.IGNORECASE)
 """Texts that lost their line ends have several fingerprints on one line."""
+_SHA1_LABEL = re.compile(r"Fingerprint[ (]*SHA-?1\b", re.IGNORECASE)
 _LONGER = re.compile(r"Fingerprint[ (]*SHA-?(?:256|384|512)\)?\s*:", re.IGNORECASE)
 _TRUSTPOINT = re.compile(r"Trustpoint (\S+):", re.IGNORECASE)
 """The heading of each kind of certificate in ``show crypto pki trustpoints status``."""
@@ -133,6 +134,11 @@ class _Certificates:
 
     def _begin(self, described: Line | None) -> None:
         self.flush()
+        self._settle_longer()
+        self._role, self._described, self._has_status, self._names = None, described, False, ()
+
+    def _settle_longer(self) -> None:
+        """Report the SHA-256 fingerprints of a certificate that has no SHA-1."""
         self._configuration.taken.update(line.number for line in self._longer)
         if not self._has_sha1:
             self._configuration.problems += [
@@ -141,7 +147,6 @@ class _Certificates:
             ]
             self._configuration.left_open += [(line, "it is no SHA-1") for line in self._longer]
         self._has_sha1, self._longer = False, []
-        self._role, self._described, self._has_status, self._names = None, described, False, ()
 
     def _take_fingerprint(self, line: Line, lines: list[Line], index: int) -> None:
         role = self._role if not self._fingerprint else None  # a heading applies to one certificate only
@@ -150,6 +155,10 @@ class _Certificates:
         self._role = role
         digits = _hex_after(lines, index)
         self._has_sha1 = True
+        if len(_SHA1_LABEL.findall(line.text)) > 1:
+            self._configuration.problems.append(
+                f'line {line.number} "{line.shown}" has several fingerprints: only the first one is read'
+            )
         self._configuration.taken.add(line.number)
         if len(digits) == SHA1_DIGITS:
             self._fingerprint, self._at = bytes.fromhex(digits), line.number
@@ -168,6 +177,7 @@ class _Certificates:
             for name in names:
                 self._store(name)
             self._fingerprint, self._role = b"", None
+        self._settle_longer()
 
     def _store(self, trustpoint: str | None) -> None:
         self._configuration.stored.append(Stored(self._at, trustpoint, self._role, self._fingerprint, None))

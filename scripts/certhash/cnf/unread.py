@@ -27,6 +27,7 @@ _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\W*vpn-(?:ga|gr|trust|hash|prof)\S* +\S", _HERE),
         (r"\W*VPN +(?:Trustpoint|Gateway) +\d", _HERE),
         (r".*\bhost.?id.?check\b.*\S", _HERE),
+        (r"\W*dtls port \S", _HERE),
         (r"\W*ssl +trust-?point\b|.*\btrust-?point \S+ domain \S", "cannot be read here"),
         (r"certificate (?:rollover |self-signed |ca )*[0-9A-F]{2,}$", "has no certificate below it"),
         (r".*-----BEGIN [A-Z0-9 ]*CERTIFICATE", "begins a certificate that cannot be read"),
