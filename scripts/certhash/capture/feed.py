@@ -16,8 +16,9 @@ from itertools import pairwise
 from multiprocessing.connection import Connection, Pipe
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn, cast
 
-from certhash.capture.first_pass.carve import Carved, Ends, NotShareableError, Numbers, carve
+from certhash.capture.first_pass.carve import Carved, Ends, NotShareableError, carve
 from certhash.capture.first_pass.decompress import Source
+from certhash.capture.first_pass.remains import Numbers
 from certhash.capture.tshark import widen
 
 if TYPE_CHECKING:

@@ -19,8 +19,6 @@ With keys, TLS, DTLS and QUIC are kept completely, because decryption needs ever
 from __future__ import annotations
 
 import secrets
-import struct
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,8 +26,8 @@ import numpy as np
 
 from certhash.capture.first_pass.directions import Directions
 from certhash.capture.first_pass.flows import FlowTable
-from certhash.capture.first_pass.follow import Follower, Lanes, are_records
-from certhash.capture.first_pass.headers import ACK, FIN, LISP, RST, SYN, TCP, V4, V6
+from certhash.capture.first_pass.follow import Follower, Lanes
+from certhash.capture.first_pass.headers import ACK, FIN, LISP, RST, SYN, TCP, V6
 from certhash.capture.first_pass.mending import Oddities
 from certhash.capture.first_pass.overlooked import Traces, ends
 from certhash.capture.first_pass.packets import (
@@ -42,13 +40,13 @@ from certhash.capture.first_pass.packets import (
     parse,
 )
 from certhash.capture.first_pass.pcap import SLACK, WINDOW, Ints, Pcapng, Records, windows
-from certhash.capture.first_pass.streams import APPLICATION_DATA, HEADER, SKIP, Moved
+from certhash.capture.first_pass.recognise import DTLS_HEADER, beginnings, only_dtls_data
+from certhash.capture.first_pass.remains import Numbers, joined, remade
+from certhash.capture.first_pass.streams import APPLICATION_DATA, SKIP, Moved
 from certhash.model import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
     from certhash.capture.first_pass.layout import Readable, Status
     from certhash.capture.first_pass.traces import Trace
@@ -56,40 +54,6 @@ if TYPE_CHECKING:
 Sink = Callable[[bytes | memoryview], object]
 Ends = frozenset[frozenset[Endpoint]]
 """Connections, each identified by its two ends."""
-
-
-class Numbers:
-    """The capture's numbers of the packets that one sink got; grows during the pass."""
-
-    def __init__(self) -> None:
-        self.packets = 0
-        """Number of packets of the capture that have been examined."""
-        self._windows: list[NDArray[np.uint32]] = []
-        self._ends: list[int] = []
-
-    def add(self, numbers: NDArray[np.uint32], packets: int) -> None:
-        """Add those of the next window, and the number of packets up to its end."""
-        self._windows.append(numbers)
-        self.packets = packets
-        self._ends.append(len(self) + len(numbers))  # last, because another thread reads it meanwhile
-
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    def frame(self, passed: int) -> int:
-        """Return the number in the capture of the n-th packet (1, 2...), or 0 if it belongs to another sink.
-
-        Packets that tshark finds in the bytes after damage come after all counted ones.
-        """
-        window = bisect_left(self._ends, passed)
-        if window == len(self._ends):
-            return self.packets + passed - len(self)
-        before = self._ends[window - 1] if window else 0
-        return int(self._windows[window][passed - before - 1])
-
-    def array(self) -> NDArray[np.uint32]:
-        """Return all numbers."""
-        return np.concatenate([np.zeros(0, np.uint32), *self._windows])
 
 
 class Carved(NamedTuple):
@@ -221,8 +185,6 @@ class Carving:
 
 
 _WORD = 0xFFFFFFFF
-_DTLS_HEADER = 13
-_DTLS = (0xFEFF, 0xFEFD, 0x0100)
 _QUIC = (0x00000001, 0x6B3343CF)
 _QUIC_LONG, _QUIC_SMALLEST = 0xC0, 1200
 _RTP_VERSION, _RTP_HEADER = 2, 12
@@ -230,9 +192,6 @@ _RTP_STEPS = 100
 _RTCP = range(64, 96)
 """Payload types that would be RTCP (RFC 5761 4)."""
 _FREE_PORTS = 1024
-_HANDSHAKE = 22
-_HELLOS = (1, 2)
-_SIMPLE_HEADER = 12
 
 
 class _Share(NamedTuple):
@@ -433,7 +392,7 @@ class _Carver:
         direction = lanes.direction[paying]
         known["heard"][direction] = True
         self.oddities.overlap(lanes.look, lanes.packets, lanes.at[paying], direction)
-        begins, closed = _recognise(lanes, paying)
+        begins, closed = beginnings(lanes, paying)
         opens = np.append(True, direction[1:] != direction[:-1])
         begin = np.flatnonzero(opens)
         gappy = self._gaps(lanes, paying, direction, begin)
@@ -492,8 +451,8 @@ class _Carver:
         first = head >> 56 & 0xFF
         drop = np.zeros(len(at), bool)
         if not self.keys:
-            tunnel = np.flatnonzero(whole & (first == APPLICATION_DATA) & (size > _DTLS_HEADER))
-            drop[tunnel] = _only_dtls_data(look, payload[tunnel], size[tunnel])
+            tunnel = np.flatnonzero(whole & (first == APPLICATION_DATA) & (size > DTLS_HEADER))
+            drop[tunnel] = only_dtls_data(look, payload[tunnel], size[tunnel])
             # RFC 9000: both top bits, a version (17.2), large at first (14.1); later the short header (17.3).
             long = (first >= _QUIC_LONG) & is_one_of(head >> 24 & _WORD, _QUIC) & (size >= _QUIC_SMALLEST)
             known["quic"][direction[long]] = True
@@ -553,110 +512,12 @@ class _Carver:
         number = (self.packets + np.cumsum(is_packet)).astype(np.uint32)
         self.packets = int(number[-1])
         self.traces.look(records, packets, keep, number)
-        made = {at: [_remade(records, packets, at, one) for one in several] for at, several in moved.items()}
+        made = {at: [remade(records, packets, at, one) for one in several] for at, several in moved.items()}
         for lane, numbers in enumerate(self.numbers):
             alone = len(self.numbers) == 1
             mine = keep if alone else keep & (share.all | (share.owner == lane))
             named = number if alone and not self._only else number * (share.owner == lane)
             parts = {int(packets.row[at]): made[at] for at in made if mine[packets.row[at]]}
-            passed, part = _joined(records, mine, parts)
+            passed, part = joined(records, mine, parts)
             numbers.add(named[passed[is_packet[passed]]], self.packets)
             yield part
-
-
-def _joined(records: Records, keep: Bools, made: dict[int, list[bytes]]) -> tuple[Ints, bytes | memoryview]:
-    """Return the rows of the kept records, in order, and their bytes; ``made`` has replacements."""
-    view = memoryview(records.buffer)
-    if keep.all() and not made:
-        return np.arange(len(keep)), view[int(records.start[0]) : int(records.end[-1])]
-    plain = keep.copy()
-    plain[list(made)] = False
-    edges = np.flatnonzero(np.diff(plain, prepend=False, append=False))
-    begin, end = edges[::2], edges[1::2] - 1
-    bounds = zip(records.start[begin].tolist(), records.end[end].tolist(), strict=True)
-    pieces: list[bytes | memoryview] = [view[a:b] for a, b in bounds]
-    passed = np.flatnonzero(plain)
-    if made:
-        numbered = list(zip(begin.tolist(), pieces, strict=True))
-        numbered += [(row, piece) for row, several in made.items() for piece in several]
-        numbered.sort(key=lambda item: item[0])
-        pieces = [piece for _, piece in numbered]
-        counts = [len(several) for several in made.values()]
-        passed = np.sort(np.concatenate((passed, np.repeat(np.array(list(made), np.int64), counts))))
-    return passed, b"".join(pieces)
-
-
-def _recognise(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
-    """Return where TLS begins.
-
-    Return where the first TLS record starts in each packet, counted from its first byte of data (-1 where TLS
-    does not begin), and whether the packet is exactly one record of application data.
-    """
-    at = lanes.at[paying]
-    here, size = lanes.packets.here[at], lanes.packets.size[at]
-    head = lanes.look.u64(lanes.packets.payload[at]).astype(np.int64)
-    kind, version, length, message = (
-        head >> 56 & 0xFF,
-        head >> 40 & 0xFFFF,
-        head >> 24 & 0xFFFF,
-        head >> 16 & 0xFF,
-    )
-    record = are_records(kind, version, length)
-    hello = (kind == _HANDSHAKE) & record & is_one_of(message, _HELLOS) & (here > HEADER)
-    closed = (kind == APPLICATION_DATA) & record & (length + HEADER == size) & (here == size)
-    # A ClientHello of SSL 2.0 form, which older clients send: length with the top bit set, type 1, version
-    # 3.x.
-    old = (
-        (head < 0)
-        & (head >> 40 & 0xFF == 1)
-        & are_records(kind * 0 + _HANDSHAKE, head >> 24 & 0xFFFF, kind * 0)
-    )
-    old &= here > HEADER
-    return np.where(hello | closed, 0, np.where(old, (head >> 48 & 0x7FFF) + 2, -1)), closed
-
-
-def _only_dtls_data(look: Window, at: Ints, size: Ints) -> Bools:
-    """Return which datagrams contain only encrypted application data (RFC 6347 4.1)."""
-    end = at + size
-    good = np.ones(len(at), bool)
-    going = np.arange(len(at))
-    while len(going):
-        here = at[going]
-        version, epoch = look.u16(here + 1), look.u16(here + 3)
-        fits = here + _DTLS_HEADER <= end[going]
-        fits &= (look.u8(here) == APPLICATION_DATA) & is_one_of(version, _DTLS) & (epoch > 0)
-        after = here + _DTLS_HEADER + look.u16(here + 11)
-        fits &= after <= end[going]
-        good[going[~fits]] = False
-        at[going] = after
-        going = going[fits & (after < end[going])]
-    return good
-
-
-def _remade(records: Records, packets: Packets, at: int, moved: Moved) -> bytes:
-    """Return the record of a packet with another payload and sequence number."""
-    row = int(packets.row[at])
-    start, end, data = int(records.start[row]), int(records.end[row]), int(records.data[row])
-    captured = int(records.captured[row])
-    ip, transport, payload = int(packets.ip[at]), int(packets.transport[at]), int(packets.payload[at])
-    buffer = records.buffer
-    headers = buffer[data:payload]
-    if buffer[ip] >> 4 == V4:
-        struct.pack_into(">H", headers, ip - data + 2, payload - ip + len(moved.payload))
-    else:
-        struct.pack_into(">H", headers, ip - data + 4, payload - transport + len(moved.payload))
-    struct.pack_into(">I", headers, transport - data + 4, moved.seq)
-    trailer = buffer[payload + int(packets.size[at]) : data + captured]
-    packet = b"".join((headers, moved.payload, trailer))
-    head = buffer[start:data]
-    if records.layout == "pcap":
-        struct.pack_into(records.order + "II", head, 8, len(packet), len(packet))
-        return bytes(head + packet)
-    options = buffer[data + (captured + 3 & ~3) : end - 4]
-    block = len(head) + (len(packet) + 3 & ~3) + len(options) + 4
-    struct.pack_into(records.order + "I", head, 4, block)
-    if data - start == _SIMPLE_HEADER:
-        struct.pack_into(records.order + "I", head, 8, len(packet))
-    else:
-        struct.pack_into(records.order + "II", head, 20, len(packet), len(packet))
-    return b"".join((head, packet, bytes(-len(packet) % 4), options, struct.pack(records.order + "I", block)))
