@@ -59,7 +59,7 @@ def test_a_file_that_is_no_result_is_refused(tmp_path: Path) -> None:
 
 
 def test_importing_certhash_imports_nothing_else() -> None:
-    """Commands start fast: what is exported is imported when it is asked for."""
+    """Commands start fast, because exported names are imported on demand."""
     program = (
         "import sys; sys.path.insert(0, 'scripts'); import certhash; "
         "print(*(name for name in sys.modules if 'certhash.' in name))"

@@ -1,4 +1,4 @@
-"""Show output as devices print it, with made-up certificates: samples that several tests read.
+"""Provide samples of show output with generated certificates for several tests.
 
 Formats: ``show crypto pki trustpoints status`` and ``... certificates verbose`` as in the fixtures of Cisco's
 genieparser, ``show voice vpn`` as in Cisco's CME VPN guide, ``show ssl`` as in the ASA command reference,

@@ -1,7 +1,7 @@
 """Test `certhash audit` as a user runs it: the results equal those that the recorder stated beforehand.
 
-``expected.json`` beside the captures was written by the recorder from what it did (which certificate it made
-a server present, what it wrote into which phone's file), with hashlib, and without certhash.
+The recorder wrote ``expected.json`` beside the captures from its own actions (the certificates of the
+servers, the content of the phones' files), with hashlib, and without certhash.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def test_without_cnf_files_it_still_hashes_and_learns(tmp_path: Path) -> None:
     assert expectation["source"].endswith("fetched-over-tftp.pcapng")
 
 
-# ---------------------------------------------------------------- captures in other clothes
+# ---------------------------------------------------------------- captures in other forms
 
 
 @pytest.mark.parametrize("suffix", ["pcap", "nsecpcap", "snoop", "modpcap"])
@@ -134,7 +134,7 @@ def test_other_file_formats_give_the_same_hash(tmp_path: Path, suffix: str) -> N
 
 
 def test_a_head_end_may_listen_on_any_port(tmp_path: Path) -> None:
-    """Among them ports that tshark knows for other protocols: SSH, SIP, X11, MySQL, CAPF."""
+    """These include ports that tshark assigns to other protocols: SSH, SIP, X11, MySQL, CAPF."""
     ports = [
         7,
         21,
@@ -180,7 +180,7 @@ def test_a_head_end_may_listen_on_any_port(tmp_path: Path) -> None:
 
 
 def test_a_users_profile_changes_nothing(tmp_path: Path) -> None:
-    """The analyst has switched reassembly and TLS off; the audit does not care."""
+    """The audit is independent of an analyst's settings, such as disabled reassembly and TLS."""
     for folder in (tmp_path / ".config" / "wireshark", tmp_path / "config"):
         folder.mkdir(parents=True)
         (folder / "preferences").write_text("tcp.desegment_tcp_streams: FALSE\n")
@@ -194,7 +194,7 @@ def test_a_users_profile_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_where_tshark_has_no_plugin_python_hashes_alone_and_says_so_once(tmp_path: Path) -> None:
-    """A tshark that ignores the plugin folder, as one without Lua does."""
+    """Return a tshark that ignores the plugin folder, like one without Lua."""
     stub = tmp_path / "tshark"
     stub.write_text(f'#!/bin/sh\nunset WIRESHARK_PLUGIN_DIR\nexec {need("tshark")} "$@"\n')
     stub.chmod(0o755)
@@ -210,7 +210,7 @@ def test_where_tshark_has_no_plugin_python_hashes_alone_and_says_so_once(tmp_pat
 
 
 def _with(tmp_path: Path) -> Path:
-    """Return a folder with one good capture, to see that it is audited whatever lies beside it."""
+    """Return a folder with one good capture, which must be audited whatever else the folder contains."""
     shutil.copy(CAPTURES / "match.pcapng", tmp_path / "good.pcapng")
     return tmp_path
 
@@ -287,7 +287,7 @@ def test_a_bad_cnf_file_is_named_and_the_others_count(tmp_path: Path) -> None:
 
 
 def test_of_what_tshark_does_not_know_its_first_line_is_told() -> None:
-    """A list of all that it does know comes after it."""
+    """After the error, tshark prints a list of all its options."""
     ended = certhash("audit", CAPTURES / "match.pcapng", "--decode-as", "tcp.port==5000,tsl", "--no-cache")
     assert ended.status == 2
     (line,) = ended.err.splitlines()
@@ -302,7 +302,7 @@ def test_no_tshark_is_said_with_the_command_that_installs_it(tmp_path: Path) -> 
 
 
 def test_a_tshark_that_dies_half_way_is_told_and_nothing_is_guessed(tmp_path: Path) -> None:
-    """It prints what it has read so far, and is killed before the rest."""
+    """The tshark prints the first rows, and is killed before the rest."""
     stub = tmp_path / "tshark"
     stub.write_text(
         "#!/bin/sh\n"
@@ -342,7 +342,7 @@ def test_a_url_with_a_name_is_found_by_what_the_user_states(tmp_path: Path) -> N
 
 
 def test_a_first_pass_that_fails_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A defect in what chooses the packets for tshark: it reads all of them, and the defect is named."""
+    """After a defect in the first pass, tshark reads all packets, and the defect is reported."""
 
     def defect(*_: object, **__: object) -> None:
         raise NameError("a defect")

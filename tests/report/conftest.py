@@ -39,7 +39,7 @@ def estate() -> Document:
 
 @pytest.fixture
 def saved(tmp_path: Path, everything: Document) -> Path:
-    """Return a result as `audit -f json -o` leaves it."""
+    """Return a result as `audit -f json -o` writes it."""
     path = tmp_path / "result.json"
     path.write_text(render(everything, "json"), encoding="utf-8")
     return path
@@ -47,7 +47,7 @@ def saved(tmp_path: Path, everything: Document) -> Path:
 
 @pytest.fixture
 def certhash(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    """Return a function that runs the command, in a folder of its own, and returns what it wrote."""
+    """Return a function that runs the command in a separate folder, and returns its output."""
 
     def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
         unset = ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM")

@@ -1,4 +1,4 @@
-"""Documents to make reports of: every verdict and cause, hostile texts, thousands of devices."""
+"""Create documents for reports: every verdict and cause, hostile texts, thousands of devices."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from certhash.judgement.document import (
 from certhash.model import Endpoint, Hidden, Problem
 
 TAC_HASH = "fZ2xQHMBcWj/fSoNs5IkPbA2Pt8="
-"""The one that Cisco TAC 116638 prints."""
+"""The hash in Cisco TAC 116638."""
 
 HOSTILE = (
     "\x1b[31mred\x1b]0;title\x07",
@@ -309,7 +309,7 @@ def hostile() -> Document:
 
 
 def estate(devices: int = 5000, head_ends: int = 4) -> Document:
-    """Return a document of an estate: most phones match, some hold the hash of a replaced certificate."""
+    """Return a document of many phones: most match, some have the hash of a replaced certificate."""
     handshakes, expectations = [], []
     number = 0
     for index in range(devices):
@@ -344,5 +344,5 @@ def estate(devices: int = 5000, head_ends: int = 4) -> Document:
 
 
 def branch() -> Document:
-    """Return a document with more devices than a page shows at once, and not many more."""
+    """Return a document with slightly more devices than a page shows at once."""
     return estate(400, 2)

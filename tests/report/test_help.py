@@ -160,7 +160,7 @@ class TestManualPage:
         done = subprocess.run(
             [_program("mandoc"), "-T", "ascii"], input=page, capture_output=True, check=True
         )
-        text = re.sub(".\x08", "", done.stdout.decode())  # bold is a letter struck twice
+        text = re.sub(".\x08", "", done.stdout.decode())  # bold is a letter printed twice
         assert "certhash - check whether Cisco IP phones trust their VPN head-end" in text
         for command in ("audit", "report", "diff", "explain", "schema"):
             assert f"certhash {command}" in text

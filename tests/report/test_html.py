@@ -51,7 +51,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return a function that writes the page of one of the documents, once."""
+    """Return a function that writes the page of a document once."""
     folder = tmp_path_factory.mktemp("pages")
 
     def write(name: str) -> Path:
@@ -65,7 +65,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 @pytest.fixture
 def opened(browser: Browser, page_file: Callable[[str], Path]) -> Iterator[Opened]:
-    """Return a function that opens a page; at the end there must be no complaint, and no request."""
+    """Return a function that opens a page; at the end, check that it caused no error and no request."""
     complaints: list[str] = []
     loaded: list[str] = []
     contexts = []
@@ -88,9 +88,9 @@ def opened(browser: Browser, page_file: Callable[[str], Path]) -> Iterator[Opene
 
 
 def _visible_rows(page: Page, table: str) -> list[str]:
-    page.locator(f"#{table}").scroll_into_view_if_needed()  # the browser lays out no more than it must
+    page.locator(f"#{table}").scroll_into_view_if_needed()  # the browser lays out only what is necessary
     rows = page.locator(f"#{table} tbody tr")
-    for _ in range(100):  # nor sooner than it comes to it
+    for _ in range(100):  # and only when it is scrolled into view
         if any(texts := rows.all_inner_texts()):
             break
         page.wait_for_timeout(100)
@@ -271,7 +271,7 @@ def test_text_from_outside_adds_no_markup(opened: Opened, hostile: Document) -> 
 def test_the_policy_lets_no_other_script_run_nor_anything_be_fetched(
     opened: Opened, page_file: Callable[[str], Path], browser: Browser
 ) -> None:
-    """Should a text ever get past the escaping, it still could do nothing."""
+    """Even text that is not escaped could do nothing."""
     source = page_file("everything").read_text(encoding="utf-8")
     broken = page_file("everything").with_name("broken.html")
     attack = "<script>document.title = 'owned'</script><img src='x' onerror=\"document.title = 'owned'\">"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from certhash.judgement.document import Document
 
-# What the project promises of `audit -f json`: these keys stay, whatever is added.
+# The contract for `audit -f json`: these keys stay, and others may be added.
 PROMISED: dict[str, set[str]] = {
     "": {"schema_version", "tool", "captures", "handshakes", "expectations", "problems", "summary"},
     "tool": {"certhash", "tshark", "lua", "hash_source"},
@@ -65,7 +65,7 @@ PROMISED_CERTIFICATE = {
 
 
 def _terminal_orders(text: str) -> set[str]:
-    """Return the characters of `text` that a terminal or an editor would obey instead of showing."""
+    """Return the characters of `text` that a terminal or an editor interprets instead of showing."""
     return {c for c in text if not c.isprintable() and c not in "\r\n "}
 
 
@@ -181,7 +181,7 @@ class TestCsv:
         assert (row["capture"], row["frame"]) == ("captures/phones.pcap", "6")
 
     def test_a_spreadsheet_finds_no_formula_in_it(self, hostile: Document, tmp_path: Path) -> None:
-        """Gnumeric reads the CSV and saves a workbook; openpyxl tells what its cells are."""
+        """Gnumeric reads the CSV and saves a workbook; openpyxl reads the types of its cells."""
         program = shutil.which("ssconvert")
         assert program, "missing: apt-get install gnumeric"
         source, workbook = tmp_path / "result.csv", tmp_path / "result.xlsx"
@@ -193,7 +193,7 @@ class TestCsv:
         assert "f" not in kinds
         assert sheet.max_row == len(hostile.expectations) + 1
 
-        # The test can fail: without our care the same cells are formulas.
+        # Check that the test can fail: without the apostrophe, the same cells are formulas.
         source.write_text("a\r\n=1+1\r\n", encoding="utf-8", newline="")
         subprocess.run([program, source, workbook], check=True, capture_output=True)
         bare = openpyxl.load_workbook(workbook).active
@@ -241,7 +241,7 @@ class TestJunit:
 class TestSarif:
     @pytest.mark.parametrize("name", ["everything", "hostile"])
     def test_holds_to_the_schema(self, name: str, request: pytest.FixtureRequest) -> None:
-        """The models of pydantic-sarif are made from the schema that OASIS publishes."""
+        """The models of pydantic-sarif are generated from the schema that OASIS publishes."""
         text = render(request.getfixturevalue(name), "sarif")
         log = pydantic_sarif.model.StaticAnalysisResultsFormatSarifVersion210JsonSchema.model_validate_json(
             text

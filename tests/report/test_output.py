@@ -35,7 +35,7 @@ def _outputs(*arguments: str) -> list[tuple[str, str | None]]:
 
 @contextlib.contextmanager
 def _largest_file(size: int) -> Iterator[None]:
-    """Let no file grow beyond `size` bytes: a disk that is full in the middle of writing."""
+    """Limit the size of files to `size` bytes, to simulate a disk that becomes full."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
@@ -211,7 +211,7 @@ class TestCommand:
 
     @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
     def test_streams_that_were_closed_from_the_start(self, saved: Path, closed: str) -> None:
-        """As some supervisors start their programs: the status alone tells, and it is that of the result."""
+        """Some supervisors start programs like this: the exit status alone has the result."""
         line = f'exec "$0" -m certhash report "$1" {closed}'
         done = subprocess.run(["sh", "-c", line, sys.executable, saved], check=False, capture_output=True)
         assert done.returncode == 2  # there are problems in it; a traceback would have been 1

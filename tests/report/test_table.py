@@ -102,7 +102,7 @@ def test_colour_adds_nothing_but_colour(everything: Document) -> None:
 def test_equal_findings_are_printed_once(estate: Document) -> None:
     text = render(estate, "table", Look(80))
     before_table = text[: text.index("\nverdict ")]
-    assert before_table.count("MISMATCH") == 2  # two head-ends changed their certificate under stale phones
+    assert before_table.count("MISMATCH") == 2  # two head-ends with changed certificates have stale phones
     assert "and 49 more" in before_table
     full = render(estate, "table", Look(80, verbosity=1))
     assert full.count("MISMATCH") == estate.summary.mismatch
@@ -157,7 +157,7 @@ def test_an_empty_result_is_a_report_too() -> None:
 
 
 def _on_terminal(saved: Path, *arguments: str, columns: int = 93, env: dict[str, str] | None = None) -> str:
-    """Run `certhash report` on a pseudo-terminal and return what it wrote there."""
+    """Run `certhash report` on a pseudo-terminal, and return its output."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     unset = ("COLUMNS", "LINES", "NO_COLOR", "TERM")
@@ -174,7 +174,7 @@ def _on_terminal(saved: Path, *arguments: str, columns: int = 93, env: dict[str,
     try:
         while part := os.read(ours, 65536):
             parts.append(part)
-    except OSError:  # Linux says so when the other side has closed
+    except OSError:  # Linux raises this when the other side has closed
         pass
     os.close(ours)
     _, errors = process.communicate(timeout=30)

@@ -53,7 +53,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Handshake:
-    """A handshake in the words of ``audit -f json``; ``hidden`` says why no certificate can be seen."""
+    """A handshake in the terms of ``audit -f json``; ``hidden`` says why no certificate is visible."""
 
     transport: str
     client: dict[str, Any]
@@ -85,7 +85,7 @@ class Stage:
 
     @contextmanager
     def cable(self, phone: Phone) -> Iterator[None]:
-        """Lay the cable for one phone, with a temporary folder for keys and logs in ``work``."""
+        """Set up the cable for one phone, with a temporary folder for keys and logs in ``work``."""
         mac = ":".join(phone.name[3 + at : 5 + at] for at in range(0, 12, 2)).lower()
         with tempfile.TemporaryDirectory(prefix="certhash-recorder-") as folder, network.network(mac):
             self.work = Path(folder)
@@ -95,13 +95,13 @@ class Stage:
 
     @contextmanager
     def recording(self) -> Iterator[list[frames.Frame]]:
-        """Record the cable; wait for the last words of the servers before the end."""
+        """Record the cable; wait for the last packets of the servers before the end."""
         with network.recording(self.work) as caught:
             yield caught
             time.sleep(0.15)
 
     def cnf(self, name: str, content: bytes, *, served_at: Path | None = None, note: str = "") -> Path:
-        """Write a configuration file into ``cnf/``, or into the folder of the server that hands it out."""
+        """Write a configuration file to ``cnf/``, or to the folder of the server that serves it."""
         path = (served_at or self.folder / "cnf") / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -111,12 +111,12 @@ class Stage:
         return path
 
     def form(self, name: str, content: bytes, read: dict[str, Any]) -> None:
-        """Write a phone's file into ``forms/`` and note what must be read from it."""
+        """Write a phone's file to ``forms/``, and record its expected content."""
         self._put(f"forms/{name}", content)
         self.forms.append({"path": f"forms/{name}", **read})
 
     def paper(self, name: str, content: bytes, read: dict[str, Any]) -> None:
-        """Write what a CME or an ASA prints into ``config/`` and note what must be read from it."""
+        """Write output of a CME or an ASA to ``config/``, and record its expected content."""
         self._put(f"config/{name}", content)
         self.papers.append({"path": f"config/{name}", **read})
 
@@ -127,7 +127,7 @@ class Stage:
 
     @staticmethod
     def download(name: str, content: bytes, protocol: str, phone: Phone, server: str) -> dict[str, Any]:
-        """State a configuration file that a capture carries; ``protocol`` is tftp or http."""
+        """Record that a capture contains a configuration file; ``protocol`` is tftp or http."""
         digest = hashlib.sha256(content).hexdigest()
         return {
             "file": name,
@@ -147,9 +147,9 @@ class Stage:
         url: str = "",
         note: str = "",
     ) -> None:
-        """Note what the audit of the whole set must say about a device and one of its URLs.
+        """Record the expected result of an audit of the whole set for a device and one of its URLs.
 
-        A verdict of ``None`` leaves it open: the note says what is known.
+        A verdict of ``None`` means any verdict: the note says what is known.
         """
         self.expectations.append(
             {
@@ -177,10 +177,10 @@ class Stage:
         asked: bool = True,
         answered: bool = True,
     ) -> Handshake:
-        """State a handshake from what the head-end was given to serve; the phone must have received the same.
+        """Record a handshake by the certificates of the head-end; the phone must have received the same.
 
-        A handshake whose certificates cannot be seen names the reason as ``hidden``, and lists none.
-        ``asked`` and ``answered`` tell whether ClientHello and ServerHello are in the capture.
+        A handshake with hidden certificates has the reason in ``hidden``, and lists none.
+        ``asked`` and ``answered`` say whether ClientHello and ServerHello are in the capture.
         """
         datagrams = connection.transport == "udp"
         if served and connection.presented:
@@ -223,9 +223,9 @@ class Stage:
         status: str = "complete",
         note: str = "",
     ) -> None:
-        """Write a capture, dated an hour after the one before it, and note what it shows.
+        """Write a capture, dated an hour after the previous one, and record what it shows.
 
-        ``options`` are editcap's, for what only it can do to a file.
+        ``options`` are those of editcap, for changes that only it can make.
         """
         start = self.first_day + dt.timedelta(hours=len(self.captures))
         path = self.folder / name
@@ -247,7 +247,7 @@ class Stage:
         )
 
     def with_keylog(self, name: str, handshakes: Sequence[Handshake], expectation: dict[str, str]) -> None:
-        """Note what the last capture shows to a reader that is given its file of keys."""
+        """Record what the last capture shows to a reader with its key file."""
         self.files.append({"path": name, "note": "the keys of one capture"})
         self.captures[-1]["keylog"] = {
             "path": name,

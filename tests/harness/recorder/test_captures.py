@@ -29,7 +29,7 @@ each_capture = pytest.mark.parametrize(("folder", "capture"), CAPTURES, ids=NAME
 each_set = pytest.mark.parametrize("folder", SETS, ids=lambda folder: str(folder.relative_to(TOP)))
 
 READ_AS_IT_SHOULD_BE = ("-o", "tcp.reassemble_out_of_order:TRUE", "-o", "tcp.desegment_tcp_streams:TRUE")
-CAPF = ("-d", "tcp.port==3804,tls")  # tshark takes this port for another protocol's
+CAPF = ("-d", "tcp.port==3804,tls")  # tshark assigns this port to another protocol
 VERSIONS = {
     "0x0301": "TLS 1.0",
     "0x0302": "TLS 1.1",
@@ -61,19 +61,19 @@ Read: TypeAlias = Callable[..., list["Row"]]
 
 @dataclass(frozen=True)
 class Row:
-    """What tshark says of one frame: the values of each field."""
+    """tshark's fields of one frame, with their values."""
 
     fields: dict[str, list[str]]
 
     def __getitem__(self, name: str) -> list[str]:
-        """Return a field's values; ``handshake.type`` and the like are TLS's and DTLS's together."""
+        """Return a field's values; ``handshake.type`` and the like combine TLS and DTLS."""
         if name in self.fields:
             return self.fields[name]
         return self.fields[f"tls.{name}"] + self.fields[f"dtls.{name}"]
 
     @property
     def endpoints(self) -> Endpoints:
-        """Source address and port, destination address and port."""
+        """Return source address and port, destination address and port."""
         source, destination = (
             (
                 (self[f"ip.{side}"] + self[f"ipv6.{side}"])[0],
@@ -85,9 +85,9 @@ class Row:
 
     @property
     def has_plain_alert(self) -> bool:
-        """Whether an alert can be what tshark says: one of two bytes, or one decrypted (TLS 1.3).
+        """Return whether tshark's alert can be real: one of two bytes, or a decrypted one (TLS 1.3).
 
-        Without this, the ciphertext of an encrypted alert is read as level and code when it looks like them.
+        Otherwise ciphertext that looks like level and code would be read as an alert.
         """
         records = zip(self["record.content_type"], self["record.length"], strict=True)
         return (ALERT, "2") in records or bool(self["tls.record.opaque_type"])
@@ -101,7 +101,7 @@ def tshark() -> str:
 
 @pytest.fixture(name="read", scope="module")
 def stock_tshark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Read]:
-    """Return a function that reads a capture by tshark, without any plugin or preference of the user's."""
+    """Return a function that reads a capture with tshark, without the user's plugins and preferences."""
     program = tshark()
     home = str(tmp_path_factory.mktemp("home"))
     environment = {**os.environ, "HOME": home, "XDG_CONFIG_HOME": home, "WIRESHARK_CONFIG_DIR": home}
@@ -138,7 +138,7 @@ def stock_tshark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Read]:
 
 
 def way(handshake: dict[str, Any], sender: str) -> Endpoints:
-    """Return the addresses and ports of what ``sender`` sends in a handshake."""
+    """Return the addresses and ports of the packets of ``sender`` in a handshake."""
     one, other = (
         handshake[side] for side in (("client", "server") if sender == "client" else ("server", "client"))
     )
@@ -152,7 +152,7 @@ def sha256(text: str) -> str:
 
 @each_capture
 def test_shows_exactly_the_certificates(folder: Path, capture: dict[str, Any], read: Read) -> None:
-    """As many as stated, from whom and in which order; several handshakes of one pair of ports in a row."""
+    """The number, senders and order of the certificates are as recorded, also for successive handshakes."""
     wanted: dict[Endpoints, list[str]] = {}
     for handshake in capture["handshakes"]:
         for entry in handshake["certificates"]:
@@ -181,7 +181,7 @@ def test_shows_exactly_the_alerts(folder: Path, capture: dict[str, Any], read: R
 
 
 def test_ciphertext_can_pass_for_an_alert(read: Read) -> None:
-    """The trap of this capture is there: tshark shows a fatal bad_certificate that nobody sent."""
+    """In this capture, tshark shows a fatal bad_certificate that nobody sent."""
     rows = read(TOP / "tests" / "captures" / "encrypted-alert-dtls.pcapng")
     assert any("42" in row["alert_message.desc"] for row in rows)
 
@@ -294,7 +294,7 @@ def test_expectations_stand_in_the_files_named(folder: Path) -> None:
 
 
 def test_signed_forms_hold_their_content_behind_the_header() -> None:
-    """Tag 2 gives the header's length; what follows is the content, with the hashes that are stated."""
+    """Tag 2 is the header's length; the content with the recorded hashes follows."""
     folder = TOP / "tests" / "captures"
     signed = [entry for entry in BOOKS[folder]["forms"] if entry["kind"] == "signed"]
     assert signed
@@ -308,7 +308,7 @@ def test_signed_forms_hold_their_content_behind_the_header() -> None:
 
 @each_set
 def test_verdicts_follow_from_what_the_captures_show(folder: Path) -> None:
-    """A match needs its certificate shown last, a mismatch another one, the rest none at all."""
+    """For a match, its certificate is shown last; for a mismatch another one; otherwise none."""
     book = BOOKS[folder]
     for entry in book["expectations"]:
         several_urls = sum(other["device"] == entry["device"] for other in book["expectations"]) > 1

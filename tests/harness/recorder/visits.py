@@ -1,4 +1,4 @@
-"""Common steps of recordings: a phone, its configuration, its connection to a head-end."""
+"""Provide common steps of recordings: a phone, its configuration, its connection to a head-end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROTOCOLS = {TLS_1_0: "tls1", TLS_1_2: "tls1_2", TLS_1_3: "tls1_3"}
 def numbered(number: int, head_end: int = 0, *, version: tuple[int, int] = TLS_1_0, url: str = "") -> Phone:
     """Return the phone whose MAC and IP address end in ``number``, and whose head-end is 203.0.113.(number).
 
-    All addresses are those set aside for documentation: RFC 5737 for IP, RFC 7042 for MAC.
+    All addresses are reserved for documentation: RFC 5737 for IP, RFC 7042 for MAC.
     """
     return Phone(
         name=f"SEP00005E0053{number:02X}",
@@ -36,7 +36,7 @@ def numbered(number: int, head_end: int = 0, *, version: tuple[int, int] = TLS_1
 def told(
     stage: Stage, phone: Phone, *expected: Identity | Certificate | str, check_host: bool = False
 ) -> None:
-    """Write the phone's file: these hashes, given as text or as the certificates they are of."""
+    """Write the phone's file with these hashes, given as text or as certificates."""
     phone.hashes = tuple(
         entry if isinstance(entry, str) else certificates.cert_hash(entry) for entry in expected
     )

@@ -1,4 +1,4 @@
-"""How a phone's file reaches it, what its URLs name, and the forms that files take."""
+"""Record the ways in which a phone gets its file, the kinds of URLs, and the forms of files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HALF_HOUR = 1800
 
 
 def one_name(stage: Stage) -> None:
-    """Two head-ends behind one name, tied to it by the DNS answer in the capture only: no SNI is sent."""
+    """Two head-ends with one name, which only the DNS answer in the capture shows: no SNI is sent."""
     phone = numbered(110, url="https://vpn110.example.com/phone")
     one_only = numbered(111, url=phone.url)
     nowhere = numbered(112, url="https://vpn112.example.com/phone")
@@ -57,7 +57,7 @@ def one_name(stage: Stage) -> None:
 
 
 def capital_letters(stage: Stage) -> None:
-    """A host name in capitals in the URL, in small letters in SNI and certificate."""
+    """A host name in upper case in the URL, and in lower case in SNI and certificate."""
     phone = numbered(122, url="https://VPN122.Example.COM/phone", version=TLS_1_2)
     identity = certificates.server("vpn122.example.com", names=("vpn122.example.com",))
     told(stage, phone, identity, check_host=True)
@@ -71,7 +71,7 @@ def capital_letters(stage: Stage) -> None:
 
 
 def literal_with_port(stage: Stage) -> None:
-    """An IPv6 literal with a port, written the long way."""
+    """An uncompressed IPv6 literal with a port."""
     phone = numbered(118, url="https://[2001:0DB8:0:200:0:0:0:118]:8443/phone", version=TLS_1_2)
     phone.address = "2001:db8:0:100::118"
     identity = certificates.server("vpn118.example.com", names=("2001:db8:0:200::118",))
@@ -84,7 +84,7 @@ def literal_with_port(stage: Stage) -> None:
 
 
 def three_urls(stage: Stage) -> None:
-    """Three URLs and two hashes, two lists of their own: refused, trusted, never tried."""
+    """Three URLs and two hashes, as independent lists: rejected, trusted, never tried."""
     phone = numbered(119)
     urls = [f"https://203.0.113.{number}/phone" for number in (119, 120, 121)]
     first, second = certificates.server("vpn119.example.com"), certificates.server("vpn120.example.com")
@@ -112,7 +112,7 @@ def three_urls(stage: Stage) -> None:
 
 
 def http_download(stage: Stage) -> None:
-    """The file comes over HTTP from port 6970, as newer phones ask first."""
+    """The file is downloaded over HTTP from port 6970, the first attempt of newer phones."""
     phone = numbered(113)
     identity = certificates.server("vpn113.example.com")
     content = phone_files.cucm(phone_files.vpn_group([phone.url], [certificates.cert_hash(identity)]))
@@ -133,7 +133,7 @@ def http_download(stage: Stage) -> None:
 
 
 def signed_download(stage: Stage) -> None:
-    """The file that is fetched over TFTP is a signed one, longer than one block by far."""
+    """The file downloaded over TFTP is signed, and much longer than one block."""
     phone = numbered(117)
     identity = certificates.server("vpn117.example.com")
     name = f"{phone.file}.sgn"
@@ -158,7 +158,7 @@ def signed_download(stage: Stage) -> None:
 
 
 def changed_copy(stage: Stage) -> None:
-    """The copy in the folder is older than what the phone fetches, which is what it expects."""
+    """The copy in the folder is older than the file that the phone downloads and uses."""
     phone = numbered(114)
     identity, older = certificates.server("vpn114.example.com"), certificates.server("vpn114.example.com")
     told(stage, phone, older)
@@ -212,7 +212,7 @@ def fetched_twice(stage: Stage) -> None:
 
 
 def other_port(stage: Stage) -> None:
-    """The right certificate is on another port of the head-end's address, the wrong one on the URL's."""
+    """The right certificate is on another port of the head-end's address, the wrong one on the URL's port."""
     phone = numbered(124)
     visitor = numbered(124, url="https://203.0.113.124:8443/phone")
     identity, right = certificates.server("vpn124.example.com"), certificates.server("vpn124.example.com")
@@ -234,7 +234,7 @@ def other_port(stage: Stage) -> None:
 
 
 def two_names(stage: Stage) -> None:
-    """One address serves two names by SNI; what it presents to one name says nothing about the other."""
+    """One address serves two names by SNI; the certificate of one name is irrelevant for the other."""
     phone = numbered(125, url="https://vpn125.example.com/phone", version=TLS_1_2)
     other = numbered(126, url="https://vpn126.example.com/phone", version=TLS_1_2)
     names = ("vpn125.example.com", "vpn126.example.com")
@@ -265,7 +265,7 @@ def two_names(stage: Stage) -> None:
 
 
 def alias(stage: Stage) -> None:
-    """The URL's name is an alias: the DNS answer gives another name, and that one's address. No SNI."""
+    """The URL's name is an alias: the DNS answer contains the other name with its address. No SNI."""
     phone = numbered(127, url="https://vpn127.example.com/phone")
     phone.sends_name = False
     identity = certificates.server("vpn127.example.com")
@@ -285,7 +285,7 @@ def alias(stage: Stage) -> None:
 
 
 def lost_block(stage: Stage) -> None:
-    """A block of the transfer is missing in the capture: nothing is learned, the folder's copy stands."""
+    """A block of the transfer is missing in the capture: nothing is learned, and the folder's copy counts."""
     phone = numbered(128)
     identity, older = certificates.server("vpn128.example.com"), certificates.server("vpn128.example.com")
     told(stage, phone, identity)
@@ -309,7 +309,7 @@ def lost_block(stage: Stage) -> None:
 
 
 def asks_in_turn(stage: Stage) -> None:
-    """A phone in encrypted mode asks for the encrypted file, then the signed one, and gets the plain one."""
+    """A phone in encrypted mode requests the encrypted file, then the signed one, and gets the plain one."""
     phone = numbered(129)
     identity = certificates.server("vpn129.example.com")
     content = phone_files.cme(phone_files.vpn_group([phone.url], [certificates.cert_hash(identity)]))
