@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from certhash.capture.engine import Engine
     from certhash.model import Observation
 
-SMALL = 2 << 20
-"""Maximum size in bytes of a capture for the engine: tshark takes longer to start than to read it."""
+SMALL = 4 << 20
+"""Maximum size in bytes of a capture for the engine; the number of packets has a limit, too (``small``)."""
 
 
 def is_small(path: str) -> bool:
@@ -67,12 +67,13 @@ def _content(source: BinaryIO) -> bytearray | None:
     """Return the content of a file, decompressed; None if it is large or damaged."""
     source.seek(0)
     inner = Source(source)
-    content = bytearray(SMALL + 1)
+    limit = SMALL if inner.compressed else os.fstat(source.fileno()).st_size
+    content = bytearray(limit + 1)
     held = 0
     with memoryview(content) as view:
-        while held <= SMALL and (count := inner.readinto(view[held:])):
+        while held <= limit and (count := inner.readinto(view[held:])):
             held += count
-    if held > SMALL or inner.error:
+    if held > limit or inner.error:
         return None
     del content[held:]
     return content

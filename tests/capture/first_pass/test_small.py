@@ -22,7 +22,7 @@ from tests.harness.benchmarks.captures import Endpoints, udp_frame
 
 from certhash.capture.first_pass.carve import carve, is_plain
 from certhash.capture.first_pass.headers import TUNNEL_PORTS
-from certhash.capture.first_pass.small import UnusualError, look
+from certhash.capture.first_pass.small import MOST_PACKETS, UnusualError, look
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,6 +98,7 @@ def _changed(at: int, form: str, *values: int) -> bytes:
         pytest.param(_changed(16, ">H", 1000), id="longer than the frame"),
         pytest.param(_changed(14, "B", 0x65), id="other version"),
         pytest.param(as_pcap([(b"\0" * 12, 12)]), id="no EtherType"),
+        pytest.param(as_pcap([(b"\x01" * 60, 60)] * (MOST_PACKETS + 1)), id="many packets"),
         pytest.param(as_pcap([(b"\0" * 60, 80)]), id="cut"),
         pytest.param(as_pcap([]), id="no packet"),
         pytest.param(b"", id="nothing"),

@@ -1,96 +1,107 @@
-"""Find and hash the certificates of a capture with other programs, as far as each can.
+"""Check the table of peers in README.md: run each installed one on our samples, and look for what it shows.
 
-``python tests/harness/benchmarks/peers.py PEER CAPTURE``; where CAPTURE is a folder, each file in it in turn.
+``python -m tests.harness.benchmarks.peers`` prints what each program shows of the certificates, and ends with
+1 where this is not what the table says. A program that is not installed is named. It is not part of CI.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import hashlib
+import json
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any, NamedTuple
 
-FIELD = "tls.handshake.certificate"
-
-
-def tshark(capture: Path) -> None:
-    """Use stock tshark with default preferences; hash the certificates here."""
-    command = [
-        "tshark",
-        "-n",
-        "-r",
-        str(capture),
-        "-Y",
-        FIELD,
-        "-T",
-        "fields",
-        "-e",
-        "frame.number",
-        "-e",
-        FIELD,
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            frame, _, certificates = line.strip().partition("\t")
-            for certificate in certificates.split(","):
-                digest = hashlib.sha1(bytes.fromhex(certificate), usedforsecurity=False).digest()
-                print(frame, base64.b64encode(digest).decode())
+TOP = Path(__file__).resolve().parents[3]
+CAPTURES = TOP / "captures"
+TLS, CHAIN, DTLS, ALERT = (CAPTURES / f"{name}.pcapng" for name in ("match", "ca-hash", "dtls", "rejected"))
 
 
-def pyshark(capture: Path) -> None:
-    """Loop over pyshark's packets, as its documentation shows."""
-    import pyshark as library
+class Shows(NamedTuple):
+    """What a program shows: hash algorithms, for TLS, for DTLS and for the rest of a chain; alerts."""
 
-    loop = asyncio.new_event_loop()
-    packets = library.FileCapture(str(capture), display_filter=FIELD, keep_packets=False, eventloop=loop)
-    for packet in packets:
-        for field in packet.tls.handshake_certificate.all_fields:
-            der = bytes.fromhex(field.get_default_value().replace(":", ""))
-            print(packet.number, base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode())
-    packets.close()
+    tls: tuple[str, ...]
+    dtls: tuple[str, ...]
+    chain: tuple[str, ...]
+    alert: bool
+    base64: bool = False
+    """Whether any hash is in Base64, as in a cnf file."""
 
 
-def ndpi(capture: Path) -> None:
-    """Run nDPI's reader, which prints the SHA-1 of each server's certificate."""
-    subprocess.run(["ndpiReader", "-v", "2", "-i", capture], check=True)
+TABLE = {
+    "tshark": Shows((), (), (), alert=True),
+    "ndpiReader": Shows(("sha1",), (), (), alert=False),
+    "suricata": Shows(("sha1",), (), (), alert=False),
+    "zeek": Shows(("sha256",), ("sha256",), ("sha256",), alert=True),
+}
+"""By program, what README.md says. Zeek and Suricata show more if they are configured to."""
+COMMANDS = {
+    "tshark": ("tshark", "-V", "-r"),
+    "ndpiReader": ("ndpiReader", "-v", "2", "-i"),
+    "suricata": ("suricata", "-S", "/dev/null", "-k", "none", "-l", ".", "-r"),
+    "zeek": ("zeek", "-C", "-r"),
+}
 
 
-def suricata(capture: Path) -> None:
-    """Run Suricata with its TLS log alone."""
+def output(program: str, capture: Path) -> bytes:
+    """Return everything that a program prints of a capture, and writes into its folder."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = Path(folder) / "suricata.yaml"
-        settings.write_text(
-            "%YAML 1.1\n---\noutputs:\n  - eve-log:\n      enabled: yes\n      filetype: regular\n"
-            "      filename: eve.json\n      types:\n        - tls:\n            extended: yes\n"
-            "app-layer:\n  protocols:\n    tls:\n      enabled: yes\n"
+        ended = subprocess.run(
+            [*COMMANDS[program], str(capture)], cwd=folder, capture_output=True, check=True
         )
-        command = [
-            "suricata",
-            "-r",
-            str(capture),
-            "-c",
-            str(settings),
-            "-l",
-            folder,
-            "-k",
-            "none",
-            "-S",
-            "/dev/null",
-        ]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return b"\n".join([ended.stdout, *(path.read_bytes() for path in sorted(Path(folder).iterdir()))])
 
 
-def main() -> None:
-    """Run one peer on one capture, or on all of a folder."""
-    peer = {"tshark": tshark, "pyshark": pyshark, "ndpi": ndpi, "suricata": suricata}[sys.argv[1]]
-    capture = Path(sys.argv[2])
-    for path in sorted(capture.iterdir()) if capture.is_dir() else [capture]:
-        peer(path)
+def certificates(capture: Path) -> list[dict[str, Any]]:
+    """Return the server's certificates in a capture, as its recorder wrote them down."""
+    recorded = json.loads((CAPTURES / "expected.json").read_text("utf-8"))["captures"]
+    (found,) = [each for each in recorded if each["path"] == capture.name]
+    handshakes = [h["certificates"] for h in found["handshakes"] if h["certificates"]]
+    return [each for each in handshakes[0] if each["sender"] == "server"]
+
+
+def hashes(said: bytes, certificate: dict[str, Any]) -> tuple[str, ...]:
+    """Return the algorithms whose hash of a certificate is in an output, in hex with or without colons."""
+    plain = re.sub(rb"(?<=[0-9A-Fa-f]{2}):(?=[0-9A-Fa-f]{2})", b"", said).lower()
+    return tuple(
+        name for name in ("sha1", "sha256") if base64.b64decode(certificate[name]).hex().encode() in plain
+    )
+
+
+def shown(program: str) -> Shows:
+    """Return what a program shows of our samples."""
+    outputs = {capture: output(program, capture) for capture in (TLS, CHAIN, DTLS, ALERT)}
+    in_base64 = any(
+        each[name].encode() in said
+        for capture, said in outputs.items()
+        for each in certificates(capture)
+        for name in ("sha1", "sha256")
+    )
+    return Shows(
+        hashes(outputs[TLS], certificates(TLS)[0]),
+        hashes(outputs[DTLS], certificates(DTLS)[0]),
+        hashes(outputs[CHAIN], certificates(CHAIN)[1]),
+        re.search(rb"alert", outputs[ALERT], re.IGNORECASE) is not None,
+        in_base64,
+    )
+
+
+def main() -> int:
+    """Check every program that is installed."""
+    wrong = 0
+    for program, expected in TABLE.items():
+        if shutil.which(program) is None:
+            print(f"{program}: not installed, so not checked")
+            continue
+        seen = shown(program)
+        wrong += seen != expected
+        print(f"{program}: {'as in the table' if seen == expected else f'not {expected}'}: {seen}")
+    return bool(wrong)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -56,6 +56,11 @@ if TYPE_CHECKING:
 
     from certhash.capture.first_pass.layout import Row
 
+MOST_PACKETS = 7000
+"""tshark reads more packets faster, behind the first pass. Measured with tshark 4.0.17 by processor time, its
+start included: the engine takes less up to 6,800 packets of application data (7 MB), or 8,500 of handshakes
+(1.7 MB). For 94 packets (100 KB) it takes a tenth of tshark's time."""
+
 _U16 = struct.Struct(">H").unpack_from
 _IP_4 = struct.Struct(">BxHxxHxB").unpack_from
 """Version and header length, total length, fragment, protocol."""
@@ -91,6 +96,8 @@ def look(capture: bytes | bytearray) -> Look:
         UnusualError: it needs more than a look.
     """
     rows = _rows(capture)
+    if len(rows) > MOST_PACKETS:
+        raise UnusualError("there are many packets in it")
     ip = {row[0]: _flat(capture, row) for row in rows if row[2]}
     _check_numbers(capture, ip.values())
     if not ip:
