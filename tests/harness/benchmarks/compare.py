@@ -155,8 +155,8 @@ def compare(group: Group, path: Path, rounds: int, tools: dict[str, Tool], scrat
                 found[name] = tool.certificates(output)
     stock = set((scratch / "tshark + hashlib.out").read_text("utf-8").split())
     if thumbprints(scratch / "certhash.out") != stock:
-        sys.exit(f"{path.stem}: certhash and tshark find different certificates, so no figure counts")
-    return table(f"{path.stem}, {size / 1e6:,.0f} MB", costs, found)
+        sys.exit(f"{path.name}: certhash and tshark find different certificates, so no figure counts")
+    return table(f"{path.name}, {size / 1e6:,.0f} MB", costs, found)
 
 
 def table(title: str, costs: dict[str, list[Cost]], found: dict[str, int]) -> list[str]:
