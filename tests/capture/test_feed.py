@@ -75,4 +75,4 @@ def test_a_pass_that_is_killed_hides_nothing(monkeypatch: pytest.MonkeyPatch) ->
     seen = observe.observe(str(CAPTURE), observe.Settings(tshark.find()))
     assert seen.status == "complete"
     assert [len(h.certificates) for h in seen.handshakes] == [2]
-    assert any("first pass over it failed" in problem.message for problem in seen.problems)
+    assert any("first pass failed" in problem.message for problem in seen.problems)

@@ -26,6 +26,7 @@ from certhash.capture.first_pass.source import is_carvable, open_capture
 from certhash.capture.observe import Settings, observe, with_engine
 from certhash.capture.reading import Reading
 from certhash.capture.tshark import Outcome
+from certhash.capture.warm import observe_warm
 from certhash.capture.workplace import workplace
 
 if TYPE_CHECKING:
@@ -163,38 +164,36 @@ def read_twice(paths: Iterable[Path]) -> tuple[dict[str, Observation], list[Diff
         assert place.engine is not None
         stack.callback(place.engine.close)
         for path in map(str, paths):
-            seen[path] = observe(path, settings, place)
-            try:
-                same = _carved(path, place.engine) in (None, seen[path])
-            except EngineError:
-                same = False
-            if not same:
+            with open_capture(path) as source:
+                whole = observe_warm(path, source, place.engine, settings.timeout)
+            if whole is None or not _is_carved_the_same(whole, place.engine):
                 carved, whole = _cold(path)
                 if carved != whole:
                     what = f"carved: {carved}; whole: {whole}"
                     differences.append(Difference(path, "--no-carve", what, None))
+            seen[path] = whole
     return seen, differences
 
 
-def _carved(path: str, engine: Engine) -> Observation | None:
-    """Return what an engine shows of a capture after the first pass; None where there is no such pass.
-
-    Raises:
-        EngineError: it is for tshark.
-    """
-    with open_capture(path) as source:
+def _is_carved_the_same(whole: Observation, engine: Engine) -> bool:
+    """Return whether an engine shows the same of a capture after the first pass, if there is such a pass."""
+    with open_capture(whole.path) as source:
         if not is_carvable(source):
-            return None
+            return True
         content = bytearray()
         carved = carve(Source(source), content.extend)
     if carved.doubtful or carved.status != "complete":
-        raise EngineError("the whole capture is read")
+        return False
     lines = records.Lines(carved.frames.frame)
-    reading = Reading(path, plugin=True)
-    for line in engine.dissect(content).lines:
+    reading = Reading(whole.path, plugin=True)
+    try:
+        dissected = engine.dissect(content)
+    except EngineError:
+        return False
+    for line in dissected.lines:
         if row := lines.parse(line):
             reading.take(row)
-    return reading.observation(Outcome("complete", carved.packets, None, ()))
+    return reading.observation(Outcome("complete", carved.packets, None, ())) == whole
 
 
 def compare(captures: Sequence[Path]) -> Comparison:
