@@ -30,6 +30,7 @@ function M.using(needs)
         dns_aaaa = reader("dns.aaaa"),
         tftp = reader("tftp"),
         tftp_request = reader("tftp.request_frame"),
+        tcp_stream = reader("tcp.stream"),
         http = reader("http"),
         http_body = reader("http.file_data"),
         http_method = reader("http.request.method"),

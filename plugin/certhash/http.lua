@@ -5,9 +5,9 @@
 -- would be worse than none.
 --
 --   local exchanges = http.new()
---   exchanges:request(source, target, uris)              the requests in a frame
---   local doubtful = exchanges:response(source, target, count)   the final responses that end in a frame: nil if each of
---                                                        them answers the only request before it, else the URIs in question
+--   exchanges:request(stream, uris)                      the requests in a frame of a TCP connection
+--   local doubtful = exchanges:response(stream, count)   the final responses that end in a frame: nil if it answers the
+--                                                        only request before it, else the URIs in question
 
 local M = {}
 
@@ -20,31 +20,27 @@ function M.new()
 end
 
 --- Record the requests in a frame.
----@param source string endpoint
----@param target string endpoint
+---@param stream integer
 ---@param uris string[]
-function Exchanges:request(source, target, uris)
-    local key = source .. target
-    local open = self.waiting[key] or { count = 0, uris = {}, mixed = false }
+function Exchanges:request(stream, uris)
+    local open = self.waiting[stream] or { count = 0, uris = {}, mixed = false }
     for _, uri in ipairs(uris) do
         open.count = open.count + 1
         open.uris[#open.uris + 1] = uri
     end
-    self.waiting[key] = open
+    self.waiting[stream] = open
 end
 
 --- Record the final responses that end in a frame; return the URIs in question, or nil if there is no doubt.
----@param source string endpoint
----@param target string endpoint
+---@param stream integer
 ---@param count integer
 ---@return string[]|nil
-function Exchanges:response(source, target, count)
-    local key = target .. source
-    local open = self.waiting[key]
+function Exchanges:response(stream, count)
+    local open = self.waiting[stream]
     if not open then
         return count > 1 and {} or nil  -- the requests are not in the capture
     elseif count == 1 and open.count == 1 and not open.mixed then
-        self.waiting[key] = nil
+        self.waiting[stream] = nil
         return nil
     end
     local uris = open.uris

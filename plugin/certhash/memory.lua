@@ -153,15 +153,16 @@ function M.using(needs)
         if not asks and count == 0 then
             return nil
         end
-        local source, target = endpoints(pinfo)
+        local stream = frame.last(read.tcp_stream())
+        stream = stream and stream.value or -1
         if asks then
             local uris = {}
             for i, uri in ipairs({ read.http_uri() }) do
                 uris[i] = uri.value
             end
-            capture.exchanges:request(source, target, uris)
+            capture.exchanges:request(stream, uris)
         end
-        local doubtful = count > 0 and capture.exchanges:response(source, target, count)
+        local doubtful = count > 0 and capture.exchanges:response(stream, count)
         if not doubtful then
             return status
         end
@@ -175,7 +176,7 @@ function M.using(needs)
             end
         end
         if #found > 0 then
-            note_event(pinfo, { what = "pipelined", name = table.concat(found, ", ") }, source, target)
+            note_event(pinfo, { what = "pipelined", name = table.concat(found, ", ") }, endpoints(pinfo))
         end
         return nil
     end

@@ -368,6 +368,26 @@ def test_requests_one_after_the_other_bring_both(place: Machine) -> None:
     assert learned(place, frames) == [(NAME, FILE, PHONE), (OTHER, FILE[::-1], PHONE)]
 
 
+def test_ports_used_again_after_a_request_without_a_response(place: Machine) -> None:
+    """The request of another connection does not wait for the response in this one."""
+    first, second = (
+        Stream(PHONE, 49400, TFTP_SERVER, 6970, {True: at, False: 5 * at}) for at in (1000, 90000)
+    )
+    frames = [*first.open(), *first.send(get("a.xml"), from_client=True), *second.open()]
+    frames += second.send(get(NAME), from_client=True) + second.send(plain(FILE), from_client=False)
+    assert learned(place, frames) == [(NAME, FILE, PHONE)]
+
+
+@pytest.mark.parametrize("again", ["request", "response", "all"])
+def test_segments_sent_again_are_not_several_requests(place: Machine, again: str) -> None:
+    stream = Stream(PHONE, 49400, TFTP_SERVER, 6970)
+    opening = stream.open()
+    asked, said = stream.send(get(NAME), from_client=True), stream.send(plain(FILE), from_client=False)
+    repeated = {"request": [*asked, *asked, *said], "response": [*asked, *said, *said]}
+    frames = repeated.get(again, [each for frame in (*asked, *said) for each in (frame, frame)])
+    assert learned(place, [*opening, *frames]) == [(NAME, FILE, PHONE)]
+
+
 def test_other_requests_sent_at_once_are_no_matter(place: Machine) -> None:
     frames = exchange((True, get("a.xml") + get("b.xml")), (False, plain(b"<a/>") + plain(b"<b/>")))
     assert place.fields(place.put("others.pcap", pcap(frames)), "certhash.cnf_failed") == []
