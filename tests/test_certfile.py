@@ -106,7 +106,7 @@ def test_pkcs7_in_any_order_without_a_warning(tmp_path: Path, order: tuple[str, 
 
 
 def test_pkcs7_of_indefinite_length(tmp_path: Path) -> None:
-    """As Bouncy Castle writes it, and with it many a CA's web page; openssl does so for what it streams."""
+    """The encoding of Bouncy Castle, which many CA web pages use; openssl uses it for streamed output."""
     key = private(serialization.PrivateFormat.PKCS8)
     (tmp_path / "all.pem").write_text(pem(LEAF) + pem(key, "PRIVATE KEY"))
     command = ["openssl", "cms", "-sign", "-signer", "all.pem", "-nodetach", "-stream", "-outform", "DER"]
@@ -183,7 +183,7 @@ def private(form: serialization.PrivateFormat, password: bytes = b"") -> bytes:
         ((pem(ROOT) + pem(LEAF).replace("MII", "M*I")).encode(), "damaged"),
         (LEAF.hex()[:-1].encode(), "cut short"),
     ],
-    ids=itertools.count(),  # the keys differ in every process that runs tests
+    ids=itertools.count(),  # the keys differ in every test process
 )
 def test_what_is_no_certificate_is_named(data: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]+$") as refusal:
@@ -242,7 +242,7 @@ def test_subject_cannot_steer_a_terminal() -> None:
 
 
 def test_certificate_that_the_library_refuses_has_no_details() -> None:
-    """Version 9 does not exist; the outer form is a certificate's, so that its hash can still be told."""
+    """Version 9 does not exist, but the outer structure is that of a certificate, so it can be hashed."""
     odd = LEAF.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020109"))
     assert certificates_in(odd) == [odd]
     assert details(odd) == CertificateDetails()

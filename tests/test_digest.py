@@ -85,7 +85,7 @@ def test_every_way_of_pasting_gives_the_same_bytes(value: bytes, paste: object) 
 
 @given(st.text(alphabet="0123456789abcdef", min_size=40, max_size=40))
 def test_forty_hex_digits_are_never_base64(text: str) -> None:
-    """All of them are Base64 characters too, and decode to 30 bytes: no digest."""
+    """The digits are also Base64 characters, and decode to 30 bytes, which is not a digest."""
     assert len(base64.b64decode(text)) == 30
     assert digest.read_hash(text)[0] == bytes.fromhex(text)
     assert digest.decode_cert_hash(text) == (b"", None)
@@ -93,7 +93,7 @@ def test_forty_hex_digits_are_never_base64(text: str) -> None:
 
 @given(st.text(alphabet=BASE64_TEXT + "=-_: \n", max_size=140))
 def test_whatever_is_read_reads_back(text: str) -> None:
-    """Either one line of refusal, or bytes that the standard library finds in the same text."""
+    """The result is an error of one line, or the bytes that the standard library finds in the text."""
     try:
         value, _ = digest.read_hash(text)
     except ValueError:
@@ -119,7 +119,7 @@ def test_cert_hash_of_another_length_is_malformed(value: bytes) -> None:
 
 @given(st.binary(min_size=20, max_size=20), st.integers(0, 27), st.sampled_from(BASE64_TEXT + "-_=*\u00e9"))
 def test_one_wrong_character_never_gives_the_same_digest(value: bytes, place: int, char: str) -> None:
-    """A typing slip must not pass: the last character has two bits that decode to nothing."""
+    """A typing error must be detected: two bits of the last character are unused."""
     right = base64.b64encode(value).decode()
     wrong = right[:place] + char + right[place + 1 :]
     if wrong != right:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PACKAGE = TOP / "scripts" / "certhash"
 
 PURE = {"certfile", "certificate", "digest", "headend", "hostid", "mistakes", "model", "times", "visible"}
-"""Modules of the ground floor without file, clock, process or network. So is the whole of ``judgement``."""
+"""Modules of the ground floor without file, clock, process or network, like all of ``judgement``."""
 
 STANDARD_LIBRARY = {
     "__future__",
@@ -34,7 +34,7 @@ STANDARD_LIBRARY = {
     "typing",
     "warnings",
 }
-"""What a pure module may import, beside msgspec and cryptography."""
+"""The standard modules that a pure module may import, besides msgspec and cryptography."""
 
 FLOORS = (
     "ground",
@@ -49,7 +49,7 @@ FLOORS = (
     "commands",
     "cli",
 )
-"""From the ground floor up: the way of the data. A room imports from its own floor and from those below."""
+"""The floors, from the ground up. A package imports only from its own floor and from those below."""
 
 APART = {
     "capture": {"cnf", "judgement", "archive", "report"},
@@ -57,7 +57,7 @@ APART = {
     "judgement": {"capture", "cnf", "archive", "report"},
     "report": {"capture", "cnf", "archive", "model"},
 }
-"""Rooms, and what they know nothing of, wherever it stands."""
+"""Packages, and the packages that they never import, on any floor."""
 
 
 def name_of(path: Path) -> str:
@@ -69,7 +69,7 @@ MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imports(module: str, *, late: bool) -> Iterator[str]:
-    """Yield what a module imports when it runs; without `late`, only what it imports with itself."""
+    """Yield the imports of a module at run time; without `late`, only those at module level."""
 
     def walk(node: ast.AST) -> Iterator[ast.AST]:
         for child in ast.iter_child_nodes(node):
@@ -89,7 +89,7 @@ def imports(module: str, *, late: bool) -> Iterator[str]:
 
 
 def ours(module: str, *, late: bool = True) -> set[str]:
-    """Return which of our modules a module imports."""
+    """Return the modules of certhash that a module imports."""
     return {
         name.removeprefix("certhash").removeprefix(".")
         for name in imports(module, late=late)
@@ -98,7 +98,7 @@ def ours(module: str, *, late: bool = True) -> set[str]:
 
 
 def floor_of(module: str) -> str:
-    """Return the room of a module; ``ground`` where it has none."""
+    """Return the package of a module; ``ground`` if it has none."""
     rooms = (room for room in FLOORS if f"{module}.".startswith(f"{room}."))
     return next(rooms, "ground")
 
@@ -117,7 +117,7 @@ def test_no_import_runs_upwards() -> None:
     upwards = {
         (module, other)
         for module in MODULES
-        if module not in {"", "__main__"}  # the front doors
+        if module not in {"", "__main__"}  # the entry points
         for other in ours(module)
         if FLOORS.index(floor_of(other)) > FLOORS.index(floor_of(module))
     }
@@ -140,4 +140,4 @@ def test_each_room_has_the_folder_of_its_tests() -> None:
 
 def test_no_two_modules_need_each_other() -> None:
     graph = {module: ours(module, late=False) for module in MODULES if module}
-    TopologicalSorter(graph).prepare()  # raises where there is a circle
+    TopologicalSorter(graph).prepare()  # raises if there is a cycle

@@ -6,7 +6,7 @@ import pytest
 
 from certhash.capture.tshark import versions
 
-# As Debian 12, 13 and unstable print it, shortened; and what builds without Lua say there.
+# The output of Debian 12, 13 and unstable, shortened, and that of builds without Lua.
 ANSWERS = {
     ("4.0.17", "5.2"): """TShark (Wireshark) 4.0.17 (Git v4.0.17 packaged as 4.0.17-0+deb12u1).
 

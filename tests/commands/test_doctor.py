@@ -30,7 +30,7 @@ def _examine(*arguments: str | Path, **environment: str) -> tuple[int, dict[str,
 
 @pytest.fixture(name="home")
 def _home(tmp_path: Path) -> Path:
-    """A user whose Wireshark is set up as it should be."""
+    """A user with a correct Wireshark setup."""
     folder = tmp_path / "home" / ".config" / "wireshark"
     folder.mkdir(parents=True)
     (folder / "preferences").write_text("tcp.reassemble_out_of_order: TRUE\n")
@@ -46,7 +46,7 @@ def _install(home: Path) -> Path:
 
 
 def _wrapped(folder: Path, program: str, before: str = "", run: str = "") -> Path:
-    """Put a script there that runs the real program, but not as it should be run."""
+    """Write a wrapper that runs the real program in a wrong way."""
     path = folder / program
     path.write_text(f'#!/bin/sh\n{before}\nexec {run} {need(program)} "$@"\n')
     path.chmod(0o755)
@@ -88,7 +88,7 @@ def test_people_read_a_line_a_check(home: Path) -> None:
 
 
 def test_the_capture_for_the_self_test_holds_what_is_written_beside_it() -> None:
-    """Stock tshark, told to reassemble, and hashlib find the same hashes; not told to, it finds none."""
+    """Stock tshark with reassembly and hashlib find the same hashes; without it, tshark finds none."""
     expected = json.loads((PACKAGE / "selftest.json").read_text())
     command = [need("tshark"), "-n", "-r", str(PACKAGE / "selftest.pcap"), "-T", "fields"]
     command += ["-e", "tls.handshake.certificate", "-Y", "tls.handshake.certificate"]
@@ -121,7 +121,7 @@ def test_a_plugin_that_does_not_load_is_told_and_python_hashes_alone(tmp_path: P
 
 @pytest.fixture(name="copy")
 def _copy(tmp_path: Path) -> Path:
-    """Return an installation of its own, to break."""
+    """Return a separate installation to break."""
     package = tmp_path / "site" / "certhash"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(TOP / "plugin", package / "_plugin")
@@ -167,7 +167,7 @@ def test_an_expectation_that_is_not_met_is_broken(copy: Path, home: Path) -> Non
     assert (status, checks["self-test"]["state"]) == (2, "broken")
 
 
-# ---------------------------------------------------------------- the Wireshark of the user
+# ---------------------------------------------------------------- the user's Wireshark
 
 
 def test_two_installed_plugins_are_one_too_many(home: Path) -> None:
@@ -211,7 +211,7 @@ def test_preferences_that_hide_certificates_are_named(home: Path, preference: st
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="who is not root may already be unable to capture")
 def test_who_may_not_capture_is_told_what_to_do(tmp_path: Path, home: Path) -> None:
-    """A dumpcap that runs as nobody: the kernel itself says no."""
+    """Run dumpcap as nobody, so that the kernel refuses."""
     stub = _wrapped(tmp_path, "tshark")
     _wrapped(tmp_path, "dumpcap", run=f"{need('setpriv')} --reuid=65534 --regid=65534 --clear-groups")
     status, checks = _examine("--tshark", stub, HOME=str(home))

@@ -60,7 +60,7 @@ def test_every_certificate_of_the_captures_is_a_file_that_openssl_reads(tmp_path
 
 
 def test_the_index_names_the_first_place(tmp_path: Path) -> None:
-    """Every certificate stands, in stock tshark's eyes, in the frame that the index names."""
+    """Stock tshark finds every certificate in the frame that the index names."""
     certhash("export", "captures", "-o", tmp_path, cwd=TOP)
     first: dict[str, tuple[str, str, int]] = {}
     for capture in sorted(EXPECTED["captures"], key=lambda c: c["start"]):
@@ -225,7 +225,7 @@ def test_what_cannot_be_parsed_is_exported_all_the_same(tmp_path: Path) -> None:
 def test_certificates_of_one_name_and_one_sha1_get_files_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A forged pair of one SHA-1 is stood in for by a hash that is the same for all."""
+    """A constant hash simulates two certificates with one SHA-1."""
     ders = [_certificate("vpn.example.com"), _certificate("vpn.example.com")]
     exporting.prepare(str(tmp_path / "a"))
     names = {e.file for e in export([_observation(*ders)], str(tmp_path / "a")).entries}

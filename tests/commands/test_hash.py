@@ -33,7 +33,7 @@ def run(*arguments: str, given: bytes = b"", folder: Path | None = None) -> subp
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a certificate made by openssl, in PEM and DER."""
+    """Return a folder with a certificate of openssl, in PEM and DER."""
     folder = tmp_path_factory.mktemp("certificates")
     made = make(folder, "cert", subject="/O=Example/CN=CME head-end")
     (folder / "cert.cer").write_bytes(made.der)
@@ -46,7 +46,7 @@ def fingerprint(folder: Path, algorithm: str = "sha1") -> str:
 
 
 def test_a_thumbprint_needs_few_modules() -> None:
-    """It is turned round at once: what takes long to import is left to those who hash or read a file."""
+    """A conversion is fast, because slow imports are only for hashing and files."""
     command = [sys.executable, "-X", "importtime", "-m", "certhash", "hash", TAC]
     said = subprocess.run(command, capture_output=True, check=True, text=True).stderr
     imported = {line.rpartition("|")[2].strip() for line in said.splitlines()}
@@ -68,7 +68,7 @@ def test_certificate_files(folder: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.count(f"thumbprint  {wanted}\n") == 2
     assert "CN=CME head-end" in done.stdout
-    # The Base64 that is printed for the file is the one that is printed for openssl's fingerprint of it.
+    # The file and openssl's fingerprint of it give the same Base64.
     same = run(given=fingerprint(folder).encode())
     base64_line = next(line for line in same.stdout.splitlines() if "certHash" in line)
     assert base64_line in done.stdout
@@ -170,7 +170,7 @@ HEX = THUMBPRINT.lower()
     ],
 )
 def test_lines_of_common_tools(line: str) -> None:
-    """What certutil -dump, openssl dgst, shasum --tag, sha1sum, show voice vpn and Get-FileHash print."""
+    """Read output of certutil -dump, openssl dgst, shasum --tag, sha1sum, show voice vpn and Get-FileHash."""
     done = run(line)
     assert (done.returncode, done.stderr) == (0, "")
     assert TAC in done.stdout
@@ -213,7 +213,7 @@ def test_the_hash_of_a_key_is_refused() -> None:
 
 @pytest.mark.parametrize("cut", [0, 1, 2])
 def test_hex_of_a_running_configuration(folder: Path, cut: int) -> None:
-    """With its chain and certificate lines, with the latter alone, and with neither."""
+    """The hex with its chain and certificate lines, with the latter alone, and with neither."""
     digits = (folder / "cert.cer").read_bytes().hex().upper()
     lines = ["crypto pki certificate chain CME", " certificate self-signed 01"]
     lines += ["  " + digits[at : at + 64] for at in range(0, len(digits), 64)] + ["  \tquit"]

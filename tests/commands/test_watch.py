@@ -73,7 +73,7 @@ class _Clock:
 
 @pytest.fixture(name="rows", scope="module")
 def _all_rows() -> list[records.Row]:
-    """Return the rows of all samples, one capture after the other, as if it had been one."""
+    """Return the rows of all samples as if they were one capture."""
     found = tshark.find()
     rows: list[records.Row] = []
     for number, path in enumerate(find_captures([str(CAPTURES)]).captures, 1):
@@ -118,7 +118,7 @@ def test_the_summary_has_the_verdicts_of_the_audit(rows: list[records.Row]) -> N
 
 
 def test_a_clock_set_back_makes_no_match_of_what_was_seen_last() -> None:
-    """The head-end changes its certificate under a phone that holds the hash of the old one."""
+    """The head-end changes its certificate while a phone has the hash of the old one."""
     between = 20  # the old certificate is in frame 15, the new one in frame 34
     rows = _rows(str(CAPTURES / "fetched-over-tftp.pcapng"), tshark.find())
     verdicts = []
@@ -193,7 +193,7 @@ for number, frame in enumerate(sys.stdin.read().split()):
 
 
 def _send(network: str, frames: list[bytes]) -> None:
-    """Send frames into the other end of the cable."""
+    """Send frames from the other end of the cable."""
     command = [*inside(network), sys.executable, "-c", _SEND, OTHER_END]
     subprocess.run(command, input=" ".join(frame.hex() for frame in frames).encode(), check=True)
 
@@ -211,8 +211,8 @@ def _handshake(handshake: dict[str, Any]) -> str:
 def test_on_the_wire_it_sees_what_an_audit_sees_in_the_files(
     network: str, tmp_path: Path, packets: int
 ) -> None:
-    """All captures go over a cable; with 60 packets a tshark, one takes over from another all the time."""
-    # Of these the keys are in the file, or the packets are cut, which cannot be sent.
+    """All captures are sent over a cable; with 60 packets each, the tsharks are replaced all the time."""
+    # These have keys in the file, or cut packets, which cannot be sent.
     left_out = re.compile("tls13-(key|retry)|renegotiated|snaplen")
     paths = [p for p in find_captures([str(CAPTURES), str(MORE)]).captures if not left_out.search(p)]
     folders = ("--cnf", CAPTURES / "cnf", "--cnf", MORE / "cnf")
@@ -231,7 +231,7 @@ def test_on_the_wire_it_sees_what_an_audit_sees_in_the_files(
     assert watched["summary"]["handshakes"] == len(audited["handshakes"])
     assert watched["summary"]["certificates"] == audited["summary"]["certificates"]
     assert watched["summary"]["hidden"] == audited["summary"]["hidden"]
-    # Of handshakes that say the same, from one phone, the document of a watch has the newest.
+    # Of equal handshakes of one phone, the document of a watch has the newest.
     assert set(map(_handshake, watched["handshakes"])) <= set(map(_handshake, audited["handshakes"]))
     verdicts = [
         {(e["device"], e["url"]): e["verdict"] for e in each["expectations"]} for each in (watched, audited)
@@ -294,7 +294,7 @@ def test_verdicts_come_as_they_happen_and_ctrl_c_ends_with_the_summary(network: 
         watch.wait_for(rf"match         127\.0\.0\.1:\d+ > 127\.0\.0\.1:443  {digest}  SEP00005E005301\n")
         _connect(network, "-CAfile", good, "-CAfile", head_end / "certificate.pem")
         watch.wait_for(r"  match  ", 2)
-        # A client that knows other authorities only refuses the certificate, as a phone does.
+        # A client that trusts only other CAs rejects the certificate, as a phone does.
         subprocess.run(
             [*inside(network), sys.executable, "-c", _REFUSE], check=False, capture_output=True, input=b""
         )
@@ -431,7 +431,7 @@ def test_a_config_ini_in_the_current_folder_is_not_heeded(
 
 @as_root
 def test_it_does_without_what_python_3_14_has_no_more(network: str, head_end: Path) -> None:
-    """asyncio's child watchers are gone there, and nobody makes an event loop for who asks."""  # noqa: D403
+    """In that version, asyncio has no child watchers, and does not create an event loop on request."""
     before = (
         "import asyncio\n"
         "for name in ('SafeChildWatcher', 'set_child_watcher', 'get_child_watcher'):\n"
@@ -446,7 +446,7 @@ def test_it_does_without_what_python_3_14_has_no_more(network: str, head_end: Pa
         assert watch.end() == 0
 
 
-# ---------------------------------------------------------------- what cannot be done
+# ---------------------------------------------------------------- errors
 
 
 def _refused(*arguments: str | Path) -> str:
@@ -465,7 +465,7 @@ def test_an_interface_that_is_not_there_is_named_with_those_that_are() -> None:
 
 @pytest.mark.parametrize("number", ["nan", "-1", "0", "soon"])
 def test_what_is_no_time_is_not_watched_for(number: str) -> None:
-    """Nothing would be seen, and nothing be wrong."""
+    """Otherwise nothing would be captured, and no error reported."""
     ended = certhash("watch", "lo", "--seconds", number)
     assert ended.status == 2
     assert "is not a number of seconds" in ended.err
@@ -506,7 +506,7 @@ def test_an_interface_that_goes_away_ends_it_with_what_was_seen(network: str) ->
 
 @as_root
 def test_memory_stays_flat_and_no_handshake_is_lost() -> None:
-    """60,000 packets: all fit into the kernel's buffer, so that a busy machine drops none."""
+    """60,000 packets fit into the kernel's buffer, so that a busy machine drops none."""
     permitted.namespaces()
     before, most, connections, said = live_network.measure(60_000)
     assert most - before < 50 << 20
@@ -515,7 +515,7 @@ def test_memory_stays_flat_and_no_handshake_is_lost() -> None:
 
 
 def test_a_stated_hash_is_watched_for(rows: list[records.Row]) -> None:
-    """One server that presents it is enough; the others are no findings, as they come one by one."""
+    """One server that presents it is enough; the others, which appear one by one, are not findings."""
     stated = read_stated(["4qTQRt8KuAEbBHilnXE9s7WjEPc=", "11" * 20])
     watcher = Watcher("samples", Sources(stated), document.Tool("", None, None, "plugin"), clock=_Clock())
     for row in rows:

@@ -1,7 +1,7 @@
-"""Test the verdicts over histories that hypothesis generates; above all, that there is no false match.
+"""Test the verdicts over histories that hypothesis generates: above all, no false match.
 
-Certificates are any bytes here: the hash needs no more. What the rules are checked against is hashlib and the
-plain words of the contract, not the code.
+Certificates are arbitrary bytes here, which is enough for a hash. The rules are checked against hashlib and
+the wording of the contract, not against the code.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def only(result: document.Document) -> document.Expectation:
 LEAF, OLD, ROOT, OTHER = b"leaf", b"old leaf", b"root", b"of another server"
 
 
-# ---------------------------------------------------------------- what must never happen
+# ---------------------------------------------------------------- no false match
 
 _chains = st.lists(st.sampled_from([LEAF, OLD, ROOT, OTHER]), max_size=3)
 _alerts = st.sampled_from([None, None, 0, 40, 42, 43, 44, 45, 46, 48, 80])
@@ -128,7 +128,7 @@ _histories = st.lists(st.tuples(_chains, _alerts, st.booleans()), max_size=6)
 def test_a_match_is_proved_by_the_bytes(
     history: list[tuple[list[bytes], int | None, bool]], expected: list[bytes]
 ) -> None:
-    """A match rests on a handshake with a certificate of a listed hash, which its client did not refuse."""
+    """A match requires a handshake with a certificate of a listed hash, which the client did not reject."""
     seen = [
         handshake(n, chain, alert=alert, proceeded=went) for n, (chain, alert, went) in enumerate(history, 1)
     ]
@@ -141,7 +141,7 @@ def test_a_match_is_proved_by_the_bytes(
         assert alert not in {42, 43, 44, 45, 46, 48}
         assert listed & {sha1(der) for der in chain}
         assert row.matched in {base64.b64encode(digest).decode() for digest in listed}
-        # and nothing newer speaks against it
+        # and nothing newer contradicts it
         for later, later_alert, _ in history[number:]:
             assert not later or listed & {sha1(der) for der in later}
             assert later_alert not in {42, 43, 44, 45, 46, 48}
@@ -173,7 +173,7 @@ def test_the_order_of_captures_does_not_matter(
 
 @given(st.binary(max_size=40), st.sampled_from([None, "SHA-256", "SHA-512"]))
 def test_what_is_no_sha1_of_the_certificate_never_matches(digest: bytes, algorithm: str | None) -> None:
-    """HashAlg 0 means SHA-1: a longer digest is none, even if it is of the right certificate."""
+    """HashAlg 0 means SHA-1: a longer digest does not match, even if it is that of the right certificate."""
     right = {"SHA-256": hashlib.sha256(LEAF).digest(), "SHA-512": hashlib.sha512(LEAF).digest()}
     wrong = ExpectedHash(1, "?", right.get(algorithm or "", digest), algorithm)
     file = told(LEAF)
@@ -273,7 +273,7 @@ def test_another_name_at_the_same_address_is_another_head_end() -> None:
     assert row.verdict == "unseen"
 
 
-# ---------------------------------------------------------------- whose alert it is
+# ---------------------------------------------------------------- the sender of an alert
 
 
 def fetched(client: str, device: str, *ders: bytes, at: int = 0) -> CnfFile:
@@ -291,7 +291,7 @@ def test_an_unknown_clients_alert_counts_for_every_device_and_says_so() -> None:
 
 @pytest.mark.parametrize("proceeded", [False, True])
 def test_a_known_devices_alert_counts_for_that_device_alone(proceeded: bool) -> None:
-    """For others it is no match either, even if the client had gone on before it refused."""
+    """It is not a match for other phones either, even if the client had continued before the rejection."""
     seen = observation(handshake(2, [LEAF], alert=42, proceeded=proceeded))
     mine = fetched(PHONE.address, "SEP000000000001", LEAF)
     rows = {r.device: r for r in judged([seen], mine, told(LEAF, device="SEP000000000002")).expectations}
@@ -306,13 +306,13 @@ def test_a_phone_that_refused_is_believed_before_others_that_went_on() -> None:
 
 
 def test_what_a_phone_did_with_an_older_file_says_nothing_of_its_new_one() -> None:
-    """It refused, was given a new file, and has not tried since."""
+    """The phone rejected, got a new file, and has not tried since."""
     seen = observation(handshake(2, [LEAF], alert=42))
     old = fetched(PHONE.address, "SEP000000000001", OLD, at=1)
     new = fetched(PHONE.address, "SEP000000000001", LEAF, at=3)
     result = judged([seen], old, new)
     assert only(result).verdict == "unverifiable"
-    assert result.handshakes[0].verdict == "mismatch"  # what it was for the file of that day
+    assert result.handshakes[0].verdict == "mismatch"  # the verdict for the file of that day
 
 
 # ---------------------------------------------------------------- copies
@@ -349,7 +349,7 @@ def test_a_url_that_cannot_be_used_is_no_guess() -> None:
 
 
 def test_a_list_of_hashes_that_is_not_complete_proves_no_mismatch() -> None:
-    """A configuration names a trustpoint whose certificate is not in it: its hash may be the one."""
+    """A configuration names a trustpoint without its certificate, whose hash may be the matching one."""
     file = told(OLD)
     assert file.group is not None
     partial = replace(file, group=replace(file.group, unresolved=("vpn-trustpoint 2 trustpoint cme root",)))
@@ -360,7 +360,7 @@ def test_a_list_of_hashes_that_is_not_complete_proves_no_mismatch() -> None:
 
 
 def test_one_sha1_with_two_certificates_is_said_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody can make a collision in a test: so the digest is made blind."""
+    """A test cannot create a collision, so the digest is replaced."""
     monkeypatch.setattr("certhash.judgement.evidence.Presented.sha1", property(lambda _: b"\0" * 20))
     result = judged([observation(handshake(1, [LEAF]), handshake(2, [OTHER]))], told(LEAF))
     assert any("COLLISION" in problem.message for problem in result.problems)

@@ -86,7 +86,7 @@ def test_a_copy_that_writes_the_same_hash_otherwise_is_the_same() -> None:
 
 
 def test_a_handshake_is_told_by_the_file_that_the_phone_had_then() -> None:
-    """What a later file says of this head-end was not yet said, though the earlier one names another."""
+    """A later file names this head-end, but the earlier one, which counts here, names another."""
     elsewhere = told(LEAF, url="https://203.0.113.9/x", fetch=fetched(1))
     result = judged(
         [observation(handshake(2, [LEAF]), handshake(4, [LEAF]))], elsewhere, told(LEAF, fetch=fetched(3))
@@ -96,7 +96,7 @@ def test_a_handshake_is_told_by_the_file_that_the_phone_had_then() -> None:
 
 
 def test_a_list_that_is_not_complete_does_not_stand_for_one_that_is() -> None:
-    """The phone fetched one hash and no more; that a configuration names another trustpoint is no excuse."""
+    """The phone downloaded one hash only; another trustpoint in a configuration does not matter."""
     whole = told(OLD, fetch=fetched(1))
     assert whole.group is not None
     group = replace(whole.group, unresolved=("vpn-trustpoint 2 trustpoint cme root",))
@@ -197,7 +197,7 @@ def test_a_refusal_of_another_certificate_does_not_speak_of_one_that_nobody_answ
 
 
 def test_what_this_phone_did_itself_only_matters_where_it_refused() -> None:
-    """An older handshake of its own, gone well or not answered, does not stand for the newest one."""
+    """An older handshake of the same phone, accepted or unanswered, does not replace the newest one."""
     file = told(LEAF, fetch=fetched(1))
     for own in (handshake(2, [LEAF]), handshake(2, [LEAF], proceeded=False)):
         row = only(judged([observation(own, handshake(3, [LEAF], client=ELSEWHERE))], file))
@@ -236,7 +236,7 @@ def test_an_address_is_that_of_the_phone_that_fetched_its_file_there_last_before
 
 
 def test_a_certificate_of_another_server_of_the_same_ca_is_none_of_the_chain(tmp_path: Path) -> None:
-    """CME behind an ASA, both enrolled with one CA, which the ASA sends: CME pushes the hash of its own."""
+    """CME behind an ASA, both with certificates of one CA, which the ASA sends: CME pushes its own hash."""
     root = make(tmp_path, "CA", bits=1024)
     asa, cme = (
         make(tmp_path, name, "-CA", "CA.pem", "-CAkey", "CA.key", bits=1024).der for name in ("asa", "cme")
@@ -257,7 +257,7 @@ def at(end: Endpoint) -> ServedAt:
 
 
 def paper(source: str, der: bytes, trustpoint: str = "cme", line: int = 7) -> KnownCertificate:
-    """A certificate that a configuration makes the head-end present; of all of them ROOT alone is a CA's."""
+    """Return a certificate that a head-end presents by its configuration; only ROOT is a CA certificate."""
     return KnownCertificate(
         source, line, trustpoint, "ca" if der is ROOT else "leaf", sha1(der), der, (at(HEAD_END),)
     )
@@ -271,7 +271,7 @@ def test_where_nobody_connects_a_configuration_says_what_is_served(served: bytes
 
 
 def test_two_configurations_that_say_otherwise_make_no_match() -> None:
-    """A folder of backups has one from before a renewal and one from after it."""
+    """A folder of backups has a configuration from before a renewal and one from after it."""
     then, now, root = paper("then.txt", OLD), paper("now.txt", LEAF), paper("now.txt", ROOT)
     for known in ((then, now, root), (root, now, then)):
         row = only(correlate([], Sources((told(OLD),), known=known), TOOL))
@@ -294,7 +294,7 @@ def test_what_a_configuration_serves_elsewhere_says_nothing_of_this_head_end(els
 def test_two_certificates_of_one_head_end_in_one_configuration_make_no_match(
     trustpoints: tuple[str, str],
 ) -> None:
-    """A log has the configuration from before a renewal and from after it; an interface has two."""
+    """A log has the configuration before and after a renewal; an interface has two trustpoints."""
     then, now = (
         paper("asa.txt", der, name, line)
         for der, name, line in zip((OLD, LEAF), trustpoints, (7, 9), strict=True)
@@ -356,11 +356,11 @@ def test_a_handshake_is_held_against_the_file_that_the_phone_had_then() -> None:
     assert [h.verdict for h in judged([wrong], *files).handshakes] == ["mismatch"] * 3
 
 
-# ---------------------------------------------------------------------------------- clocks that are set back
+# ---------------------------------------------------------------------------------- clocks set back
 
 
 def test_a_match_is_none_where_the_packets_after_it_differ_and_only_the_clock_says_otherwise() -> None:
-    """The clock was set back between two handshakes of one capture, and the later one is no match."""
+    """The clock was set back between two handshakes of one capture, and the later one is not a match."""
     first, (later, ders) = handshake(4, [LEAF]), handshake(6, [OTHER])
     later = replace(later, time=3 * DAY)
     row = only(judged([observation(first, (later, ders))], told(LEAF)))
@@ -370,7 +370,7 @@ def test_a_match_is_none_where_the_packets_after_it_differ_and_only_the_clock_sa
 
 
 def test_a_clock_that_was_set_back_makes_no_match_of_a_mismatch() -> None:
-    """By time the newest differs, by the order of packets the newest matches."""
+    """The newest handshake by time differs, and the newest by packet order matches."""
     first, (later, ders) = handshake(4, [OTHER]), handshake(6, [LEAF])
     later = replace(later, time=3 * DAY)
     assert only(judged([observation(first, (later, ders))], told(LEAF))).verdict == "mismatch"
@@ -399,7 +399,7 @@ def test_between_captures_only_the_clock_tells() -> None:
 
 
 def test_of_two_files_both_count_where_a_clock_was_set_back_between_their_fetches() -> None:
-    """By time the phone has the file that matches; by the order of packets it has the other."""
+    """By time, the phone has the matching file; by packet order, it has the other one."""
     early = replace(fetched(1), frame=9)
     by_time, behind = told(LEAF, fetch=fetched(3)), told(OTHER, fetch=early)
     seen = observation(handshake(2, [LEAF]))
@@ -411,11 +411,11 @@ def test_of_two_files_both_count_where_a_clock_was_set_back_between_their_fetche
     assert only(judged([seen], by_time, elsewhere)).verdict == "match"
 
 
-# ----------------------------------------------------------------------- who asks for which certificate
+# ----------------------------------------------------------------------- certificates by SNI
 
 
 def test_where_the_name_asked_for_chooses_the_certificate_a_url_without_one_is_given_the_others() -> None:
-    """A PC is shown what belongs to the name; the phone asks for none, and is shown something else."""
+    """A PC gets the certificate of the name; the phone sends no SNI, and gets another one."""
     default, named = handshake(1, [OTHER]), handshake(3, [LEAF], name="vpn.example.com")
     before = handshake(2, [OTHER])
     seen = observation(default, handshake(1, [LEAF], name="vpn.example.com"), before, named)
@@ -423,19 +423,19 @@ def test_where_the_name_asked_for_chooses_the_certificate_a_url_without_one_is_g
     assert only(judged([seen], told(OTHER))).verdict == "match"
     for expected in (LEAF, OTHER):
         row = only(judged([seen], told(expected, url="https://vpn.example.com/phone")))
-        assert row.verdict == "unverifiable"  # which of the two a phone is given is not documented
+        assert row.verdict == "unverifiable"  # it is not documented which of the two a phone gets
         assert "chooses by the name" in row.explanation
     both = told(LEAF, OTHER, url="https://vpn.example.com/phone")
     assert only(judged([seen], both)).verdict == "match"
     assert only(judged([seen], told(OLD, url="https://vpn.example.com/phone"))).verdict == "mismatch"
-    # Where the phone itself was seen, it is known: this one asks by name.
+    # If the phone itself was seen, its behaviour is known: this one sends SNI.
     for expected, verdict in ((LEAF, "match"), (OTHER, "mismatch")):
         own = told(expected, url="https://vpn.example.com/phone", fetch=fetched(0))
         assert only(judged([seen], own)).verdict == verdict
 
 
 def test_a_renewed_certificate_is_not_chosen_by_a_name() -> None:
-    """The old one was shown to who asked for no name, the new one to who did, and never again the old."""
+    """A client without SNI got the old certificate, one with SNI the new one; the old one never recurs."""
     renewed = observation(handshake(1, [OLD]), handshake(2, [LEAF], name="vpn.example.com"))
     assert only(judged([renewed], told(LEAF))).verdict == "match"
     assert only(judged([renewed], told(OLD))).verdict == "mismatch"

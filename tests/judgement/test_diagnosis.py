@@ -1,6 +1,6 @@
 """Test every verdict and cause with a capture in ``tests/captures`` that shows it, and with a near miss.
 
-What is right was written down by the recorder (``expected.json``) from what it did; ``null`` leaves it open.
+The recorder wrote the right result to ``expected.json``; ``null`` means any result.
 """
 
 from __future__ import annotations

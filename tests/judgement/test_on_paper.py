@@ -90,7 +90,7 @@ def verdict(folder: Path, *texts: str, resolve: bool = True) -> str:
     return row.verdict
 
 
-# ---------------------------------------------------------------- an ASA that chooses by name
+# ---------------------------------------------------------------- an ASA that chooses by SNI
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_an_interface_without_a_trust_point_presents_what_nobody_knows(pki: Pki,
     assert verdict(tmp_path, phone(pki.old.cert_hash), by_name) == "unverifiable"
 
 
-# ---------------------------------------------------------------- an ASA whose address is not there
+# ---------------------------------------------------------------- an ASA with unknown address
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_policy_of_ios_xe_presents_its_trustpoint(pki: Pki, tmp_path: Path) ->
 
 
 def test_a_fingerprint_alone_counts_too(pki: Pki, tmp_path: Path) -> None:
-    """The output of show crypto pki certificates verbose, where the hex is not in the text."""
+    """Return the output of show crypto pki certificates verbose, without hex."""
     digits = pki.old.fingerprint
     groups = " ".join(digits[at : at + 8] for at in range(0, 40, 8))
     shown = f"Certificate\n  Fingerprint SHA1: {groups}\n  Associated Trustpoints: VPN\n"
@@ -231,12 +231,12 @@ def test_a_fingerprint_alone_counts_too(pki: Pki, tmp_path: Path) -> None:
     (row,) = audited(tmp_path, told, GATEWAY + shown).expectations
     assert row.verdict == "match"
     assert "is unknown: only its fingerprint is known" in row.warnings[0]
-    # Another one in hex under the same trustpoint: which of them is in use is not known.
+    # Another one in hex under the same trustpoint: it is unknown which of them is in use.
     both = chain("VPN", ("01", pki.new)) + "\n!\n" + GATEWAY + shown
     assert verdict(tmp_path, told, both) == "unverifiable"
 
 
-# ---------------------------------------------------------------- what reports say
+# ---------------------------------------------------------------- reports
 
 
 def test_every_report_says_that_a_match_is_on_paper_and_that_the_phone_may_refuse(
@@ -272,7 +272,7 @@ def test_no_capture_is_not_said_to_have_no_handshake(pki: Pki, tmp_path: Path) -
 
 @pytest.mark.parametrize("before", ["10:00:01 ", "> ", "R1: "])
 def test_a_host_id_setting_that_cannot_be_read_is_named(before: str) -> None:
-    """One line of show voice vpn with something before it: the check must not be on by default in silence."""
+    """With text before a line of show voice vpn, the check must not silently be on by default."""
     shown = (
         "The Voice Service VPN Group 1 setting:\nVPN Gateway 1 URL https://203.0.113.10/x\n"
         f"The Voice Service VPN Profile 1 setting:\n{before}The host_id_check setting: 0\n"

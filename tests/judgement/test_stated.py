@@ -38,7 +38,7 @@ def cert_hash(der: bytes, algorithm: str = "sha1") -> str:
 
 
 def first_certificate(capture: str) -> str:
-    """The hash that the recorder of a capture wrote down of the first certificate in it."""
+    """Return the recorded hash of the first certificate in a capture."""
     (found,) = (each for each in PRESENTED["captures"] if each["path"] == capture)
     return str(found["handshakes"][0]["certificates"][0]["sha1"])
 
@@ -86,12 +86,12 @@ def test_no_server_presents_it() -> None:
 def test_a_server_that_did_not_show_its_certificate_may_be_the_one() -> None:
     assert verdict(handshake(1, [OTHER]), handshake(9, server=SECOND)) == "unverifiable"
     assert verdict(handshake(1)) == "unverifiable"
-    # The same server, once shown and once not: what was shown decides, as for a URL.
+    # The same server, once with and once without visible certificates: the visible ones decide, as for a URL.
     assert verdict(handshake(1, [OTHER]), handshake(9)) == "mismatch"
 
 
 def test_what_a_server_presented_before() -> None:
-    """A head-end that was renewed presents it no more, and the cause says so."""
+    """A head-end with a renewed certificate does not present it any more, and the cause says so."""
     (expectation,) = judged(cert_hash(OLD), seen=(handshake(1, [OLD]), handshake(9, [LEAF]))).expectations
     assert (expectation.verdict, expectation.cause) == ("mismatch", "stale-hash")
 
