@@ -100,7 +100,7 @@ class Audit:
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end; return the exit status, the result and the messages."""
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=180)
         assert "Traceback" not in err, err
         return self.process.returncode, out, err
 
@@ -131,7 +131,7 @@ def _read(path: str) -> str:
 
 
 def _until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
