@@ -104,7 +104,8 @@ CAUSES: dict[str, Topic] = {
         "the hash of an earlier certificate",
         "The phone expects a certificate that this head-end presented earlier. The certificate was renewed or"
         " replaced, but the phone's cnf file was not regenerated.",
-        "This head-end presented a certificate with this hash in an older handshake.",
+        "This head-end presented a certificate with this hash in an older handshake. If the capture shows"
+        " that the phone did not get its cnf file (TFTP error, no answer, another file), a warning says so.",
         (*CME_REBUILD, *CUCM_REBUILD),
     ),
     "other-head-end": Topic(
