@@ -524,4 +524,4 @@ def test_of_two_algorithms_only_sha1_counts() -> None:
 )
 def test_a_host_id_check_in_another_place_or_case_is_named(check: str) -> None:
     cnf = read(device(group().replace("<addresses>", f"{check}<addresses>")))
-    assert any("is not vpnGroup/enableHostIDCheck: not counted" in warning for warning in cnf.warnings)
+    assert any("is not vpnGroup/enableHostIDCheck, and is ignored" in warning for warning in cnf.warnings)

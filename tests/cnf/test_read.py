@@ -225,5 +225,5 @@ def test_the_configuration_of_ocserv_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "ocserv.conf").write_text(text)
     (problem,) = read([str(tmp_path / "ocserv.conf")]).problems
     assert problem.message == (
-        "it is ocserv's configuration, which holds no certificate: give /etc/ocserv/cert.pem itself"
+        "it is ocserv's configuration, which contains no certificate: give /etc/ocserv/cert.pem itself"
     )

@@ -294,7 +294,7 @@ def test_a_sha256_alone_is_named(tmp_path: Path) -> None:
     sources = read_text(tmp_path, text)
     (message,) = messages(sources)
     assert message.startswith('line 3 "Fingerprint SHA256: ')
-    assert "is no SHA-1" in message
+    assert "is not a SHA-1" in message
     assert known(sources) == [("cme_cert", "ca", SHA1[:8])]
 
 

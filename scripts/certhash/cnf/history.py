@@ -37,4 +37,4 @@ def without_history(lines: list[Line]) -> tuple[list[Line], list[str]]:
     if first is None:
         return lines, []
     what = "this is `show archive log config`, a list of typed commands"
-    return kept, [f"line {first.number}: {what}: what is in force is in `show running-config`"]
+    return kept, [f"line {first.number}: {what}: the settings in force are in `show running-config`"]

@@ -106,8 +106,8 @@ def vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
         for number, text, line in _numbered(group, "credentials", "certHash", HASHES, warnings)
     )
     warnings.extend(
-        f"<{visible(local_name(element))}> in line {element.sourceline} is not vpnGroup/enableHostIDCheck: "
-        "not counted"
+        f"<{visible(local_name(element))}> in line {element.sourceline} is not vpnGroup/enableHostIDCheck, "
+        "and is ignored"
         for element in group.iter(etree.Element)
         if local_name(element).lower() == "enablehostidcheck"
         and (local_name(element) != "enableHostIDCheck" or element.getparent() is not group)
@@ -118,7 +118,7 @@ def vpn_group(root: etree._Element, warnings: list[str]) -> VpnGroup | None:
     host_id_check = _switch("".join(checks), warnings) if len(checks) == 1 else None
     algorithms = _texts_at(group, "credentials/hashAlg")
     if len(algorithms) > 1:
-        warnings.append("hashAlg stands a second time with another value: only a SHA-1 counts")
+        warnings.append("hashAlg occurs twice with different values: only a SHA-1 counts")
     hash_algorithm = (algorithms[0] if len(algorithms) == 1 else "") or None
     _weigh(urls, hashes, hash_algorithm, warnings)
     return VpnGroup(urls, hashes, host_id_check, hash_algorithm)

@@ -117,7 +117,7 @@ def read_source(path: str, data: bytes) -> Sources:
         raise refusal
     if (found := _OCSERV.search(data)) and _OCSERV_TOO.search(data):
         named = found[1].decode("utf-8", "replace")
-        raise ValueError(f"it is ocserv's configuration, which holds no certificate: give {named} itself")
+        raise ValueError(f"it is ocserv's configuration, which contains no certificate: give {named} itself")
     try:
         certificates = certificates_in(data)
     except NoCertificateError as error:

@@ -41,7 +41,7 @@ def problems_of(cnf: CnfFile) -> list[Problem]:
     return problems
 
 
-CHECKED_TWICE = "enableHostIDCheck stands a second time with another value"
+CHECKED_TWICE = "enableHostIDCheck occurs twice with different values"
 
 
 def why_longer(algorithm: str | None) -> str:

@@ -142,10 +142,10 @@ class _Certificates:
         self._configuration.taken.update(line.number for line in self._longer)
         if not self._has_sha1:
             self._configuration.problems += [
-                f'line {line.number} "{line.shown}" is no SHA-1, which a phone compares: {SHA1_WANTED}'
+                f'line {line.number} "{line.shown}" is not a SHA-1, which a phone compares: {SHA1_WANTED}'
                 for line in self._longer
             ]
-            self._configuration.left_open += [(line, "it is no SHA-1") for line in self._longer]
+            self._configuration.left_open += [(line, "it is not a SHA-1") for line in self._longer]
         self._has_sha1, self._longer = False, []
 
     def _take_fingerprint(self, line: Line, lines: list[Line], index: int) -> None:

@@ -180,7 +180,7 @@ def _unzip(source: BinaryIO, whole: Unpacked) -> str:
         raise ValueError(f"a zip file that cannot be unpacked here ({error}); unpack it first") from None
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         if not whole.tell():
-            raise ValueError(f"a damaged zip file ({error}); copy it here once more") from None
+            raise ValueError(f"a damaged zip file ({error}); copy it again") from None
         return f"the zip file is damaged ({error})"
     return ""
 
