@@ -76,7 +76,7 @@ def test_a_program_that_is_not_tshark_is_named(tmp_path: Path, script: str, says
 
 
 def test_a_key_log_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"keys\.txt: No such file or directory; give --keylog"):
+    with pytest.raises(InputError, match=r"keys\.txt: there is no such file; give --keylog"):
         observe(str(MATCH), Settings(tshark.find(), keylog=str(tmp_path / "keys.txt")))
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from certhash.errors import InputError
+from certhash.files import explain
 from certhash.resources import plugin_folder
 
 if TYPE_CHECKING:
@@ -77,9 +78,7 @@ def workplace(program: str | None = None, *, keylog: str | None = None) -> Itera
             try:
                 shutil.copyfile(keylog, keys)
             except OSError as error:
-                raise InputError(
-                    f"{keylog}: {error.strerror or error}; give --keylog a readable key log file"
-                ) from None
+                raise InputError(f"{keylog}: {explain(error)}; give --keylog a key log file") from None
             keys.chmod(0o400)
             if user is not None:
                 os.chown(keys, user, -1)
