@@ -6,6 +6,7 @@ import atexit
 import shutil
 import tempfile
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -36,8 +37,10 @@ class Counted:
         self._runs = self.folder / "runs"
         self._runs.mkdir()
         self._runs.chmod(0o777)
-        before = before.format(folder=self.folder)
-        self.path.write_text(STUB.format(tshark=need("tshark"), folder=self.folder, before=before))
+        before = before.format(folder=quote(str(self.folder)))
+        self.path.write_text(
+            STUB.format(tshark=need("tshark"), folder=quote(str(self.folder)), before=before)
+        )
         self.path.chmod(0o755)
 
     @property

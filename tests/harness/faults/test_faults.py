@@ -12,6 +12,7 @@ import signal
 import struct
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_tshark_that_is_always_killed_is_named(tmp_path: Path) -> None:
 def test_a_tshark_that_hangs_is_ended(tmp_path: Path) -> None:
     archive = copies(tmp_path, "match", "mismatch")
     # The first process is stopped, and never continues.
-    stop = f"if mkdir {tmp_path}/first 2>/dev/null; then kill -STOP $$; fi"
+    stop = f"if mkdir {quote(str(tmp_path))}/first 2>/dev/null; then kill -STOP $$; fi"
     tmp_path.chmod(0o777)
     running = Audit(
         tmp_path, archive, *JSON, "-j", "1", "--timeout", "10", "--tshark", tshark_that(tmp_path, stop)
@@ -175,7 +176,7 @@ def test_a_capture_that_vanishes_is_named(tmp_path: Path) -> None:
     # The first tshark removes the last capture.
     gone = archive / "rejected.pcapng"
     archive.chmod(0o777)
-    tool = tshark_that(tmp_path, f"rm -f {gone}")
+    tool = tshark_that(tmp_path, f"rm -f {quote(str(gone))}")
     ended = audit(tmp_path, archive, *JSON, "-j", "1", "--tshark", tool)
     assert ended.status == 2
     assert "rejected.pcapng" in ended.err
