@@ -26,6 +26,7 @@ from tests.harness.benchmarks.captures import (
     tcp_segments,
     udp_frame,
 )
+from tests.harness.fidelity import netscaler
 from tests.harness.fidelity.generate import LINK_ETHERNET, LINK_RAW
 
 if TYPE_CHECKING:
@@ -790,8 +791,8 @@ def under_eap(script: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ...
 
 FORMATS = (
     "5views", "btsnoop", "erf", "k12text", "lanalyzer", "modpcap", "netmon1",
-    "netmon2", "nettl", "ngsniffer", "ngwsniffer_1_1", "ngwsniffer_2_0", "nokiapcap", "nsecpcap", "nstrace10",
-    "nstrace20", "nstrace30", "nstrace35", "rh6_1pcap", "snoop", "suse6_3pcap", "visual",
+    "netmon2", "nettl", "ngsniffer", "ngwsniffer_1_1", "ngwsniffer_2_0", "nokiapcap", "nsecpcap",
+    "rh6_1pcap", "snoop", "suse6_3pcap", "visual",
 )  # fmt: skip
 """File formats that ``editcap`` writes."""
 
@@ -843,5 +844,9 @@ def all_kinds(folder: Path, script: Script, datagrams: Script) -> Iterator[Kind]
         yield written(f"dtls-in-{name}", map(wrap, udp), datagrams.clear, link)
     whole = written("plain", plain, script.clear)
     yield whole
+    for name, write in netscaler.WRITERS.items():
+        path = folder / f"format-{name}.cap"
+        path.write_bytes(write(plain))
+        yield Kind(path.stem, path, script.clear)
     for path in converted(folder, whole.path):
         yield Kind(path.stem, path, script.clear)

@@ -51,6 +51,8 @@ _MAGICS = (
     b"\x01\x10\x4c\0\x01\x05",  # Novell LANalyzer
     b"+---------+---------------+----------+",  # K12 text
 )
+_NETSCALER = re.compile(rb"Net[Ss]caler (?:V\d\d )?Performance Data\0")
+"""Follows a header of some bytes."""
 NAMES = re.compile(
     r"\.(?:pcap|pcapng|ntar|cap|dmp|snoop|trc|trace\d*|erf|ncfx?|enc|syc|5vw|rf5|vwr)\d*(?:\.(?:gz|zst|lz4|xz|bz2|zip))?$",
     re.IGNORECASE,
@@ -87,7 +89,12 @@ def looks_like_capture(start: bytes) -> bool:
             start = lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY).decompress(start, _PEEK)
     except lzma.LZMAError:
         return False
-    return start.startswith(_MAGICS) or start[:4] in _OTHER_COMPRESSION or _is_commview(start)
+    return (
+        start.startswith(_MAGICS)
+        or start[:4] in _OTHER_COMPRESSION
+        or _is_commview(start)
+        or _NETSCALER.search(start) is not None
+    )
 
 
 def _is_commview(start: bytes) -> bool:
