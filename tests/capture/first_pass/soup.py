@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.harness.benchmarks.captures import (
+    ACK,
+    SYN,
     Endpoints,
     Segment,
     Turn,
@@ -26,6 +28,7 @@ from tests.harness.benchmarks.captures import (
     tls_transcript,
     udp_frame,
 )
+from tests.harness.fidelity.kinds import answered_twice, counting_padding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -214,7 +217,9 @@ def disturbed(choose: random.Random, segments: list[Segment]) -> list[Segment]: 
     return out
 
 
-def connection(choose: random.Random, kitchen: Kitchen, index: int) -> Iterator[tuple[bytes, int]]:
+def connection(  # noqa: C901 - a list of cases
+    choose: random.Random, kitchen: Kitchen, index: int
+) -> Iterator[tuple[bytes, int]]:
     """Yield the frames of one connection, and the number of captured bytes of each."""
     port = choose.choice((443, 443, 8443, 3804, 25, 80, 6970, 5061, 2000, 9999))
     ends = Endpoints(
@@ -230,11 +235,16 @@ def connection(choose: random.Random, kitchen: Kitchen, index: int) -> Iterator[
         )
         if choose.random() < 0.1:
             segments = segments[choose.randrange(len(segments)) :]
+        if choose.random() < 0.05 and len(segments) > 1 and segments[1].flags == SYN | ACK:
+            segments = answered_twice(choose.choice((-5000, 5000)))(segments)
         parts += disturbed(choose, segments)
     six, snap, tagged = choose.random() < 0.15, choose.random() < 0.05, choose.random() < 0.1
     split = choose.random() < 0.05
+    padded = choose.random() < 0.05
     for segment in parts:
         frame = tcp_frame(ends, segment)
+        if padded:
+            frame = counting_padding(frame, 46)
         if six:
             frame = as_ipv6(frame)
         elif split and choose.random() < 0.2 and len(segment.payload) > 600:
