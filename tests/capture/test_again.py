@@ -7,9 +7,10 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
-from certhash.capture import tshark
-from tests.capture.first_pass.soup import handshake, record
+from certhash.capture import again, tshark
+from tests.capture.first_pass.soup import resumed
 from tests.capture.first_pass.test_overlooked import ENDS, in_chunks
 from tests.harness.benchmarks.captures import (
     Turn,
@@ -93,20 +94,16 @@ def test_what_another_way_of_reading_shows_is_taken_and_the_way_is_named(
 def test_a_resumed_session_is_not_taken_for_one_with_missing_packets(
     tmp_path: Path, wrap: Callable[[list[Turn]], list[bytes]]
 ) -> None:
-    random, session = bytes(range(32)), bytes(range(32, 64))
-    hello = b"\x03\x03" + random + b"\x20" + session
-    finished = record(20, b"\x01") + record(22, bytes(range(40)))
-    turns = [
-        Turn("client", handshake(1, hello + b"\x00\x02\xc0\x2f\x01\x00")),
-        Turn("server", handshake(2, hello + b"\xc0\x2f\x00") + finished),
-        Turn("client", finished + record(23, bytes(100))),
-        Turn("server", record(23, bytes(100))),
-    ]
     path = tmp_path / "resumed.pcap"
-    path.write_bytes(pcap(wrap(turns)))
+    path.write_bytes(pcap(wrap(resumed(bytes(range(32))))))
     seen = both(path)
     assert [one.hidden for one in seen.handshakes] == ["resumed"]
     assert seen.problems == ()
+    # Where tshark was told what to take for TLS, only certificates count.
+    nothing = replace(seen, handshakes=())
+    asked = frozenset(frozenset((one.client, one.server)) for one in seen.handshakes)
+    for as_tls, taken in ((True, seen.handshakes), (False, ())):
+        assert again.merged(nothing, seen, asked, (), as_tls=as_tls).taken == taken
 
 
 def test_a_certificate_whose_end_was_not_captured_is_named_with_this_reason(tmp_path: Path) -> None:

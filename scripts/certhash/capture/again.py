@@ -195,7 +195,9 @@ class Merged(NamedTuple):
     """The handshakes from the second reading."""
 
 
-def merged(seen: Observation, again: Observation, asked: Ends, missing: Iterable[Trace]) -> Merged:
+def merged(
+    seen: Observation, again: Observation, asked: Ends, missing: Iterable[Trace], *, as_tls: bool
+) -> Merged:
     """Add the connections of which only a second reading shows certificates, or why there are none.
 
     Args:
@@ -204,6 +206,8 @@ def merged(seen: Observation, again: Observation, asked: Ends, missing: Iterable
         asked: the connections in question.
         missing: other certificates in the capture: connections in tunnels are unknown before they are
         dissected.
+        as_tls: tshark recognised TLS by itself in the second reading, so handshakes without certificates are
+            handshakes, too.
     """
     starts = tuple(trace.beginning for trace in missing)
     mine, theirs = _by_connection(seen.handshakes), _by_connection(again.handshakes)
@@ -213,7 +217,7 @@ def merged(seen: Observation, again: Observation, asked: Ends, missing: Iterable
         before = mine.get(connection, [])
         new = _certificates(handshakes) - _certificates(before)
         wanted = connection[1] in asked or any(again.certificates[one].startswith(starts) for one in new)
-        if not wanted or not (new or _explains(handshakes, before)):
+        if not wanted or not (new or (as_tls and _explains(handshakes, before))):
             continue
         whole = _certificates(before) <= _certificates(handshakes)
         chosen = [each for each in handshakes if whole or new & _certificates([each])]

@@ -112,7 +112,8 @@ def _look_again(run: Run, read: Callable[[Way], Run], way: Way, *, carvable: boo
         other = read(way._replace(arguments=each.arguments, mend=each.mend, carve=way.carve or each.mend))
         if other.outcome.failed or other.missing_plugin:
             continue
-        seen, taken = again.merged(seen, other.observation(), asked - {frozenset()}, missing)
+        as_tls = each in {again.MENDED, again.STOCK}
+        seen, taken = again.merged(seen, other.observation(), asked - {frozenset()}, missing, as_tls=as_tls)
         notes += [again.note(handshake, each) for handshake in taken]
         missing = not_shown(missing, seen.certificates.values())
         if not missing and (tries or not _cut(seen)):

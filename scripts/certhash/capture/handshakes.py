@@ -223,7 +223,8 @@ class Handshakes:
         )
         if CHANGE_CIPHER_SPEC in row.content_types:
             if not (now.client_key_exchange or now.client_ccs or "server" in now.chains):
-                now.server_ccs_first = True
+                # What is lost later is not the certificate, which the server would have sent before.
+                now.server_ccs_first = not now.connection.lost
         elif (
             HANDSHAKE in row.content_types
             and not row.types
@@ -273,11 +274,7 @@ def _finished(now: _Building) -> Handshake:
     visible = "server" in now.chains
     resumed = (
         not visible
-        and (
-            now.server_psk
-            if tls13
-            else now.echoed_session or (now.server_ccs_first and not now.connection.lost)
-        )
+        and (now.server_psk if tls13 else now.echoed_session or now.server_ccs_first)
         and not now.server_spoke_of_certificates
     )
     encrypted = not visible and tls13 and not now.decrypted

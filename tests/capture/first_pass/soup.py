@@ -48,6 +48,19 @@ def handshake(kind: int, body: bytes, piece: int = 16384) -> bytes:
     return b"".join(record(22, message[at : at + piece]) for at in range(0, len(message), piece))
 
 
+def resumed(session: bytes = b"") -> list[Turn]:
+    """Return a connection that resumes a session, by a ticket or by this identifier of the session."""
+    hello = b"\x03\x03" + bytes(range(32)) + bytes([len(session)]) + session
+    finished = record(20, b"\x01") + record(22, bytes(range(40)))
+    return [
+        Turn("client", handshake(1, hello + b"\x00\x02\xc0\x2f\x01\x00")),
+        Turn("server", handshake(2, hello + b"\xc0\x2f\x00") + finished),
+        Turn("client", finished + record(23, bytes(400))),
+        Turn("server", record(23, bytes(3000))),
+        Turn("client", record(23, bytes(400))),
+    ]
+
+
 RECORDED = Path(__file__).with_name("handshakes.json")
 """The file with a certificate (DER) and the handshake of each TLS version, in Base64."""
 OVERHEAD = {"TLSv1_2": 24, "TLSv1_3": 17}
@@ -89,7 +102,7 @@ class Kitchen:
                 exchange = [Turn("client", record(23, choose.randbytes(99))), Turn("server", data)]
                 self.full.append([*shaken, *(exchange if size else []), closed])
 
-    def script(self, choose: random.Random) -> list[Turn]:  # noqa: C901, PLR0911  (a list of cases)
+    def script(self, choose: random.Random) -> list[Turn]:  # noqa: C901, PLR0911, PLR0912  (a list of cases)
         """Return the data of a connection, mostly TLS, in one of many forms."""
         full = choose.choice(self.full)
         again = choose.choice(self.full)
@@ -155,6 +168,8 @@ class Kitchen:
                     Turn("client", record(23, bytes(99))),
                     Turn("server", record(23, bytes(9999)) + record(23, bytes(9))),
                 ]
+            case 11:
+                return resumed(choose.choice((b"", choose.randbytes(32))))
             case _:
                 return full
 

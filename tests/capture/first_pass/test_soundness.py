@@ -15,14 +15,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from tests.capture.first_pass.files import COOKED, COOKED_2, LOOP, NULL, RAW, Frame, as_pcap, as_pcapng
-from tests.capture.first_pass.soup import Kitchen, soup
+from tests.capture.first_pass.soup import Kitchen, resumed, soup
+from tests.harness import wiresharks
 from tests.harness.benchmarks.captures import (
+    Endpoints,
     dtls_flow,
     dtls_transcript,
     make_identity,
+    tcp_frame,
+    tcp_segments,
     tls_flow,
     tls_transcript,
 )
+from tests.harness.fidelity.carved import comparing
 
 from certhash.capture import tshark
 from certhash.capture.first_pass.carve import NotShareableError, carve
@@ -149,6 +154,25 @@ def test_every_oddity(kitchen: Kitchen, tmp_path: Path) -> None:
     trusted = [count for count in dropped if count >= 0]
     assert len(trusted) >= 6
     assert sum(trusted) > 10_000
+
+
+def test_one_side_of_a_resumed_session_misses_nothing_where_data_were_dropped() -> None:
+    """Its acknowledgements are of what was not captured: they pass, with the numbers that tshark expects."""
+    ends = Endpoints(b"\x0a\0\0\1", b"\x0a\0\0\2", 30_000, 443)
+    with comparing() as comparison:
+        for client in (True, False):
+            sent = [one for one in tcp_segments(resumed(), mss=400) if one.from_client is client]
+            frames = [tcp_frame(ends, segment) for segment in sent]
+            assert comparison.difference(as_pcap([(frame, len(frame)) for frame in frames])) == ""
+        assert comparison.dropped > 0
+
+
+@pytest.mark.parametrize("version", wiresharks.others())
+def test_with_another_tshark_the_same_is_seen_of_what_is_left(version: str, kitchen: Kitchen) -> None:
+    with comparing(str(wiresharks.need(version).tshark)) as comparison:
+        for seed in range(1000, 1004):
+            assert comparison.difference(as_pcap(soup(kitchen, seed, 15)), 60_000) == ""
+        assert comparison.dropped > 2000
 
 
 @pytest.mark.parametrize("sinks", [2, 3])

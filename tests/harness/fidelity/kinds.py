@@ -791,7 +791,7 @@ def under_eap(script: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ...
 
 FORMATS = (
     "5views", "btsnoop", "erf", "k12text", "lanalyzer", "modpcap", "netmon1",
-    "netmon2", "nettl", "ngsniffer", "ngwsniffer_1_1", "ngwsniffer_2_0", "nokiapcap", "nsecpcap",
+    "netmon2", "nettl", "ngsniffer", "ngwsniffer_1_1", "ngwsniffer_2_0", "nsecpcap",
     "rh6_1pcap", "snoop", "suse6_3pcap", "visual",
 )  # fmt: skip
 """File formats that ``editcap`` writes."""

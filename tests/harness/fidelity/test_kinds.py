@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.harness.fidelity.compare import findings, read_twice
+import pytest
+from tests.harness import wiresharks
+from tests.harness.fidelity.compare import audit, by_capture, findings, read_twice
 from tests.harness.fidelity.kinds import SHOWN_TWICE, all_kinds
 
 if TYPE_CHECKING:
@@ -25,3 +27,20 @@ def test_every_kind_of_capture_shows_what_was_put_into_it_with_and_without_carvi
     wrong = {kind.name: found[kind.name] for kind in kinds if found[kind.name] != kind.expected}
     expected = next(kind.expected for kind in kinds if kind.name == SHOWN_TWICE)
     assert wrong in ({}, {SHOWN_TWICE: expected * 2})
+
+
+@pytest.mark.parametrize("version", wiresharks.others())
+def test_every_kind_shows_the_same_with_another_tshark(
+    version: str, tmp_path: Path, kitchen: Kitchen
+) -> None:
+    script = next(s for s in kitchen.scripts if s.of_client > 1 and len(s.clear) > s.of_client)
+    datagrams = next(s for s in kitchen.datagrams if s.of_client)
+    kinds = {str(kind.path): kind for kind in all_kinds(tmp_path, script, datagrams)}
+    document = audit([tmp_path], "--tshark", str(wiresharks.need(version).tshark))
+    wrong = {
+        kinds[seen.path].name
+        for seen in by_capture(document)
+        if tuple(one.sha1 for one in seen.findings) != kinds[seen.path].expected
+    }
+    assert wrong <= {SHOWN_TWICE}
+    assert len(document["captures"]) == len(kinds)

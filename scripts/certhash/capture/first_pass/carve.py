@@ -42,7 +42,7 @@ from certhash.capture.first_pass.packets import (
 from certhash.capture.first_pass.pcap import SLACK, WINDOW, Ints, Pcapng, Records, windows
 from certhash.capture.first_pass.recognise import DTLS_HEADER, beginnings, only_dtls_data
 from certhash.capture.first_pass.remains import Numbers, joined, remade
-from certhash.capture.first_pass.streams import APPLICATION_DATA, SKIP, Moved
+from certhash.capture.first_pass.streams import APPLICATION_DATA, SKIP, WALK, Moved
 from certhash.model import Endpoint
 
 if TYPE_CHECKING:
@@ -370,19 +370,39 @@ class _Carver:
         self._payloads(lanes, np.flatnonzero(size), keep, moved)
         # Packets without data are irrelevant while the data of a stream is being dropped, unless a dissector
         # from before TLS waits for the end.
+        gone = size > 0
+        gone &= ~keep[packets.row[at]] | np.isin(at, np.fromiter(moved, np.int64, len(moved)))
+        first = np.flatnonzero(gone & (known["since"][direction] == 0))[::-1]
+        known["since"][direction[first]] = place[first]
         skipping = (known["state"][direction] >= SKIP) | (known["shift"][direction] != 0)
+        skipping &= known["since"][direction] - np.uint64(1) < place
         ending = (size == 0) & (flags & FIN != 0) & skipping & seen
         # The first acknowledgement of a direction that has not been seen yet tells tshark where it begins.
         drop = seen & answered & bare & (told | skipping) | ending
         keep[packets.row[at[drop]]] = False
         ended = at[flags & FIN != 0]
         known["closed"][lanes.direction[flags & FIN != 0]] = ~keep[packets.row[ended]]
+        self._renumber(lanes, bare & ~drop, moved)
         for index in np.flatnonzero(ending & known["mixed"][direction]).tolist():
             one = direction[index]
             skips = known["state"][one] >= SKIP
             moved[int(at[index])] = [
                 Moved(int(known["stand"][one] if skips else seq[index] - known["shift"][one]) & _WORD, b"")
             ]
+
+    def _renumber(self, lanes: Lanes, bare: Bools, moved: dict[int, list[Moved]]) -> None:
+        """Give acknowledgements that follow dropped data the number that tshark expects.
+
+        With their own number, tshark would miss the data, and certhash a certificate.
+        """
+        known, seq = self._directions.known[lanes.direction], lanes.packets.seq[lanes.at]
+        stand, shift = known["stand"].astype(np.int64), known["shift"].astype(np.int64)
+        after = seq - stand - shift & _WORD
+        behind = bare & (known["state"] == SKIP) & (after > 0) & (after < 1 << 31)
+        walking = bare & (known["state"] == WALK) & (shift != 0) & (seq == known["reached"])
+        number = np.where(behind, stand, seq - shift & _WORD)
+        for index in np.flatnonzero(behind | walking).tolist():
+            moved[int(lanes.at[index])] = [Moved(int(number[index]), b"")]
 
     def _payloads(self, lanes: Lanes, paying: Ints, keep: Bools, moved: dict[int, list[Moved]]) -> None:
         """Follow the TLS streams among the packets with data (``paying``, places in the lanes)."""

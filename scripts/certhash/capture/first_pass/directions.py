@@ -29,6 +29,7 @@ DIRECTION = np.dtype(
         ("mixed", "?"),  # something else came before TLS
         ("gappy", "?"),  # its packets were not contiguous
         ("never", "?"),  # nothing of it may be dropped
+        ("since", "u8"),  # the place among all records of the first packet whose data were dropped
         ("quic", "?"),  # it has carried a QUIC packet with a long header
         ("opened", "?"),  # it has carried a SYN
         ("ended", "u8"),  # the place among all records of its first FIN or RST

@@ -22,8 +22,8 @@ _HELLOS = (1, 2)
 def beginnings(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
     """Return where TLS begins.
 
-    Return where the first TLS record starts in each packet, counted from its first byte of data (-1 where TLS
-    does not begin), and whether the packet is exactly one record of application data.
+    Return where the first TLS record that may be dropped starts, counted from the first byte of data of each
+    packet (-1 where TLS does not begin), and whether the packet is exactly one record of application data.
     """
     at = lanes.at[paying]
     here, size = lanes.packets.here[at], lanes.packets.size[at]
@@ -45,7 +45,9 @@ def beginnings(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
         & are_records(kind * 0 + _HANDSHAKE, head >> 24 & 0xFFFF, kind * 0)
     )
     old &= here > HEADER
-    return np.where(hello | closed, 0, np.where(old, (head >> 48 & 0x7FFF) + 2, -1)), closed
+    # Application data that are the first to be seen are kept: by them tshark recognises TLS.
+    begins = np.where(closed, size, np.where(old, (head >> 48 & 0x7FFF) + 2, -1))
+    return np.where(hello, 0, begins), closed
 
 
 def only_dtls_data(look: Window, at: Ints, size: Ints) -> Bools:
