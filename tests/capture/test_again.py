@@ -99,7 +99,7 @@ def test_a_resumed_session_is_not_taken_for_one_with_missing_packets(
     seen = both(path)
     assert [one.hidden for one in seen.handshakes] == ["resumed"]
     assert seen.problems == ()
-    # Where tshark was told what to take for TLS, only certificates count.
+    # If a rule made tshark dissect the connection as TLS, only certificates count.
     nothing = replace(seen, handshakes=())
     asked = frozenset(frozenset((one.client, one.server)) for one in seen.handshakes)
     for as_tls, taken in ((True, seen.handshakes), (False, ())):

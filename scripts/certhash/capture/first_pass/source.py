@@ -51,7 +51,7 @@ _MAGICS = (
     b"\x01\x10\x4c\0\x01\x05",  # Novell LANalyzer
     b"+---------+---------------+----------+",  # K12 text
 )
-_NETSCALER = re.compile(rb"Net[Ss]caler (?:V\d\d )?Performance Data\0")
+_NETSCALER = re.compile(rb"(?i:NetScaler) (?:V\d\d )?Performance Data\0")
 """Follows a header of some bytes."""
 NAMES = re.compile(
     r"\.(?:pcap|pcapng|ntar|cap|dmp|snoop|trc|trace\d*|erf|ncfx?|enc|syc|5vw|rf5|vwr)\d*(?:\.(?:gz|zst|lz4|xz|bz2|zip))?$",
