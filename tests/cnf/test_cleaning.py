@@ -154,6 +154,26 @@ def test_the_pager_goes_with_what_rubs_it_out(samples: list[str], pager: str, fo
             assert bare(cleaned) == bare(text)
 
 
+def test_some_lines_with_a_stamp_before_other_stamps_are_refused(pki: Pki) -> None:
+    """Dropped silently, such a line may be the one that names the phone."""
+    text = cme(pki)
+    expected = read_pasted(clean(text), "x")
+    assert expected is not None
+    twice = stamped(stamped(text, STAMPS["SecureCRT"]), STAMPS["SecureCRT"])
+    refused = 0
+    for first in range(0, text.count("\n"), 3):
+        try:
+            found = read_pasted(clean(stamped(twice, STAMPS["clock"], slice(first, first + 3))), "x")
+        except ValueError:
+            refused += 1
+            continue
+        assert found is not None
+        assert found.problems or [cnf.device for cnf in found.cnf_files] == [
+            cnf.device for cnf in expected.cnf_files
+        ]
+    assert refused
+
+
 def test_what_a_diff_takes_out_stays_marked() -> None:
     for line in (
         "-<certHash2>fZ2xQHMBcWj/fSoNs5IkPbA2Pt8=</certHash2>",

@@ -87,8 +87,15 @@ def without_stamps(text: str) -> str:
 
 
 def stamped(lines: Iterable[str]) -> list[tuple[str, str]]:
-    """Return, for each line with a stamp or a number, the name of its form and the rest of the line."""
-    return [found for line in lines if (found := _stamp_of(line))]
+    """Return, for each line with stamps or numbers, the form of the first, and the line without them."""
+    found = []
+    for line in lines:
+        first = last = _stamp_of(line)
+        while last and (inner := _stamp_of(last[1])):
+            last = inner
+        if first and last:
+            found.append((first[0], last[1]))
+    return found
 
 
 def _stamp_of(line: str) -> tuple[str, str] | None:
