@@ -16,7 +16,8 @@ because root's tests run tshark as an unprivileged user.  Remove ``wireshark-4.4
 
 How it works: each program is a script that starts the real one by the loader of the unpacked libc.  A copy of
 that loader lies beside the scripts.  Wireshark asks /proc/self/exe for its own folder, gets the scripts' one,
-and finds its data, its plugins and dumpcap from there.
+and finds dumpcap from there; from 4.4 on, its data and plugins, too.  Wireshark 4.0 would read those of the
+machine, which may be of another version, so the scripts name the folders.
 """
 
 from __future__ import annotations
@@ -197,6 +198,11 @@ def _write_scripts(tree: Path, root: Path) -> None:
         '<cachedir prefix="xdg">fontconfig</cachedir></fontconfig>'
     )
     exports = "".join(f"export {name}='{value}'\n" for name, value in environment.items())
+    own_folders = {
+        "WIRESHARK_DATA_DIR": root / "usr/share/wireshark",
+        "WIRESHARK_PLUGIN_DIR": own / "wireshark/plugins",
+    }
+    exports += "".join(f'export {name}="${{{name}:-{folder}}}"\n' for name, folder in own_folders.items())
     for folder in tree.glob("usr/lib*/**/wireshark/extcap"):  # programs that no test uses, without a script
         shutil.rmtree(folder)
     (tree / "usr/programs").mkdir()
