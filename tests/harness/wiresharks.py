@@ -106,7 +106,11 @@ def cache_folder() -> Path:
 
 
 def mirror() -> str:
-    """Return the Debian mirror that this machine uses, so that one that reaches no other still works."""
+    """Return the Debian mirror that this machine uses.
+
+    Raises:
+        RuntimeError: apt's lists of sources name none.
+    """
     for source in (Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")):
         if source.is_file():
             found = re.search(
@@ -114,7 +118,7 @@ def mirror() -> str:
             )
             if found:
                 return found[0]
-    return "http://deb.debian.org/debian"
+    raise RuntimeError("/etc/apt/sources.list names no Debian mirror: add the line of one")
 
 
 def _make(root: Path, version: str) -> None:
