@@ -124,7 +124,7 @@ def test_connections_in_a_tunnel_do_not_mix_up_those_beside_it(
 ) -> None:
     """Only one tshark gets the datagrams, and counts the connections in them."""
     if not known:
-        monkeypatch.setattr(packets, "_TUNNEL_PORTS", ())  # there will always be one more
+        monkeypatch.setattr(packets, "TUNNEL_PORTS", ())  # there will always be one more
     turns = [
         tls_transcript(make_identity(tmp_path, f"vpn{n}.example"), version=ssl.TLSVersion.TLSv1_2)
         for n in range(4)

@@ -114,7 +114,7 @@ def test_a_certificate_with_more_behind_it_is_hashed_as_it_was_sent_or_said_to_b
     assert seen.problems == ()
     partly = observe(str(path), Settings(without_lua(tmp_path)))
     assert list(partly.certificates.values()) != [der]
-    assert "certificate 0 is damaged and shown in part" in partly.problems[0].message
+    assert "certificate 0 is damaged and only partly shown" in partly.problems[0].message
 
 
 def test_a_plugin_that_hashes_wrongly_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

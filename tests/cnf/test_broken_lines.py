@@ -83,7 +83,7 @@ def test_a_domain_is_joined(rest: str) -> None:
 @pytest.mark.parametrize("line", ["ssl trust-point VPN\nfoo", "ssl trust-point OLD out\nsi"])
 def test_what_is_not_clear_is_named_and_left_open(line: str) -> None:
     sources = read(ASA.format(line=line))
-    assert any("paste it on one line" in problem.message for problem in sources.problems)
+    assert any("paste it as one line" in problem.message for problem in sources.problems)
     assert any(each.line == 5 and each.presents for each in sources.unsettled)
 
 
