@@ -96,7 +96,7 @@ def test_one_bad_argument_leaves_the_others(folder: Path) -> None:
     assert TAC in done.stdout
     lines = done.stderr.splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith("certhash: nothing-here.cer: there is no such file")
+    assert lines[0].startswith("certhash: nothing-here.cer: no such file, and not a hash")
     assert lines[1] == "certhash: cert.key: it is a private key, not a certificate"
     assert lines[2].startswith("certhash: .: it is a folder")
 
