@@ -151,5 +151,5 @@ def test_a_line_that_lost_a_field_is_named(tmp_path: Path, script: Script) -> No
     path = tmp_path / "plain.pcap"
     path.write_bytes(pcap(tcp_frame(ENDS, segment) for segment in tcp_segments(script.turns)))
     seen = observe(str(path), Settings(tshark.find(str(broken))))
-    assert any("could not be read (tshark printed" in problem.message for problem in seen.problems)
+    assert any("cannot be parsed (tshark printed" in problem.message for problem in seen.problems)
     assert seen.handshakes == ()
