@@ -105,7 +105,7 @@ def check(folder: Path, tshark: str, separately: dict[str, set[str]]) -> int:
     document = audit([folder], "--cnf", str(TOP / "captures" / "cnf"), "--tshark", tshark)
     assert document["tool"]["hash_source"] == "plugin"
     total = 0
-    wrong = ("the plugin failed", "could not be read (", "trust neither", "please report")
+    wrong = ("the plugin failed", "cannot be parsed (", "trust neither", "please report")
     for capture in by_capture(document):
         assert not [p for p in capture.problems if any(w in p for w in wrong)], capture
         ours = {finding.sha1 for finding in capture.findings}
