@@ -6,6 +6,7 @@ Start-up time matters, so only the requested command is imported.
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 from certhash.commands import COMMANDS, EXIT_STATUS
@@ -63,11 +64,12 @@ def _dispatch(argv: list[str]) -> int:
     from importlib import import_module
 
     command = import_module(f"certhash.commands.{name}")
+    width = _width()
     parser = argparse.ArgumentParser(
         prog=f"certhash {name}",
-        description=command.__doc__,
-        epilog=EXIT_STATUS,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=_width()),
+        description=_wrapped(command.__doc__ or "", width),
+        epilog=_wrapped(EXIT_STATUS, width),
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=width),
     )
     command.add_arguments(parser)
     return int(command.run(parser.parse_args(argv[1:])))
@@ -79,6 +81,25 @@ def _width() -> int:
         return int(os.environ.get("COLUMNS") or os.get_terminal_size().columns) - 2
     except (ValueError, OSError):
         return 78
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Wrap the paragraphs of a text; an indented line, such as an example, stays a line of its own."""
+    from textwrap import fill
+
+    lines = re.sub(r"(?<=\S)\n(?=\S)", " ", text.strip()).split("\n")
+    indents = [line[: len(line) - len(line.lstrip())] for line in lines]
+    return "\n".join(
+        fill(
+            line.strip(),
+            width,
+            initial_indent=indent,
+            subsequent_indent=2 * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line, indent in zip(lines, indents, strict=True)
+    )
 
 
 def _without_command(word: str) -> int:
@@ -113,4 +134,4 @@ options:
   {"--version":{width}}  show the version and exit
 
 `certhash COMMAND --help` shows the options of a command.
-{EXIT_STATUS}"""
+{_wrapped(EXIT_STATUS, _width())}"""

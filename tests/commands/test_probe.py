@@ -356,7 +356,7 @@ def test_command_with_a_hash_and_no_file(pki: Pki) -> None:
         ):
             done = run(url, "--expect", stated)
             assert done.returncode == status
-            assert f"-  --expect  {verdict}: " in done.stdout
+            assert f"any phone  --expect  {verdict}: " in done.stdout
         elsewhere = run(url, "--expect", f"{cert_hash(pki.leaf)}=https://127.0.0.1:1/x")
     assert elsewhere.returncode == 2
     assert "https://127.0.0.1:1/x" in elsewhere.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from certhash.commands import completion
+from certhash import cli
+from certhash.commands import COMMANDS, completion
 from certhash.commands.schema import schema
 from certhash.judgement.causes import CAUSES, HIDDEN, TOPICS, TYPED, VERDICTS, is_typed
 from certhash.judgement.document import Cause, HandshakeVerdict, Verdict
@@ -72,6 +74,18 @@ class TestExplain:
         for topic in TOPICS.values():
             for line in topic.advice:
                 assert line.startswith(TYPED) or (line[0].isupper() and line[-1] in ".:"), line
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_fits_80_columns(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with contextlib.suppress(SystemExit):
+        cli.main([*filter(None, [name]), "--help"])
+    text = capsys.readouterr().out
+    assert "exit status: 0 " in text
+    assert [line for line in text.splitlines() if len(line) > 80] == []
 
 
 def test_schema_is_printed_as_it_is(certhash: Certhash) -> None:

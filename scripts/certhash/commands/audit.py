@@ -5,7 +5,7 @@ Examples:
   certhash audit office.pcapng --cnf /srv/tftp -f json -o result.json
   certhash audit phone.pcapng --expect fZ2xQHMBcWj/fSoNs5IkPbA2Pt8=
   certhash audit captures --resolve vpn.example.com=203.0.113.40
-  certhash audit --cnf cme-running-config.txt --cnf asa-running-config.txt
+  certhash audit --cnf cme-config.txt --cnf asa-config.txt
 """
 
 from __future__ import annotations

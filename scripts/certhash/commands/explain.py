@@ -40,7 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         text = "\n".join(
             _list(title, topics)
-            for title, topics in (("verdicts", VERDICTS), ("causes", CAUSES), ("hidden certificates", HIDDEN))
+            for title, topics in (
+                ("verdicts", VERDICTS),
+                ("causes", CAUSES),
+                ("reasons why a certificate is hidden", HIDDEN),
+            )
         )
     to_standard_output(text.encode())
     return 0

@@ -20,6 +20,7 @@ from certhash.commands import options
 from certhash.commands.probe_head_end import PATIENCE, VERSIONS, Answer, ask
 from certhash.headend import HeadEnd, parse_url
 from certhash.hostid import doubt
+from certhash.judgement.document import who
 from certhash.judgement.evidence import Presented
 from certhash.judgement.verdict import carries
 from certhash.visible import visible
@@ -210,7 +211,7 @@ def _judge(group: VpnGroup, chain: tuple[bytes, ...]) -> tuple[str, str]:
         return "unverifiable", "the certificate of a trustpoint is unknown: " + group.unresolved[0]
     if not group.hashes:
         return "mismatch", "the file lists no hash, so the phone trusts no head-end"
-    return "mismatch", "no certificate of the chain has one of the phone's hashes"
+    return "mismatch", "no certificate of the chain has one of the expected hashes"
 
 
 def _describe(result: Result) -> str:
@@ -234,9 +235,8 @@ def _describe(result: Result) -> str:
         lines.append(f"  certificate {shown.position}{note}")
         lines += [f"    {label:10}  {value}" for label, value in rows]
     for item in result.comparisons:
-        lines.append(
-            f"{visible(item.device)}  {visible(item.source)}  {item.verdict}: {visible(item.explanation)}"
-        )
+        phone, source = visible(who(item.device)), visible(item.source)
+        lines.append(f"{phone}  {source}  {item.verdict}: {visible(item.explanation)}")
         lines += [f"  warning: {visible(warning)}" for warning in item.warnings]
     return "\n".join(lines)
 

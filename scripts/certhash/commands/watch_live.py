@@ -356,7 +356,7 @@ def line(event: Event) -> str:
     told = event.expectation
     verdict = told.verdict.upper() if is_finding(event) else told.verdict
     cause = f"{told.cause}: " if told.cause else ""
-    where = f"{visible(told.device, _LONG)} at {visible(told.where, _LONG)}"
+    where = f"{visible(told.who, _LONG)} at {visible(told.where, _LONG)}"
     expected = ", ".join(visible(each.value, _LONG) for each in told.hashes) or "no hash"
     return f"{event.time}  {verdict}: {where} expects {expected}: {cause}{visible(told.explanation)}"
 

@@ -192,10 +192,20 @@ class Expectation(Struct, frozen=True):
         return where(self.device, self.url)
 
     @property
+    def who(self) -> str:
+        """Return the device, or a phrase for a stated hash, which belongs to none."""
+        return who(self.device)
+
+    @property
     def key(self) -> tuple[str, ...]:
         """Return what identifies it within a result: device and URL, and the hashes of a stated one."""
         stated = tuple(each.value for each in self.hashes) if self.device == STATED else ()
         return self.device, self.url or "", *stated
+
+
+def who(device: str) -> str:
+    """Return a device, or a phrase for a stated hash, which belongs to none."""
+    return "any phone" if device == STATED else device
 
 
 def where(device: str, url: str | None) -> str:

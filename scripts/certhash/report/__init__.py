@@ -137,7 +137,9 @@ def add_output_arguments(parser: argparse.ArgumentParser, forms: Sequence[str] =
         dest="outputs",
         action=_Ordered,
         choices=tuple(forms),
-        help="output format (default: by the suffix of FILE, else table); repeat it with one -o each",
+        metavar="FORMAT",
+        help=f"output format: {', '.join(forms)} (default: by the suffix of FILE, else table); repeat it "
+        "with one -o each",
     )
     group.add_argument(
         "-o",

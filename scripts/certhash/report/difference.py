@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from certhash.judgement.document import FINDINGS, Cause, Document, Handshake, Verdict, where
+from certhash.judgement.document import FINDINGS, Cause, Document, Handshake, Verdict, where, who
 from certhash.report.groups import ORDER, presented
 from certhash.report.jsonform import encode
 from certhash.report.text import count, visible
@@ -127,7 +127,7 @@ def render_table(difference: Difference, look: Look) -> str:
             state = change.new or change.old
             style = COLORS[state.verdict] if state else ""
             page.line(
-                (visible(change.device, _LONG), "bold"),
+                (visible(who(change.device), _LONG), "bold"),
                 f"  at  {visible(where(change.device, change.url), _LONG)}",
             )
             page.line(f"  {_word(change.old)} -> ", (_word(change.new), style))

@@ -107,7 +107,7 @@ def _message(expectation: Expectation, decided: Handshake | None) -> str:
         basis = f" ({ON_PAPER})" if expectation.on_paper else ""
         warnings = "".join(f" Warning: {warning}." for warning in expectation.warnings)
         explanation = f"match{basis}. {explanation}{warnings}"
-    text = visible(f"{expectation.device} at {expectation.where}: {explanation}", _LONG)
+    text = visible(f"{expectation.who} at {expectation.where}: {explanation}", _LONG)
     # Section 3.11.5: {0} would be a placeholder; section 3.11.6: [x](1) would be a link.
     return text.replace("{", "{{").replace("}", "}}").replace("](", "] (")
 

@@ -157,7 +157,7 @@ class _Report(Page):
             Text(first.verdict.upper(), COLORS[first.verdict]),
             f" ({ON_PAPER})" if first.on_paper else "",
             "  ",
-            Text(visible(first.device, _LONG), "bold"),
+            Text(visible(first.who, _LONG), "bold"),
             Text(_and_more(group), "bold"),
             "  at  ",
             Text(visible(first.where, _LONG)),
@@ -265,7 +265,7 @@ class _Report(Page):
         if rows:
             self.heading(f"Matches {ON_PAPER}")
         for each in rows:
-            device, url = visible(each.device, _LONG), visible(each.where, _LONG)
+            device, url = visible(each.who, _LONG), visible(each.where, _LONG)
             self.line(Text(described(each), COLORS[each.verdict]), "  ", (device, "bold"), f"  at  {url}")
             self.field("why", each.explanation)
 
@@ -280,7 +280,7 @@ class _Report(Page):
             self.heading("Not verified")
         for group in sorted(groups.values(), key=lambda group: ORDER.index(group[0].verdict)):
             first = group[0]
-            device, url = visible(first.device, _LONG), visible(first.where, _LONG)
+            device, url = visible(first.who, _LONG), visible(first.where, _LONG)
             verdict = Text(described(first), COLORS[first.verdict])
             self.line(verdict, "  ", Text(device + _and_more(group), "bold"), f"  at  {url}")
             self.field("why", first.explanation)
