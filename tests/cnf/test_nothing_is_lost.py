@@ -124,3 +124,49 @@ def test_damaged_samples_lose_nothing(name: str) -> None:
     for what, text in damaged(TEXTS[name].replace(" --More--         ", "")):
         failed += [f"{what}\n    {each}" for each in lost(text, read(text))]
     assert not failed, "\n".join(failed[:40])
+
+
+def in_one_line(first: str) -> tuple[str, int]:
+    """Return the sample with the section that begins at a line joined into that line, and its number."""
+    lines = TEXTS["cme.cfg"].split("\n")
+    at = lines.index(first)
+    end = lines.index("!", at)
+    return "\n".join([*lines[:at], " ".join(" ".join(lines[at:end]).split()), *lines[end:]]), at + 1
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["voice service voip", "ephone  1", "webvpn gateway sslvpn_gw", "crypto pki certificate chain cme_cert"],
+)
+def test_a_section_that_lost_its_line_ends_is_named(first: str) -> None:
+    text, number = in_one_line(first)
+    assert is_told(number, read(text))
+
+
+def test_a_policy_that_lost_its_line_ends_is_named() -> None:
+    text = (
+        TEXTS["cme.cfg"]
+        + "crypto ssl policy P pki trustpoint cme_cert sign ip address local 203.0.113.9 no shut\n"
+    )
+    assert is_told(text.count("\n"), read(text))
+
+
+@pytest.mark.parametrize("number", ["xxxxxxxx", "XX", "***", "<removed>", "[redacted]"])
+def test_a_certificate_needs_no_serial_number(number: str) -> None:
+    text = TEXTS["cme.cfg"]
+    assert read(re.sub(r"( certificate(?: ca| self-signed)?) [0-9A-F]+\n", rf"\1 {number}\n", text)) == read(
+        text
+    )
+
+
+def test_a_removed_certificate_without_serial_number_is_named() -> None:
+    text = (
+        TEXTS["cme.cfg"]
+        + "crypto pki certificate chain other\n certificate ca xxxx\n  xxxxxxxx xxxxxxxx\n  quit\n"
+    )
+    assert is_told(text.count("\n") - 2, read(text))
+
+
+def test_the_fingerprint_that_a_trustpoint_accepts_is_no_problem() -> None:
+    line = "crypto pki trustpoint other\n fingerprint 5A81D34C759CC4DACFCA9F650303AD83410B03AF\n!\n"
+    assert read(line + TEXTS["cme.cfg"]).problems == read(TEXTS["cme.cfg"]).problems

@@ -206,10 +206,13 @@ def _match(pattern: str, text: str) -> re.Match[str] | None:
 
 _ROLES: dict[str | None, Role] = {"ca": "ca", "self-signed": "self-signed", None: "leaf"}
 _CERTIFICATE = re.compile(
-    r"certificate(?P<next> rollover)?(?: (?P<kind>self-signed|ca))? [0-9A-F]+(?: (?P<file>\S+:\S*))?",
+    r"certificate(?P<next> rollover)?(?: (?P<kind>self-signed|ca))? (?:[0-9A-F]+|[X*.]{2,}|<\w+>|\[\w+\])"
+    r"(?: (?P<file>\S+:\S*))?",
     re.IGNORECASE,
 )
+"""People replace the serial number with ``xxxx`` or ``<removed>``; nothing depends on it."""
 PASTE_IT = "paste it whole, or add the output of `show crypto pki certificates verbose`"
+ONE_LINE = "cannot be read: paste each setting on a line of its own"
 _BARE_HEX = re.compile(r"30 ?8[0-4][0-9A-Fa-f ]{28,}")
 """The first line of a certificate's hex without its ``certificate ...`` line: 16 bytes or more."""
 _ONCE = re.compile(
@@ -316,6 +319,8 @@ class _Reader:
         if found := _match(r"crypto (?:pki|ca) certificate chain (\S+)", text):
             self._chain = found[1]
             self._section = _pass_over
+        elif _match(r"crypto (?:pki|ca) trustpoint \S+", text):
+            self._section = lambda line: _is_accepted_fingerprint(line) or self._voice(line)
         elif _match(r"voice service voip", text):
             self._section = self._voice
         elif found := _match(r"ephone +" + _NUMBER, text):
@@ -326,6 +331,10 @@ class _Reader:
             new = Gateway(line, in_service=found[1].lower() != "webvpn gateway")
             gateway = configuration.gateways.setdefault(found[2], new)
             self._section = lambda line: self._gateway(gateway, line)
+        elif _match(r"(?:webvpn gateway|crypto ssl policy) \S+ .*\b(?:ssl|pki) trust-?point \S.*", text):
+            self._complain(line, ONE_LINE)
+            configuration.left_open.append((line, ONE_LINE))
+            self._section = _pass_over
         elif found := _match(r"interface (\S.*)", text):
             interface = configuration.interfaces.setdefault(_plain(found[1]), Interface())
             self._section = lambda line: self._interface(interface, line)
@@ -640,6 +649,11 @@ def _certificate_of(digits: str) -> bytes:
         return check_certificate(bytes.fromhex(digits))
     except ValueError as error:
         raise ValueError(f"the hex of this certificate cannot be used ({error}): {PASTE_IT}") from error
+
+
+def _is_accepted_fingerprint(line: Line) -> bool:
+    """Return whether it is the ``fingerprint`` that IOS compares before it accepts a CA."""
+    return _match(r"fingerprint [0-9A-F ]+", line.text) is not None
 
 
 def _pass_over(_: Line) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from certhash.cnf.configuration import ONE_LINE
+
 if TYPE_CHECKING:
     from certhash.cnf.configuration import Configuration
     from certhash.cnf.terminal import Line
@@ -26,6 +28,7 @@ _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"{_NO_REQUEST}.*\b(?:finger|thumb) ?print\b.*?{_SHA1}", _FINGERPRINT),
         (r"\W*vpn-(?:ga|gr|trust|hash|prof)\S* +\S", _HERE),
         (r"\W*VPN +(?:Trustpoint|Gateway) +\d", _HERE),
+        (r".*\bvpn-(?:gateway|trustpoint) +\d|(?:ephone|voice service voip) .*\bvpn-group \d", ONE_LINE),
         (r".*\bhost.?id.?check\b.*\S", _HERE),
         (r"\W*dtls port \S", _HERE),
         (r"\W*ssl +trust-?point\b|.*\btrust-?point \S+ domain \S", "cannot be read here"),
@@ -35,12 +38,15 @@ _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r".*<certHash\d+\s*>\s*[A-Za-z0-9+/=]{8}",
             "cannot be read here: a phone's config is read as a file of its own",
         ),
-        (r"30 ?8[0-4](?: ?[0-9A-Fa-f]{2}){12,}", "begins a certificate in hex that cannot be read"),
+        (
+            r"(?:.*\bcertificate (?:\S+ +){1,3})?30 ?8[0-4](?: ?[0-9A-Fa-f]{2}){12,}",
+            "begins a certificate in hex that cannot be read",
+        ),
     )
 )
 _OPENS = re.compile(
     r".*(?:finger ?print|thumb ?print|ssl +trust-?point|trust-?point \S+ domain|BEGIN [A-Z0-9 ]*CERTIFICATE)"
-    r"|certificate |30 ?8",
+    r"|.*\bcertificate |30 ?8",
     re.IGNORECASE,
 )
 """Those lines that may change what a head-end presents."""
