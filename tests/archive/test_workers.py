@@ -265,7 +265,7 @@ def test_workers_do_not_outlive_an_audit_that_is_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "error", [ValueError("I/O operation on closed file"), OSError(9, "Bad file descriptor")]
 )
-def test_a_capture_that_is_closed_while_it_is_asked_for_its_position_ends_nothing(error: Exception) -> None:
+def test_reading_the_position_of_a_closed_capture_raises_no_error(error: Exception) -> None:
     """The polling thread also ends the worker when its parent is killed, so it must survive an error."""
 
     class Closing(io.BytesIO):

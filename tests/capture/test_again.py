@@ -75,7 +75,7 @@ MENDED = "only without second SYN-ACKs, and without padding that counts as data"
         (_answered_twice, MENDED),
     ],
 )
-def test_what_another_way_of_reading_shows_is_taken_and_the_way_is_named(
+def test_certificate_found_on_a_second_reading_is_used_and_the_setting_named(
     tmp_path: Path, wrap: Callable[[list[Turn]], list[bytes]], says: str
 ) -> None:
     identity = make_identity(tmp_path, "vpn.example")

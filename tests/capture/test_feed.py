@@ -50,7 +50,7 @@ def test_it_ends_when_nobody_reads(tmp_path: Path) -> None:
         assert under_way.end() == Fed()
 
 
-def test_a_packet_that_tshark_alone_counts_makes_nobody_wait_for_ever(
+def test_unknown_packet_number_from_tshark_does_not_block_the_feed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The pass still has more to write than a pipe holds when the number of the packet is needed."""

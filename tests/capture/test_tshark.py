@@ -92,7 +92,7 @@ def test_without_lua_python_hashes_and_sees_the_same(tmp_path: Path) -> None:
     assert seen.problems == ()
 
 
-def test_a_certificate_with_more_behind_it_is_hashed_as_it_was_sent_or_said_to_be_damaged(
+def test_certificate_with_trailing_bytes_is_hashed_as_sent_or_reported_as_damaged(
     tmp_path: Path,
 ) -> None:
     """Wireshark's field ends where the DER ends; its hash would not be that of the sent bytes."""

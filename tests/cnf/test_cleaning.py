@@ -91,7 +91,7 @@ def test_stamps_go_and_nothing_else(samples: list[str], form: str) -> None:
         assert bare(clean(stamped(text, form))) == bare(text)
 
 
-def test_a_line_with_which_the_log_begins_has_no_stamp(samples: list[str]) -> None:
+def test_first_line_of_a_log_has_no_stamp(samples: list[str]) -> None:
     text = "=~=~=~=~=~= PuTTY log 2026.03.01 10:00:00 =~=~=~=~=~=\n" + stamped(samples[0], "[%H:%M:%S] ")
     assert bare(clean(text))[1:] == bare(samples[0])
 
@@ -144,7 +144,9 @@ PAGERS = [
 
 @pytest.mark.parametrize("pager", PAGERS)
 @pytest.mark.parametrize("form", ["", "[%H:%M:%S.%f] "])
-def test_the_pager_goes_with_what_rubs_it_out(samples: list[str], pager: str, form: str) -> None:
+def test_pager_prompt_and_its_erasing_backspaces_are_removed(
+    samples: list[str], pager: str, form: str
+) -> None:
     for text in samples:
         lines = text.split("\n")
         paged = "\n".join(pager + line if place % 7 == 3 else line for place, line in enumerate(lines))
@@ -182,7 +184,7 @@ def test_what_a_diff_takes_out_stays_marked() -> None:
         assert clean(f"<x>\n{line}\n</x>") == f"<x>\n{line}\n</x>"
 
 
-def test_what_was_rubbed_out_at_a_prompt_was_not_said() -> None:
+def test_text_erased_with_backspace_at_a_prompt_is_ignored() -> None:
     typed = "R1(conf-vpn-group)#vpn-gateway 1 https://203.0.113.9" + "\b \b" * 11 + "192.0.2.1/x"
     assert clean(typed) == "R1(conf-vpn-group)#vpn-gateway 1 https://192.0.2.1/x"
     assert clean("ab\b\b\b\b\bxyz\b") == "xyz"
@@ -265,7 +267,7 @@ def test_other_tables_and_chats_are_no_half_stamped_texts(samples: list[str], li
     assert bare(clean(f"{samples[0]}{line}")) == [*bare(samples[0]), line]
 
 
-def test_a_quote_and_its_answer_that_both_say_something_are_refused(samples: list[str]) -> None:
+def test_relevant_lines_both_quoted_and_unquoted_are_refused(samples: list[str]) -> None:
     quoted = textwrap.indent(samples[0], "> ", lambda _: True)
     with pytest.raises(ValueError, match=r"^relevant lines exist both with and without"):
         clean("Use this:\n vpn-trustpoint 1 trustpoint other leaf\n" + quoted)

@@ -785,7 +785,7 @@ def test_damaged_pem_in_a_log_leaves_the_others(pki: Pki, tmp_path: Path) -> Non
         "  the second one is of the new ASA",
     ],
 )
-def test_a_line_of_a_group_that_may_set_a_hash_leaves_its_hashes_open(
+def test_unreadable_line_that_may_set_a_hash_leaves_the_group_open(
     pki: Pki, tmp_path: Path, line: str
 ) -> None:
     text = cme(pki).replace("  vpn-hash-algorithm", f"{line}\n  vpn-hash-algorithm")
@@ -799,14 +799,14 @@ def test_a_line_of_a_group_that_may_set_a_hash_leaves_its_hashes_open(
     assert [problem.message for problem in sources.problems] == [said]
 
 
-def test_a_group_whose_only_hash_cannot_be_read_is_not_said_to_have_none(pki: Pki, tmp_path: Path) -> None:
+def test_group_with_one_unreadable_hash_is_not_reported_as_empty(pki: Pki, tmp_path: Path) -> None:
     (cnf,) = read_text(tmp_path, cme(pki).replace(" leaf", " leaf ! was B")).cnf_files
     assert cnf.group is not None
     assert len(cnf.group.unresolved) == 1
     assert not any("no vpn-trustpoint" in warning for warning in cnf.warnings)
 
 
-def test_what_is_typed_and_answered_within_a_group_leaves_nothing_open(pki: Pki, tmp_path: Path) -> None:
+def test_commands_and_answers_inside_a_group_leave_no_hash_open(pki: Pki, tmp_path: Path) -> None:
     text = cme(pki).replace("  vpn-hash-algorithm", " !\n exit\n% Nothing is changed\n  vpn-hash-algorithm")
     (cnf,) = read_text(tmp_path, text).cnf_files
     assert cnf.group is not None

@@ -336,7 +336,7 @@ def test_hostile_texts_take_no_time(piece: str) -> None:
     assert time.process_time() - start < 20  # seconds; a quadratic rule takes minutes
 
 
-def test_lines_that_leave_a_head_end_open_are_kept_beside_a_fragment() -> None:
+def test_unreadable_configuration_lines_are_kept_beside_a_vpn_group() -> None:
     """What a damaged line of a configuration leaves open stays open if the text has a vpnGroup, too."""
     asa = (
         "interface GigabitEthernet0/0\n nameif outside\n ip address 203.0.113.20 255.255.255.0\n!\n"

@@ -36,7 +36,7 @@ def test_a_request_that_failed() -> None:
     assert missed_fetches([observed(failed(3))]) == (MissedFetch(DEVICE, "a.pcap", failed(3)),)
 
 
-def test_the_last_one_counts_whatever_form_of_the_name_it_asked_for() -> None:
+def test_last_failed_download_counts_whichever_file_name_it_requested() -> None:
     events = failed(3, f"{NAME}.sgn"), failed(5)
     assert [each.failed.frame for each in missed_fetches([observed(*events)])] == [5]
     assert [each.failed.frame for each in missed_fetches([observed(*reversed(events))])] == [5]

@@ -462,7 +462,7 @@ def test_encrypted_file_cannot_be_told(data: bytes) -> None:
     assert cnf.device == "SEP0011215A1AE3"
 
 
-def test_a_stub_is_not_taken_for_a_phone_without_vpn_and_a_full_file_is() -> None:
+def test_only_a_full_file_without_vpn_group_means_a_phone_without_vpn() -> None:
     stub = device("<encrConfig>true</encrConfig>").replace("<fullConfig>true", "<fullConfig>false")
     assert read(stub).kind == "encrypted"
     full = device("<encrConfig>true</encrConfig>")

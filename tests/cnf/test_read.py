@@ -72,7 +72,7 @@ def test_what_was_named_must_be_usable(folder: Path) -> None:
     assert [problem.path for problem in sources.problems] == named
 
 
-def test_what_was_named_must_be_usable_in_a_folder_that_was_named_too(folder: Path) -> None:
+def test_unusable_file_given_by_name_is_a_problem_even_inside_a_given_folder(folder: Path) -> None:
     """The order does not matter; a copy that is given is read, and not counted as skipped."""
     notes, copy = folder / "its" / "notes.txt", folder / "its" / "SEP000000000009.cnf.xml.bak"
     copy.write_text(phone())

@@ -36,13 +36,13 @@ def test_a_line_that_a_window_broke_into_several_is_one(window: int) -> None:
 @pytest.mark.parametrize(
     "following", [" inservice", "ssl encryption aes", "!", "quit", "exit", "end", "R1#show"]
 )
-def test_what_follows_a_long_line_is_only_its_rest_if_it_can_be(following: str) -> None:
+def test_line_after_a_full_line_is_joined_only_if_it_can_continue_it(following: str) -> None:
     first = LONG[:80]
     lines = [line.text for line in read_lines(f"{first}\n{following}\n")]
     assert lines == [first, following.strip().removeprefix("R1#")]
 
 
-def test_a_long_line_of_another_kind_and_one_that_ends_with_a_blank_are_whole() -> None:
+def test_long_lines_of_other_kinds_or_with_a_trailing_blank_are_not_joined() -> None:
     for first in ("description " + "x" * 68, LONG[:79] + " "):
         assert [line.text for line in read_lines(f"{first}\nrest\n")] == [first.strip(), "rest"]
 
@@ -107,7 +107,7 @@ def test_a_signed_header_that_is_nothing_but_its_length_is_taken_off() -> None:
     assert unwrap(b"\x01\x00\x02\x01\x00\x02\x00\x02\x00\x0a<").payload == b"<"
 
 
-def test_only_a_file_that_says_so_is_the_short_one_beside_an_encrypted_one() -> None:
+def test_only_full_config_false_marks_the_stub_of_an_encrypted_file() -> None:
     kinds = [
         ("", "plain"),
         ("<fullConfig>true</fullConfig>", "plain"),

@@ -239,7 +239,7 @@ def _one_line(ended: Ended, name: str, word: str) -> None:
     ],
     ids=["text", "empty", "bad-gzip", "gzip-of-text"],
 )
-def test_what_claims_to_be_a_capture_and_is_none_is_named(tmp_path: Path, content: bytes, word: str) -> None:
+def test_invalid_file_with_a_capture_suffix_is_named(tmp_path: Path, content: bytes, word: str) -> None:
     (_with(tmp_path) / "bad.pcap").write_bytes(content)
     ended = _audit(tmp_path)
     _one_line(ended, "bad.pcap", word)
@@ -286,7 +286,7 @@ def test_a_bad_cnf_file_is_named_and_the_others_count(tmp_path: Path) -> None:
     _one_line(ended, "SEP001122334455.cnf.xml", "")
 
 
-def test_of_what_tshark_does_not_know_its_first_line_is_told() -> None:
+def test_unknown_protocol_is_reported_with_the_first_line_of_tshark_only() -> None:
     """After the error, tshark prints a list of all its options."""
     ended = certhash("audit", CAPTURES / "match.pcapng", "--decode-as", "tcp.port==5000,tsl", "--no-cache")
     assert ended.status == 2

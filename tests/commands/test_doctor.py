@@ -54,7 +54,7 @@ def _wrapped(folder: Path, program: str, before: str = "", run: str = "") -> Pat
     return path
 
 
-def test_what_is_well_is_said_to_be_well(home: Path) -> None:
+def test_working_installation_is_reported_as_ok(home: Path) -> None:
     permitted.capture()
     _install(home)
     status, checks = _examine(HOME=str(home))

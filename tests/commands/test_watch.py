@@ -117,7 +117,7 @@ def test_the_summary_has_the_verdicts_of_the_audit(rows: list[records.Row]) -> N
     }
 
 
-def test_a_clock_set_back_makes_no_match_of_what_was_seen_last() -> None:
+def test_clock_set_back_gives_no_false_match_in_live_traffic() -> None:
     """The head-end changes its certificate while a phone has the hash of the old one."""
     between = 20  # the old certificate is in frame 15, the new one in frame 34
     rows = _rows(str(CAPTURES / "fetched-over-tftp.pcapng"), tshark.find())
@@ -430,7 +430,7 @@ def test_a_config_ini_in_the_current_folder_is_not_heeded(
 
 
 @as_root
-def test_it_does_without_what_python_3_14_has_no_more(network: str, head_end: Path) -> None:
+def test_watch_works_without_child_watchers_and_implicit_event_loop(network: str, head_end: Path) -> None:
     """In that version, asyncio has no child watchers, and does not create an event loop on request."""
     before = (
         "import asyncio\n"
@@ -464,7 +464,7 @@ def test_an_interface_that_is_not_there_is_named_with_those_that_are() -> None:
 
 
 @pytest.mark.parametrize("number", ["nan", "-1", "0", "soon"])
-def test_what_is_no_time_is_not_watched_for(number: str) -> None:
+def test_watch_refuses_an_invalid_number_of_seconds(number: str) -> None:
     """Otherwise nothing would be captured, and no error reported."""
     ended = certhash("watch", "lo", "--seconds", number)
     assert ended.status == 2

@@ -247,7 +247,7 @@ def test_another_port_is_another_head_end_but_dtls_has_its_own() -> None:
 # ---------------------------------------------------------------- names
 
 
-def test_a_name_is_found_by_sni_by_dns_and_by_what_the_user_states() -> None:
+def test_head_end_name_is_found_by_sni_dns_and_resolve_option() -> None:
     by_name = told(LEAF, url="https://VPN.Example.COM/phone")
     plain, named = handshake(1, [LEAF]), handshake(1, [LEAF], name="vpn.example.com")
     answer = NameAnswer("vpn.example.com", "203.0.113.1", 1, 0)
@@ -260,7 +260,7 @@ def test_a_name_is_found_by_sni_by_dns_and_by_what_the_user_states() -> None:
     assert only(stated).verdict == "match"
 
 
-def test_an_address_in_an_answer_is_the_same_however_it_is_written() -> None:
+def test_ipv6_address_in_a_dns_answer_is_compared_in_any_notation() -> None:
     answers = (NameAnswer("vpn.example", "2001:0DB8:0::0001", 1, 0),)
     seen = observation(handshake(1, [LEAF], server=Endpoint("2001:db8::1", 443)), answers=answers)
     assert only(judged([seen], told(LEAF, url="https://vpn.example/x"))).verdict == "match"
@@ -305,7 +305,7 @@ def test_a_phone_that_refused_is_believed_before_others_that_went_on() -> None:
     assert only(judged([seen], fetched(PHONE.address, "SEP000000000001", LEAF))).verdict == "rejected"
 
 
-def test_what_a_phone_did_with_an_older_file_says_nothing_of_its_new_one() -> None:
+def test_handshakes_before_the_newest_file_do_not_count_for_it() -> None:
     """The phone rejected, got a new file, and has not tried since."""
     seen = observation(handshake(2, [LEAF], alert=42))
     old = fetched(PHONE.address, "SEP000000000001", OLD, at=1)

@@ -63,7 +63,7 @@ def test_what_was_fetched_last_is_in_force_whatever_the_order() -> None:
         assert row.download.frame == 3
 
 
-def test_a_copy_that_differs_from_what_was_fetched_is_warned_of_with_what_it_lists() -> None:
+def test_warning_of_an_outdated_copy_names_the_hashes_it_lists() -> None:
     stale = replace(told(OLD), source="stale.cnf.xml")
     row = only(judged([observation(handshake(4, [LEAF]))], stale, told(LEAF, fetch=fetched(1))))
     (warning,) = row.warnings
@@ -71,7 +71,7 @@ def test_a_copy_that_differs_from_what_was_fetched_is_warned_of_with_what_it_lis
     assert base64.b64encode(sha1(OLD)).decode() in warning
 
 
-def test_nobody_can_tell_whether_an_encrypted_file_says_otherwise() -> None:
+def test_encrypted_file_gives_no_warning_of_an_outdated_copy() -> None:
     encrypted = CnfFile(FIRST, f"{FIRST}.cnf.xml.enc.sgn", "encrypted", None)
     assert only(judged([], encrypted, told(LEAF, fetch=fetched(1)))).warnings == ()
     assert only(judged([], told(LEAF), replace(encrypted, fetch=fetched(1)))).warnings == ()
@@ -85,7 +85,7 @@ def test_a_copy_that_writes_the_same_hash_otherwise_is_the_same() -> None:
     assert only(judged([], copy, told(LEAF, fetch=fetched(1)))).warnings == ()
 
 
-def test_a_handshake_is_told_by_the_file_that_the_phone_had_then() -> None:
+def test_handshake_devices_come_from_the_file_in_force_at_that_time() -> None:
     """A later file names this head-end, but the earlier one, which counts here, names another."""
     elsewhere = told(LEAF, url="https://203.0.113.9/x", fetch=fetched(1))
     result = judged(
@@ -95,7 +95,7 @@ def test_a_handshake_is_told_by_the_file_that_the_phone_had_then() -> None:
     assert [one.devices for one in result.handshakes] == [(), (FIRST,)]
 
 
-def test_a_list_that_is_not_complete_does_not_stand_for_one_that_is() -> None:
+def test_incomplete_list_does_not_replace_a_complete_one() -> None:
     """The phone downloaded one hash only; another trustpoint in a configuration does not matter."""
     whole = told(OLD, fetch=fetched(1))
     assert whole.group is not None
@@ -181,12 +181,12 @@ def test_of_handshakes_that_cannot_be_seen_the_newest_is_named() -> None:
     assert row.decided_by == row.handshakes[-1]
 
 
-def test_a_refusal_stays_where_the_same_certificate_was_sent_again_and_nobody_answered() -> None:
+def test_rejection_stays_if_the_same_certificate_is_sent_again_without_answer() -> None:
     seen = observation(handshake(1, [LEAF, ROOT], alert=42), handshake(2, [LEAF, ROOT], proceeded=False))
     assert only(judged([seen], told(LEAF, ROOT))).verdict == "rejected"
 
 
-def test_a_refusal_of_another_certificate_does_not_speak_of_one_that_nobody_answered() -> None:
+def test_refusal_of_another_certificate_leaves_an_unanswered_one_unverifiable() -> None:
     seen = observation(handshake(1, [OLD], alert=42), handshake(2, [LEAF], proceeded=False))
     row = only(judged([seen], told(LEAF, OLD)))
     assert row.verdict == "unverifiable"
@@ -207,7 +207,7 @@ def test_what_this_phone_did_itself_only_matters_where_it_refused() -> None:
     assert (row.verdict, row.decided_by) == ("rejected", row.handshakes[0])
 
 
-def test_what_this_phone_refused_does_not_speak_of_another_certificate_that_others_went_on_with() -> None:
+def test_refusal_of_one_certificate_does_not_affect_another_that_other_clients_accepted() -> None:
     seen = observation(handshake(2, [OLD], alert=42), handshake(3, [LEAF], client=ELSEWHERE))
     assert only(judged([seen], told(LEAF, OLD, fetch=fetched(1)))).verdict == "match"
 
@@ -226,7 +226,7 @@ def test_a_refusal_concerns_the_phone_that_sent_it_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(("day", "refused", "other"), [(2, FIRST, SECOND), (4, SECOND, FIRST)])
-def test_an_address_is_that_of_the_phone_that_fetched_its_file_there_last_before(
+def test_address_belongs_to_the_phone_that_last_downloaded_its_file_there(
     day: int, refused: str, other: str
 ) -> None:
     files = [told(LEAF, device=FIRST, fetch=fetched(1)), told(LEAF, device=SECOND, fetch=fetched(3))]
@@ -235,7 +235,7 @@ def test_an_address_is_that_of_the_phone_that_fetched_its_file_there_last_before
         assert {e.device: e.verdict for e in rows} == {refused: "rejected", other: "unverifiable"}
 
 
-def test_a_certificate_of_another_server_of_the_same_ca_is_none_of_the_chain(tmp_path: Path) -> None:
+def test_certificate_of_another_server_from_the_same_ca_is_not_in_the_chain(tmp_path: Path) -> None:
     """CME behind an ASA, both with certificates of one CA, which the ASA sends: CME pushes its own hash."""
     root = make(tmp_path, "CA", bits=1024)
     asa, cme = (
@@ -328,7 +328,7 @@ def test_the_document_says_who_sent_a_certificate_and_how_many_head_ends_nobody_
     assert (result.summary.unlisted, result.summary.handshakes, result.summary.certificates) == (2, 3, 4)
 
 
-def test_a_url_that_cannot_be_used_names_the_frame_only_where_its_file_is_a_captures() -> None:
+def test_unusable_url_has_a_frame_only_if_its_file_is_from_a_capture() -> None:
     seen = replace(told(LEAF, url="ftp://203.0.113.1/x", fetch=fetched(3)), source="a.pcap")
     assert only(judged([], seen)).frame == 3
     assert only(judged([], replace(seen, source="copy.cnf.xml"))).frame is None
@@ -348,7 +348,7 @@ def test_one_certificate_seen_twice_is_no_collision() -> None:
     assert result.problems == ()
 
 
-def test_a_handshake_is_held_against_the_file_that_the_phone_had_then() -> None:
+def test_handshake_is_compared_with_the_file_in_force_at_that_time() -> None:
     files = [told(OLD, fetch=fetched(1)), told(LEAF, fetch=fetched(3)), told(ROOT, fetch=fetched(5))]
     seen = observation(handshake(2, [OLD]), handshake(4, [LEAF]), handshake(6, [ROOT]))
     assert [h.verdict for h in judged([seen], *files).handshakes] == ["match", "match", "match"]
@@ -359,7 +359,7 @@ def test_a_handshake_is_held_against_the_file_that_the_phone_had_then() -> None:
 # ---------------------------------------------------------------------------------- clocks set back
 
 
-def test_a_match_is_none_where_the_packets_after_it_differ_and_only_the_clock_says_otherwise() -> None:
+def test_later_packets_with_an_earlier_time_make_a_match_unverifiable() -> None:
     """The clock was set back between two handshakes of one capture, and the later one is not a match."""
     first, (later, ders) = handshake(4, [LEAF]), handshake(6, [OTHER])
     later = replace(later, time=3 * DAY)
@@ -376,7 +376,7 @@ def test_a_clock_that_was_set_back_makes_no_match_of_a_mismatch() -> None:
     assert only(judged([observation(first, (later, ders))], told(LEAF))).verdict == "mismatch"
 
 
-def test_a_clock_that_was_set_back_makes_nothing_better_of_what_is_wrong_in_both_orders() -> None:
+def test_clock_set_back_hides_no_finding_that_holds_in_both_orders() -> None:
     for verdict, alert, chain in (("mismatch", None, [OTHER]), ("rejected", 42, [LEAF])):
         first, (later, ders) = handshake(4, chain, alert=alert), handshake(6, chain, alert=alert)
         seen = observation(first, (replace(later, time=3 * DAY), ders))
@@ -398,7 +398,7 @@ def test_between_captures_only_the_clock_tells() -> None:
         assert only(judged(order, told(LEAF))).verdict == "match"
 
 
-def test_of_two_files_both_count_where_a_clock_was_set_back_between_their_fetches() -> None:
+def test_both_files_count_if_a_clock_was_set_back_between_their_downloads() -> None:
     """By time, the phone has the matching file; by packet order, it has the other one."""
     early = replace(fetched(1), frame=9)
     by_time, behind = told(LEAF, fetch=fetched(3)), told(OTHER, fetch=early)
@@ -414,7 +414,7 @@ def test_of_two_files_both_count_where_a_clock_was_set_back_between_their_fetche
 # ----------------------------------------------------------------------- certificates by SNI
 
 
-def test_where_the_name_asked_for_chooses_the_certificate_a_url_without_one_is_given_the_others() -> None:
+def test_url_without_name_is_checked_against_handshakes_without_sni() -> None:
     """A PC gets the certificate of the name; the phone sends no SNI, and gets another one."""
     default, named = handshake(1, [OTHER]), handshake(3, [LEAF], name="vpn.example.com")
     before = handshake(2, [OTHER])

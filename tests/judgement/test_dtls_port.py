@@ -70,7 +70,7 @@ def test_dtls_at_the_port_of_the_configuration_is_with_the_head_end() -> None:
         replace(MOVED, dtls_port=4434),
     ],
 )
-def test_another_head_end_or_port_is_none_of_it(moved: DtlsPort) -> None:
+def test_dtls_port_of_another_head_end_or_port_does_not_apply(moved: DtlsPort) -> None:
     assert verdict([LEAF], (moved,)) == "unseen"
 
 

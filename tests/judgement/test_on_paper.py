@@ -239,9 +239,7 @@ def test_a_fingerprint_alone_counts_too(pki: Pki, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- reports
 
 
-def test_every_report_says_that_a_match_is_on_paper_and_that_the_phone_may_refuse(
-    pki: Pki, tmp_path: Path
-) -> None:
+def test_every_report_marks_a_match_on_paper_and_warns_of_the_host_id_check(pki: Pki, tmp_path: Path) -> None:
     told = phone(pki.old.cert_hash, url="https://203.0.113.11/phone", check="")
     text = asa(pki, "ssl trust-point OLD outside", address="ip address 203.0.113.11 255.255.255.0")
     document = audited(tmp_path, told, text)
@@ -302,7 +300,7 @@ def test_a_group_with_a_line_that_cannot_be_read_makes_no_mismatch(pki: Pki, tmp
         ("clear configure ssl", "unseen"),
     ],
 )
-def test_what_is_typed_after_a_certificate_was_shown_may_replace_it(
+def test_import_command_after_the_shown_certificate_may_replace_it(
     pki: Pki, tmp_path: Path, typed: str, expected: str
 ) -> None:
     shown = asa(pki, "ssl trust-point OLD outside")
@@ -312,6 +310,6 @@ def test_what_is_typed_after_a_certificate_was_shown_may_replace_it(
     assert "secret" not in row.explanation + "".join(each.message for each in document.problems)
 
 
-def test_what_is_typed_before_a_certificate_is_shown_does_not_replace_it(pki: Pki, tmp_path: Path) -> None:
+def test_import_command_before_the_shown_certificate_does_not_replace_it(pki: Pki, tmp_path: Path) -> None:
     text = f"asa(config)# crypto ca import OLD pkcs12 secret\n{asa(pki, 'ssl trust-point OLD outside')}"
     assert verdict(tmp_path, phone(pki.old.cert_hash), text) == "match"

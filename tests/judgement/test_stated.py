@@ -83,7 +83,7 @@ def test_no_server_presents_it() -> None:
         assert f"frame {frame}" in expectation.explanation
 
 
-def test_a_server_that_did_not_show_its_certificate_may_be_the_one() -> None:
+def test_server_with_a_hidden_certificate_makes_a_stated_hash_unverifiable() -> None:
     assert verdict(handshake(1, [OTHER]), handshake(9, server=SECOND)) == "unverifiable"
     assert verdict(handshake(1)) == "unverifiable"
     # The same server, once with and once without visible certificates: the visible ones decide, as for a URL.
@@ -261,7 +261,7 @@ def test_diff_tells_stated_hashes_apart(tmp_path: Path) -> None:
         (f"{TAC}=203.0.113.1", "; write HASH or HASH=https://HOST/PATH"),
     ],
 )
-def test_a_form_that_is_not_read_is_answered_with_the_one_that_is(given: str, words: str) -> None:
+def test_error_for_an_unsupported_form_names_the_supported_one(given: str, words: str) -> None:
     with pytest.raises(InputError) as raised:
         read_stated([given])
     assert words in str(raised.value)

@@ -229,7 +229,7 @@ def test_name_asked_for_is_not_the_next_connections(place: Machine) -> None:
     assert Desk(place, files, frames).verdicts() == ["match"]
 
 
-def test_addresses_of_others_in_an_answer_are_not_those_of_the_name(place: Machine) -> None:
+def test_dns_answer_with_other_hosts_gives_no_address_of_the_head_end(place: Machine) -> None:
     """The response also contains the name server's address, which is not that of the head-end."""
     files = {f"{DEVICE}.cnf.xml": told(value(LEAF), url="https://vpn.example/x")}
     beside = dns_answer("vpn.example", "198.51.100.99", more=(("ns.example", HEAD_END),))
@@ -279,7 +279,7 @@ def test_copy_for_another_head_end(place: Machine) -> None:
 
 
 @pytest.mark.parametrize("fetched", [False, True])
-def test_nobody_can_tell_whether_an_encrypted_file_says_otherwise(place: Machine, fetched: bool) -> None:
+def test_encrypted_file_gives_no_warning_of_an_outdated_copy(place: Machine, fetched: bool) -> None:
     encrypted = b"\1\0\2\2\0\2\0\2\0\x0a" + bytes(range(100))
     files = [(f"{DEVICE}.cnf.xml", told(value(LEAF))), (f"{DEVICE}.cnf.xml.enc.sgn", encrypted)]
     desk = Desk(place, dict([files[not fetched]]), transfer(*files[fetched]))

@@ -192,7 +192,7 @@ def test_searches_filters_and_sorts(opened: Opened, everything: Document) -> Non
     assert verdicts == sorted(verdicts, key=["mismatch", "rejected", "unverifiable", "unseen", "match"].index)
 
 
-def test_thousands_of_devices_are_found_though_few_stand_on_the_page(opened: Opened) -> None:
+def test_search_finds_any_of_thousands_of_devices_though_few_rows_are_shown(opened: Opened) -> None:
     page = opened("estate")
     assert len(_visible_rows(page, "matrix")) == 300
     form = page.locator("form[data-for=matrix]")

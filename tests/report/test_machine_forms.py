@@ -70,7 +70,7 @@ def _terminal_orders(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_no_form_lets_a_stranger_speak_to_the_reader_of_the_report(form: str, hostile: Document) -> None:
+def test_no_format_passes_terminal_escapes_from_foreign_texts(form: str, hostile: Document) -> None:
     text = render(hostile, form)
     text.encode()  # no lone surrogate
     orders = _terminal_orders(text)
@@ -153,9 +153,7 @@ class TestNdjson:
                 handshakes.append(line | {"verdict": verdict["verdict"], "devices": verdict["devices"]})
         assert handshakes == result["handshakes"]
 
-    def test_a_line_that_is_written_early_says_nothing_of_what_is_known_late(
-        self, everything: Document
-    ) -> None:
+    def test_early_handshake_line_has_no_verdict_and_no_devices(self, everything: Document) -> None:
         line = json.loads(ndjson.event("handshake", everything.handshakes[0]))
         assert not {"verdict", "devices"} & set(line)
 
@@ -259,7 +257,7 @@ class TestSarif:
         places = {(record["Location"], record["Line"]) for record in errors}
         assert ("captures/cnf/SEP00AABBCC0001.cnf.xml", 13) in places
 
-    def test_what_cannot_be_told_is_open_and_no_error(self, everything: Document) -> None:
+    def test_unverifiable_and_unseen_results_are_open_without_level(self, everything: Document) -> None:
         results = json.loads(render(everything, "sarif"))["runs"][0]["results"]
         unsure = [each for each in results if each["ruleId"] in {"unverifiable", "unseen"}]
         assert {(each["kind"], each["level"]) for each in unsure} == {("open", "none")}

@@ -155,7 +155,7 @@ class TestSave:
     @pytest.mark.parametrize(
         "path", ["missing/result", "folder", "file/result", "nul\0", "n" * 300, "/dev/full"]
     )
-    def test_what_is_in_the_way_is_said_in_one_line(
+    def test_output_path_that_cannot_be_written_is_named_in_one_line(
         self, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)

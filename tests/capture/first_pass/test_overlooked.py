@@ -87,7 +87,7 @@ def test_one_certificate_is_named_once_and_not_where_tshark_shows_it_elsewhere(t
     assert both(path).problems == ()
 
 
-def test_a_handshake_that_says_why_nothing_is_seen_of_it_is_enough(tmp_path: Path) -> None:
+def test_hidden_certificate_with_a_reason_is_not_reported_twice(tmp_path: Path) -> None:
     """A chain whose second half is missing is reported already: nothing of it can be shown."""
     turns = tls_transcript(make_identity(tmp_path, "vpn.example"), version=ssl.TLSVersion.TLSv1_2)
     frames = [tcp_frame(ENDS, segment) for segment in tcp_segments(turns, mss=400)]

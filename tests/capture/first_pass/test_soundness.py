@@ -211,7 +211,7 @@ def test_tunnels_pass_whole(kitchen: Kitchen) -> None:
     assert len(carved.frames) == carved.packets == len(gre)
 
 
-def test_what_may_have_come_through_a_tunnel_is_not_taken_for_lost(kitchen: Kitchen) -> None:
+def test_bytes_that_may_be_in_a_tunnel_are_not_counted_as_lost(kitchen: Kitchen) -> None:
     whole = [frame for frame in tls_flow(1, kitchen.full[3]) if len(frame) > 66]
     gap = [(frame, len(frame)) for frame in whole[:12] + whole[13:]]
     inside = whole[12]

@@ -107,7 +107,7 @@ def test_a_missing_package_is_named(
 
 
 @pytest.mark.parametrize("data", [b"", b"\x1f", b"PK"])
-def test_what_is_shorter_than_any_magic_number_comes_out_as_it_is(data: bytes, tmp_path: Path) -> None:
+def test_file_shorter_than_a_magic_number_is_passed_on_unchanged(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "short.pcap"
     path.write_bytes(data)
     out = bytearray()
@@ -156,9 +156,7 @@ def test_a_damaged_archive_gives_what_is_before_the_damage(capture: bytes, tmp_p
 
 
 @pytest.mark.parametrize("files", [{"a_pcap": b"1", "b_pcap": b"2"}, {"a_txt": b"1"}])
-def test_a_zip_file_of_any_number_of_captures_but_one_says_what_to_do(
-    files: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_zip_file_without_exactly_one_capture_is_refused(files: dict[str, bytes], tmp_path: Path) -> None:
     path = tmp_path / "some.zip"
     path.write_bytes(zipped(**files))
     with pytest.raises(ValueError, match="unpack it, and give its folder"):

@@ -147,7 +147,7 @@ def test_a_long_transfer_takes_no_packets() -> None:
     assert sent(stream, segments) == [(0, data[:105])]
 
 
-def test_what_is_no_tls_any_more_passes_and_moves_up() -> None:
+def test_data_after_tls_passes_and_moves_up() -> None:
     data = struct.pack(">BHH", 23, 0x303, 1000) + bytes(1000)
     stream = Stream()
     stream.start(0, 0)

@@ -348,7 +348,7 @@ def test_a_compressed_bomb_is_read_to_a_bound_and_named(tmp_path: Path, form: st
 @pytest.mark.parametrize(
     "shift", [-10 * 365 * 86400, -3600, 10 * 365 * 86400], ids=["years", "hour", "ahead"]
 )
-def test_a_clock_that_was_set_otherwise_costs_no_verdict_and_no_cache(tmp_path: Path, shift: int) -> None:
+def test_wrong_clock_changes_no_verdict_and_loses_no_cache(tmp_path: Path, shift: int) -> None:
     """The files have the times of a right or a wrong clock; the audits use another clock."""
     archive = copies(tmp_path, "match", "rejected")
     changed = archive / "match.pcapng"

@@ -51,7 +51,7 @@ def test_very_many_connections_are_told_apart(tmp_path: Path, script: Script) ->
     assert [len(handshake.certificates) for handshake in seen.handshakes] == [len(script.clear)] * 12
 
 
-def test_from_wherever_a_capture_begins_it_shows_what_others_see_and_says_what_it_cannot(
+def test_capture_that_starts_late_shows_the_same_or_names_what_is_hidden(
     tmp_path: Path, script: Script
 ) -> None:
     frames = [tcp_frame(ENDS, segment) for segment in tcp_segments(script.turns, mss=700)]
@@ -71,7 +71,7 @@ def test_from_wherever_a_capture_begins_it_shows_what_others_see_and_says_what_i
         )
 
 
-def test_a_second_handshake_on_the_same_ports_is_seen_though_both_hellos_were_lost(tmp_path: Path) -> None:
+def test_second_handshake_on_the_same_ports_is_seen_without_its_hellos(tmp_path: Path) -> None:
     """Over UDP nothing but the certificate tells it from the repeated flight of the one before."""
     turns = []
     for name in ("then", "now"):
@@ -90,7 +90,7 @@ def test_a_second_handshake_on_the_same_ports_is_seen_though_both_hellos_were_lo
 
 
 @pytest.mark.parametrize(("answer", "alerts"), [(b"", []), (b"\x15\x03\x03\0\2\2\x2a", [42])])
-def test_what_a_client_says_before_anybody_has_answered_is_no_answer(
+def test_client_records_before_the_server_hello_are_not_a_reaction(
     tmp_path: Path, answer: bytes, alerts: list[int]
 ) -> None:
     """With early data, ChangeCipherSpec comes right after the ClientHello (RFC 8446, D.4)."""

@@ -46,9 +46,7 @@ def test_generated_captures_read_as_others_read_them_and_as_they_were_made(
             assert tuple(found) == known.expected, seen.path
 
 
-def test_a_datagram_that_came_before_is_why_tshark_shows_its_certificates_anew_and_no_other_is(
-    tmp_path: Path, kitchen: Kitchen
-) -> None:
+def test_only_a_repeated_datagram_explains_certificates_shown_twice(tmp_path: Path, kitchen: Kitchen) -> None:
     script = next(s for s in kitchen.datagrams if s.of_client)
     # The flight with the client's chain, which is short enough for one datagram.
     sent = max((turn for turn in script.turns if turn.side == "client"), key=lambda turn: len(turn.data))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.harness.fidelity.generate import Kitchen
 
 
-def test_every_kind_of_capture_shows_what_was_put_into_it_with_and_without_carving(
+def test_every_kind_of_capture_shows_its_content_with_and_without_carving(
     tmp_path: Path, kitchen: Kitchen
 ) -> None:
     script = next(s for s in kitchen.scripts if s.of_client > 1 and len(s.clear) > s.of_client)
