@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import struct
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from certhash.capture import again, tshark
 from tests.capture.first_pass.soup import resumed
 from tests.capture.first_pass.test_overlooked import ENDS, in_chunks
+from tests.conftest import need
 from tests.harness.benchmarks.captures import (
     Turn,
     make_identity,
@@ -68,9 +70,9 @@ MENDED = "only without second SYN-ACKs, and without padding that counts as data"
     ("wrap", "says"),
     [
         (_numbers_in_the_wrong_byte_order, "only if it does not reassemble out-of-order segments"),
-        (_without_the_reply_to_connect, "--disable-protocol http"),
-        (in_chunks, "--decode-as sctp.port==40001,tls"),
-        (_in_vxlan, "--decode-as udp.port==40001,vxlan"),
+        (_without_the_reply_to_connect, "only with --disable-protocol http"),
+        (in_chunks, "only with --decode-as sctp.port==40001,tls"),
+        (_in_vxlan, "only with --decode-as udp.port==40001,vxlan"),
         (_counting_padding, MENDED),
         (_answered_twice, MENDED),
     ],
@@ -88,6 +90,16 @@ def test_certificate_found_on_a_second_reading_is_used_and_the_setting_named(
     assert seen.problems == ()
     (note,) = seen.notes
     assert says in note
+
+
+def test_a_format_that_only_tshark_reads_is_mended_too(tmp_path: Path) -> None:
+    turns = tls_transcript(make_identity(tmp_path, "vpn.example"), version=ssl.TLSVersion.TLSv1_2)
+    path, snoop = tmp_path / "twice.pcap", tmp_path / "twice.snoop"
+    path.write_bytes(pcap(_answered_twice(turns)))
+    subprocess.run([need("editcap"), "-F", "snoop", path, snoop], check=True, capture_output=True)
+    first, second = both(path), both(snoop)
+    assert len(first.certificates) == 1
+    assert replace(second, path=first.path) == first
 
 
 @pytest.mark.parametrize("wrap", [_counting_padding, _answered_twice])

@@ -161,11 +161,11 @@ def ways(places: Sequence[tuple[Place, Sequence[str]]]) -> Iterator[Way]:
     if in_the_way:
         yield Way(
             tuple(word for name in in_the_way for word in ("--disable-protocol", name)),
-            " ".join(f"--disable-protocol {name}" for name in in_the_way),
+            "only with " + " ".join(f"--disable-protocol {name}" for name in in_the_way),
         )
     if "capwap" in {name for place, _ in places for name in place.protocols}:
         for swap in ("TRUE", "FALSE"):
-            yield Way(("-o", f"capwap.swap_fc:{swap}"), f"-o capwap.swap_fc:{swap}")
+            yield Way(("-o", f"capwap.swap_fc:{swap}"), f"only with -o capwap.swap_fc:{swap}")
     ports = dict.fromkeys(
         (place.transport, port)
         for place, _ in places
@@ -183,7 +183,7 @@ def ways(places: Sequence[tuple[Place, Sequence[str]]]) -> Iterator[Way]:
         if rules:
             yield Way(
                 tuple(word for rule in rules for word in ("-d", rule)),
-                " ".join(f"--decode-as {rule}" for rule in rules),
+                "only with " + " ".join(f"--decode-as {rule}" for rule in rules),
             )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from time import monotonic
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from msgspec.structs import replace
 
-from certhash.capture import again
+from certhash.capture import again, tshark
 from certhash.capture.first_pass.carve import is_plain
 from certhash.capture.first_pass.decompress import Source
 from certhash.capture.first_pass.pcap import WINDOW
@@ -83,10 +85,23 @@ def observe_cold(
         if not looks_like_capture(source.read(4096)) and not run.outcome.timed_out:
             # tshark accepts any text, and many pictures, as a capture.
             return unreadable(path, NOT_A_CAPTURE)
-    return _look_again(run, lambda again: Run(path, source, settings, place, again), way, carvable=carvable)
+    return _look_again(run, lambda again: _read_again(path, source, settings, place, again), way)
 
 
-def _look_again(run: Run, read: Callable[[Way], Run], way: Way, *, carvable: bool) -> Observation:
+def _read_again(path: str, source: BinaryIO, settings: Settings, place: Workplace, way: Way) -> Run:
+    if not way.mend or is_carvable(source):
+        return Run(path, source, settings, place, way)
+    # The first pass repairs the capture. It cannot read this format, so tshark converts it first.
+    source.seek(0)
+    with (
+        tshark.as_pcapng(settings.tshark, place, source) as packets,
+        tempfile.TemporaryFile(buffering=0) as converted,
+    ):
+        shutil.copyfileobj(cast("BinaryIO", packets), converted)
+        return Run(path, converted, settings, place, way)
+
+
+def _look_again(run: Run, read: Callable[[Way], Run], way: Way) -> Observation:
     """Return the observation of a run, with what other ways show in addition.
 
     If the run showed everything, nothing is read again.
@@ -106,7 +121,7 @@ def _look_again(run: Run, read: Callable[[Way], Run], way: Way, *, carvable: boo
     notes: list[str] = []
     tries = again.ways([(place, names[trace]) for trace, place in known.items()]) if missing else ()
     for each in (
-        *((again.MENDED,) if odd and carvable else ()),
+        *((again.MENDED,) if odd else ()),
         *(tries or ((again.STOCK,) if cut else ())),
     ):
         other = read(way._replace(arguments=each.arguments, mend=each.mend, carve=way.carve or each.mend))

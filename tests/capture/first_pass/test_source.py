@@ -16,6 +16,7 @@ import pytest
 import zstandard
 from tests.capture.first_pass.files import as_pcap
 
+from certhash.archive.walk import find_captures
 from certhash.capture.first_pass.carve import carve
 from certhash.capture.first_pass.decompress import Source, SourceError
 from certhash.capture.first_pass.source import Unpacked, looks_like_capture, open_capture
@@ -144,6 +145,18 @@ def test_what_tshark_does_not_unpack_is_unpacked(capture: bytes, tmp_path: Path)
             assert isinstance(source, Unpacked)
             assert source.damage == ""
             assert source.read() == capture
+
+
+def test_an_archive_that_is_not_unpacked_is_no_capture(capture: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "some.pcap.7z"
+    path.write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(60))
+    (tmp_path / "some.7z").write_bytes(path.read_bytes())
+    assert find_captures([str(tmp_path)]).captures == (str(path),)
+    with pytest.raises(ValueError, match="unpack it"):
+        open_capture(str(path))
+    path.write_bytes(capture)  # only its name is that of an archive
+    with open_capture(str(path)) as source:
+        assert source.read() == capture
 
 
 def test_a_damaged_archive_gives_what_is_before_the_damage(capture: bytes, tmp_path: Path) -> None:

@@ -54,10 +54,11 @@ _MAGICS = (
 _NETSCALER = re.compile(rb"(?i:NetScaler) (?:V\d\d )?Performance Data\0")
 """Follows a header of some bytes."""
 NAMES = re.compile(
-    r"\.(?:pcap|pcapng|ntar|cap|dmp|snoop|trc|trace\d*|erf|ncfx?|enc|syc|5vw|rf5|vwr)\d*(?:\.(?:gz|zst|lz4|xz|bz2|zip))?$",
+    r"\.(?:pcap|pcapng|ntar|cap|dmp|snoop|trc|trace\d*|erf|ncfx?|enc|syc|5vw|rf5|vwr)\d*(?:\.(?:gz|zst|lz4|xz|bz2|zip|7z|rar|tar|lz|lzma|z))?$",
     re.IGNORECASE,
 )
 """File names of captures."""
+_OTHER_ARCHIVE = re.compile(r"\.(?:7z|rar|tar|lz|lzma|z)$", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
 _COMMVIEW = struct.Struct("<HHBHBBBBBI")
 _ZIP = b"PK\x03\x04"
@@ -130,9 +131,11 @@ def open_capture(path: str) -> BinaryIO:
     if start.startswith((_ZIP, XZ, BZ2)):
         with source:
             return cast("BinaryIO", _unpacked(source, start))
-    if start:
+    if start and not (_OTHER_ARCHIVE.search(path) and NAMES.search(path) and not looks_like_capture(start)):
         return cast("BinaryIO", source)
     source.close()
+    if start:
+        raise ValueError("an archive that certhash does not unpack; unpack it, and give the capture in it")
     raise ValueError("the file is empty; record the capture again")
 
 
