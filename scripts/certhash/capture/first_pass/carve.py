@@ -368,8 +368,7 @@ class _Carver:
         last = lanes.last()
         known["end"][direction[last]] = end[last]
         self._payloads(lanes, np.flatnonzero(size), keep, moved)
-        # Packets without data are irrelevant while the data of a stream is being dropped, unless a dissector
-        # from before TLS waits for the end.
+        # Packets without data are irrelevant while the data of a stream is being dropped.
         gone = size > 0
         gone &= ~keep[packets.row[at]] | np.isin(at, np.fromiter(moved, np.int64, len(moved)))
         first = np.flatnonzero(gone & (known["since"][direction] == 0))[::-1]
@@ -383,12 +382,6 @@ class _Carver:
         ended = at[flags & FIN != 0]
         known["closed"][lanes.direction[flags & FIN != 0]] = ~keep[packets.row[ended]]
         self._renumber(lanes, bare & ~drop, moved)
-        for index in np.flatnonzero(ending & known["mixed"][direction]).tolist():
-            one = direction[index]
-            skips = known["state"][one] >= SKIP
-            moved[int(at[index])] = [
-                Moved(int(known["stand"][one] if skips else seq[index] - known["shift"][one]) & _WORD, b"")
-            ]
 
     def _renumber(self, lanes: Lanes, bare: Bools, moved: dict[int, list[Moved]]) -> None:
         """Give acknowledgements that follow dropped data the number that tshark expects.
