@@ -88,7 +88,8 @@ def test_what_is_not_clear_is_named_and_left_open(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "following", ["webvpn", "!", "names", "ssl trust-point OLD inside", "username x password y"]
+    "following",
+    ["webvpn", "!", "names", "ssl trust-point OLD domain other.example.com", "username x password y"],
 )
 def test_a_command_is_no_second_half(following: str) -> None:
     sources = read(ASA.format(line=f"ssl trust-point VPN\n{following}"))

@@ -109,6 +109,33 @@ def test_a_trust_point_by_name_leaves_open_what_the_phone_sees(
     assert f"line {line} " in row.explanation
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ssl trust-point NEW out",
+        "ssl trust-point NEW outsde",
+        "x ssl trust-point NEW outside",
+        "ssl trust-piont NEW outside",
+    ],
+)
+def test_a_damaged_trust_point_of_an_interface_leaves_open_what_it_presents(
+    pki: Pki, tmp_path: Path, line: str
+) -> None:
+    text = asa(pki, "ssl trust-point OLD", line)
+    document = audited(tmp_path, phone(pki.old.cert_hash), text)
+    assert [row.verdict for row in document.expectations] == ["unverifiable"]
+    assert line in document.problems[0].message
+
+
+def test_a_trust_point_of_another_interface_is_named_if_that_is_not_there(pki: Pki, tmp_path: Path) -> None:
+    text = asa(pki, "ssl trust-point OLD outside", "ssl trust-point NEW inside")
+    document = audited(tmp_path, phone(pki.old.cert_hash), text)
+    assert [row.verdict for row in document.expectations] == ["match"]
+    assert '"ssl trust-point NEW inside": no interface of this text' in document.problems[0].message
+    text += "\ninterface GigabitEthernet0/1\n nameif inside\n ip address 192.0.2.1 255.255.255.0\n"
+    assert not audited(tmp_path, phone(pki.old.cert_hash), text).problems
+
+
 def test_where_both_certificates_have_the_hash_the_choice_does_not_matter(pki: Pki, tmp_path: Path) -> None:
     text = asa(pki, f"ssl trust-point NEW domain {HOST}", "ssl trust-point OLD outside")
     assert verdict(tmp_path, phone(pki.root.cert_hash), text) == "match"

@@ -52,9 +52,7 @@ def served(configuration: Configuration) -> Serving:
         elif item.shared:
             _shared(serving, configuration, item)
         elif item.interface and item.interface not in enabled:
-            places = _places(configuration, _named(configuration, item.interface), item.line)
-            why = f"webvpn is not enabled on interface {item.interface}"
-            serving.leave_open(item.line, why, places, presents=False)
+            _elsewhere(serving, configuration, item, item.interface)
     return serving
 
 
@@ -80,6 +78,25 @@ def _interface(
         serving.leave_open(enabling, why, places)
     for item in chosen:
         _present(serving, configuration, item, list(_places(configuration, interface, item.line)))
+
+
+def _elsewhere(serving: Serving, configuration: Configuration, item: SslTrustpoint, interface: str) -> None:
+    """Record a trust-point of an interface without webvpn, whose name may also be cut or misspelt."""
+    if any(each.name == interface for each in configuration.interfaces.values()):
+        places = list(_places(configuration, _named(configuration, interface), item.line))
+        why = f"webvpn is not enabled on interface {interface}"
+        serving.leave_open(item.line, why, places, presents=False)
+        return
+    missing = f"no interface of this text has the name {interface}"
+    serving.complain(item.line, f"{missing}, so its URL is unknown")
+    own = {each.interface for each in configuration.ssl_trustpoints}
+    meant = [
+        place
+        for name in configuration.webvpn_interfaces
+        if name.startswith(interface) or name not in own
+        for place in _places(configuration, _named(configuration, name), item.line)
+    ]
+    serving.leave_open(item.line, missing, meant)
 
 
 def _shared(serving: Serving, configuration: Configuration, item: SslTrustpoint) -> None:

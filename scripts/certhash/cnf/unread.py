@@ -31,7 +31,7 @@ _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r".*\bvpn-(?:gateway|trustpoint) +\d|(?:ephone|voice service voip) .*\bvpn-group \d", ONE_LINE),
         (r".*\bhost.?id.?check\b.*\S", _HERE),
         (r"\W*dtls port \S", _HERE),
-        (r"\W*ssl +trust-?point\b|.*\btrust-?point \S+ domain \S", "cannot be read here"),
+        (r"\W*ssl +trust-?p|.*\bssl +trust-?point +\S|.*\btrust-?point \S+ domain \S", "cannot be read here"),
         (r"certificate (?:rollover |self-signed |ca )*[0-9A-F]{2,}$", "has no certificate below it"),
         (r".*-----BEGIN [A-Z0-9 ]*CERTIFICATE", "begins a certificate that cannot be read"),
         (
@@ -45,7 +45,7 @@ _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 _OPENS = re.compile(
-    r".*(?:finger ?print|thumb ?print|ssl +trust-?point|trust-?point \S+ domain|BEGIN [A-Z0-9 ]*CERTIFICATE)"
+    r".*(?:finger ?print|thumb ?print|ssl +trust-?p|trust-?point \S+ domain|BEGIN [A-Z0-9 ]*CERTIFICATE)"
     r"|.*\bcertificate |30 ?8",
     re.IGNORECASE,
 )
