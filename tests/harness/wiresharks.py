@@ -201,6 +201,11 @@ def _write_scripts(tree: Path, root: Path) -> None:
         f"<fontconfig><dir>{root}/usr/share/fonts</dir>"
         '<cachedir prefix="xdg">fontconfig</cachedir></fontconfig>'
     )
+    for link in (tree / "usr/share/wireshark").iterdir():  # 4.0 has its init.lua in /etc
+        if link.is_symlink():
+            target = tree / os.readlink(link).lstrip("/")
+            link.unlink()
+            shutil.copy(target, link)
     exports = "".join(f"export {name}='{value}'\n" for name, value in environment.items())
     own_folders = {
         "WIRESHARK_DATA_DIR": root / "usr/share/wireshark",
