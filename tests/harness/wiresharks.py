@@ -203,7 +203,7 @@ def _write_scripts(tree: Path, root: Path) -> None:
     )
     for link in (tree / "usr/share/wireshark").iterdir():  # 4.0 has its init.lua in /etc
         if link.is_symlink():
-            target = tree / os.readlink(link).lstrip("/")
+            target = tree / str(link.readlink()).lstrip("/")
             link.unlink()
             shutil.copy(target, link)
     exports = "".join(f"export {name}='{value}'\n" for name, value in environment.items())
