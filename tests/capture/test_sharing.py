@@ -95,14 +95,26 @@ def test_what_is_generated_is_observed_alike(seed: int, settings: Settings, tmp_
     path.write_bytes(chance.choice((as_pcap, as_pcapng))(soup(Kitchen(), seed, 20)))
     expected = observe(str(path), settings)
     assert expected.handshakes
-    assert shared(path, settings, 2 + seed % 2) == expected
+    assert counted_alike(shared(path, settings, 2 + seed % 2), settings) == counted_alike(expected, settings)
+
+
+def counted_alike(seen: Observation, settings: Settings) -> Observation:
+    """Return an observation without the numbers of its streams where several tsharks may count differently.
+
+    From Wireshark 4.4 on, a second SYN-ACK with another number begins a new stream, and only the tshark that
+    gets the connection counts it.
+    """
+    if settings.tshark.version.startswith("4.0."):
+        return seen
+    return replace(seen, handshakes=tuple(replace(each, stream=0) for each in seen.handshakes))
 
 
 def test_a_tshark_without_lua_can_be_shared(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "soup.pcap"
     path.write_bytes(as_pcap(soup(Kitchen(), 300, 20)))
     without = replace(settings, tshark=replace(settings.tshark, lua=None))
-    assert shared(path, without, 2) == observe(str(path), without)
+    alone = observe(str(path), without)
+    assert counted_alike(shared(path, without, 2), settings) == counted_alike(alone, settings)
 
 
 def in_datagram(port: int, head: bytes, frame: bytes) -> bytes:
