@@ -23,6 +23,8 @@ PLUGINS = Path(".local/lib/wireshark/plugins")
 
 
 def _examine(*arguments: str | Path, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    # The tests' cache folder may already be another user's.
+    environment.setdefault("XDG_CACHE_HOME", f"{environment['HOME']}/.cache")
     ended = certhash("doctor", "--json", *arguments, stdin=b"", cwd=None, before=ordinary(), **environment)
     assert ended.json["exit_status"] == ended.status
     return ended.status, {check["name"]: check for check in ended.json["checks"]}
@@ -80,7 +82,7 @@ def test_working_installation_is_reported_as_ok(home: Path) -> None:
 
 
 def test_people_read_a_line_a_check(home: Path) -> None:
-    ended = certhash("doctor", before=ordinary(), HOME=str(home))
+    ended = certhash("doctor", before=ordinary(), HOME=str(home), XDG_CACHE_HOME=str(home / ".cache"))
     assert ended.status == 0
     assert "ok     self-test" in ended.out
     assert "note   in Wireshark" in ended.out
