@@ -70,20 +70,16 @@ def correlate(
             expectations.append(row)
             everywhere += concerned(cnf, cnf.group, evidence, nowhere=whole and row.verdict == "mismatch")
     expectations.sort(key=lambda e: (e.device, e.url or "", e.source))
-    expectations = [_with_missed(each, sources.missed) for each in expectations]
+    missed = {each.device: each for each in sources.missed}
+    expectations = [_with_missed(each, missed.get(each.device)) for each in expectations]
+    notes = _notes_of_missed(sources.missed, {each.device for each in expectations})
     handshakes = _handshakes(evidence, [*told, *history], sources.cnf_files, everywhere)
     problems += _collisions(evidence)
     return document.Document(
         schema_version=document.SCHEMA_VERSION,
         tool=tool,
         captures=tuple(
-            document.Capture(
-                o.path,
-                o.status,
-                o.packets,
-                o.error,
-                (*o.notes, *_missed_by_others(o, expectations, sources.missed)),
-            )
+            document.Capture(o.path, o.status, o.packets, o.error, (*o.notes, *notes.get(o.path, ())))
             for o in observations
         ),
         handshakes=handshakes,
@@ -93,9 +89,8 @@ def correlate(
     )
 
 
-def _with_missed(expectation: document.Expectation, missed: tuple[MissedFetch, ...]) -> document.Expectation:
+def _with_missed(expectation: document.Expectation, found: MissedFetch | None) -> document.Expectation:
     """Add that the phone did not get its file, so that it may use an older one than this."""
-    found = next((each for each in missed if each.device == expectation.device), None)
     if found is None:
         return expectation
     failed = found.failed
@@ -116,18 +111,13 @@ def _with_missed(expectation: document.Expectation, missed: tuple[MissedFetch, .
     )
 
 
-def _missed_by_others(
-    observation: Observation, expectations: list[document.Expectation], missed: tuple[MissedFetch, ...]
-) -> list[str]:
-    """Return the notes about devices of which nothing is expected."""
-    devices = {each.device for each in expectations}
-    return [
-        missed_words.note(each)
-        for each in missed
-        if each.capture == observation.path
-        and each.device not in devices
-        and each.failed.reason != "other-file"
-    ]
+def _notes_of_missed(missed: tuple[MissedFetch, ...], expected: set[str]) -> dict[str, list[str]]:
+    """Return, for each capture, the notes about devices of which nothing is expected."""
+    notes: dict[str, list[str]] = {}
+    for each in missed:
+        if each.device not in expected and each.failed.reason != "other-file":
+            notes.setdefault(each.capture, []).append(missed_words.note(each))
+    return notes
 
 
 def unjudged(observation: Observation) -> tuple[document.Handshake, ...]:
