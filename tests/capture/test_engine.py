@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -228,13 +229,16 @@ def test_a_plugin_that_does_not_load_is_noticed_at_once(
 def test_it_has_no_more_power_than_tshark(settings: Settings) -> None:
     with warm(settings) as (engine, place):
         engine.dissect(MATCH.read_bytes())
-        sharkds = [pid for pid in map(int, _processes()) if _is_sharkd_in(pid, place.folder)]
-        assert sharkds
-        for pid in sharkds:
-            status = Path(f"/proc/{pid}/status").read_text()
-            assert f"Uid:\t{place.user}\t{place.user}\t{place.user}" in status
-            limits = Path(f"/proc/{pid}/limits").read_text()
-            assert "Max file size             0 " in limits
+        examined = 0
+        for pid in [pid for pid in map(int, _processes()) if _is_sharkd_in(pid, place.folder)]:
+            # The process that read the capture may end at any time; the engine itself stays.
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                status = Path(f"/proc/{pid}/status").read_text()
+                limits = Path(f"/proc/{pid}/limits").read_text()
+                assert f"Uid:\t{place.user}\t{place.user}\t{place.user}" in status
+                assert "Max file size             0 " in limits
+                examined += 1
+        assert examined
         assert [path for path in place.folder.rglob("socket") if path.stat().st_uid != 0] == []
 
 

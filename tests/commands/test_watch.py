@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -376,9 +377,12 @@ def _dissectors(watch: Watch) -> list[int]:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         children = Path(f"/proc/{watch.process.pid}/task/{watch.process.pid}/children").read_text().split()
-        found = [int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == "tshark\n"]
-        if found:
-            return found
+        with contextlib.suppress(OSError):  # one of them has just ended
+            found = [
+                int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == "tshark\n"
+            ]
+            if found:
+                return found
         time.sleep(0.05)
     raise AssertionError("no tshark is running")
 
