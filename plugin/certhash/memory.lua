@@ -119,7 +119,7 @@ function M.using(needs)
         local request = read.tftp_request()
         local source, target = endpoints(pinfo)
         if not request then
-            local name = capture.transfers:request(pinfo.number, payload)
+            local name = capture.transfers:request(pinfo.number, payload, source)
             if name then
                 note_event(pinfo, { what = "asks", name = name }, source, target)
             end
@@ -129,7 +129,6 @@ function M.using(needs)
         if done then
             learn(pinfo, done.name, done.content, source, target)
         elseif event then
-            event.request = request.value
             note_event(pinfo, event, source, target)
         end
     end

@@ -4,12 +4,13 @@
 -- bytes, since Wireshark itself does not reassemble a file that a plugin could read.
 --
 --   local transfers = tftp.new(wanted)         wanted(name) says whether a file is worth keeping
---   transfers:request(frame, payload)          a read request, seen in that frame; returns the name of a wanted file
+--   transfers:request(frame, payload, source)  a read request, seen in that frame; returns the name of a wanted file
 --   transfers:packet(request_frame, payload, source, target)   what follows a request, with both its endpoints (any text
 --                                              that tells them apart); returns the transfer when it is now complete, or
 --                                              nil and what happens to it: { what = "begins", name = } at its first block,
 --                                              { what = "ends", name = } at its last one if others are missing,
---                                              { what = "error", name =, code =, message = } when it ends with an error
+--                                              { what = "error", name =, code =, message = } when it ends with an error;
+--                                              each has request =, the frame of the request that it belongs to
 --
 -- A transfer is { name =, content =, request = }.  Memory is bounded for any capture: a file may have MAX_FILE bytes, all
 -- unfinished files together MAX_OPEN_BYTES, and there may be MAX_OPEN of them; beyond that, the oldest are dropped.
@@ -24,7 +25,8 @@ Transfers.__index = Transfers
 
 --- Return a new, empty set of transfers.
 function M.new(wanted)
-    return setmetatable({ wanted = wanted, open = {}, order = {}, first = 1, last = 0, count = 0, bytes = 0 }, Transfers)
+    local empty = { wanted = wanted, open = {}, latest = {}, order = {}, first = 1, last = 0, count = 0, bytes = 0 }
+    return setmetatable(empty, Transfers)
 end
 
 -- Return the options at the end of a request or its acknowledgement: name NUL value NUL, names in upper or lower case.
@@ -40,6 +42,9 @@ function Transfers:drop(request)
     local transfer = self.open[request]
     if transfer then
         self.open[request] = nil
+        if self.latest[transfer.asks] == request then
+            self.latest[transfer.asks] = nil
+        end
         self.count = self.count - 1
         self.bytes = self.bytes - transfer.size
     end
@@ -58,7 +63,8 @@ end
 --- Store a read request and return the file's name; ignore other requests and other files.
 ---@param frame integer
 ---@param payload string
-function Transfers:request(frame, payload)
+---@param source string
+function Transfers:request(frame, payload, source)
     local high, low = payload:byte(1, 2)
     if high ~= 0 or low ~= READ or self.open[frame] then
         return
@@ -68,9 +74,15 @@ function Transfers:request(frame, payload)
         return
     end
     local asked = options(rest)
+    local asks = source .. " " .. name
+    local before = self.open[self.latest[asks]]
+    self.latest[asks] = frame
     self.open[frame] = {
         name = name,
         request = frame,
+        asks = asks,
+        -- The request whose transfer was in progress when the client sent it again.
+        earlier = before and (before.server and not before.failed and before.request or before.earlier),
         netascii = mode:lower() == "netascii",
         asked = asked.blksize,
         asked_total = asked.tsize,
@@ -144,6 +156,27 @@ local function announced(transfer, total)
     return total
 end
 
+-- Return the transfer to which a packet belongs.  Wireshark names the last request of the client.  If the client sent it
+-- again because the answer was late, and the server answered twice, the first transfer continues on its own port.
+function Transfers:of(request, source, target)
+    local transfer = self.open[request]
+    local first = transfer and self.open[transfer.earlier]
+    local answered_twice = first and (transfer.failed or transfer.server and transfer.server ~= first.server)
+    if answered_twice and (first.server == source or first.server == target) then
+        return first
+    end
+    return transfer
+end
+
+-- End a transfer with an error.  A request that was sent again still leads to the first transfer.
+function Transfers:fail(transfer)
+    if self.open[transfer.earlier] then
+        transfer.failed = true
+    else
+        self:drop(transfer.request)
+    end
+end
+
 --- Record a packet after a request; return the transfer if this packet completes it, else nil and what happens to it.
 --
 -- A retransmitted request may be answered twice, from two ports.  The client ends the second transfer with an error, or the
@@ -152,17 +185,22 @@ end
 ---@param source string
 ---@param target string
 function Transfers:packet(request, payload, source, target)
-    local transfer = self.open[request]
-    if not transfer or #payload < 4 then
+    if #payload < 4 then
         return nil
     end
     local _, opcode, high, low = payload:byte(1, 4)
+    local transfer = self:of(request, source, target)
+    if not transfer or transfer.failed then
+        return nil
+    end
+    request = transfer.request
     if opcode == ERROR then
         local server = transfer.server
         if not server or server == source or server == target then
-            self:drop(request)
+            self:fail(transfer)
             local message = payload:match("^[^\0]*", 5)
-            return nil, { what = "error", name = transfer.name, code = high * 256 + low, message = message }
+            local code = high * 256 + low
+            return nil, { what = "error", name = transfer.name, request = request, code = code, message = message }
         end
     elseif opcode == OPTIONS then
         transfer.server = transfer.server or source
@@ -193,9 +231,9 @@ function Transfers:packet(request, payload, source, target)
         end
         self:trim()
         if #data < block_size(transfer) then
-            return nil, { what = "ends", name = transfer.name }
+            return nil, { what = "ends", name = transfer.name, request = request }
         elseif transfer.count == 1 then
-            return nil, { what = "begins", name = transfer.name }
+            return nil, { what = "begins", name = transfer.name, request = request }
         end
     end
     return nil

@@ -127,6 +127,11 @@ def answers_with_error(code: int, text: bytes, port: int = 49300) -> bytes:
 SIMPLE = transfer(NAME, FILE)
 WITH_OPTION = transfer(NAME, FILE, size=1000)
 FROM_ANOTHER_PORT = transfer(NAME, FILE, server_port=32770)
+SWAPPED = transfer(NAME, FILE.swapcase())
+ENDS_THE_SECOND = {
+    "phone": packets.udp(PHONE, 49300, TFTP_SERVER, 32770, b"\0\5\0\5unknown transfer ID\0"),
+    "server": packets.udp(TFTP_SERVER, 32770, PHONE, 49300, b"\0\5\0\5unknown transfer ID\0"),
+}
 SIZES_AND_PORTS = [(size, port) for size in (None, 8, 100, 1000, 1428, 8192) for port in (69, 6969)]
 LENGTHS = [random.Random(length).randbytes(length) for length in (1, 511, 512, 513, 1024, 65536)]
 LEARNED_NAMES = {
@@ -212,11 +217,36 @@ TFTP = {
             ],
             ONCE,
         )
-        for who, two_ends in {
-            "phone": (PHONE, 49300, TFTP_SERVER, 32770),
-            "server": (TFTP_SERVER, 32770, PHONE, 49300),
-        }.items()
-        for error in [packets.udp(*two_ends, b"\0\5\0\5unknown transfer ID\0")]
+        for who, error in ENDS_THE_SECOND.items()
+    },
+    # On a slow line, the request crosses the answer: the first transfer continues, the second one ends.
+    **{
+        f"asked again after {'the option and ' if size else ''}the first block, and the {who} ends it": Case(
+            [
+                *first[: 4 if size else 2],
+                *(FROM_ANOTHER_PORT[: 1 + (who == "phone")]),
+                *(error, *first[4 if size else 2 : -2], error, *first[-2:]),
+            ],
+            ONCE,
+        )
+        for size in (None, 512)
+        for first in [transfer(NAME, FILE, size=size)]
+        for who, error in ENDS_THE_SECOND.items()
+    },
+    "asked three times, and the first answer continues": Case(
+        [*SIMPLE[:2], SIMPLE[0], *FROM_ANOTHER_PORT[:2], ENDS_THE_SECOND["phone"], *SIMPLE[2:]], ONCE
+    ),
+    **{
+        f"given up after {blocks} blocks, and another file of the same name without its first block": Case(
+            [*SIMPLE[: 1 + 2 * blocks], SWAPPED[0], *SWAPPED[2:]], []
+        )
+        for blocks in (1, 2)
+    },
+    **{
+        f"given up after {blocks} blocks, and another file of the same name": Case(
+            [*SIMPLE[: 1 + 2 * blocks], *SWAPPED], [(NAME, FILE.swapcase(), PHONE)]
+        )
+        for blocks in (1, 2)
     },
     "the option's acknowledgement is missing": Case([WITH_OPTION[0], *WITH_OPTION[3:]], ONCE),
     # ICMP quotes the start of a packet, which must not be mistaken for a short last block.
