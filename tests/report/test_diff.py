@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from certhash.judgement.document import FINDINGS, Verdict
-from certhash.report import Look, render
-from certhash.report.difference import Difference, compare, render_json, render_table
+from certhash.report import Look, jsonform, render
+from certhash.report.difference import Difference, compare, render_table
 
 from . import documents
 
@@ -119,14 +119,14 @@ def test_a_handshake_without_certificates_changes_nothing() -> None:
 
 def test_json_says_what_the_types_say(everything: Document) -> None:
     difference = compare(documents.document(), everything)
-    assert msgspec.json.decode(render_json(difference), type=Difference) == difference
+    assert msgspec.json.decode(jsonform.render(difference), type=Difference) == difference
 
 
 def test_hostile_texts_are_shown_and_not_obeyed(hostile: Document) -> None:
     text = render_table(compare(documents.document(), hostile), Look(80))
     assert not {c for c in text if not c.isprintable() and c != "\n"}
     assert "\\x1b[31mred" in text
-    json.loads(render_json(compare(documents.document(), hostile)))
+    json.loads(jsonform.render(compare(documents.document(), hostile)))
 
 
 class TestCommand:

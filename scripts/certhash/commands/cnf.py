@@ -13,8 +13,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from certhash.cnf import describe_copies, read
 from certhash.cnf.rules import shown, why_malformed
 from certhash.digest import ios_fingerprint, thumbprint, to_base64
@@ -43,9 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the expectations of every file; return 2 if something could not be read."""
     sources = read(arguments.paths)
     if arguments.json:
-        from certhash.report.jsonform import encode
+        from certhash.report import jsonform
 
-        print(msgspec.json.format(encode(sources), indent=2).decode())
+        print(jsonform.render(sources), end="")
     else:
         blocks = [_describe(cnf) for cnf in sources.cnf_files]
         blocks += [_describe_certificate(certificate) for certificate in sources.known]

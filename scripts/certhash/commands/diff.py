@@ -12,8 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from certhash import report
-from certhash.report import difference
-from certhash.report.jsonform import load
+from certhash.report import difference, jsonform
 
 if TYPE_CHECKING:
     import argparse
@@ -29,12 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write what changed."""
     report.outputs(arguments)  # reports a wrong option before the files are read
-    changes = difference.compare(load(arguments.old), load(arguments.new))
+    changes = difference.compare(jsonform.load(arguments.old), jsonform.load(arguments.new))
 
     def renderer(form: str, look: report.Look) -> str:
-        if form == "json":
-            return difference.render_json(changes)
-        return difference.render_table(changes, look)
+        return jsonform.render(changes) if form == "json" else difference.render_table(changes, look)
 
     report.write_each(arguments, renderer)
     return 1 if changes.worse else 0

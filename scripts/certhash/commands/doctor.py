@@ -48,8 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
                 print(f"{'':6} {'':{_WIDTH}} {check.advice}", flush=True)
     status = exit_status(checks)
     if arguments.json:
-        import msgspec
+        from certhash.report import jsonform
 
-        result = {"exit_status": status, "checks": checks}
-        print(msgspec.json.format(msgspec.json.encode(result), indent=2).decode())
+        print(jsonform.render({"exit_status": status, "checks": checks}), end="")
     return status

@@ -17,6 +17,7 @@ from certhash.digest import sha1, thumbprint, to_base64
 from certhash.errors import InputError
 from certhash.files import explain, read_small_file
 from certhash.model import Problem, Sender
+from certhash.report import jsonform
 from certhash.report.output import save
 from certhash.times import iso
 from certhash.visible import visible, without_surrogates
@@ -209,5 +210,5 @@ def _write_index(folder: str, entries: list[Entry]) -> None:
         known = merged.get(entry.file)
         if known is None or (entry.time or _NEVER) < (known.time or _NEVER):
             merged[entry.file] = entry
-    content = msgspec.json.format(msgspec.json.encode([merged[name] for name in sorted(merged)]), indent=2)
-    save(os.path.join(folder, INDEX), content + b"\n")  # noqa: PTH118
+    content = jsonform.render([merged[name] for name in sorted(merged)])
+    save(os.path.join(folder, INDEX), content.encode())  # noqa: PTH118

@@ -114,9 +114,9 @@ def run(arguments: argparse.Namespace) -> int:
         tuple(_show(position, der) for position, der in enumerate(nameless or ())),
     )
     if arguments.json:
-        from certhash.report.jsonform import encode
+        from certhash.report import jsonform
 
-        print(msgspec.json.format(encode(result), indent=2).decode())
+        print(jsonform.render(result), end="")
     else:
         print(_describe(result))
     status = 1 if any(comparison.verdict == "mismatch" for comparison in comparisons) else 0

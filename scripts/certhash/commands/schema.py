@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from certhash.judgement.document import SCHEMA_VERSION, Document
+from certhash.report import jsonform
 from certhash.report.output import to_standard_output
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001
     """Print the schema (JSON Schema, draft 2020-12)."""
-    to_standard_output(msgspec.json.format(msgspec.json.encode(schema()), indent=2) + b"\n")
+    to_standard_output(jsonform.render(schema()).encode())
     return 0
 
 

@@ -20,6 +20,7 @@ from certhash.headend import plain_name
 from certhash.judgement.correlate import correlate
 from certhash.judgement.document import FINDINGS
 from certhash.model import NameAnswer, Observation, Problem, Sources
+from certhash.report.groups import presented
 from certhash.times import iso
 from certhash.visible import visible
 
@@ -372,12 +373,11 @@ def is_finding(event: Event) -> bool:
 
 def _handshake_line(handshake: document.Handshake) -> str:
     name = f" ({visible(handshake.server_name, _LONG)})" if handshake.server_name else ""
-    presented = [c.sha1 for c in handshake.certificates if c.sender == "server"]
     parts = [
         handshake.time,
         f"{handshake.verdict:12}",
         f"{handshake.client} > {handshake.server}{name}",
-        " ".join(presented) or f"no visible certificate: {handshake.hidden}",
+        " ".join(each.sha1 for each in presented(handshake)) or f"no visible certificate: {handshake.hidden}",
     ]
     if handshake.devices:
         more = len(handshake.devices) - _NAMES

@@ -7,7 +7,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from certhash.report.groups import ON_PAPER
+from certhash.report.groups import ON_PAPER, deciding, frame_of, presented
 from certhash.report.text import visible
 
 if TYPE_CHECKING:
@@ -42,18 +42,18 @@ _CELL = 32_000  # characters; spreadsheets take 32,767 in a cell
 
 def render(document: Document) -> str:
     """Return the rows (RFC 4180); an apostrophe precedes text that a spreadsheet would take for a formula."""
-    handshakes = {handshake.id: handshake for handshake in document.handshakes}
+    decided = deciding(document)
     stream = io.StringIO()
     writer = csv.writer(stream)
     writer.writerow(COLUMNS)
     for expectation in document.expectations:
-        row = _row(expectation, handshakes.get(expectation.decided_by or ""))
+        row = _row(expectation, decided(expectation))
         writer.writerow([_safe(row[column]) for column in COLUMNS])
     return stream.getvalue()
 
 
 def _row(expectation: Expectation, decided: Handshake | None) -> dict[str, str | int | None]:
-    presented = [each for each in decided.certificates if each.sender == "server"] if decided else []
+    chain = presented(decided)
     return {
         "verdict": expectation.verdict,
         "cause": expectation.cause,
@@ -61,12 +61,12 @@ def _row(expectation: Expectation, decided: Handshake | None) -> dict[str, str |
         "url": expectation.url,
         "hashes": " ".join(f"certHash{each.number} {each.value}" for each in expectation.hashes),
         "matched": expectation.matched,
-        "presented": " ".join(f"{each.position} {each.sha1}" for each in presented),
-        "subject": presented[0].subject if presented else None,
+        "presented": " ".join(f"{each.position} {each.sha1}" for each in chain),
+        "subject": chain[0].subject if chain else None,
         "server": decided.server.address if decided else None,
         "time": decided.time if decided else None,
         "capture": decided.capture if decided else None,
-        "frame": (presented[0].frame if presented else decided.frame) if decided else None,
+        "frame": frame_of(decided) if decided else None,
         "source": expectation.source,
         "source_frame": expectation.frame,
         "source_line": expectation.line,

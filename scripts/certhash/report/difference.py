@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from certhash.judgement.document import FINDINGS, Cause, Document, Handshake, Verdict, where, who
 from certhash.report.groups import ORDER, presented
-from certhash.report.jsonform import encode
 from certhash.report.text import count, visible
 
 if TYPE_CHECKING:
@@ -100,13 +99,6 @@ def compare(old: Document, new: Document) -> Difference:
     return Difference(
         **{name: tuple(changes) for name, changes in groups.items()}, certificates=_renewals(old, new)
     )
-
-
-def render_json(difference: Difference) -> str:
-    """Return the difference as indented JSON."""
-    from msgspec.json import format as indented
-
-    return indented(encode(difference), indent=2).decode() + "\n"
 
 
 def render_table(difference: Difference, look: Look) -> str:

@@ -1,13 +1,16 @@
-"""Group equal findings, and pick out what was presented: shared by table and HTML."""
+"""Group equal findings, and pick out what a report says of each: shared by all forms."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from certhash.judgement.causes import is_typed
 from certhash.judgement.document import FINDINGS, NO_DEVICE
 from certhash.report.text import count
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from certhash.judgement.document import Certificate, Document, Expectation, Handshake, Verdict
 
 ORDER: tuple[Verdict, ...] = ("mismatch", "rejected", "unverifiable", "unseen", "match")
@@ -23,16 +26,28 @@ def described(expectation: Expectation) -> str:
     return f"{expectation.verdict} (on paper)" if expectation.on_paper else expectation.verdict
 
 
+def deciding(document: Document) -> Callable[[Expectation], Handshake | None]:
+    """Return the function that returns the handshake that decided an expectation, if one did."""
+    handshakes = {handshake.id: handshake for handshake in document.handshakes}
+    return lambda expectation: handshakes.get(expectation.decided_by or "")
+
+
+def frame_of(handshake: Handshake) -> int:
+    """Return the frame of the server's certificate, or of the handshake if it shows none."""
+    certificates = presented(handshake)
+    return certificates[0].frame if certificates else handshake.frame
+
+
 def findings(document: Document) -> list[list[Expectation]]:
     """Return the findings in groups of equal ones, the worst first.
 
     Findings are equal if they have the same verdict, cause, URL, hashes and chain: one fix settles them all.
     """
-    handshakes = {handshake.id: handshake for handshake in document.handshakes}
+    decided = deciding(document)
     groups: dict[object, list[Expectation]] = {}
     found = [each for each in document.expectations if each.verdict in FINDINGS]
     for each in sorted(found, key=lambda each: ORDER.index(each.verdict)):
-        chain = tuple(shown.sha256 for shown in presented(handshakes.get(each.decided_by or "")))
+        chain = tuple(shown.sha256 for shown in presented(decided(each)))
         hashes = tuple(expected.value for expected in each.hashes)
         groups.setdefault((each.verdict, each.cause, each.url, hashes, chain), []).append(each)
     return list(groups.values())
@@ -54,6 +69,17 @@ def checked(document: Document) -> str:
     if total == len(phones):
         return f"{count(total, 'phone')} checked"
     return f"{count(total, 'check')} ({count(len(phones), 'phone')})" if phones else count(total, "check")
+
+
+def steps(advice: Sequence[str]) -> list[list[str]]:
+    """Split advice into steps: a sentence, and the commands that follow it."""
+    found: list[list[str]] = []
+    for line in advice:
+        if is_typed(line) and found:
+            found[-1].append(line)
+        else:
+            found.append([line])
+    return found
 
 
 def in_short(expectation: Expectation, handshake: Handshake | None) -> str:

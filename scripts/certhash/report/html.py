@@ -15,9 +15,9 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from certhash.digest import decode_cert_hash
-from certhash.judgement.causes import CAUSES, HIDDEN, VERDICTS, is_typed
+from certhash.judgement.causes import CAUSES, HIDDEN, TYPED, VERDICTS
 from certhash.judgement.document import FINDINGS, NO_DEVICE, Certificate, Expectation, Handshake, Verdict
-from certhash.report.groups import ON_PAPER, ORDER, checked, described, findings, presented
+from certhash.report.groups import ON_PAPER, ORDER, checked, deciding, described, findings, presented, steps
 from certhash.report.jsonform import encode
 from certhash.report.ladder import WIDTH, Ladder, draw
 from certhash.report.text import count, visible
@@ -42,8 +42,8 @@ class Finding(Struct, frozen=True):
     ladder: Ladder | None
     differ: bool
     """Whether the explanations of the devices differ."""
-    steps: tuple[tuple[bool, tuple[str, ...]], ...]
-    """Sentences (False) and blocks of commands (True), in order."""
+    steps: list[list[str]]
+    """What to do: of each step the sentence, and the commands to type."""
 
 
 class Span(Struct, frozen=True):
@@ -88,7 +88,7 @@ def render(document: Document) -> str:
         f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    groups = findings(document)
+    groups, decided = findings(document), deciding(document)
     urls = list(dict.fromkeys(each.where for each in document.expectations))
     numbers = {verdict: getattr(document.summary, verdict) for verdict in ORDER}
     return template.render(
@@ -109,7 +109,7 @@ def render(document: Document) -> str:
         on_paper=ON_PAPER,
         warned=sum(bool(each.warnings) for each in document.expectations),
         wrong=any(each.verdict in FINDINGS for each in document.expectations),
-        findings=[_finding(document, group) for group in groups[:_DRAWN]],
+        findings=[_finding(group, decided(group[0])) for group in groups[:_DRAWN]],
         left_out=max(len(groups) - _DRAWN, 0),
         head_ends=_head_ends(document),
         urls=urls,
@@ -163,14 +163,13 @@ def _time(text: str) -> str:
     return f"{text[:10]} {text[11:19]} UTC"
 
 
-def _lines(lines: tuple[str, ...]) -> Markup:
+def _lines(commands: list[str]) -> Markup:
     """Return commands, one per line. Each is made visible first, so that no text can add a line."""
-    return Markup("\n").join(visible(line, _LONG) for line in lines)
+    return Markup("\n").join(visible(line.removeprefix(TYPED), _LONG) for line in commands)
 
 
-def _finding(document: Document, group: list[Expectation]) -> Finding:
+def _finding(group: list[Expectation], handshake: Handshake | None) -> Finding:
     first = group[0]
-    handshake = _by_id(document).get(first.decided_by or "")
     return Finding(
         first=first,
         devices=tuple(each.device for each in group),
@@ -178,22 +177,8 @@ def _finding(document: Document, group: list[Expectation]) -> Finding:
         chain=presented(handshake),
         ladder=draw(first, handshake) if handshake else None,
         differ=len({each.explanation for each in group}) > 1,
-        steps=_steps(first.advice),
+        steps=steps(first.advice),
     )
-
-
-def _by_id(document: Document) -> dict[str, Handshake]:
-    return {handshake.id: handshake for handshake in document.handshakes}
-
-
-def _steps(advice: tuple[str, ...]) -> tuple[tuple[bool, tuple[str, ...]], ...]:
-    blocks: list[tuple[bool, list[str]]] = []
-    for line in advice:
-        typed = is_typed(line)
-        if not blocks or blocks[-1][0] is not typed:
-            blocks.append((typed, []))
-        blocks[-1][1].append(line[2:] if typed else line)
-    return tuple((typed, tuple(lines)) for typed, lines in blocks)
 
 
 def _matrix(document: Document, urls: list[str]) -> list[Row]:

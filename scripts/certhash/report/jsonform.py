@@ -20,9 +20,9 @@ class _Head(msgspec.Struct):
     schema_version: int
 
 
-def render(document: Document) -> str:
-    """Return the document as indented JSON in a stable order."""
-    return msgspec.json.format(encode(document), indent=2).decode() + "\n"
+def render(value: object) -> str:
+    """Return a document, or another value, as indented JSON in a stable order."""
+    return msgspec.json.format(encode(value), indent=2).decode() + "\n"
 
 
 def encode(value: object) -> bytes:

@@ -8,7 +8,7 @@ from lxml import etree
 
 from certhash.judgement.causes import VERDICTS
 from certhash.judgement.document import FINDINGS
-from certhash.report.groups import ON_PAPER, described, presented
+from certhash.report.groups import ON_PAPER, deciding, described, presented
 from certhash.report.text import visible
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def render(document: Document) -> str:
     skipped = len(document.expectations) - findings - document.summary.match
     total = len(document.expectations)
     suite = _suite(root, "expectations", {"tests": total, "failures": findings, "skipped": skipped})
-    handshakes = {handshake.id: handshake for handshake in document.handshakes}
+    decided = deciding(document)
     for expectation in document.expectations:
-        _case(suite, expectation, handshakes.get(expectation.decided_by or ""))
+        _case(suite, expectation, decided(expectation))
     if document.problems:
         total = len(document.problems)
         suite = _suite(root, "problems", {"tests": total, "errors": total})

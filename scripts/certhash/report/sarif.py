@@ -12,12 +12,10 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from msgspec.json import format as indented
-
 from certhash.judgement.causes import CAUSES, VERDICTS
 from certhash.judgement.document import FINDINGS
-from certhash.report.groups import ON_PAPER, in_short
-from certhash.report.jsonform import encode
+from certhash.report import jsonform
+from certhash.report.groups import ON_PAPER, deciding, frame_of, in_short
 from certhash.report.text import visible
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ _LONG = 2000  # characters to show of a text from outside
 
 def render(document: Document) -> str:
     """Return the log file with one run."""
-    handshakes = {handshake.id: handshake for handshake in document.handshakes}
+    decided = deciding(document)
     results = [
         each for each in document.expectations if each.verdict != "match" or each.on_paper or each.warnings
     ]
@@ -54,9 +52,9 @@ def render(document: Document) -> str:
         "tool": {"driver": driver},
         "invocations": [invocation],
         "columnKind": "unicodeCodePoints",
-        "results": [_result(each, handshakes.get(each.decided_by or ""), order) for each in results],
+        "results": [_result(each, decided(each), order) for each in results],
     }
-    return indented(encode({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}), indent=2).decode() + "\n"
+    return jsonform.render({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
 def _rule_id(expectation: Expectation) -> str:
@@ -124,8 +122,7 @@ def _location(expectation: Expectation) -> Object:
 
 
 def _evidence(handshake: Handshake) -> Object:
-    frames = [each.frame for each in handshake.certificates if each.sender == "server"]
-    message = f"The handshake is in frame {frames[0] if frames else handshake.frame}, at {handshake.time}."
+    message = f"The handshake is in frame {frame_of(handshake)}, at {handshake.time}."
     return {
         "id": 0,
         "physicalLocation": {"artifactLocation": {"uri": _uri(handshake.capture)}},

@@ -12,9 +12,19 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from certhash.judgement.causes import CAUSES, HIDDEN, VERDICTS, is_typed
+from certhash.judgement.causes import CAUSES, HIDDEN, VERDICTS
 from certhash.judgement.document import FINDINGS
-from certhash.report.groups import ON_PAPER, ORDER, checked, described, findings, presented
+from certhash.report.groups import (
+    ON_PAPER,
+    ORDER,
+    checked,
+    deciding,
+    described,
+    findings,
+    frame_of,
+    presented,
+    steps,
+)
 from certhash.report.text import LONGEST_HASH, count, visible
 
 if TYPE_CHECKING:
@@ -106,7 +116,7 @@ class _Report(Page):
     def __init__(self, document: Document, look: Look) -> None:
         super().__init__(look)
         self.document = document
-        self.handshakes = {handshake.id: handshake for handshake in document.handshakes}
+        self.decided = deciding(document)
         self.advised: dict[tuple[str, ...], str] = {}
 
     def set(self) -> None:
@@ -151,7 +161,7 @@ class _Report(Page):
     def finding(self, group: list[Expectation]) -> None:
         """Print who, expected, presented, why and what to type, in this order."""
         first = group[0]
-        decided = self.handshakes.get(first.decided_by or "")
+        decided = self.decided(first)
         self.console.print()
         self.line(
             Text(first.verdict.upper(), COLORS[first.verdict]),
@@ -198,7 +208,7 @@ class _Report(Page):
         name = f" ({handshake.server_name})" if handshake.server_name else ""
         self.field("by", f"{handshake.server}{name}, {handshake.version or 'TLS'}")
         self.field("to", f"{handshake.client}, {handshake.time}")
-        self.field("in", f"{handshake.capture}, frame {_frame(handshake)}")
+        self.field("in", f"{handshake.capture}, frame {frame_of(handshake)}")
         for alert in handshake.alerts:
             self.field(
                 "alert",
@@ -208,7 +218,7 @@ class _Report(Page):
 
     def advice(self, expectation: Expectation) -> None:
         """Print what to do; commands that were printed before are only referred to."""
-        for label, (sentence, *commands) in zip(_once("do"), _steps(expectation.advice), strict=False):
+        for label, (sentence, *commands) in zip(_once("do"), steps(expectation.advice), strict=False):
             before = self.advised.setdefault((sentence, *commands), expectation.device)
             if commands and before != expectation.device and self.look.verbosity <= 0:
                 self.field(label, f"{sentence.rstrip(':')}: see {before}.")
@@ -219,7 +229,7 @@ class _Report(Page):
 
     def _head_end(self, expectation: Expectation) -> str:
         """Return the URL; of a hash that was stated without one, the server that decides."""
-        decided = self.handshakes.get(expectation.decided_by or "")
+        decided = self.decided(expectation)
         return expectation.where if expectation.url or decided is None else str(decided.server)
 
     def expectations(self) -> None:
@@ -367,25 +377,9 @@ def _and_more(devices: Sequence[object]) -> str:
     return f" and {len(devices) - 1:,} more" if len(devices) > 1 else ""
 
 
-def _steps(advice: Sequence[str]) -> list[list[str]]:
-    """Split advice into steps: a sentence, and the commands that follow it."""
-    steps: list[list[str]] = []
-    for line in advice:
-        if is_typed(line) and steps:
-            steps[-1].append(line)
-        else:
-            steps.append([line])
-    return steps
-
-
 def _cause(expectation: Expectation) -> str:
     cause = expectation.cause
     return f"{cause}: {CAUSES[cause].title}" if cause else "unknown"
-
-
-def _frame(handshake: Handshake) -> int:
-    certificates = presented(handshake)
-    return certificates[0].frame if certificates else handshake.frame
 
 
 def _among(states: Counter[CaptureStatus]) -> str:
