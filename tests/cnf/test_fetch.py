@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.harness.answering import answering
 
 from certhash.cnf import fetch, read
 
@@ -122,25 +123,6 @@ def web_server(folder: Path) -> Iterator[int]:
             thread.join()
 
 
-@contextlib.contextmanager
-def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server that sends exactly what the test requests."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            connection, _ = server.accept()
-            with connection, contextlib.suppress(OSError):
-                connection.recv(4096)
-                answer(connection)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield server.getsockname()[1]
-        finally:
-            thread.join()
-
-
 def test_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / NAME).write_bytes(PHONE)
     # A phone uses no proxy, so certhash uses none.
@@ -173,8 +155,8 @@ def _endless(connection: socket.socket) -> None:
         (_endless, "too large"),
     ],
 )
-def test_http_servers_that_misbehave(answer: Callable[[socket.socket], None], words: str) -> None:
-    with raw_server(answer) as port, pytest.raises(ValueError, match=words):
+def test_http_servers_that_misbehave(answer: Callable[[socket.socket], object], words: str) -> None:
+    with answering(answer) as port, pytest.raises(ValueError, match=words):
         fetch.fetch(f"http://127.0.0.1:{port}/{NAME}")
 
 
@@ -187,7 +169,7 @@ def test_an_http_server_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
             connection.sendall(b"<")
             time.sleep(0.05)
 
-    with raw_server(trickle) as port, pytest.raises(ValueError, match="took longer"):
+    with answering(trickle) as port, pytest.raises(ValueError, match="took longer"):
         fetch.fetch(f"http://127.0.0.1:{port}/{NAME}")
 
 

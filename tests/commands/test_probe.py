@@ -12,7 +12,6 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.harness import permitted
+from tests.harness.answering import answering
 from tests.harness.openssl import make
 
 from certhash.commands.probe_head_end import ask, split_certificates
@@ -167,34 +167,10 @@ def test_a_certificate_that_libraries_refuse() -> None:
     hello = b"\x03\x01" + bytes(32) + b"\0" + b"\0\x2f" + b"\0"
     hello = b"\x02" + len(hello).to_bytes(3, "big") + hello
     records = b"".join(b"\x16\x03\x01" + struct.pack(">H", len(part)) + part for part in (hello, message))
-    with raw_server(lambda connection: connection.sendall(records)) as port:
+    with answering(lambda connection: connection.sendall(records)) as port:
         answer = ask(at(port))
     assert answer.chain == (certificate,)
     assert answer.unfinished is not None
-
-
-@contextlib.contextmanager
-def raw_server(answer: Callable[[socket.socket], object], connections: int = 1) -> Iterator[int]:
-    """A server that sends exactly what the test requests, to a number of clients."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(0.2)
-
-        def serve() -> None:
-            # A limited number of clients, and each may also fail to connect.
-            for _ in range(connections + 3):
-                with contextlib.suppress(OSError):
-                    connection, _ = server.accept()
-                    connection.settimeout(5)
-                    with connection:
-                        connection.recv(4096)
-                        answer(connection)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield server.getsockname()[1]
-        finally:
-            thread.join()
 
 
 @pytest.mark.parametrize(
@@ -208,7 +184,7 @@ def raw_server(answer: Callable[[socket.socket], object], connections: int = 1) 
     ],
 )
 def test_servers_without_a_certificate(answer: Callable[[socket.socket], object]) -> None:
-    with raw_server(answer, 3) as port, pytest.raises(ValueError, match=r"^127\.0\.0\.1:\d+ s[^\n]+$"):
+    with answering(answer) as port, pytest.raises(ValueError, match=r"^127\.0\.0\.1:\d+ s[^\n]+$"):
         ask(at(port))
 
 
@@ -219,7 +195,7 @@ def test_a_server_that_trickles_is_left_in_time() -> None:
             connection.sendall(b"\x02")
             time.sleep(0.05)
 
-    with raw_server(trickle) as port, pytest.raises(ValueError, match="answer in time"):
+    with answering(trickle) as port, pytest.raises(ValueError, match="answer in time"):
         ask(at(port), patience=0.5)
 
 

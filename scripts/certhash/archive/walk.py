@@ -13,9 +13,6 @@ from certhash.model import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_CLAIMS = NAMES
-"""File names of captures. In a folder, such a file is read, or reported as a problem."""
-
 
 class Found(NamedTuple):
     """The result of :func:`find_captures`."""
@@ -77,7 +74,7 @@ class _Walk:
         try:
             status = entry.stat()
         except OSError as error:
-            if _CLAIMS.search(entry.name) or not isinstance(error, FileNotFoundError):
+            if NAMES.search(entry.name) or not isinstance(error, FileNotFoundError):
                 self._complain(entry.path, explain(error))
             else:
                 self.skipped += 1
@@ -86,7 +83,7 @@ class _Walk:
             self._folder(entry.path, above)
         elif not stat.S_ISREG(status.st_mode):
             self._complain(entry.path, "a pipe, a socket or a device, not a capture: move it elsewhere")
-        elif _CLAIMS.search(entry.name) or _starts_like_capture(entry.path):
+        elif NAMES.search(entry.name) or _starts_like_capture(entry.path):
             if self._is_new(status):
                 self.captures.append(entry.path)
         else:

@@ -95,16 +95,12 @@ def _on_this_machine(paths: Sequence[str], shared: _Pool) -> Iterator[Observatio
         try:
             yield from _read(left, in_pool, shared)
         except BrokenProcessPool:
-            shared = _without_engine(shared)  # a process had it, and it may be in the middle of something
+            if shared.place.engine is not None:  # a process had it, and it may be in the middle of something
+                shared.place.engine.close()
+                shared = shared._replace(place=shared.place._replace(engine=None))
             for path in in_pool.values():
                 shared.listener.note(f"a process that read captures was killed: reading {path} again")
                 yield from _read_alone(path, shared)
-
-
-def _without_engine(shared: _Pool) -> _Pool:
-    if shared.place.engine is not None:
-        shared.place.engine.close()
-    return shared._replace(place=shared.place._replace(engine=None))
 
 
 def _read_alone(path: str, shared: _Pool) -> Iterator[Observation]:

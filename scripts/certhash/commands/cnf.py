@@ -10,11 +10,11 @@ Each PATH is a file, a folder to search, or the address of a phone's cnf file:
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from certhash.cnf import describe_copies, read
 from certhash.cnf.rules import shown, why_malformed
+from certhash.commands import options
 from certhash.digest import ios_fingerprint, thumbprint, to_base64
 from certhash.judgement.causes import GET_THE_PLAIN_FILE
 from certhash.model import Endpoint
@@ -51,10 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
         blocks += [_describe_dtls(line) for line in sources.dtls_ports]
         if blocks:
             print("\n\n".join(blocks))
-    for problem in sources.problems:
-        print(f"certhash: {visible(problem.path)}: {problem.message}", file=sys.stderr)
+    options.complain(sources.problems)
     if sources.copies:
-        print(f"certhash: {describe_copies(sources.copies)}", file=sys.stderr)
+        options.note(describe_copies(sources.copies))
     return 2 if sources.problems else 0
 
 

@@ -6,8 +6,9 @@ It asks every Wireshark on this machine where it looks for plugins (tshark -G fo
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
+
+from certhash.commands import options
 
 if TYPE_CHECKING:
     import argparse
@@ -31,14 +32,14 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         wiresharks = find_all(arguments.tshark)
     except InputError as error:
-        print(f"certhash: {error}", file=sys.stderr)
+        options.note(str(error))
         return 2
     status = 0
     for wireshark in wiresharks:
         try:
             status = max(status, _act(arguments.action, wireshark))
         except InputError as error:
-            print(f"certhash: {error}", file=sys.stderr)
+            options.note(str(error))
             status = 2
     return status
 

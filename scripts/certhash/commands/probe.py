@@ -6,7 +6,6 @@ files name this head-end: the exit status is 0 for a match and 1 for a mismatch.
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from certhash.hostid import doubt
 from certhash.judgement.document import who
 from certhash.judgement.evidence import Presented
 from certhash.judgement.verdict import carries
+from certhash.model import Problem
 from certhash.visible import visible
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=options.seconds,
         default=PATIENCE,
         metavar="SECONDS",
         help="time limit for connection and handshake",
@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     if any(comparison.verdict == "unverifiable" for comparison in comparisons):
         status = 2
     if sources.copies:
-        print(f"certhash: {describe_copies(sources.copies)}", file=sys.stderr)
+        options.note(describe_copies(sources.copies))
     for problem in sources.problems:
         status = _fail(problem.path, problem.message)
     if (arguments.cnf or stated) and not comparisons:
@@ -134,15 +134,8 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= 600:  # noqa: PLR2004 - ten minutes
-        raise ValueError(text)
-    return seconds
-
-
 def _fail(path: str, message: str) -> int:
-    print(f"certhash: {visible(path)}: {visible(message)}", file=sys.stderr)
+    options.complain([Problem(path, message)])
     return 2
 
 

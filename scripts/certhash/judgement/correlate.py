@@ -15,11 +15,11 @@ from certhash.certificate import details
 from certhash.digest import thumbprint, to_base64
 from certhash.headend import parse_url
 from certhash.judgement import document, verdict
-from certhash.judgement import missed as missed_words
 from certhash.judgement.anywhere import concerned, of_any_server
 from certhash.judgement.causes import GET_THE_PLAIN_FILE
 from certhash.judgement.diagnose import Case, Diagnosis, diagnose
 from certhash.judgement.evidence import Evidence, Presented, Seen, is_before
+from certhash.judgement.phrases import note_of_missed, warning_of_missed
 from certhash.judgement.verdict import Told
 from certhash.model import (
     CnfFile,
@@ -55,9 +55,7 @@ def correlate(
         whole: the observations are complete, so that a certificate that no server presents is known.
     """
     observations = list(observations)
-    evidence = Evidence(
-        observations, sources.cnf_files, sources.known, resolve, sources.unsettled, sources.dtls_ports
-    )
+    evidence = Evidence(observations, sources, resolve)
     problems = [p for o in observations for p in o.problems] + list(sources.problems)
     current, superseded = _in_force(sources.cnf_files)
     told, unusable = _told(current)
@@ -96,7 +94,7 @@ def _with_missed(expectation: document.Expectation, found: MissedFetch | None) -
     failed = found.failed
     return replace(
         expectation,
-        warnings=(*expectation.warnings, missed_words.warning(found)),
+        warnings=(*expectation.warnings, warning_of_missed(found)),
         failed_download=document.FailedDownload(
             found.capture,
             failed.frame,
@@ -116,13 +114,13 @@ def _notes_of_missed(missed: tuple[MissedFetch, ...], expected: set[str]) -> dic
     notes: dict[str, list[str]] = {}
     for each in missed:
         if each.device not in expected and each.failed.reason != "other-file":
-            notes.setdefault(each.capture, []).append(missed_words.note(each))
+            notes.setdefault(each.capture, []).append(note_of_missed(each))
     return notes
 
 
 def unjudged(observation: Observation) -> tuple[document.Handshake, ...]:
     """Return the handshakes of one capture without verdicts and devices, before they are judged."""
-    return _handshakes(Evidence([observation]), [], [])
+    return _handshakes(Evidence([observation], Sources()), [], [])
 
 
 # ---------------------------------------------------------------- which files are in force

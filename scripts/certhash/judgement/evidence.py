@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from certhash.model import (
         CnfFile,
-        DtlsPort,
         Endpoint,
         Fetch,
         Handshake,
         KnownCertificate,
         Observation,
         ServedAt,
+        Sources,
         Unsettled,
     )
 
@@ -118,40 +118,34 @@ class Evidence:
 
     Args:
         observations: of all captures.
-        cnf_files: for the addresses that devices fetched them from.
-        known: certificates from configurations and certificate files.
+        sources: cnf files, with the addresses that devices fetched them from, and configurations.
         resolve: names (lower case) to addresses, as the user states them.
-        unsettled: lines of configurations that do not determine what a head-end presents.
-        dtls_ports: lines of configurations that move DTLS to another port.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - each is one kind of evidence
+    def __init__(
         self,
-        observations: Iterable[Observation],
-        cnf_files: Iterable[CnfFile] = (),
-        known: Iterable[KnownCertificate] = (),
+        observations: Sequence[Observation],
+        sources: Sources,
         resolve: Mapping[str, Iterable[str]] | None = None,
-        unsettled: Iterable[Unsettled] = (),
-        dtls_ports: Iterable[DtlsPort] = (),
     ) -> None:
-        observations = list(observations)
         self.has_captures = bool(observations)
-        self.unsettled = tuple(unsettled)
+        self.unsettled = sources.unsettled
         self._dtls_ports = {
-            (read_address(each.address) or each.address, each.port, each.dtls_port) for each in dtls_ports
+            (read_address(each.address) or each.address, each.port, each.dtls_port)
+            for each in sources.dtls_ports
         }
         self.certificates: dict[bytes, Presented] = {}
         self.seen: list[Seen] = []
         self.known: dict[bytes, list[KnownCertificate]] = defaultdict(list)
         """SHA-1 to the certificates that are known without a capture."""
-        for certificate in known:
+        for certificate in sources.known:
             self.known[certificate.sha1].append(certificate)
         self._addresses: dict[str, set[str]] = defaultdict(set)
         self._by_address: dict[str, list[Seen]] = defaultdict(list)
         self._of_head_end: dict[HeadEnd, tuple[Seen, ...]] = {}
         self._fetches: dict[str, list[tuple[int, str]]] = defaultdict(list)
         self._take(observations, resolve or {})
-        self._take_fetches(cnf_files)
+        self._take_fetches(sources.cnf_files)
 
     def _take(self, observations: Iterable[Observation], resolve: Mapping[str, Iterable[str]]) -> None:
         for name, addresses in resolve.items():

@@ -1,4 +1,4 @@
-"""The words for certificates, handshakes and lines of configurations that explanations share."""
+"""The words of explanations and warnings for certificates, handshakes, configurations and downloads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from certhash.times import iso
 
 if TYPE_CHECKING:
     from certhash.judgement.evidence import Configured, Presented, Seen
-    from certhash.model import ExpectedHash, KnownCertificate
+    from certhash.model import ExpectedHash, FailedTransfer, KnownCertificate, MissedFetch
+
+FILE_NOT_FOUND = 1
+"""Error code of TFTP (RFC 1350, appendix)."""
 
 
 def name_of(expected: ExpectedHash) -> str:
@@ -53,3 +56,38 @@ def stated_by(configured: Configured) -> str:
     trustpoint = f"trustpoint {known.trustpoint}" if known.trustpoint else ""
     stated = ", ".join(filter(None, [trustpoint, f'line {place.line} "{place.says}"' if place.line else ""]))
     return f" ({stated})" if stated else ""
+
+
+def warning_of_missed(missed: MissedFetch) -> str:
+    """Return the warning for a device's expectations that it did not get its cnf file."""
+    place = f"{missed.capture}, frame {missed.failed.frame}"
+    failed = missed.failed
+    if failed.reason == "incomplete":
+        return f"the phone may use another cnf file than this one: {_failure(failed)} ({place})"
+    if failed.reason == "other-file":
+        what = f"it last downloaded {failed.name}, which is for all phones, and not its own file ({place})"
+    else:
+        what = f"{_failure(failed)} ({place})"
+    if missed.instead:
+        what += (
+            f"; it then downloaded {missed.instead}, which is for all phones (frame {missed.instead_frame})"
+        )
+    return f"the phone may still use an older cnf file, with an older hash: {what}"
+
+
+def note_of_missed(missed: MissedFetch) -> str:
+    """Return the same as a note for the capture, if nothing is expected of the device."""
+    return f"frame {missed.failed.frame}: {_failure(missed.failed)}"
+
+
+def _failure(failed: FailedTransfer) -> str:
+    asked = f"the TFTP request of {failed.client} to {failed.server} for {failed.name}"
+    if failed.reason == "unanswered":
+        return f"{asked} has no answer in the capture"
+    if failed.reason == "incomplete":
+        return f"{asked} brought a file, and the capture lacks a part of it"
+    if failed.reason == "unfinished":
+        return f"{asked} was answered, and the capture does not show the whole file"
+    text = f" ({failed.message})" if failed.message else ""
+    also = ": the server has no file of this name" if failed.code == FILE_NOT_FOUND else ""
+    return f"{asked} ended with error {failed.code}{text}{also}"

@@ -1,4 +1,4 @@
-"""Test explanations, schema, completion and manual page, which share the command's own source."""
+"""Test what explains the command: help, topics, schema, completion and the manual page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 from typing import TYPE_CHECKING, get_args
 
 import pytest
+from tests.conftest import certhash
 
 from certhash import cli
 from certhash.commands import COMMANDS, completion
@@ -22,8 +23,6 @@ from certhash.report import FORMATS
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    Certhash = Callable[..., subprocess.CompletedProcess[bytes]]
 
 COMPLETE_IN_BASH = r"""
 source "$1"
@@ -51,24 +50,24 @@ class TestExplain:
         assert len(TOPICS) == len(CAUSES) + len(VERDICTS) + len(HIDDEN), "no two share a name"
 
     @pytest.mark.parametrize("name", TOPICS)
-    def test_prints_meaning_evidence_and_advice(self, name: str, certhash: Certhash) -> None:
+    def test_prints_meaning_evidence_and_advice(self, name: str) -> None:
         done = certhash("explain", name)
-        assert done.returncode == 0
-        text = done.stdout.decode()
+        assert done.status == 0
+        text = done.out
         assert " ".join(TOPICS[name].meaning.split()) in " ".join(text.split())
         assert " ".join(TOPICS[name].evidence.split()) in " ".join(text.split())
         for line in filter(is_typed, TOPICS[name].advice):
             assert f"    {line}\n" in text
         assert max(map(len, text.splitlines())) <= 80
 
-    def test_lists_all_without_a_name(self, certhash: Certhash) -> None:
-        words = certhash("explain").stdout.decode().split()
+    def test_lists_all_without_a_name(self) -> None:
+        words = certhash("explain").out.split()
         assert set(TOPICS) <= set(words)
 
-    def test_an_unknown_topic_is_an_error(self, certhash: Certhash) -> None:
+    def test_an_unknown_topic_is_an_error(self) -> None:
         done = certhash("explain", "stale-hash", "no\x1b[31mthing")
-        assert (done.returncode, done.stdout) == (2, b"")
-        assert done.stderr.startswith(b"certhash: no\\x1b[31mthing: no such topic")
+        assert (done.status, done.out) == (2, "")
+        assert done.err.startswith("certhash: no\\x1b[31mthing: no such topic")
 
     def test_advice_is_sentences_and_lines_to_type(self) -> None:
         for topic in TOPICS.values():
@@ -88,10 +87,10 @@ def test_help_fits_80_columns(
     assert [line for line in text.splitlines() if len(line) > 80] == []
 
 
-def test_schema_is_printed_as_it_is(certhash: Certhash) -> None:
+def test_schema_is_printed_as_it_is() -> None:
     done = certhash("schema")
-    assert done.returncode == 0
-    assert json.loads(done.stdout) == json.loads(json.dumps(schema()))
+    assert done.status == 0
+    assert done.json == json.loads(json.dumps(schema()))
 
 
 @pytest.fixture(scope="module")
@@ -153,24 +152,24 @@ class TestCompletion:
         subprocess.run([_program("zsh"), "-n", path], check=True)
         assert path.read_text(encoding="utf-8").startswith("#compdef certhash\n")
 
-    def test_is_printed_by_the_command(self, certhash: Certhash, script: Callable[[str], Path]) -> None:
-        assert certhash("completion", "bash").stdout == script("bash").read_bytes()
+    def test_is_printed_by_the_command(self, script: Callable[[str], Path]) -> None:
+        assert certhash("completion", "bash").out == script("bash").read_text("utf-8")
 
 
 class TestManualPage:
-    def test_another_reader_finds_nothing_wrong(self, certhash: Certhash) -> None:
+    def test_another_reader_finds_nothing_wrong(self) -> None:
         done = certhash("man")
-        assert done.returncode == 0
+        assert done.status == 0
         checked = subprocess.run(
             [_program("mandoc"), "-T", "lint", "-W", "error"],
-            input=done.stdout,
+            input=done.out.encode(),
             capture_output=True,
             check=False,
         )
         assert (checked.returncode, checked.stdout) == (0, b"")
 
-    def test_holds_every_command_and_the_examples(self, certhash: Certhash) -> None:
-        page = certhash("man").stdout
+    def test_holds_every_command_and_the_examples(self) -> None:
+        page = certhash("man").out.encode()
         done = subprocess.run(
             [_program("mandoc"), "-T", "ascii"], input=page, capture_output=True, check=True
         )
@@ -182,8 +181,8 @@ class TestManualPage:
         assert "2 a problem (bad input or usage)" in " ".join(text.split())
 
 
-def test_start_up_imports_nothing_that_only_reports_need(certhash: Certhash) -> None:
-    done = certhash("explain", env={"PYTHONPROFILEIMPORTTIME": "1"})
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
+def test_start_up_imports_nothing_that_only_reports_need() -> None:
+    done = certhash("explain", PYTHONPROFILEIMPORTTIME="1")
+    imported = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
     assert "certhash.judgement.causes" in imported
     assert not {"rich", "jinja2", "lxml", "shtab", "cryptography", "numpy"} & imported
