@@ -29,6 +29,7 @@ STANDARD_LIBRARY = {
     "functools",
     "hashlib",
     "ipaddress",
+    "itertools",
     "re",
     "textwrap",
     "typing",

@@ -6,7 +6,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from certhash.archive.read import Listener, observe_all
 from certhash.archive.walk import find_captures
@@ -14,7 +13,7 @@ from certhash.capture.observe import Settings
 from certhash.capture.workplace import Workplace
 from certhash.judgement.correlate import correlate
 from certhash.judgement.document import Document, Tool
-from certhash.model import CnfFile, Fetch, Observation, Problem, Sources
+from certhash.model import CnfFile, Fetch, Observation, Problem, Sources, joined
 from certhash.version import __version__
 
 if TYPE_CHECKING:
@@ -80,14 +79,7 @@ def audit(
     tool = _tool(request.settings.tshark, observations)
     if tool.hash_source == "python" and observations:
         audience.note(NO_PLUGIN)
-    everything = Sources(
-        (*sources.cnf_files, *learned.cnf_files, *stated),
-        sources.known,
-        (*problems, *sources.problems, *learned.problems),
-        unsettled=sources.unsettled,
-        missed=learned.missed,
-        dtls_ports=sources.dtls_ports,
-    )
+    everything = joined(Sources(problems=tuple(problems)), sources, learned, Sources(stated))
     return correlate(observations, everything, tool, resolve=resolve)
 
 
@@ -190,5 +182,5 @@ def learn(observations: Iterable[Observation]) -> Sources:
                 problems.append(Problem(observation.path, str(error)))
                 continue
             files.append(learned)
-            problems += [replace(p, path=observation.path) for p in cnf.problems_of(learned)]
+            problems += cnf.problems_of(learned)
     return Sources(tuple(files), (), tuple(problems), missed=cnf.missed_fetches(observations))

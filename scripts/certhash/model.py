@@ -7,9 +7,11 @@ What an audit concludes from these is in :mod:`certhash.judgement.document`.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 Sender = Literal["server", "client"]
 Transport = Literal["tcp", "udp", "other"]
@@ -331,3 +333,8 @@ class Sources(Struct, frozen=True):
     unsettled: tuple[Unsettled, ...] = ()
     missed: tuple[MissedFetch, ...] = ()
     dtls_ports: tuple[DtlsPort, ...] = ()
+
+
+def joined(*several: Sources) -> Sources:
+    """Return everything that several have, in their order."""
+    return Sources(*(tuple(chain.from_iterable(each)) for each in zip(*map(astuple, several), strict=True)))

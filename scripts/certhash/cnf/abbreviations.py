@@ -2,7 +2,7 @@
 
 Only typed lines are abbreviated; a device writes its configuration in full. Whether a prefix is unambiguous
 depends on all commands of a mode, which are not known here. But a device answers an ambiguous prefix with an
-error, and lines with an error are ignored (:mod:`certhash.cnf.configuration`).
+error, and lines with an error are ignored (:mod:`certhash.cnf.sections`).
 """
 
 from __future__ import annotations

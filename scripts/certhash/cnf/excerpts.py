@@ -24,7 +24,7 @@ from certhash.model import CnfFile
 from certhash.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _LINE_END = "\n"
 _MARKERS = re.compile(r"<(?:vpnGroup|device|Default|credentials|certHash\d)\b", re.IGNORECASE)
@@ -77,7 +77,7 @@ def read_excerpts(text: str, path: str) -> Excerpts | None:
     """
     if not _MARKERS.search(text):
         return None
-    bare = _with_comments_blank(text)
+    bare = _blanked(text, _comments(text))
     if bare.lstrip().startswith("<"):
         refuse_other_root(bare)
     files: list[CnfFile] = []
@@ -103,22 +103,20 @@ def read_excerpts(text: str, path: str) -> Excerpts | None:
     return Excerpts(tuple(files), tuple(problems), rest)
 
 
-def _with_comments_blank(text: str) -> str:
-    """Replace comments with blanks; an unclosed comment extends to the end."""
-    parts: list[str] = []
+def _comments(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of each comment; an unclosed comment extends to the end."""
     at = 0
     while (start := text.find("<!--", at)) >= 0:
         end = text.find("-->", start + 4)
-        end = len(text) if end < 0 else end + 3
-        parts += [text[at:start], re.sub(r"[^\n]", " ", text[start:end])]
-        at = end
-    return "".join([*parts, text[at:]])
+        at = len(text) if end < 0 else end + 3
+        yield start, at
 
 
-def _blanked(text: str, taken: list[tuple[int, int]]) -> str:
+def _blanked(text: str, places: Iterable[tuple[int, int]]) -> str:
+    """Replace parts of a text with blanks."""
     parts: list[str] = []
     at = 0
-    for start, end in taken:
+    for start, end in places:
         parts += [text[at:start], re.sub(r"[^\n]", " ", text[start:end])]
         at = end
     return "".join([*parts, text[at:]])

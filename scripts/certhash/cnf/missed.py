@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from certhash.cnf.names import device_of
 from certhash.model import FailedTransfer, MissedFetch
 
@@ -59,7 +61,7 @@ def _with_instead(missed: MissedFetch, shared: list[_Fetched]) -> MissedFetch:
     failed = missed.failed
     for one in shared:
         if one.download.client == failed.client and one.download.time >= failed.time:
-            return MissedFetch(missed.device, missed.capture, failed, one.download.name, one.download.frame)
+            return replace(missed, instead=one.download.name, instead_frame=one.download.frame)
     return missed
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from certhash.cnf import asa, broken_lines, ios, show, show_served
-from certhash.cnf.configuration import Configuration, Stored, doubt_replaced, parse
+from certhash.cnf.configuration import Configuration, Stored, doubt_replaced
 from certhash.cnf.history import MARKER, without_history
 from certhash.cnf.rules import problems_of
+from certhash.cnf.sections import parse
 from certhash.cnf.terminal import read_lines
 from certhash.cnf.unread import unread
 from certhash.cnf.voice_vpn import read_voice_vpn

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 
 from lxml import etree
+from msgspec.structs import replace
 
 from certhash.cnf import signed
 from certhash.cnf.names import base_name, device_of
@@ -33,7 +34,7 @@ def from_download(name: str, content: bytes, fetch: Fetch) -> CnfFile:
         cnf = read_phone_xml(name, content, fetch.capture)
     except ValueError as error:
         raise ValueError(f"the download of {visible(name)} in frame {fetch.frame}: {error}") from error
-    return CnfFile(cnf.device, cnf.source, cnf.kind, cnf.group, fetch, cnf.warnings)
+    return replace(cnf, fetch=fetch)
 
 
 def read_phone_xml(name: str, data: bytes, source: str) -> CnfFile:

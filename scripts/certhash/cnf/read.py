@@ -8,6 +8,8 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from certhash.certfile import NoCertificateError, certificates_in, decode_text, is_der
 from certhash.cnf import signed
 from certhash.cnf.cleaning import clean
@@ -17,11 +19,13 @@ from certhash.cnf.rules import LARGEST, problems_of
 from certhash.cnf.xml import decode
 from certhash.digest import sha1
 from certhash.files import NOT_PERMITTED, STANDARD_INPUT, explain, read_small_file, read_start
-from certhash.model import CnfFile, KnownCertificate, Problem, Sources
+from certhash.model import KnownCertificate, Problem, Sources, joined
 from certhash.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from certhash.model import CnfFile
 
 _CERTIFICATE_SUFFIXES = (".cer", ".crt", ".der", ".p7b", ".p7c")
 """File name endings of certificates; ``.pem`` may also be a key."""
@@ -72,14 +76,8 @@ def read(paths: Iterable[str]) -> Sources:
     if paths and not found:
         more = f"; {describe_copies(copies)}" if copies else ""
         found.append(Sources(problems=(Problem(" ".join(paths), NOTHING_THERE + more),)))
-    return Sources(
-        tuple(_with_doubles_marked([cnf for source in found for cnf in source.cnf_files])),
-        tuple(certificate for source in found for certificate in source.known),
-        tuple(problem for source in found for problem in source.problems),
-        tuple(copies),
-        tuple(line for source in found for line in source.unsettled),
-        dtls_ports=tuple(line for source in found for line in source.dtls_ports),
-    )
+    whole = joined(Sources(copies=tuple(copies)), *found)
+    return replace(whole, cnf_files=tuple(_with_doubles_marked(whole.cnf_files)))
 
 
 def describe_copies(copies: Sequence[str]) -> str:
@@ -150,15 +148,7 @@ def _read_text(path: str, data: bytes, refusal: ValueError | None) -> Sources | 
             *dict.fromkeys(problem for cnf in excerpts.files for problem in problems_of(cnf)),
         ),
     )
-    if pasted is None:
-        return shown
-    return Sources(
-        (*shown.cnf_files, *pasted.cnf_files),
-        pasted.known,
-        (*shown.problems, *pasted.problems),
-        unsettled=pasted.unsettled,
-        dtls_ports=pasted.dtls_ports,
-    )
+    return shown if pasted is None else joined(shown, pasted)
 
 
 def _decode(data: bytes) -> str:
@@ -227,7 +217,7 @@ def _walk(given: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, bool, s
             yield path, named, ""
 
 
-def _with_doubles_marked(files: list[CnfFile]) -> Iterator[CnfFile]:
+def _with_doubles_marked(files: Sequence[CnfFile]) -> Iterator[CnfFile]:
     """Add a warning to files that contradict each other about a device."""
     by_device: dict[str, list[CnfFile]] = {}
     for cnf in files:
@@ -238,4 +228,4 @@ def _with_doubles_marked(files: list[CnfFile]) -> Iterator[CnfFile]:
             yield cnf
             continue
         warning = f"another file contradicts it for {cnf.device}: {visible(base_name(others[0].source))}"
-        yield CnfFile(cnf.device, cnf.source, cnf.kind, cnf.group, cnf.fetch, (*cnf.warnings, warning))
+        yield replace(cnf, warnings=(*cnf.warnings, warning))

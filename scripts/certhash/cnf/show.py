@@ -59,7 +59,7 @@ def read_certificates(lines: list[Line], configuration: Configuration) -> None:
     reader = _Certificates(configuration)
     for index, line in enumerate(lines):
         reader.take(line, lines, index)
-    reader.end()
+    reader.begin(None)
 
 
 class _Certificates:
@@ -85,16 +85,16 @@ class _Certificates:
     def take(self, line: Line, lines: list[Line], index: int) -> None:
         text = line.text
         if line.typed:
-            self._begin(None)
+            self.begin(None)
             self._typed, self._listed = _trustpoint_of(line), None
         elif found := _TRUSTPOINT.fullmatch(text):
-            self._begin(None)
+            self.begin(None)
             self._listed, self._issuer_seen = found[1], False
         elif _STATE.fullmatch(text):
-            self._begin(None)
+            self.begin(None)
             self._listed = None
         elif found := _CONFIGURED.fullmatch(text):
-            self._begin(None)
+            self.begin(None)
             self._role = "ca" if found["ca"] else "leaf" if found["own"] else None
             if self._role == "ca" and self._issuer_seen:
                 self._listed = (
@@ -102,7 +102,7 @@ class _Certificates:
                 )
             self._issuer_seen = self._issuer_seen or self._role == "ca"
         elif heading := _ANY_HEADING.fullmatch(text):
-            self._begin(line if heading[1] in _HEADINGS else None)
+            self.begin(line if heading[1] in _HEADINGS else None)
             self._role, self._listed = _role_under(heading), None
         elif _FINGERPRINT.match(text):
             self._take_fingerprint(line, lines, index)
@@ -119,7 +119,7 @@ class _Certificates:
         elif line.text.startswith("Associated Trustpoint"):
             self._take_trustpoints(line)
 
-    def flush(self) -> None:
+    def _flush(self) -> None:
         """Store the pending fingerprint, whose trustpoints did not follow."""
         if self._fingerprint:
             self._store(self._listed or self._typed)
@@ -128,37 +128,29 @@ class _Certificates:
             self._configuration.without_fingerprint.append((self._described, self._names))
         self._described = None
 
-    def end(self) -> None:
-        """Finish the last certificate."""
-        self._begin(None)
-
-    def _begin(self, described: Line | None) -> None:
-        self.flush()
+    def begin(self, described: Line | None) -> None:
+        """Finish the last certificate, and begin another one, which its heading describes."""
+        self._flush()
         self._settle_longer()
         self._role, self._described, self._has_status, self._names = None, described, False, ()
 
     def _settle_longer(self) -> None:
         """Report the SHA-256 fingerprints of a certificate that has no SHA-1."""
         self._configuration.taken.update(line.number for line in self._longer)
-        if not self._has_sha1:
-            self._configuration.problems += [
-                f'line {line.number} "{line.shown}" is not a SHA-1, which a phone compares: {SHA1_WANTED}'
-                for line in self._longer
-            ]
-            self._configuration.left_open += [(line, "it is not a SHA-1") for line in self._longer]
+        for line in self._longer if not self._has_sha1 else ():
+            self._configuration.complain(line, f"is not a SHA-1, which a phone compares: {SHA1_WANTED}")
+            self._configuration.left_open.append((line, "it is not a SHA-1"))
         self._has_sha1, self._longer = False, []
 
     def _take_fingerprint(self, line: Line, lines: list[Line], index: int) -> None:
         role = self._role if not self._fingerprint else None  # a heading applies to one certificate only
         self._described = None
-        self.flush()
+        self._flush()
         self._role = role
         digits = _hex_after(lines, index)
         self._has_sha1 = True
         if len(_SHA1_LABEL.findall(line.text)) > 1:
-            self._configuration.problems.append(
-                f'line {line.number} "{line.shown}" has several fingerprints: only the first one is read'
-            )
+            self._configuration.complain(line, "has several fingerprints: only the first one is read")
         self._configuration.taken.add(line.number)
         if len(digits) == SHA1_DIGITS:
             self._fingerprint, self._at = bytes.fromhex(digits), line.number
@@ -167,7 +159,7 @@ class _Certificates:
                 f'line {line.number} "{line.text}" does not have 40 hex digits'
             )
         if self._listed:
-            self.flush()
+            self._flush()
             self._role = None
 
     def _take_trustpoints(self, line: Line) -> None:

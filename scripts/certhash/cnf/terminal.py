@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 _PROMPT = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[\w.-]+)*(?: ?\([a-z][\w-]*\)| )?[#>] ?")
 """IOS: ``R1#``, ``2811-CME(config)#``, ``R1(ca-trustpoint)#``; ASA: ``asa/pri/act(config-webvpn)#``. Cisco's
@@ -53,7 +54,7 @@ def read_lines(text: str) -> list[Line]:
             continue
         if broken and content and not prompt and _continues(shown):
             last = lines.pop()
-            lines.append(Line(last.number, last.text + content, last.indented, last.typed))
+            lines.append(replace(last, text=last.text + content))
             broken = len(raw) >= _WINDOW
             continue
         broken = len(shown) >= _WINDOW and raw[-1] != " " and bool(_LONG_LINES.match(content))

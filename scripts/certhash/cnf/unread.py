@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from certhash.cnf.configuration import ONE_LINE
+from certhash.cnf.sections import ONE_LINE
 
 if TYPE_CHECKING:
     from certhash.cnf.configuration import Configuration
