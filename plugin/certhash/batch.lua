@@ -13,7 +13,8 @@
 --                   extensions; certificates (number, position, 0 if damaged); levels and codes of alerts
 --                   10 more with DNS or a file: names, types and values (A, AAAA, CNAME) of resource records;
 --                   the file's name, content (hex), client, server; what else a packet says of a file: "asks", "begins",
---                   "ends", "error" or "pipelined", its name, source, target, frame of the request, error code, message
+--                   "ends", "error", "other" (status) or "pipelined", protocol, name, source, target, frame of the request,
+--                   code, message
 --   a failure:      the frame's number, the error message
 -- tshark can print everything except the file and the hash without this plugin, so both ways give the same result.
 
@@ -289,7 +290,7 @@ function M.using(plugin)
             out[23], out[24] = file and file.name or "", file and hex(file.content) or ""
             out[25], out[26] = file and file.client or "", file and file.server or ""
             out[27] = event and concat({
-                event.what, event.name, event.source, event.target,
+                event.what, event.protocol, event.name, event.source, event.target,
                 event.request or "", event.code or "", event.message or "",
             }, VALUE) or ""
         end

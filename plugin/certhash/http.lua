@@ -5,9 +5,10 @@
 -- would be worse than none.
 --
 --   local exchanges = http.new()
---   exchanges:request(stream, uris)                      the requests in a frame of a TCP connection
---   local doubtful = exchanges:response(stream, count)   the final responses that end in a frame: nil if it answers the
---                                                        only request before it, else the URIs in question
+--   exchanges:request(stream, uris, frame)   the requests in a frame of a TCP connection
+--   local doubtful, frame = exchanges:response(stream, count)
+--                                            the final responses that end in a frame: the URIs in question, or nil and the
+--                                            frame of the request if they answer the only one before them
 
 local M = {}
 
@@ -22,26 +23,29 @@ end
 --- Record the requests in a frame.
 ---@param stream integer
 ---@param uris string[]
-function Exchanges:request(stream, uris)
+---@param frame integer|nil
+function Exchanges:request(stream, uris, frame)
     local open = self.waiting[stream] or { count = 0, uris = {}, mixed = false }
     for _, uri in ipairs(uris) do
         open.count = open.count + 1
         open.uris[#open.uris + 1] = uri
     end
+    open.frame = frame
     self.waiting[stream] = open
 end
 
---- Record the final responses that end in a frame; return the URIs in question, or nil if there is no doubt.
+--- Record the final responses that end in a frame; return the URIs in question, or nil and the frame of the request if
+--- there is no doubt.
 ---@param stream integer
 ---@param count integer
----@return string[]|nil
+---@return string[]|nil, integer|nil
 function Exchanges:response(stream, count)
     local open = self.waiting[stream]
     if not open then
         return count > 1 and {} or nil  -- the requests are not in the capture
     elseif count == 1 and open.count == 1 and not open.mixed then
         self.waiting[stream] = nil
-        return nil
+        return nil, open.frame
     end
     local uris = open.uris
     open.uris, open.mixed = {}, true

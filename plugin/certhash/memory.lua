@@ -100,8 +100,8 @@ function M.using(needs)
         capture.files[number] = file
     end
 
-    -- Record what a frame says of a download: { what =, name =, request =, code =, message = }.  In the window, only what
-    -- went wrong matters.
+    -- Record what a frame says of a download: { what =, protocol =, name =, request =, code =, message = }.  In the window,
+    -- only what went wrong matters.
     local function note_event(pinfo, event, source, target)
         if needs.batch or event.what == "error" or event.what == "pipelined" then
             event.name = visible.text(names.base_name(event.name), 200)
@@ -121,7 +121,7 @@ function M.using(needs)
         if not request then
             local name = capture.transfers:request(pinfo.number, payload, source)
             if name then
-                note_event(pinfo, { what = "asks", name = name }, source, target)
+                note_event(pinfo, { what = "asks", protocol = "TFTP", name = name }, source, target)
             end
             return
         end
@@ -129,6 +129,7 @@ function M.using(needs)
         if done then
             learn(pinfo, done.name, done.content, source, target)
         elseif event then
+            event.protocol = "TFTP"
             note_event(pinfo, event, source, target)
         end
     end
@@ -146,7 +147,7 @@ function M.using(needs)
     end
 
     -- Record the HTTP requests and responses in a frame; return the status of a response that certainly answers the request
-    -- that Wireshark names.
+    -- that Wireshark names, and the frame of that request if it is a GET in the capture.
     local function observe_exchange(pinfo)
         local asks, count, status = read.http_method() ~= nil, final_responses()
         if not asks and count == 0 then
@@ -159,11 +160,18 @@ function M.using(needs)
             for i, uri in ipairs({ read.http_uri() }) do
                 uris[i] = uri.value
             end
-            capture.exchanges:request(stream, uris)
+            local gets = read.http_method().value == "GET"
+            capture.exchanges:request(stream, uris, gets and pinfo.number or nil)
+            if gets and #uris == 1 and names.device(uris[1]) then
+                note_event(pinfo, { what = "asks", protocol = "HTTP", name = uris[1] }, endpoints(pinfo))
+            end
         end
-        local doubtful = count > 0 and capture.exchanges:response(stream, count)
+        if count == 0 then
+            return nil
+        end
+        local doubtful, request = capture.exchanges:response(stream, count)
         if not doubtful then
-            return status
+            return status, request
         end
         local named = read.http_response_for() or not asks and read.http_uri()
         doubtful[#doubtful + 1] = named and named.value or nil
@@ -175,32 +183,42 @@ function M.using(needs)
             end
         end
         if #found > 0 then
-            note_event(pinfo, { what = "pipelined", name = table.concat(found, ", ") }, endpoints(pinfo))
+            local event = { what = "pipelined", protocol = "HTTP", name = table.concat(found, ", ") }
+            note_event(pinfo, event, endpoints(pinfo))
         end
         return nil
     end
 
-    -- The range of the field covers the decoded body of a response (chunks joined, decompressed); its value is text in some
-    -- versions, and ends at a NUL.
-    local function observe_http(info, tvb, pinfo)
-        local status = observe_exchange(pinfo)
-        local uri = read.http_response_for() or read.http_uri()
-        if not info or not uri or status ~= 200 or tvb:len() < tvb:reported_len() then
-            return
-        end
-        if not names.device(uri.value) or not info.range or info.range:len() > tftp.MAX_FILE then
-            return
+    -- Return the body of a response, or nil if it is not whole.  The range of the field covers the decoded body (chunks
+    -- joined, decompressed); its value is text in some versions, and ends at a NUL.
+    local function whole_body(info, tvb)
+        if not info or not info.range or info.range:len() > tftp.MAX_FILE or tvb:len() < tvb:reported_len() then
+            return nil
         end
         local content = info.range:bytes():raw()
         local length = read.http_length()
         if length and not read.http_encoding() and tostring(length.value) ~= tostring(#content) then
-            return  -- truncated
+            return nil
         end
         -- If a HEAD and a GET were pipelined, Wireshark treats the second response as the body of the first.
-        if content:find("^HTTP/1%.%d %d%d%d") then
+        return not content:find("^HTTP/1%.%d %d%d%d") and content or nil
+    end
+
+    local function observe_http(info, tvb, pinfo)
+        local status, request = observe_exchange(pinfo)
+        local uri = read.http_response_for() or read.http_uri()
+        if not status or not uri or not names.device(uri.value) then
             return
         end
-        learn(pinfo, uri.value, content, endpoints(pinfo))
+        local content = status == 200 and whole_body(info, tvb)
+        if content then
+            learn(pinfo, uri.value, content, endpoints(pinfo))
+        elseif request then
+            local what = status >= 400 and "error" or status == 200 and "begins" or "other"
+            local event = { what = what, protocol = "HTTP", name = uri.value }
+            event.request, event.code, event.message = request, status, ""
+            note_event(pinfo, event, endpoints(pinfo))
+        end
     end
 
     -- Record a name and its addresses from a DNS answer.  For a chain of aliases, it is the name in the question.  Other

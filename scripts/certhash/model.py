@@ -31,8 +31,10 @@ Hidden = Literal[
 """Why the server certificate of a handshake is not available."""
 
 
+TransferProtocol = Literal["TFTP", "HTTP"]
+
 FailedReason = Literal[
-    "error",  # an ERROR packet ended it
+    "error",  # an ERROR packet ended it, or the status of HTTP is 400 or more
     "unanswered",  # no answer is in the capture
     "unfinished",  # it began, and its end is not in the capture
     "incomplete",  # its last block was seen, and others are missing in the capture
@@ -123,7 +125,7 @@ class Download(Struct, frozen=True):
 
 
 class FailedTransfer(Struct, frozen=True):
-    """A request over TFTP for a cnf file that brought no file."""
+    """A request for a cnf file that brought no file."""
 
     name: str
     frame: int
@@ -133,9 +135,10 @@ class FailedTransfer(Struct, frozen=True):
     server: str
     reason: FailedReason
     code: int | None = None
-    """The error code of TFTP (RFC 1350); 1 is "File not found"."""
+    """The error code of TFTP (RFC 1350), of which 1 is "File not found", or the status of HTTP."""
     message: str = ""
-    """The text of the error."""
+    """The text of a TFTP error."""
+    protocol: TransferProtocol = "TFTP"
 
 
 class NameAnswer(Struct, frozen=True):

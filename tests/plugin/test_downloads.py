@@ -320,6 +320,8 @@ PIPELINED = {
 # --------------------------------------------------------------------------- a file that does not come
 
 NOT_FOUND = answers_with_error(1, b"File not found")
+BROUGHT = {"signed first", "again", "later", "by HTTP, and then by TFTP"}
+WITHOUT_END = http(f"/{NAME}", b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n" + FILE, 6970)
 FAILED: dict[str, tuple[list[bytes], tuple[str, int, int | None] | None, int]] = {
     "error": ([asks(NAME), NOT_FOUND], ("error", 2, 1), 1),
     "error without text": ([asks(NAME), answers_with_error(2, b"")], ("error", 2, 2), 1),
@@ -333,6 +335,25 @@ FAILED: dict[str, tuple[list[bytes], tuple[str, int, int | None] | None, int]] =
         ("error", len(transfer(NAME, FILE)) + 2, 1),
         1,
     ),
+    "by HTTP": (http(f"/{NAME}", plain(b"no", status="404 Not Found"), 6970), ("error", 5, 404), 1),
+    "by HTTP, and then by TFTP": (
+        [*http(f"/{NAME}", plain(b"no", status="404 Not Found"), 6970), *transfer(NAME, FILE)],
+        None,
+        1,
+    ),
+    "unanswered by HTTP": (exchange((True, get(NAME))), ("unanswered", 4, None), 0),
+    "without an end by HTTP": (WITHOUT_END, ("unanswered", 4, None), 0),
+    "unchanged by HTTP": (
+        exchange((True, get(NAME)), (False, plain(b"", status="304 Not Modified"))),
+        None,
+        0,
+    ),
+    "HEAD by HTTP": (
+        exchange((True, b"HEAD" + get(NAME)[3:]), (False, plain(b"", status="404 Not Found"))),
+        None,
+        0,
+    ),
+    "other files by HTTP": (http("/ringlist.xml", plain(b"no", status="404 Not Found"), 6970), None, 0),
     "other files": ([asks("ringlist.xml"), NOT_FOUND, asks("CTLSEP001F6C81110E.tlv"), NOT_FOUND], None, 0),
 }
 """Return the frames, the information about the phone, and the number of errors that the plugin shows."""
@@ -344,7 +365,7 @@ CASES = {
     **HTTP,
     **{f"at once: {name}": Case(exchange(*turns), []) for name, turns in PIPELINED.items()},
     **{
-        f"failed: {name}": Case(frames, ONCE if name in {"signed first", "again", "later"} else [])
+        f"failed: {name}": Case(frames, ONCE if name in BROUGHT else [])
         for name, (frames, _, _) in FAILED.items()
     },
 }
@@ -536,6 +557,17 @@ def test_a_file_that_a_phone_does_not_get(
         assert (found["reason"], found["frame"], found["code"]) == wanted
         assert len(told) == 1
         assert NAME in told[0]
+
+
+def test_a_response_cut_by_the_snapshot_length(tmp_path: Path) -> None:
+    frames = exchange((True, get(NAME)), (False, plain(FILE)))
+    (tmp_path / "cut.pcap").write_bytes(pcap(frames, snaplen=500))
+    ended = certhash("audit", tmp_path / "cut.pcap", "-f", "json", "--no-cache")
+    (note,) = ended.json["captures"][0]["notes"]
+    assert note == (
+        f"frame 4: the HTTP request of {PHONE} to {TFTP_SERVER} for {NAME} was answered, and the capture "
+        "does not show the whole file"
+    )
 
 
 def test_a_failed_download_of_a_phone_of_which_nothing_is_expected(tmp_path: Path) -> None:

@@ -61,8 +61,7 @@ class Reading:
         for event in row.transfers:
             if event.what == "pipelined":
                 self.complain(row.frame, PIPELINED.format(event.name))
-            else:
-                self._transfers.take(event, row.frame, row.time)
+            self._transfers.take(event, row.frame, row.time)
         if row.plugin_error:
             self.complain(row.frame, "the plugin failed on it; please report it with the capture")
         if row.unpaired_hashes:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from certhash.capture.tshark import AGGREGATOR, SEPARATOR
 from certhash.headend import plain_name
-from certhash.model import Endpoint, Transport
+from certhash.model import Endpoint, TransferProtocol, Transport
 from certhash.times import on_calendar
 
 _BASE = (
@@ -136,12 +136,13 @@ class TransferRecord(NamedTuple):
     """What a packet says of a cnf file's download, other than that it is complete; only the plugin tells."""
 
     what: str
-    """``asks``, ``begins``, ``ends`` or ``error`` (TFTP); ``pipelined`` (HTTP)."""
+    """``asks``, ``begins``, ``ends``, ``error``; of HTTP also ``pipelined``, and ``other`` (status 304)."""
+    protocol: TransferProtocol
     name: str
     source: str
     target: str
     request: int
-    """The frame of the read request; 0 if this is one."""
+    """The frame of the request; 0 if this is one."""
     code: int | None
     message: str
 
@@ -372,9 +373,14 @@ class Lines:
         )
 
     def _transfer(self, cell: str) -> tuple[TransferRecord, ...]:
-        what, name, source, target, request, code, message = cell.split(AGGREGATOR)
+        what, protocol, name, source, target, request, code, message = cell.split(AGGREGATOR)
         frame = self._frame_of(int(request)) if request else 0
-        return (TransferRecord(what, name, source, target, frame, int(code) if code else None, message),)
+        number = int(code) if code else None
+        return (
+            TransferRecord(
+                what, "HTTP" if protocol == "HTTP" else "TFTP", name, source, target, frame, number, message
+            ),
+        )
 
     def _certificate(self, text: str) -> CertificateRecord:
         number, position, whole = text.split(" ")

@@ -1,4 +1,4 @@
-"""Follow the requests for cnf files over TFTP that bring no file: an error, no answer, no end."""
+"""Follow the requests for cnf files that bring no file: an error, no answer, no end."""
 
 from __future__ import annotations
 
@@ -16,21 +16,30 @@ if TYPE_CHECKING:
 
 
 class Transfers:
-    """Collects what the plugin says of read requests, in any order of their connections."""
+    """Collects what the plugin says of requests, in any order of their connections."""
 
     def __init__(self) -> None:
         self._asked: dict[int, FailedTransfer] = {}
         """The frame of each request, and what became of it so far."""
 
     def take(self, event: TransferRecord, frame: int, time: int) -> None:
-        """Take a request, the first block of its answer, or an error."""
+        """Take a request, a part of its answer, or an error."""
         if event.what == "asks":
             self._asked[frame] = FailedTransfer(
-                event.name, frame, time, event.source, event.target, "unanswered"
+                event.name, frame, time, event.source, event.target, "unanswered", protocol=event.protocol
             )
+            return
+        if event.what == "pipelined":  # which of them failed is not known
+            names = event.name.split(", ")
+            self._asked = {
+                k: v for k, v in self._asked.items() if v.protocol == "TFTP" or v.name not in names
+            }
             return
         asked = self._asked.get(event.request)
         if asked is None:
+            return
+        if event.what == "other":  # the phone has this file, or is sent elsewhere
+            del self._asked[event.request]
             return
         if event.what in {"begins", "ends"}:
             if asked.reason != "incomplete":

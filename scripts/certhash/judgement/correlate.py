@@ -105,6 +105,7 @@ def _with_missed(expectation: document.Expectation, found: MissedFetch | None) -
             failed.reason,
             failed.code,
             failed.message,
+            failed.protocol,
         ),
     )
 

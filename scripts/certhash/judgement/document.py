@@ -20,6 +20,7 @@ from certhash.model import (
     Hidden,
     Problem,
     Sender,
+    TransferProtocol,
     Transport,
 )
 
@@ -147,8 +148,9 @@ class FailedDownload(Struct, frozen=True):
     name: str
     reason: FailedReason
     code: int | None
-    """The error code of TFTP."""
+    """The error code of TFTP, or the status of HTTP."""
     message: str
+    protocol: TransferProtocol
 
 
 NO_DEVICE = STATED

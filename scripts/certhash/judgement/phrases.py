@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from certhash.judgement.evidence import Configured, Presented, Seen
     from certhash.model import ExpectedHash, FailedTransfer, KnownCertificate, MissedFetch
 
-FILE_NOT_FOUND = 1
-"""Error code of TFTP (RFC 1350, appendix)."""
+NO_SUCH_FILE = {"TFTP": 1, "HTTP": 404}
+"""Error code of TFTP (RFC 1350, appendix), and status of HTTP (RFC 9110, section 15.5.5)."""
 
 
 def name_of(expected: ExpectedHash) -> str:
@@ -81,13 +81,16 @@ def note_of_missed(missed: MissedFetch) -> str:
 
 
 def _failure(failed: FailedTransfer) -> str:
-    asked = f"the TFTP request of {failed.client} to {failed.server} for {failed.name}"
+    asked = f"the {failed.protocol} request of {failed.client} to {failed.server} for {failed.name}"
     if failed.reason == "unanswered":
-        return f"{asked} has no answer in the capture"
+        return f"{asked} has no answer in the capture" + (
+            ", or none that tshark can read" if failed.protocol == "HTTP" else ""
+        )
     if failed.reason == "incomplete":
         return f"{asked} brought a file, and the capture lacks a part of it"
     if failed.reason == "unfinished":
         return f"{asked} was answered, and the capture does not show the whole file"
     text = f" ({failed.message})" if failed.message else ""
-    also = ": the server has no file of this name" if failed.code == FILE_NOT_FOUND else ""
-    return f"{asked} ended with error {failed.code}{text}{also}"
+    also = ": the server has no file of this name" if failed.code == NO_SUCH_FILE[failed.protocol] else ""
+    kind = "error" if failed.protocol == "TFTP" else "status"
+    return f"{asked} ended with {kind} {failed.code}{text}{also}"
