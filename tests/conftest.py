@@ -82,8 +82,18 @@ SLOW = (
 """Measured: all other tests together take a minute on two processors."""
 
 
+LONGEST = (
+    "harness/fidelity",
+    "capture/test_engine.py",
+    "judgement/test_diagnosis.py",
+)
+"""Those with tests of half a minute: if one of them is the last, the other workers wait for it."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of :data:`SLOW`, so that ``-m "not slow"`` leaves them out."""
+    """Mark the tests of :data:`SLOW`, which ``-m "not slow"`` leaves out, and start with the longest."""
+    longest = tuple(TOP / "tests" / each for each in LONGEST)
+    items.sort(key=lambda item: not any(item.path.is_relative_to(each) for each in longest))
     slow = tuple(TOP / "tests" / each for each in SLOW)
     for item in items:
         if any(item.path.is_relative_to(each) for each in slow):

@@ -41,10 +41,9 @@ def _home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def _install(home: Path) -> Path:
-    ended = certhash("plugin", "install", before=ordinary(), HOME=str(home))
-    assert ended.status == 0, ended.err
-    return home / PLUGINS
+def _copy_plugin(home: Path) -> Path:
+    """Put the plugin where the user's Wireshark searches it."""
+    return shutil.copytree(TOP / "plugin", home / PLUGINS)
 
 
 def _wrapped(folder: Path, program: str, before: str = "", run: str = "") -> Path:
@@ -58,7 +57,8 @@ def _wrapped(folder: Path, program: str, before: str = "", run: str = "") -> Pat
 
 def test_working_installation_is_reported_as_ok(home: Path) -> None:
     permitted.capture()
-    _install(home)
+    ended = certhash("plugin", "install", before=ordinary(), HOME=str(home))
+    assert ended.status == 0, ended.err
     status, checks = _examine(HOME=str(home))
     assert {name: check["state"] for name, check in checks.items()} == dict.fromkeys(checks, "good"), checks
     assert status == 0
@@ -173,7 +173,7 @@ def test_an_expectation_that_is_not_met_is_broken(copy: Path, home: Path) -> Non
 
 
 def test_two_installed_plugins_are_one_too_many(home: Path) -> None:
-    shutil.copytree(TOP / "plugin", _install(home) / "certhash-old")
+    shutil.copytree(TOP / "plugin", _copy_plugin(home) / "certhash-old")
     status, checks = _examine(HOME=str(home))
     assert (status, checks["in Wireshark"]["state"]) == (1, "mend")
     assert "2 copies are installed" in checks["in Wireshark"]["found"]
@@ -181,7 +181,7 @@ def test_two_installed_plugins_are_one_too_many(home: Path) -> None:
 
 
 def test_an_old_plugin_is_to_be_replaced(home: Path) -> None:
-    folder = _install(home)
+    folder = _copy_plugin(home)
     (folder / "certhash" / "version.lua").write_text('return { version = "0.0.1" }\n')
     status, checks = _examine(HOME=str(home))
     assert (status, checks["in Wireshark"]["state"]) == (1, "mend")
@@ -190,22 +190,24 @@ def test_an_old_plugin_is_to_be_replaced(home: Path) -> None:
 
 
 def test_an_installed_plugin_that_does_not_load_is_told_with_the_reason(home: Path) -> None:
-    folder = _install(home)
+    folder = _copy_plugin(home)
     (folder / "certhash" / "sha256.lua").unlink()
     status, checks = _examine(HOME=str(home))
     assert (status, checks["in Wireshark"]["state"]) == (1, "mend")
     assert "does not load" in checks["in Wireshark"]["found"]
 
 
-@pytest.mark.parametrize("preference", ["tcp.reassemble_out_of_order", "tcp.desegment_tcp_streams"])
-def test_preferences_that_hide_certificates_are_named(home: Path, preference: str) -> None:
+def test_preferences_and_a_cache_that_cannot_be_written_are_named(home: Path) -> None:
+    preferences = ("tcp.reassemble_out_of_order", "tcp.desegment_tcp_streams")
     with (home / ".config" / "wireshark" / "preferences").open("a") as file:
-        file.write(f"{preference}: FALSE\n")
-    status, checks = _examine(HOME=str(home))
-    assert (status, checks["preferences"]["state"]) == (1, "mend")
-    assert preference in checks["preferences"]["found"]
+        file.writelines(f"{preference}: FALSE\n" for preference in preferences)
+    (home / "file").write_text("")
+    status, checks = _examine(HOME=str(home), XDG_CACHE_HOME=str(home / "file"))
+    assert (status, checks["preferences"]["state"], checks["cache"]["state"]) == (1, "mend", "mend")
+    assert all(preference in checks["preferences"]["found"] for preference in preferences)
     assert "Edit > Preferences" in checks["preferences"]["advice"]
     assert checks["self-test"]["state"] == "good", "audits state their own preferences"
+    assert str(home / "file") in checks["cache"]["found"]
 
 
 # ---------------------------------------------------------------- rights
@@ -221,10 +223,3 @@ def test_who_may_not_capture_is_told_what_to_do(tmp_path: Path, home: Path) -> N
     # root gets the missing capabilities of a container; others are let into a group
     advice = "dpkg-reconfigure wireshark-common" if ordinary() else "--cap-add=NET_RAW"
     assert advice in checks["capture"]["advice"]
-
-
-def test_a_cache_that_cannot_be_written_is_named(home: Path) -> None:
-    (home / "file").write_text("")
-    status, checks = _examine(HOME=str(home), XDG_CACHE_HOME=str(home / "file"))
-    assert (status, checks["cache"]["state"]) == (1, "mend")
-    assert str(home / "file") in checks["cache"]["found"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.cnf.test_cleaning import stamped, wrapped
+from tests.plugin.conftest import missing
 from tests.plugin.machines import PLUGIN, TOP
 from tests.plugin.mutants import mutants
 
@@ -385,9 +386,12 @@ MORE_PIECES = ["</a> ", "]]>", "&", "<certHash1>", "<![CDATA[", "<url1>x</url1>"
 
 
 @pytest.mark.parametrize("piece", [*PIECES, *MORE_PIECES])
-def test_hostile_files_take_no_time(lua: str, tmp_path: Path, piece: str) -> None:
-    """Two megabytes of anything are read or refused quickly: the script is stopped after 20 seconds."""
-    size = 1_900_000
+def test_hostile_files_take_no_time(tmp_path: Path, piece: str) -> None:
+    """A megabyte of anything is read or refused quickly: the script is stopped after ten seconds.
+
+    One interpreter tells it: how long a search takes depends on its patterns, and all search alike.
+    """
+    size = 1_000_000
     body = piece * (size // len(piece))
     files = [
         body,
@@ -397,4 +401,5 @@ def test_hostile_files_take_no_time(lua: str, tmp_path: Path, piece: str) -> Non
         "<device><vpnGroup><credentials>" + body + "</credentials></vpnGroup></device>",
         "<device><vpnGroup><addresses><url1>https://" + body + "/</url1></addresses></vpnGroup></device>",
     ]
-    lua_says(lua, tmp_path, [(NAME, text.encode()) for text in files])
+    missing("lua5.2", "lua5.2")
+    lua_says("lua5.2", tmp_path, [(NAME, text.encode()) for text in files])
