@@ -7,7 +7,8 @@
 --   the first line: "certhash", the versions of the plugin, of Wireshark and of Lua, the names of the fields read
 --   a certificate:  "", its number, SHA-1 (Base64), its bytes (hex)
 --   a frame:        7 cells: its number; seconds (empty if the capture does not say); transport; stream; addresses
---                   (source and target in hex, or two texts); ports (hex); l, s, d: packets lost, this one cut, DTLS
+--                   (source and target in hex, or two texts); ports (hex); l, a, s, d: packets before this one lost,
+--                   packets that it acknowledges lost, this one cut, DTLS
 --                   13 more with TLS: types of records; types of messages; versions of records; random values;
 --                   session identifiers; server name; what the server chose: versions, supported versions, cipher suites,
 --                   extensions; certificates (number, position, 0 if damaged); levels and codes of alerts
@@ -235,14 +236,17 @@ function M.using(plugin)
                 or tls and (tls.handshake() or tls.alert_message() or tls.certificate())
                 or dtls and (dtls.handshake() or dtls.alert_message())
         end
-        local lost = read.analysis() and (read.lost() or read.ack_lost())
+        local lost, ack_lost
+        if read.analysis() then
+            lost, ack_lost = read.lost(), read.ack_lost()
+        end
         local short = read.short()
         local names = read.dns_a() or read.dns_aaaa()
         local file, event
         if read.http() or read.tftp() then
             file, event = plugin.file(tvb, pinfo)
         end
-        if not (matters or lost or names or file or event or short and (read.tcp() or read.udp())) then
+        if not (matters or lost or ack_lost or names or file or event or short and (read.tcp() or read.udp())) then
             return
         end
         local time = read.time()
@@ -250,7 +254,8 @@ function M.using(plugin)
             pinfo.number,
             time and tostring(time.value) or "",
             connection(),
-            (lost and "l" or "") .. (short and "s" or "") .. (dtls and dtls.content_type() and "d" or ""),
+            (lost and "l" or "") .. (ack_lost and "a" or "") .. (short and "s" or "")
+                .. (dtls and dtls.content_type() and "d" or ""),
         }
         if matters then
             local client, server = has(types, CLIENT_HELLO), has(types, SERVER_HELLO)

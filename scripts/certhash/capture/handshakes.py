@@ -66,8 +66,10 @@ class _Connection:
 
     def __init__(self) -> None:
         self.current: _Building | None = None
-        self.lost = False
-        self.cut = False
+        self.lost: set[Endpoint] = set()
+        """The senders of missing packets. Those of the client hide no certificate of the server;"""
+        self.cut: set[Endpoint] = set()
+        """nor do those of its packets that a snapshot length cut."""
 
 
 class _Building:
@@ -106,6 +108,12 @@ class _Building:
         self.chains: dict[Sender, tuple[PresentedCertificate, ...]] = {}
         self.alerts: list[Alert] = []
 
+    @property
+    def is_past_certificates(self) -> bool:
+        """Whether packets that are missing later, among application data, hide no certificate."""
+        tls13 = self.version is not None and is_tls13(self.version)
+        return self.client_key_exchange or self.client_ccs or ("server" in self.ciphered and not tls13)
+
 
 class Handshakes:
     """Collects the rows of a capture, in order for each connection, and returns the handshakes.
@@ -129,10 +137,10 @@ class Handshakes:
         """
         connection = self._connections.setdefault((reader, row.connection), _Connection())
         now = connection.current
-        if now is None or not (now.client_key_exchange or now.client_ccs):
-            # Segments missing later, among application data, hide no certificate.
-            connection.lost |= row.lost
-            connection.cut |= row.cut
+        if now is None or not now.is_past_certificates:
+            connection.lost.update(row.lost)
+            if row.cut:
+                connection.cut.add(row.source)
         if not (row.types or row.content_types or row.certificates or row.alerts):
             return
         handshake = self._handshake_of(row, connection)
@@ -224,11 +232,12 @@ class Handshakes:
         if CHANGE_CIPHER_SPEC in row.content_types:
             if not (now.client_key_exchange or now.client_ccs or "server" in now.chains):
                 # What is lost later is not the certificate, which the server would have sent before.
-                now.server_ccs_first = not now.connection.lost
+                incomplete = now.connection.lost | now.connection.cut
+                now.server_ccs_first = now.server_random is not None and now.server not in incomplete
         elif (
             HANDSHAKE in row.content_types
             and not row.types
-            and not (now.client_ccs or now.client_key_exchange)
+            and not (now.client_ccs or now.client_key_exchange or "server" in now.ciphered)
         ):
             now.undissected = True
 
@@ -301,11 +310,12 @@ def _hidden(now: _Building, *, resumed: bool, encrypted: bool) -> Hidden:
     reasons: tuple[tuple[bool, Hidden], ...] = (
         (resumed, "resumed"),
         (encrypted, "tls-1.3"),
-        (now.connection.cut, "snaplen"),
-        (now.connection.lost, "packets-missing"),
+        (now.server in now.connection.cut, "snaplen"),
+        (now.server in now.connection.lost, "packets-missing"),
         (now.undissected, "too-long"),
         (now.suite in SUITES_WITHOUT_CERTIFICATE, "no-certificate"),
         # There are messages that answer a certificate, but no certificate.
         (now.server_spoke_of_certificates or now.client_key_exchange or now.client_ccs, "packets-missing"),
+        ("server" in now.ciphered, "packets-missing"),  # its hello is not in the capture
     )
     return next((reason for applies, reason in reasons if applies), "incomplete")

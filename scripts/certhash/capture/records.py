@@ -160,8 +160,9 @@ class Row(NamedTuple):
     source: Endpoint
     destination: Endpoint
     dtls: bool
-    lost: bool
-    """Segments before this one, or segments that it acknowledges, are not in the capture."""
+    lost: tuple[Endpoint, ...]
+    """The senders of segments that are not in the capture: those before this one are of its source, and those
+    that it acknowledges of its destination."""
     cut: bool
     """The packet was cut by a snapshot length."""
     content_types: tuple[int, ...]
@@ -227,7 +228,8 @@ def parse(line: str, *, plugin: bool) -> Row:
         return _numbers(cells[tls]) + _numbers(cells[dtls])
 
     transport, stream, ports = _transport(values)
-    source, destination = _addresses(values, cells[_COLUMN["frame.protocols"]])
+    addresses = _addresses(values, cells[_COLUMN["frame.protocols"]])
+    source, destination = (Endpoint(*end) for end in zip(addresses, ports, strict=True))
     levels, codes = numbers("alert_message.level"), numbers("alert_message.desc")
     certificates, unpaired = _certificates(both("handshake.certificate"), numbers, values, plugin=plugin)
     return Row(
@@ -236,11 +238,12 @@ def parse(line: str, *, plugin: bool) -> Row:
         timed=bool(cells[_COLUMN["frame.time_epoch"]]),
         transport=transport,
         stream=stream,
-        source=Endpoint(source, ports[0]),
-        destination=Endpoint(destination, ports[1]),
+        source=source,
+        destination=destination,
         dtls=bool(cells[_COLUMN["dtls.record.content_type"]]),
-        lost=bool(
-            cells[_COLUMN["tcp.analysis.lost_segment"]] or cells[_COLUMN["tcp.analysis.ack_lost_segment"]]
+        lost=_senders(
+            (source, cells[_COLUMN["tcp.analysis.lost_segment"]]),
+            (destination, cells[_COLUMN["tcp.analysis.ack_lost_segment"]]),
         ),
         cut=bool(cells[_COLUMN["_ws.short"]]),
         content_types=numbers("record.content_type"),
@@ -347,7 +350,7 @@ class Lines:
             source=source,
             destination=destination,
             dtls="d" in flags,
-            lost="l" in flags,
+            lost=_senders((source, "l" in flags), (destination, "a" in flags)) if flags else (),
             cut="s" in flags,
             content_types=_numbers(cells[7]),
             types=_numbers(cells[8]),
@@ -417,6 +420,11 @@ def _ends(ends: str, ports: str) -> tuple[Endpoint, Endpoint]:
         Endpoint(source, int(ports[:4], 16) if ports else None),
         Endpoint(destination, int(ports[4:], 16) if ports else None),
     )
+
+
+def _senders(*missing: tuple[Endpoint, object]) -> tuple[Endpoint, ...]:
+    """Return the ends of which something is missing."""
+    return tuple(end for end, some in missing if some)
 
 
 def _download(name: str, content: str, client: str, server: str) -> tuple[DownloadRecord, ...]:

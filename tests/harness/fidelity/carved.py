@@ -39,13 +39,14 @@ class Comparison:
         carved = carve(io.BytesIO(capture), left.extend, window=window)
         if carved.in_doubt or bytes(left) == capture:
             return ""
-        whole, part = self._seen(capture, int), self._seen(left, carved.frames.frame)
+        whole, part = self.seen(capture), self.seen(left, carved.frames.frame)
         if whole != part:
             return f"whole: {whole}\ncarved: {part}"
         self.dropped += carved.packets - len(carved.frames)
         return ""
 
-    def _seen(self, capture: bytes | bytearray, frame_of: Callable[[int], int]) -> Observation:
+    def seen(self, capture: bytes | bytearray, frame_of: Callable[[int], int] = int) -> Observation:
+        """Return what one reading of a capture shows."""
         reading = Reading("a capture", plugin=True)
         lines = records.Lines(frame_of)
         for line in self._engine.dissect(capture).lines:

@@ -365,8 +365,6 @@ class _Carver:
         seen, answered = known["born"][direction] < place, known["born"][direction ^ 1] - np.uint64(1) < place
         bare = (size == 0) & (flags & (SYN | FIN | RST) == 0)
         told = seq == lanes.previous(end, known["end"])
-        last = lanes.last()
-        known["end"][direction[last]] = end[last]
         self._payloads(lanes, np.flatnonzero(size), keep, moved)
         # Packets without data are irrelevant while the data of a stream is being dropped.
         gone = size > 0
@@ -378,10 +376,29 @@ class _Carver:
         ending = (size == 0) & (flags & FIN != 0) & skipping & seen
         # The first acknowledgement of a direction that has not been seen yet tells tshark where it begins.
         drop = seen & answered & bare & (told | skipping) | ending
+        untouched = known["since"][direction ^ 1] - np.uint64(1) >= place
+        doubted = np.flatnonzero(drop & bare & untouched)
+        drop[doubted[self._acknowledge_more(lanes, end, doubted)]] = False
+        last = lanes.last()
+        known["end"][direction[last]] = end[last]
         keep[packets.row[at[drop]]] = False
         ended = at[flags & FIN != 0]
         known["closed"][lanes.direction[flags & FIN != 0]] = ~keep[packets.row[ended]]
         self._renumber(lanes, bare & ~drop, moved)
+
+    def _acknowledge_more(self, lanes: Lanes, end: Words, chosen: Ints) -> Bools:
+        """Mark packets that acknowledge more than the last packet of the other direction has sent.
+
+        Only such a packet may tell tshark that the other direction has lost its last packet.
+        """
+        count = len(lanes.packets.row)
+        order = lanes.direction * count + lanes.at
+        other = lanes.direction[chosen] ^ 1
+        before = np.searchsorted(order, other * count + lanes.at[chosen]) - 1
+        here = (before >= 0) & (lanes.direction[before] == other)
+        sent = np.where(here, end[before], self._directions.known["end"][other]).astype(np.int64)
+        more = lanes.packets.ack[lanes.at[chosen]] - sent & _WORD
+        return (more > 0) & (more < 1 << 31)
 
     def _renumber(self, lanes: Lanes, bare: Bools, moved: dict[int, list[Moved]]) -> None:
         """Give acknowledgements that follow dropped data the number that tshark expects.
