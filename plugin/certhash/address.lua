@@ -78,6 +78,7 @@ local function groups_of(text)
 end
 
 --- Return the bytes of a literal IPv4 or IPv6 address, or nil if the text is something else (a host name).
+-- An IPv4-mapped IPv6 address (::ffff:10.1.1.1) is the IPv4 address, which the packets carry.
 ---@param text string
 ---@return string|nil bytes
 function M.parse(text)
@@ -107,7 +108,8 @@ function M.parse(text)
             return nil
         end
     end
-    return left .. ("\0"):rep(16 - #left - #right) .. right
+    local bytes = left .. ("\0"):rep(16 - #left - #right) .. right
+    return bytes:match("^" .. ("\0"):rep(10) .. "\255\255(....)$") or bytes
 end
 
 return M

@@ -82,22 +82,22 @@ function M.using(plugin)
     local reader, write, frame = plugin.reader, plugin.write, plugin.frame
     local last = frame.last
     local read = {
-        tls = reader("tls"), dtls = reader("dtls"), tcp = reader("tcp"), udp = reader("udp"),
-        ip = reader("ip"), ipv6 = reader("ipv6"),
+        tcp = reader("tcp"),
         eth_src = reader("eth.src"), eth_dst = reader("eth.dst"), time = reader("frame.time_epoch"),
-        tcp_stream = reader("tcp.stream"), udp_stream = reader("udp.stream"),
+        udp_stream = reader("udp.stream"),
         analysis = reader("tcp.analysis.flags"), lost = reader("tcp.analysis.lost_segment"),
         ack_lost = reader("tcp.analysis.ack_lost_segment"),
         short = plugin.one_pass_server and function() end or reader("_ws.short"),
-        tftp = reader("tftp"), http = reader("http"),
-        dns_a = reader("dns.a"), dns_aaaa = reader("dns.aaaa"), dns_name = reader("dns.resp.name"),
-        dns_type = reader("dns.resp.type"), dns_cname = reader("dns.cname"),
+        dns_type = reader("dns.resp.type"),
     }
+    for name, extractor in pairs(frame.read) do
+        read[name] = extractor
+    end
     local function more(protocol, readers)
         for name, field in pairs({
             content_type = "record.content_type", record_version = "record.version", handshake = "handshake",
             version = "handshake.version", supported = "handshake.extensions.supported_version",
-            random = "handshake.random", session = "handshake.session_id", suite = "handshake.ciphersuite",
+            session = "handshake.session_id", suite = "handshake.ciphersuite",
             extension = "handshake.extension.type",
         }) do
             readers[name] = reader(protocol .. "." .. field)
@@ -290,8 +290,8 @@ function M.using(plugin)
             for i = 5, 17 do
                 out[i] = out[i] or ""
             end
-            out[18], out[19] = texts(read.dns_name()), numbers(read.dns_type())
-            out[20], out[21], out[22] = texts(read.dns_a()), texts(read.dns_aaaa()), texts(read.dns_cname())
+            out[18], out[19] = texts(read.dns_owner()), numbers(read.dns_type())
+            out[20], out[21], out[22] = texts(read.dns_a()), texts(read.dns_aaaa()), texts(read.dns_alias())
             out[23], out[24] = file and file.name or "", file and hex(file.content) or ""
             out[25], out[26] = file and file.client or "", file and file.server or ""
             out[27] = event and concat({

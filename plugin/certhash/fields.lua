@@ -43,9 +43,9 @@ function M.declare(protocol)
             expert.group.SECURITY, expert.severity.WARN),
         unusable = ProtoExpert.new("certhash.expert.unusable", "The cnf file, or a part of it, cannot be used",
             expert.group.SECURITY, expert.severity.NOTE),
+        failed = ProtoExpert.new("certhash.expert.failed", "A phone does not get its cnf file",
+            expert.group.SECURITY, expert.severity.NOTE),
     }
-    warn.failed = ProtoExpert.new("certhash.expert.failed", "A phone does not get its cnf file",
-        expert.group.SECURITY, expert.severity.NOTE)
     local fields, experts = {}, {}
     for _, field in pairs(show) do
         fields[#fields + 1] = field

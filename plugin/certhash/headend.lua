@@ -70,8 +70,6 @@ function M.read(url)
         end
     end
     if bytes then
-        -- An IPv4-mapped IPv6 address (::ffff:10.1.1.1) becomes the IPv4 address, which the packets carry.
-        bytes = bytes:match("^" .. ("\0"):rep(10) .. "\255\255(....)$") or bytes
         host = address.text(bytes)
     end
     port = port:gsub("^:", "")

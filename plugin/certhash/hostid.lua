@@ -18,11 +18,7 @@ end
 -- Return a name for comparison: an address in its normal form, anything else in lower case without the final dot.
 local function plain(name)
     local bytes = address.parse(name)
-    if bytes then
-        -- An IPv4-mapped IPv6 address is the IPv4 address.
-        return address.text(bytes:match("^" .. ("\0"):rep(10) .. "\255\255(....)$") or bytes)
-    end
-    return (name:lower():gsub("%.+$", ""))
+    return bytes and address.text(bytes) or (name:lower():gsub("%.+$", ""))
 end
 
 --- Return whether one of a certificate's names is the host of a URL.

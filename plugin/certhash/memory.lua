@@ -302,8 +302,6 @@ function M.using(needs)
                 end
                 handshake.server = handshake.server or source
                 handshake.client = handshake.client or target
-            end
-            if role ~= "client" then
                 note_server(handshake, sent.chain)
             end
             handshake[whose] = sent

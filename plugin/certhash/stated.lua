@@ -26,8 +26,7 @@ local function digest_of(text)
     if digits:match("^%x+$") and digest.ALGORITHMS[#digits / 2] then
         return (digits:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
     end
-    local bytes = base64.decode((bare:gsub("%s", "")))
-    return bytes and digest.ALGORITHMS[#bytes] and bytes or nil
+    return (digest.read(bare))
 end
 
 local function read_one(text)

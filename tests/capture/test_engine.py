@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from certhash.capture import tshark, workplace
+from certhash.capture import process, tshark, workplace
 from certhash.capture import warm as warm_reading
 from certhash.capture.engine import Engine, EngineError, missing
 from certhash.capture.observe import Settings, observe, with_engine
@@ -166,7 +166,7 @@ def test_a_capture_that_harms_the_engine_is_read_by_tshark(  # noqa: PLR0913, PL
     harmful(tmp_path, monkeypatch, f"if tvb:raw():find('{_mark(expected[MATCH])}', 1, true) then {harm} end")
     monkeypatch.setattr("certhash.capture.engine._PATIENCE", 15.0)
     monkeypatch.setattr(os, "sysconf", lambda _name: 1 << 10)
-    monkeypatch.setattr(tshark, "LEAST_MEMORY", 1 << 30)
+    monkeypatch.setattr(process, "LEAST_MEMORY", 1 << 30)
     with warm(settings) as (_engine, place):
         for path in (DTLS, MATCH, DTLS):
             with monkeypatch.context() as patch:

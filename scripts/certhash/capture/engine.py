@@ -26,11 +26,12 @@ import sys
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 
 from certhash.capture import tshark
+from certhash.capture.process import confined
 from certhash.capture.workplace import surroundings
 
 if TYPE_CHECKING:
@@ -216,8 +217,9 @@ def _check_alike(program: str, version: str) -> None:
     Raises:
         EngineError: they may differ.
     """
-    one, other = (path.read_bytes() for path in (Path(program).resolve(), _sharkd(program)))
-    if one[:2] != other[:2] or (version.encode() in one) != (version.encode() in other):
+    contents = (path.read_bytes() for path in (Path(program).resolve(), _sharkd(program)))
+    one, other = ((content[:2], version.encode() in content) for content in contents)
+    if one != other:
         raise EngineError(f"{program} may have another version than sharkd, which has {version}")
 
 
@@ -230,16 +232,21 @@ class _Server:
         self._folder = place.folder / f"engine-{os.urandom(8).hex()}"
         self._found: tshark.Tshark | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._stdin: IO[bytes]
+        self._stdout: IO[bytes]
+        self._stderr: IO[bytes]
         self._errors = b""
         self._said = b""
         self._capture = os.memfd_create("capture")
         try:
             os.fchmod(self._capture, 0o444)  # sharkd's user must be able to read it
             _furnish(self._folder, place, program)
-            self._process = self._start(seconds)
+            process = self._process = self._start(seconds)
         except BaseException:
             self.close()
             raise
+        pipes = process.stdin, process.stdout, process.stderr
+        self._stdin, self._stdout, self._stderr = cast("tuple[IO[bytes], IO[bytes], IO[bytes]]", pipes)
 
     def dissect(self, capture: bytes | bytearray, end: float) -> Dissected:
         """Return the plugin's output for a capture.
@@ -287,7 +294,7 @@ class _Server:
             "CERTHASH_BATCH": "engine",
         }
         how["start_new_session"] = False
-        command = tshark.confined([str(_sharkd(self._program)), "unix:socket/s"], seconds)
+        command = confined([str(_sharkd(self._program)), "unix:socket/s"], seconds)
         return subprocess.Popen(
             ["/bin/sh", "-c", _KEEPER, "sh", *command],
             stdin=subprocess.PIPE,
@@ -311,8 +318,6 @@ class _Server:
 
     def _greet(self, end: float) -> tshark.Tshark:
         """Read the plugin's greeting, tell MATE the fields to request, and wait until sharkd listens."""
-        assert self._process is not None  # noqa: S101 - it was started
-        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
         found = None
         started = False
         while not (found and started):  # the order depends on the version
@@ -332,7 +337,7 @@ class _Server:
                 raise EngineError("the plugin does not load into sharkd")
             found = tshark.Tshark(self._program, cells[2], cells[3])
             (self._folder / "mate").write_text(_wanting(cells[4].split(tshark.AGGREGATOR)), "utf-8")
-            self._process.stdin.write(b"\n")
+            self._stdin.write(b"\n")
         if b"No such preference" in self._take_errors():
             raise EngineError("sharkd does not know a preference that tshark knows")
         if self._place.user is not None:  # so that no other process can replace the server
@@ -341,9 +346,7 @@ class _Server:
 
     def _await_greeting(self, end: float) -> None:
         """Wait for the first output of the plugin; without the plugin, sharkd answers first."""
-        assert self._process is not None  # noqa: S101 - it was started
-        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
-        output = self._process.stdout.fileno()
+        output = self._stdout.fileno()
         if self._said:
             return
         with self._connect(end) as connection:
@@ -353,11 +356,9 @@ class _Server:
 
     def _line(self, end: float) -> str:
         """Return the next line of standard output."""
-        assert self._process is not None  # noqa: S101 - it was started
-        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
         while b"\n" not in self._said:
-            self._wait(self._process.stdout.fileno(), end=end)
-            more = os.read(self._process.stdout.fileno(), 1 << 16)
+            self._wait(self._stdout.fileno(), end=end)
+            more = os.read(self._stdout.fileno(), 1 << 16)
             if not more:
                 raise EngineError("sharkd ended during its start")
             self._said += more
@@ -394,9 +395,7 @@ class _Server:
 
     def _wait(self, *descriptors: int, end: float) -> set[int]:
         """Wait for readable descriptors and return them; meanwhile, read standard error."""
-        assert self._process is not None  # noqa: S101 - it was started
-        assert self._process.stderr is not None  # noqa: S101 - a pipe was asked for
-        errors = self._process.stderr.fileno()
+        errors = self._stderr.fileno()
         poll = select.poll()
         for descriptor in (*descriptors, errors):
             poll.register(descriptor, select.POLLIN)
@@ -414,12 +413,10 @@ class _Server:
 
     def _take_errors(self) -> bytes:
         """Read standard error, and return everything read so far, up to a limit."""
-        assert self._process is not None  # noqa: S101 - it was started
-        assert self._process.stderr is not None  # noqa: S101 - a pipe was asked for
         poll = select.poll()
-        poll.register(self._process.stderr, select.POLLIN)
+        poll.register(self._stderr, select.POLLIN)
         while poll.poll(0):
-            more = os.read(self._process.stderr.fileno(), 1 << 16)
+            more = os.read(self._stderr.fileno(), 1 << 16)
             if not more:
                 break
             self._errors = (self._errors + more)[: 1 << 20]

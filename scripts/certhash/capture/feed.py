@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn, cast
 from certhash.capture.first_pass.carve import Carved, Ends, NotShareableError, carve
 from certhash.capture.first_pass.decompress import Source
 from certhash.capture.first_pass.remains import Numbers
-from certhash.capture.tshark import widen
+from certhash.capture.process import widen
 
 if TYPE_CHECKING:
     from collections.abc import Callable

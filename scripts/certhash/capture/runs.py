@@ -87,7 +87,7 @@ class Run:
             or bool(self.plugin_failures)
             or self.must_read_whole
             or any(not o.timed_out and (o.uncounted or o.status != "complete") for o in outcomes)
-            or (way.tsharks > 1 and self._seem_short(outcomes))
+            or self._seem_short(outcomes)
         )
         if (outcomes[0].uncounted or self._seem_short(outcomes)) and not self.must_not_be_shared:
             count = itertools.count()

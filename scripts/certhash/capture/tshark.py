@@ -7,28 +7,23 @@ Every run has its required preferences on the command line and the capture on st
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import math
 import os
 import re
 import shutil
-import signal
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
-from pathlib import Path
-from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from msgspec import Struct
 
-from certhash.capture.workplace import surroundings, workplace
+from certhash.capture.process import confined, kill, start, widen
+from certhash.capture.workplace import workplace
 from certhash.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from certhash.capture.first_pass.layout import Readable
     from certhash.capture.workplace import Workplace
@@ -72,14 +67,7 @@ DECODE_AS = ("tcp.port==3804,tls",)
 _EMPTY_PCAP = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
 """The header of a pcap file (draft-ietf-opsawg-pcap) without packets."""
 
-MOST_FILES = 64
-"""Limit of open files for tshark, which needs about ten."""
-LEAST_MEMORY = 2 << 30
-"""Minimum address space for tshark in bytes, on any machine; it needs about 0.6 GB to start."""
 TOOK_TOO_LONG = "tshark exceeded the --timeout and was stopped: the rest was not read"
-_PIPE = 1 << 20
-"""Size of a pipe in bytes; a larger one requires privileges."""
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 INSTALL_TSHARK = "install it: apt-get install tshark (Debian, Ubuntu), or give its path with --tshark"
 
@@ -150,7 +138,7 @@ class Asked:
     def __init__(self, program: str, place: Workplace) -> None:
         self._program = program
         try:
-            self._process = _start([program, "--version"], place, subprocess.DEVNULL)
+            self._process = start([program, "--version"], place, subprocess.DEVNULL)
         except OSError as error:
             raise self._unusable(error) from None
 
@@ -173,11 +161,12 @@ class Asked:
 
     def close(self) -> None:
         """End it, answered or not."""
-        _kill(self._process)
+        kill(self._process)
         self._process.communicate()
 
     def _unusable(self, error: Exception) -> InputError:
-        return InputError(f"{self._program}: cannot be run ({_reason(error)}); {INSTALL_TSHARK}")
+        reason = getattr(error, "strerror", None) or error
+        return InputError(f"{self._program}: cannot be run ({reason}); {INSTALL_TSHARK}")
 
 
 def versions(answer: str) -> tuple[str | None, str | None]:
@@ -283,7 +272,7 @@ def as_pcapng(tshark: Tshark, place: Workplace, source: BinaryIO) -> Iterator[Re
         ValueError: at the end, if tshark could not convert all of it (for example an unsupported link type).
     """
     command = [tshark.path, "-n", "-r", "-", "-F", "pcapng", "-w", "-"]
-    process = _start(confined(command, None), place, source)
+    process = start(confined(command, None), place, source)
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     assert process.stderr is not None  # noqa: S101
     silence = threading.Thread(target=process.stderr.read, daemon=True)
@@ -293,7 +282,7 @@ def as_pcapng(tshark: Tshark, place: Workplace, source: BinaryIO) -> Iterator[Re
         if process.wait():
             raise ValueError(f"tshark failed with exit status {process.returncode}")
     finally:
-        _kill(process)
+        kill(process)
         process.wait()
         silence.join()
         process.stdout.close()
@@ -352,7 +341,7 @@ class Run:
         batch: bool = False,
     ) -> None:
         self._timed_out = False
-        self.process = _start(
+        self.process = start(
             confined(command, timeout), place, source, {"CERTHASH_BATCH": "1"} if batch else {}
         )
         if self.process.stdout is not None:
@@ -389,7 +378,7 @@ class Run:
             try:
                 self.process.wait(0 if self._frames is None else 5)
             except subprocess.TimeoutExpired:
-                _kill(self.process)
+                kill(self.process)
         self.process.wait()
         self._clock.cancel()
         self._reader.join()
@@ -435,7 +424,7 @@ class Run:
 
     def _time_is_up(self) -> None:
         self._timed_out = self.process.poll() is None
-        _kill(self.process)
+        kill(self.process)
 
     def _read_stderr(self) -> None:
         assert self.process.stderr is not None  # noqa: S101 - a pipe was asked for
@@ -444,73 +433,3 @@ class Run:
             kept += len(line)
             if kept < 1 << 20:  # messages from a file full of dissector errors must not exhaust memory
                 self._stderr.append(line)
-
-
-def widen(pipe: int | IO[bytes]) -> None:
-    """Enlarge a pipe if the system allows it, so that the writer continues while the reader is busy."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # the system has a lower limit
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and its children: the user's tshark may be a wrapper script."""
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            if os.getpgid(process.pid) == process.pid:
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                _kill_tree(process.pid)
-
-
-def _kill_tree(pid: int) -> None:
-    """Kill a process and all its descendants: a remaining one would keep our pipes open and block us."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGSTOP)  # so that it cannot start more processes meanwhile
-        for task in Path(f"/proc/{pid}/task").glob("*/children"):  # on systems that provide it
-            with contextlib.suppress(OSError):
-                for child in task.read_text("ascii").split():
-                    _kill_tree(int(child))
-        os.kill(pid, signal.SIGKILL)
-
-
-def _start(
-    command: list[str], place: Workplace, stdin: int | BinaryIO, environment: Mapping[str, str] = _NOTHING
-) -> subprocess.Popen[bytes]:
-    pipe = subprocess.PIPE
-    how = surroundings(place)
-    how["env"] |= environment
-    how["start_new_session"] = False  # it stays in our process group, so that both can be killed together
-    return subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **how)
-
-
-def confined(command: list[str], timeout: float | None) -> list[str]:
-    """Return the command with limits on the resources of tshark.
-
-    The limits are this machine's memory, twice the allowed time as processor time (one thread dissects, and
-    others read), no written files, few open files, and no core dumps. A runaway tshark then ends by itself,
-    before the system's out-of-memory killer chooses a process. Without ``prlimit`` (part of util-linux, which
-    every Linux has), it runs without limits.
-    """
-    prlimit = shutil.which("prlimit", path=os.defpath)
-    if prlimit is None or sys.platform != "linux":
-        return command
-    import resource
-
-    def at_most(kind: int, wished: int) -> int:
-        """Return the wished limit, or the inherited one if it is lower: more is not permitted."""
-        allowed = resource.getrlimit(kind)[1]
-        return wished if allowed == resource.RLIM_INFINITY else min(wished, allowed)
-
-    memory = max(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), LEAST_MEMORY)
-    limits = [f"--as={at_most(resource.RLIMIT_AS, memory)}", "--fsize=0", "--core=0"]
-    limits.append(f"--nofile={at_most(resource.RLIMIT_NOFILE, MOST_FILES)}")
-    if timeout is not None:
-        limits.append(f"--cpu={at_most(resource.RLIMIT_CPU, 2 * math.ceil(timeout))}")
-    return [prlimit, *limits, *command]
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error)

@@ -9,6 +9,7 @@ import lzma
 import random
 import sys
 import zipfile
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import lz4.frame
@@ -22,7 +23,7 @@ from certhash.capture.first_pass.decompress import Source, SourceError
 from certhash.capture.first_pass.source import Unpacked, looks_like_capture, open_capture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
@@ -37,9 +38,11 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def opened(path: Path) -> Source:
+@contextmanager
+def opened(path: Path) -> Iterator[Source]:
     """Open a capture as an audit does, without a check of its format."""
-    return Source(path.open("rb", buffering=0))
+    with path.open("rb", buffering=0) as raw:
+        yield Source(raw)
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +93,10 @@ def test_a_bomb_is_not_read_to_its_end(tmp_path: Path) -> None:
         for _ in range(200):
             file.write(bytes(1 << 20))
     with opened(path) as source:
-        carved = carve(source, lambda _: None)
+        passed: list[int] = []
+        carve(source, lambda part: passed.append(len(part)))
         assert "when decompressed" in source.error
-    assert carved.bytes_read < 150 << 20
+    assert 1 << 20 < sum(passed) < 150 << 20
 
 
 @pytest.mark.parametrize(("name", "package"), [("zstd", "zstandard"), ("lz4", "lz4")])
@@ -103,8 +107,8 @@ def test_a_missing_package_is_named(
     path.write_bytes(COMPRESSORS[name](capture))
     for module in (package, f"{package}.frame"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(SourceError, match=f"pip install {package}"):
-        opened(path)
+    with pytest.raises(SourceError, match=f"pip install {package}"), opened(path):
+        pass
 
 
 @pytest.mark.parametrize("data", [b"", b"\x1f", b"PK"])
@@ -116,16 +120,6 @@ def test_file_shorter_than_a_magic_number_is_passed_on_unchanged(data: bytes, tm
         carve(source, out.extend)
         assert not source.compressed
     assert bytes(out) == data
-
-
-def test_bytes_read_before_come_first(capture: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "some.pcap.gz"
-    path.write_bytes(gzip.compress(capture))
-    out = bytearray()
-    with path.open("rb", buffering=0) as raw:
-        head = raw.read(1)
-        assert carve(Source(raw, head), out.extend).packets == 200
-    assert bytes(out) == capture
 
 
 def zipped(**files: bytes) -> bytes:

@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from certhash.capture.first_pass.datagrams import droppable
 from certhash.capture.first_pass.directions import Directions
 from certhash.capture.first_pass.flows import FlowTable
-from certhash.capture.first_pass.follow import Follower, Lanes
-from certhash.capture.first_pass.headers import ACK, FIN, LISP, RST, SYN, TCP, V6
+from certhash.capture.first_pass.follow import Follower, Lanes, grouped
+from certhash.capture.first_pass.headers import ACK, FIN, RST, SYN, TCP, V6
 from certhash.capture.first_pass.mending import Oddities
 from certhash.capture.first_pass.overlooked import Traces, ends
 from certhash.capture.first_pass.packets import (
@@ -35,14 +36,13 @@ from certhash.capture.first_pass.packets import (
     Packets,
     Window,
     Words,
-    is_one_of,
     mix,
     parse,
 )
 from certhash.capture.first_pass.pcap import SLACK, WINDOW, Ints, Pcapng, Records, windows
-from certhash.capture.first_pass.recognise import DTLS_HEADER, beginnings, only_dtls_data
+from certhash.capture.first_pass.recognise import beginnings
 from certhash.capture.first_pass.remains import Numbers, joined, remade
-from certhash.capture.first_pass.streams import APPLICATION_DATA, SKIP, WALK, Moved
+from certhash.capture.first_pass.streams import SKIP, WALK, Moved
 from certhash.model import Endpoint
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ class Carved(NamedTuple):
     shares: tuple[Numbers, ...]
     status: Status
     error: str
-    bytes_read: int
     doubtful: int
     traces: tuple[Trace, ...] = ()
     """Where certificates seem to be."""
@@ -128,9 +127,7 @@ def carve(  # noqa: PLR0913 - each names one property of the pass
     carver = _Carver(tuple(numbers) or tuple(Numbers() for _ in sinks), keys=keys, only=only, mend=mend)
     status: Status = "complete"
     error = ""
-    size = 0
     for records in windows(source, window):
-        size += int(records.end[-1] - records.start[0])
         for sink, part in zip(sinks, carver.window(records), strict=True):
             sink(part)
         status, error = records.status, records.error
@@ -138,7 +135,7 @@ def carve(  # noqa: PLR0913 - each names one property of the pass
     if trouble:
         status, error = "truncated", trouble
     traces, odd = carver.traces.all(), frozenset(carver.oddities.connections)
-    return Carved(carver.packets, carver.numbers, status, error, size, carver.doubtful, traces, odd)
+    return Carved(carver.packets, carver.numbers, status, error, carver.doubtful, traces, odd)
 
 
 def is_plain(source: Readable) -> bool:
@@ -185,13 +182,6 @@ class Carving:
 
 
 _WORD = 0xFFFFFFFF
-_QUIC = (0x00000001, 0x6B3343CF)
-_QUIC_LONG, _QUIC_SMALLEST = 0xC0, 1200
-_RTP_VERSION, _RTP_HEADER = 2, 12
-_RTP_STEPS = 100
-_RTCP = range(64, 96)
-"""Payload types that would be RTCP (RFC 5761 4)."""
-_FREE_PORTS = 1024
 
 
 class _Share(NamedTuple):
@@ -263,11 +253,11 @@ class _Carver:
             if len(self._directions.known) > 1 << 16:
                 order = order[np.argsort(direction[order] >> 16, kind="stable")]
             is_tcp = packets.protocol[order] == TCP
-            for follow, chosen in ((self._tcp, order[is_tcp]), (self._udp, order[~is_tcp])):
-                if len(chosen):
-                    group = direction[chosen]
-                    opens = np.append(True, group[1:] != group[:-1])
-                    follow(Lanes(look, packets, place, chosen, group, opens), keep, moved)
+            if is_tcp.any():
+                self._tcp(grouped(look, packets, place, order[is_tcp], direction), keep, moved)
+            if not is_tcp.all():
+                lanes = grouped(look, packets, place, order[~is_tcp], direction)
+                keep[packets.row[droppable(lanes, self._directions.known, keys=self.keys)]] = False
             self.oddities.record(look, packets, self._renumbering)
             if self.oddities.mend:
                 keep[packets.row[self._renumbering]] = False
@@ -281,7 +271,7 @@ class _Carver:
 
     def _number(self, packets: Packets, place: Words, fragments: Words) -> Ints:
         """Return the number of each packet's direction: twice that of its flow, or one more."""
-        flow, _ = self._flows.number(packets.key)
+        flow = self._flows.number(packets.key)
         self._directions.reach(self._flows.count)
         self._fragments(fragments)
         direction = 2 * flow + packets.up
@@ -461,48 +451,6 @@ class _Carver:
         bad[begin] |= known["gappy"][lane]
         count = np.cumsum(bad)
         return count > np.repeat(count[begin] - bad[begin], np.diff(begin, append=len(end)))
-
-    # --------------------------------------------------------------------------------------------------------
-    # - UDP
-
-    def _udp(self, lanes: Lanes, keep: Bools, _moved: dict[int, list[Moved]]) -> None:
-        """Drop encrypted DTLS and QUIC, and voice.  Datagrams are independent, so each is judged alone."""
-        known, packets, look, at, direction = (
-            self._directions.known,
-            lanes.packets,
-            lanes.look,
-            lanes.at,
-            lanes.direction,
-        )
-        seen = known["born"][direction] < lanes.place[at]
-        size, payload = packets.size[at], packets.payload[at]
-        whole = packets.here[at] >= size
-        head = look.u64(payload).astype(np.int64)
-        first = head >> 56 & 0xFF
-        drop = np.zeros(len(at), bool)
-        if not self.keys:
-            tunnel = np.flatnonzero(whole & (first == APPLICATION_DATA) & (size > DTLS_HEADER))
-            drop[tunnel] = only_dtls_data(look, payload[tunnel], size[tunnel])
-            # RFC 9000: both top bits, a version (17.2), large at first (14.1); later the short header (17.3).
-            long = (first >= _QUIC_LONG) & is_one_of(head >> 24 & _WORD, _QUIC) & (size >= _QUIC_SMALLEST)
-            known["quic"][direction[long]] = True
-            known["quic"][direction[long] ^ 1] = True
-            drop |= (first >> 6 == 1) & known["quic"][direction]
-        # RFC 3550 5.1: version 2, and a number that goes up by one a packet; its ports are not reserved ones.
-        spoken = whole & (first >> 6 == _RTP_VERSION) & (size >= _RTP_HEADER)
-        spoken &= (head >> 48 & 0x7F) - _RTCP.start & _WORD >= len(_RTCP)
-        ports = packets.source_port[at], packets.destination_port[at]
-        spoken &= np.minimum(*ports) >= _FREE_PORTS
-        # LISP with a nonce that counts up (RFC 9300 5.1), which encapsulates packets, looks the same.
-        spoken &= (ports[0] != LISP) & (ports[1] != LISP)
-        voice = np.where(spoken, look.u32(payload + 8) | first << 32, 0).astype(np.uint64)
-        count = (head >> 32 & 0xFFFF).astype(np.uint16)
-        step = (count - lanes.previous(count, known["count"])).astype(np.uint16)
-        drop |= spoken & (voice == lanes.previous(voice, known["voice"])) & (step - np.uint16(1) < _RTP_STEPS)
-        last = lanes.last()
-        known["voice"][direction[last]] = voice[last]
-        known["count"][direction[last]] = count[last]
-        keep[packets.row[at[drop & seen]]] = False
 
     # ------------------------------------------------------------------------------------------------------
     # output

@@ -7,7 +7,7 @@ import gzip
 import io
 import lzma
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 FREE_BYTES = 64 << 20
 MOST_TIMES = 400
 """Maximum ratio of decompressed to compressed bytes, beyond some free bytes; captures are far below it."""
-
 
 XZ, BZ2 = b"\xfd7zXZ\0", b"BZh"
 """The first bytes of xz and bzip2 files."""
@@ -31,16 +30,14 @@ class SourceError(Exception):
 
 
 class Source:
-    """The bytes of a capture, readable once, sequentially; close it, or use it in a ``with`` statement.
+    """The bytes of a capture (an open file or a pipe), decompressed, readable once, sequentially.
 
     If damage ends them early, ``error`` says so.
     """
 
-    def __init__(self, raw: BinaryIO, head: bytes = b"") -> None:
-        """Wrap an open file or pipe; ``head`` contains the bytes already read from it."""
+    def __init__(self, raw: BinaryIO) -> None:
         self.error = ""
-        self._file = raw
-        self._raw = _Counted(raw, head)
+        self._raw = _Counted(raw)
         self._inner: Readable = self._raw
         self._came = 0
         start = self._raw.peek(_LONGEST_MAGIC)
@@ -71,23 +68,13 @@ class Source:
             return 0
         return count
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 class _Counted(io.RawIOBase):
-    """A file with some bytes put back at its start, and a count of the bytes read."""
+    """A file whose first bytes can be looked at before they are read, with a count of the bytes read."""
 
-    def __init__(self, raw: BinaryIO, head: bytes) -> None:
+    def __init__(self, raw: BinaryIO) -> None:
         self._raw = raw
-        self._head = head
+        self._head = b""
         self.count = 0
 
     def readable(self) -> bool:

@@ -22,20 +22,20 @@ class FlowTable:
         self._keys: Words = np.zeros(1 << 12, np.uint64)
         self._numbers: Ints = np.zeros(1 << 12, np.int64)
 
-    def number(self, keys: Words) -> tuple[Ints, Ints]:
-        """Return the number of each key, and the positions of new keys in ``keys``."""
-        numbers = self._find(keys)
+    def number(self, keys: Words) -> Ints:
+        """Return the number of each key; new keys get the next ones."""
+        numbers = self.known(keys)
         unknown = np.flatnonzero(numbers < 0)
         if not len(unknown):
-            return numbers, unknown
+            return numbers
         # Group equal keys, and find the first of each; np.unique does the same, but imports more modules.
         order = np.argsort(keys[unknown], kind="stable")
         ordered = keys[unknown][order]
         places = np.sort(unknown[order[np.append(True, ordered[1:] != ordered[:-1])]])
         self._add(keys[places], np.arange(self.count, self.count + len(places)))
         self.count += len(places)
-        numbers[unknown] = self._find(keys[unknown])
-        return numbers, places
+        numbers[unknown] = self.known(keys[unknown])
+        return numbers
 
     def renew(self, key: np.uint64) -> int:
         """Assign the next number to a key that already has one."""
@@ -47,14 +47,11 @@ class FlowTable:
         self.count += 1
         return self.count - 1
 
-    def known(self, keys: Words) -> Ints:
-        """Return the number of each key, or -1 if it has not appeared."""
-        return self._find(keys)
-
     def _slots(self, keys: Words) -> Ints:
         return (keys & np.uint64(len(self._keys) - 1)).astype(np.int64)
 
-    def _find(self, keys: Words) -> Ints:
+    def known(self, keys: Words) -> Ints:
+        """Return the number of each key, or -1 if it has not appeared."""
         mask = len(self._keys) - 1
         slots = self._slots(keys)
         held = self._keys[slots]

@@ -77,6 +77,12 @@ class Lanes(NamedTuple):
         return np.append(self.opens[1:], True)
 
 
+def grouped(look: Window, packets: Packets, place: Words, chosen: Ints, direction: Ints) -> Lanes:
+    """Return some packets, which are in order by direction, as lanes."""
+    group = direction[chosen]
+    return Lanes(look, packets, place, chosen, group, np.append(True, group[1:] != group[:-1]))
+
+
 class Follower:
     """The TLS streams of one window: its packets with data in directions that are TLS, grouped by direction.
 

@@ -1,4 +1,4 @@
-"""Recognise where TLS begins in packets, and datagrams that contain nothing but encrypted DTLS."""
+"""Recognise where TLS begins in packets."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from certhash.capture.first_pass.follow import Lanes, are_records
-from certhash.capture.first_pass.packets import Bools, Window, is_one_of
+from certhash.capture.first_pass.packets import Bools, is_one_of
 from certhash.capture.first_pass.streams import APPLICATION_DATA, HEADER
 
 if TYPE_CHECKING:
     from certhash.capture.first_pass.pcap import Ints
 
-DTLS_HEADER = 13
-_DTLS = (0xFEFF, 0xFEFD, 0x0100)
 _HANDSHAKE = 22
 _HELLOS = (1, 2)
 
@@ -48,21 +46,3 @@ def beginnings(lanes: Lanes, paying: Ints) -> tuple[Ints, Bools]:
     # Application data that are the first to be seen are kept: by them tshark recognises TLS.
     begins = np.where(closed, size, np.where(old, (head >> 48 & 0x7FFF) + 2, -1))
     return np.where(hello, 0, begins), closed
-
-
-def only_dtls_data(look: Window, at: Ints, size: Ints) -> Bools:
-    """Return which datagrams contain only encrypted application data (RFC 6347 4.1)."""
-    end = at + size
-    good = np.ones(len(at), bool)
-    going = np.arange(len(at))
-    while len(going):
-        here = at[going]
-        version, epoch = look.u16(here + 1), look.u16(here + 3)
-        fits = here + DTLS_HEADER <= end[going]
-        fits &= (look.u8(here) == APPLICATION_DATA) & is_one_of(version, _DTLS) & (epoch > 0)
-        after = here + DTLS_HEADER + look.u16(here + 11)
-        fits &= after <= end[going]
-        good[going[~fits]] = False
-        at[going] = after
-        going = going[fits & (after < end[going])]
-    return good
