@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.cnf.test_configurations import ASA, chain, cme, only, pki, read_text
+from tests.cnf.running_configs import ASA, chain, cme, only, pki, read_text
 from tests.conftest import TOP
 
 from certhash.cnf.cleaning import clean
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.cnf.test_configurations import Pki
+    from tests.cnf.running_configs import Pki
 
 PHONE = (TOP / "captures/cnf/SEP00005E005312.cnf.xml").read_text()
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.cnf.running_configs import read_text
 from tests.cnf.test_cleaning import PAGERS, STAMPS, numbered, stamped, wrapped
-from tests.cnf.test_configurations import read_text
 from tests.cnf.test_phone_xml import sign
 from tests.conftest import TOP
 

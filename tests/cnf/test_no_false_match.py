@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from tests.cnf.test_configurations import ASA, Pki, chain, cme, pki  # noqa: F401 - a fixture
+from tests.cnf.running_configs import ASA, Pki, chain, cme, pki  # noqa: F401 - a fixture
 from tests.judgement.test_on_paper import phone
 
 from certhash.certfile import NoCertificateError

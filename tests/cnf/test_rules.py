@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cnf.test_configurations import ASA, chain, cme, pki, read_text
+from tests.cnf.running_configs import ASA, chain, cme, pki, read_text
 from tests.cnf.test_phone_xml import DECLARATION, DEVICE, TAC, URL, device
 from tests.cnf.test_phone_xml import read as read_xml
 
@@ -17,7 +17,7 @@ __all__ = ["pki"]  # pytest finds the fixture by its name in this module
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.cnf.test_configurations import Pki
+    from tests.cnf.running_configs import Pki
 
 LONG = "vpn-gateway 1 https://vpn.example.com/" + "a" * 190
 

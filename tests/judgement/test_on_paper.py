@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from tests.cnf.test_configurations import chain
+from tests.cnf.running_configs import chain
 from tests.harness.openssl import make
 
 from certhash import report

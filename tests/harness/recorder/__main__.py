@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tests.harness.recorder import network
 from tests.harness.recorder.causes import CAUSES
 from tests.harness.recorder.hiding import HIDING
+from tests.harness.recorder.hiding_dtls import HIDING_DTLS
 from tests.harness.recorder.papers import PAPERS
 from tests.harness.recorder.samples import SAMPLES
 from tests.harness.recorder.stage import Stage
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).resolve().parents[3]
 
-SETS = {"captures": SAMPLES, "tests/captures": (*CAUSES, *HIDING, *WAYS, *PAPERS)}
+SETS = {"captures": SAMPLES, "tests/captures": (*CAUSES, *HIDING, *HIDING_DTLS, *WAYS, *PAPERS)}
 
 
 def main() -> int:
