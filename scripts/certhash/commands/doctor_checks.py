@@ -11,7 +11,6 @@ import importlib.metadata
 import os
 import pwd
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -51,8 +50,6 @@ SHOWING = {
     "ipv6.defragment": "Protocols > IPv6 > Reassemble fragmented IPv6 datagrams",
 }
 """Preferences that Wireshark needs to show all certificates, with their place under Edit > Preferences."""
-
-_PATIENCE = 60  # seconds for a program to answer
 
 
 class Check(Struct, frozen=True):
@@ -243,7 +240,7 @@ def _in_wireshark(found: Tshark) -> Check:
 
 def _preferences(found: Tshark) -> Check:
     """Check this user's preferences; audits set their own."""
-    said = _ask(found.path, "-G", "currentprefs").stdout
+    said = plugin_install.answer(found.path, "-G", "currentprefs").stdout
     values = dict(re.findall(r"^#?([a-z0-9_.]+): (TRUE|FALSE)$", said, re.MULTILINE))
     if not values:
         return Check("preferences", "note", "tshark does not print this user's preferences")
@@ -267,7 +264,7 @@ def _right_to_capture(found: Tshark) -> Check:
     except InputError as error:
         return Check("capture", "mend", *_parted(str(error)))
     # Listing the link types opens the device like a capture, but captures nothing.
-    answer = _ask(program, "-i", "lo", "-L")
+    answer = plugin_install.answer(program, "-i", "lo", "-L")
     if answer.returncode == 0:
         return Check("capture", "good", f"{program} can capture")
     if "permi" not in answer.stderr:
@@ -335,30 +332,6 @@ def _cache() -> Check:
 
 
 # ---------------------------------------------------------------- tools
-
-
-class _Answer(Struct, frozen=True):
-    stdout: str
-    stderr: str
-    returncode: int
-
-
-def _ask(*command: str) -> _Answer:
-    """Run a program as this user; return an empty answer if it fails."""
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=_PATIENCE,
-            cwd="/",
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        return _Answer("", str(error), -1)
-    return _Answer(
-        done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"), done.returncode
-    )
 
 
 def _numbers(found: Tshark) -> tuple[int, ...]:

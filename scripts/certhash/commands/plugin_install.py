@@ -108,26 +108,26 @@ def _commands() -> list[tuple[str, ...]]:
         if folder.is_absolute() and program.is_file() and os.access(program, os.X_OK):
             commands.setdefault(os.path.realpath(program), (str(program),))
     flatpak = shutil.which("flatpak")
-    if flatpak and _says([flatpak, "info", "org.wireshark.Wireshark"]) is not None:
+    if flatpak and answer(flatpak, "info", "org.wireshark.Wireshark").returncode == 0:
         commands["flatpak"] = (flatpak, "run", "--command=tshark", "org.wireshark.Wireshark")
     return list(commands.values())
 
 
-def _says(command: list[str]) -> subprocess.CompletedProcess[str] | None:
-    """Run a program that prints information; return None if it fails."""
+def answer(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program as this user, and return its output; the exit status is -1 if it cannot be run."""
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            encoding="utf-8",
             errors="replace",
             timeout=TIMEOUT,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done if done.returncode == 0 else None
+    except (OSError, subprocess.SubprocessError) as error:
+        return subprocess.CompletedProcess(command, -1, "", str(error))
 
 
 def ask(command: tuple[str, ...]) -> Wireshark:
@@ -137,11 +137,10 @@ def ask(command: tuple[str, ...]) -> Wireshark:
         InputError: it does not behave like tshark.
     """
     program = " ".join(command)
-    version, folders, plugins = (
-        _says([*command, *question]) for question in (["--version"], ["-G", "folders"], ["-G", "plugins"])
-    )
-    number = _VERSION.search(version.stdout) if version else None
-    if number is None or folders is None or plugins is None:
+    questions = ("--version",), ("-G", "folders"), ("-G", "plugins")
+    version, folders, plugins = (answer(*command, *question) for question in questions)
+    number = _VERSION.search(version.stdout)
+    if number is None or any(each.returncode for each in (version, folders, plugins)):
         raise InputError(f"{program}: does not work as tshark; give the path of another one with --tshark")
     paths = {
         found["name"]: found["path"] for line in folders.stdout.splitlines() if (found := _FOLDER.match(line))

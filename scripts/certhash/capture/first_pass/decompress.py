@@ -18,8 +18,8 @@ FREE_BYTES = 64 << 20
 MOST_TIMES = 400
 """Maximum ratio of decompressed to compressed bytes, beyond some free bytes; captures are far below it."""
 
-XZ, BZ2 = b"\xfd7zXZ\0", b"BZh"
-"""The first bytes of xz and bzip2 files."""
+GZIP, ZSTD, LZ4, XZ, BZ2 = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"\xfd7zXZ\0", b"BZh"
+"""The first bytes of compressed files."""
 XZ_MEMORY = 256 << 20
 """Memory limit in bytes for the decompression of xz: four times the requirement of ``xz -9``."""
 _XZ_PIECE = 1 << 16
@@ -157,9 +157,9 @@ def _optional(module: str, what: str) -> Any:  # noqa: ANN401  (packages without
 
 
 _OPENERS: dict[bytes, Callable[[BinaryIO], Readable]] = {
-    b"\x1f\x8b": _gzip,
-    b"\x28\xb5\x2f\xfd": _zstd,
-    b"\x04\x22\x4d\x18": _lz4,
+    GZIP: _gzip,
+    ZSTD: _zstd,
+    LZ4: _lz4,
     XZ: lambda raw: cast("Readable", _Xz(raw)),
     BZ2: _bz2,
 }

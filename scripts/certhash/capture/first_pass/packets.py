@@ -2,8 +2,7 @@
 
 Only headers that can be parsed with certainty are found: IPv4 without fragments and IPv6 without extension
 headers, over Ethernet (with VLAN tags), Linux cooked (both versions), raw IP, and BSD loopback.  All other
-packets are kept unchanged. Sources: RFC 791, RFC 8200, RFC 9293, RFC 768, IEEE 802.1Q, the link types
-of tcpdump.org.
+packets are kept unchanged.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Read the record structure of capture files, a window at a time, without looking into the packets.
 
 A capture is read from any byte stream into one reused buffer, so memory does not grow with the file.  The
-records of a window are returned as arrays with one entry per record.  The supported formats are pcap (either
-byte order, micro- and nanoseconds) and pcapng (any number of sections and interfaces; enhanced, simple and
-obsolete packet blocks).  Everything else, and everything after damage, is returned as records that are not
-packets, to be passed on unchanged.  Sources: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng; the limits
-are those of Wireshark's wiretap, which reads the same bytes.
+records of a window (see ``layout``) are returned as arrays with one entry per record.  Everything that is not
+pcap or pcapng, and everything after damage, is returned as records that are not packets, to be passed on
+unchanged.
 """
 
 from __future__ import annotations

@@ -16,23 +16,23 @@ from typing import BinaryIO, cast
 from certhash.capture.first_pass.decompress import (
     BZ2,
     FREE_BYTES,
+    GZIP,
+    LZ4,
     MOST_TIMES,
     XZ,
     XZ_MEMORY,
+    ZSTD,
     Source,
     SourceError,
 )
-from certhash.capture.first_pass.layout import PEEK, may_be_variant, recognise
+from certhash.capture.first_pass.layout import PCAP_MAGIC, PEEK, may_be_variant, recognise
 
 _PEEK = 64
 """Number of bytes needed to recognise a file's format."""
 
 _MAGICS = (
-    b"\xd4\xc3\xb2\xa1",  # pcap, and its byte orders, resolutions and dialects
-    b"\xa1\xb2\xc3\xd4",
-    b"\x4d\x3c\xb2\xa1",
-    b"\xa1\xb2\x3c\x4d",
-    b"\x34\xcd\xb2\xa1",
+    *PCAP_MAGIC,
+    b"\x34\xcd\xb2\xa1",  # a dialect of pcap
     b"\xa1\xb2\xcd\x34",
     b"\x0a\x0d\x0d\x0a",  # pcapng
     b"snoop\0\0\0",
@@ -59,14 +59,9 @@ NAMES = re.compile(
 )
 """File names of captures."""
 _OTHER_ARCHIVE = re.compile(r"\.(?:7z|rar|tar|lz|lzma|z)$", re.IGNORECASE)
-_GZIP = b"\x1f\x8b"
 _COMMVIEW = struct.Struct("<HHBHBBBBBI")
 _ZIP = b"PK\x03\x04"
 _PIECE = 1 << 20
-_OTHER_COMPRESSION = (
-    b"\x28\xb5\x2f\xfd",
-    b"\x04\x22\x4d\x18",
-)  # zstd, lz4: tshark reads them if it was built with support
 
 NOT_A_CAPTURE = "not a capture file (pcap, pcapng, snoop, Network Monitor...); convert it with editcap"
 
@@ -76,7 +71,7 @@ def looks_like_capture(start: bytes) -> bool:
 
     They do not suffice for bzip2, whose blocks are large: there the name decides.
     """
-    if start.startswith(_GZIP):
+    if start.startswith(GZIP):
         try:
             start = zlib.decompressobj(wbits=31).decompress(start, _PEEK)
         except zlib.error:
@@ -91,8 +86,7 @@ def looks_like_capture(start: bytes) -> bool:
     except lzma.LZMAError:
         return False
     return (
-        start.startswith(_MAGICS)
-        or start[:4] in _OTHER_COMPRESSION
+        start.startswith((*_MAGICS, ZSTD, LZ4))  # tshark reads zstd and lz4 if it was built with support
         or _is_commview(start)
         or _NETSCALER.search(start) is not None
     )
