@@ -20,7 +20,7 @@ from certhash.headend import plain_name
 from certhash.judgement.correlate import correlate
 from certhash.judgement.document import FINDINGS
 from certhash.model import NameAnswer, Observation, Problem, Sources
-from certhash.report.groups import presented
+from certhash.report.findings import presented
 from certhash.times import iso
 from certhash.visible import visible
 

@@ -7,7 +7,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from certhash.report.groups import ON_PAPER, deciding, frame_of, presented
+from certhash.report.findings import ON_PAPER, deciding, frame_of, presented
 from certhash.report.text import visible
 
 if TYPE_CHECKING:

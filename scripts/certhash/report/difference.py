@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from certhash.judgement.document import FINDINGS, Cause, Document, Handshake, Verdict, where, who
-from certhash.report.groups import ORDER, presented
+from certhash.report.findings import ORDER, presented
 from certhash.report.text import count, visible
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from certhash.digest import decode_cert_hash
 from certhash.judgement.causes import CAUSES, HIDDEN, TYPED, VERDICTS
 from certhash.judgement.document import FINDINGS, NO_DEVICE, Certificate, Expectation, Handshake, Verdict
-from certhash.report.groups import ON_PAPER, ORDER, checked, deciding, described, findings, presented, steps
+from certhash.report.findings import ON_PAPER, ORDER, checked, deciding, described, findings, presented, steps
 from certhash.report.jsonform import encode
 from certhash.report.ladder import WIDTH, Ladder, draw
 from certhash.report.text import count, visible

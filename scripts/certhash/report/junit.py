@@ -8,7 +8,7 @@ from lxml import etree
 
 from certhash.judgement.causes import VERDICTS
 from certhash.judgement.document import FINDINGS
-from certhash.report.groups import ON_PAPER, deciding, described, presented
+from certhash.report.findings import ON_PAPER, deciding, described, presented
 from certhash.report.text import visible
 
 if TYPE_CHECKING:

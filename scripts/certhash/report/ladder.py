@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from certhash.judgement.causes import HIDDEN
-from certhash.report.groups import presented
+from certhash.report.findings import presented
 from certhash.report.text import LONGEST_HASH, visible
 
 if TYPE_CHECKING:

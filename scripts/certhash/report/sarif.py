@@ -15,7 +15,7 @@ from urllib.parse import quote
 from certhash.judgement.causes import CAUSES, VERDICTS
 from certhash.judgement.document import FINDINGS
 from certhash.report import jsonform
-from certhash.report.groups import ON_PAPER, deciding, frame_of, in_short
+from certhash.report.findings import ON_PAPER, deciding, frame_of, in_short
 from certhash.report.text import visible
 
 if TYPE_CHECKING:

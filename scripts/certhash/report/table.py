@@ -14,7 +14,7 @@ from rich.text import Text
 
 from certhash.judgement.causes import CAUSES, HIDDEN, VERDICTS
 from certhash.judgement.document import FINDINGS
-from certhash.report.groups import (
+from certhash.report.findings import (
     ON_PAPER,
     ORDER,
     checked,

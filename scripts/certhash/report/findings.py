@@ -1,4 +1,4 @@
-"""Group equal findings, and pick out what a report says of each: shared by all forms."""
+"""Group equal findings, and say of each what all forms of a report say of it."""
 
 from __future__ import annotations
 
