@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.harness.answering import answering
+from tests.harness.answering import answering, free_port
 
 from certhash.cnf import fetch, read
 
@@ -27,12 +27,6 @@ PHONE = (
     f"<device><vpnGroup><addresses><url1>https://10.201.160.201/SSLVPNphone</url1></addresses>"
     f"<credentials><certHash1>{TAC}</certHash1></credentials></vpnGroup>{'<pad/>' * 500}</device>"
 ).encode()
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -175,4 +169,4 @@ def test_an_http_server_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nobody_listens() -> None:
     with pytest.raises(ValueError, match="cannot be reached"):
-        fetch.fetch(f"http://127.0.0.1:{free_port(socket.SOCK_STREAM)}/{NAME}")
+        fetch.fetch(f"http://127.0.0.1:{free_port()}/{NAME}")

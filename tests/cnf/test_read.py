@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from tests.conftest import certhash
 
 from certhash.cnf import read
 
@@ -116,11 +114,11 @@ def test_a_folder_of_nothing_but_copies_says_so(tmp_path: Path) -> None:
     (tmp_path / "SEP000000000001.cnf.xml.bak").write_text(phone())
     (problem,) = read([str(tmp_path)]).problems
     assert "skipped 1 copy of cnf files (SEP000000000001.cnf.xml.bak)" in problem.message
-    done = run(str(tmp_path))
-    assert done.returncode == 2
+    done = certhash("cnf", str(tmp_path))
+    assert done.status == 2
     (tmp_path / "SEP000000000002.cnf.xml").write_text(phone())
-    done = run(str(tmp_path))
-    assert (done.returncode, done.stderr.count(b"skipped 1 copy")) == (0, 1)
+    done = certhash("cnf", str(tmp_path))
+    assert (done.status, done.err.count("skipped 1 copy")) == (0, 1)
 
 
 def test_unreadable_folder_is_a_problem() -> None:
@@ -146,40 +144,32 @@ def test_two_files_for_one_device(folder: Path) -> None:
     assert warned == {str(folder / "SEP000000000001.cnf.xml"), str(folder / "its/SEP000000000001.cnf.xml")}
 
 
-def run(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(
-        [sys.executable, "-m", "certhash", "cnf", *arguments], input=given, capture_output=True, check=False
-    )
-    assert b"Traceback" not in done.stderr
-    return done
-
-
 def test_command(folder: Path) -> None:
-    done = run(str(folder))
-    assert done.returncode == 0
-    text = done.stdout.decode()
+    done = certhash("cnf", str(folder))
+    assert done.status == 0
+    text = done.out
     assert text.count(f"{TAC}  SHA-1 7D9DB14073017168FF7D2A0DB392243DB0363EDF") == 2
     assert text.count("https://10.201.160.201/SSLVPNphone") == 2
-    assert done.stderr == b""
+    assert done.err == ""
 
 
 def test_command_says_what_is_wrong(folder: Path) -> None:
     (folder / "SEP000000000003.cnf.xml").write_text(phone("a\x1b]0;b"))
     (folder / "SEP000000000004.cnf.xml").write_text("<device><fullConfig>false</fullConfig></device>")
     (folder / "XMLDefault7960.cnf.xml").write_text("<device></device>")
-    done = run(str(folder))
-    assert done.returncode == 2
-    assert b"encrypted: the expected hashes cannot be read" in done.stdout
-    assert b"XMLDefault7960" in done.stdout
-    assert b"no vpnGroup" in done.stdout
-    assert b"\x1b" not in done.stdout + done.stderr
-    (line,) = done.stderr.splitlines()
-    assert b"SEP000000000003.cnf.xml" in line
+    done = certhash("cnf", str(folder))
+    assert done.status == 2
+    assert "encrypted: the expected hashes cannot be read" in done.out
+    assert "XMLDefault7960" in done.out
+    assert "no vpnGroup" in done.out
+    assert "\x1b" not in done.out + done.err
+    (line,) = done.err.splitlines()
+    assert "SEP000000000003.cnf.xml" in line
 
 
 def test_command_json(folder: Path) -> None:
     (folder / "SEP000000000003.cnf.xml").write_text(phone(""))
-    result = json.loads(run("--json", str(folder)).stdout)
+    result = certhash("cnf", "--json", str(folder)).json
     assert [len(result[key]) for key in ("cnf_files", "known", "problems")] == [3, 0, 1]
     by_device = {cnf["device"]: cnf["group"]["hashes"][0] for cnf in result["cnf_files"]}
     assert by_device["SEP000000000001"]["digest"] == TAC
@@ -188,9 +178,9 @@ def test_command_json(folder: Path) -> None:
 def test_command_json_of_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"SEP000000000001-\xff.cnf.xml")
     path.write_text(phone())
-    done = run("--json", os.fspath(path))
-    assert done.returncode == 0
-    (cnf,) = json.loads(done.stdout)["cnf_files"]
+    done = certhash("cnf", "--json", os.fspath(path))
+    assert done.status == 0
+    (cnf,) = done.json["cnf_files"]
     assert cnf["source"].endswith("/SEP000000000001-\\xff.cnf.xml")
 
 
@@ -202,17 +192,17 @@ def test_a_phones_config_under_another_name(tmp_path: Path, encoding: str) -> No
 
 
 def test_command_with_standard_input() -> None:
-    done = run("-", given=phone().encode())
-    assert done.returncode == 0
-    assert TAC.encode() in done.stdout
-    assert b"contains no device name" in done.stdout
+    done = certhash("cnf", "-", stdin=phone().encode())
+    assert done.status == 0
+    assert TAC in done.out
+    assert "contains no device name" in done.out
 
 
 def test_a_folder_with_nothing_of_the_kind_is_a_problem(tmp_path: Path) -> None:
     """An unmounted share must not turn the result of an audit into "nothing is wrong"."""
-    done = run(str(tmp_path))
-    assert done.returncode == 2
-    assert b"contains no cnf file, configuration or certificate" in done.stderr
+    done = certhash("cnf", str(tmp_path))
+    assert done.status == 2
+    assert "contains no cnf file, configuration or certificate" in done.err
     (tmp_path / "notes.txt").write_text("nothing of interest")
     (problem,) = read([str(tmp_path)]).problems
     assert "contains no cnf file, configuration or certificate" in problem.message

@@ -5,21 +5,20 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 import socket
 import struct
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import certhash
 from tests.harness import permitted
-from tests.harness.answering import answering
+from tests.harness.answering import answering, free_port
 from tests.harness.openssl import make
 
 from certhash.commands.probe_head_end import ask, split_certificates
@@ -54,11 +53,6 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     leaf = make(folder, "leaf", "-CA", "middle.pem", "-CAkey", "middle.key", *name)
     (folder / "chain.pem").write_text(middle.pem + root.pem)
     return Pki(folder, leaf.der, middle.der, root.der)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -242,14 +236,6 @@ def phone(value: str, url: str, algorithm: str = "") -> str:
     )
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "certhash", "probe", *arguments], capture_output=True, check=False, text=True
-    )
-    assert "Traceback" not in done.stderr
-    return done
-
-
 def test_command_compares(pki: Pki, tmp_path: Path) -> None:
     with openssl_server(pki, "-tls1") as port:
         url = f"https://127.0.0.1:{port}/SSLVPNphone"
@@ -257,18 +243,18 @@ def test_command_compares(pki: Pki, tmp_path: Path) -> None:
         for last, value in names.items():
             (tmp_path / f"SEP00000000000{last}.cnf.xml").write_text(phone(value, url))
         (tmp_path / "SEP000000000004.cnf.xml").write_text(phone(names["3"], "https://127.0.0.1:1/x"))
-        matching = run(url, "--cnf", str(tmp_path / "SEP000000000001.cnf.xml"))
-        every = run(url, "--cnf", str(tmp_path))
-        result = json.loads(run(url, "--cnf", str(tmp_path), "--json").stdout)
-        missed = run(url, "--cnf", str(tmp_path / "SEP000000000004.cnf.xml"))
-        plain = run(url)
-    assert (matching.returncode, every.returncode, missed.returncode, plain.returncode) == (0, 1, 2, 0)
-    assert "match: certHash1 is the SHA-1 of certificate 0" in matching.stdout
+        matching = certhash("probe", url, "--cnf", str(tmp_path / "SEP000000000001.cnf.xml"))
+        every = certhash("probe", url, "--cnf", str(tmp_path))
+        result = certhash("probe", url, "--cnf", str(tmp_path), "--json").json
+        missed = certhash("probe", url, "--cnf", str(tmp_path / "SEP000000000004.cnf.xml"))
+        plain = certhash("probe", url)
+    assert (matching.status, every.status, missed.status, plain.status) == (0, 1, 2, 0)
+    assert "match: certHash1 is the SHA-1 of certificate 0" in matching.out
     assert [item["verdict"] for item in result["comparisons"]] == ["match", "match", "mismatch"]
     assert [item["sha1"] for item in result["certificates"]] == list(map(cert_hash, pki[1:]))
-    assert "https://127.0.0.1:1/x" in missed.stderr
-    assert "names       localhost" in plain.stdout
-    assert "TLS 1.0" in plain.stdout
+    assert "https://127.0.0.1:1/x" in missed.err
+    assert "names       localhost" in plain.out
+    assert "TLS 1.0" in plain.out
 
 
 @pytest.mark.parametrize(("check", "state"), [("", "is on by default"), ("1", "is on"), ("0", "")])
@@ -279,12 +265,12 @@ def test_a_certificate_that_does_not_name_the_host(pki: Pki, tmp_path: Path, che
         switch = f"<vpnGroup><enableHostIDCheck>{check}</enableHostIDCheck>" if check else "<vpnGroup>"
         content = phone(cert_hash(pki.leaf), url).replace("<vpnGroup>", switch)
         (tmp_path / "SEP000000000001.cnf.xml").write_text(content)
-        done = run(url, "--cnf", str(tmp_path))
-    assert done.returncode == 0
-    assert "match: certHash1 is the SHA-1 of certificate 0" in done.stdout
+        done = certhash("probe", url, "--cnf", str(tmp_path))
+    assert done.status == 0
+    assert "match: certHash1 is the SHA-1 of certificate 0" in done.out
     warned = f"warning: the host-ID check {state}"
-    assert (warned in done.stdout) is bool(state)
-    assert ("does not name 127.0.0.1 (it names localhost)" in done.stdout) is bool(state)
+    assert (warned in done.out) is bool(state)
+    assert ("does not name 127.0.0.1 (it names localhost)" in done.out) is bool(state)
 
 
 def test_a_head_end_that_chooses_by_name(pki: Pki, tmp_path: Path) -> None:
@@ -313,12 +299,12 @@ def test_a_head_end_that_chooses_by_name(pki: Pki, tmp_path: Path) -> None:
                 more = f"<certHash2>{cert_hash(values[1])}</certHash2></credentials>"
                 listed = listed.replace("</credentials>", more)
             (tmp_path / "SEP000000000001.cnf.xml").write_text(listed)
-            results[name] = run(url, "--cnf", str(tmp_path))
-    assert "unverifiable" in results["one"].stdout
-    assert "does not ask for localhost" in results["one"].stdout
-    assert results["one"].returncode == 2
-    assert "  match: " in results["both"].stdout
-    assert results["both"].returncode == 0
+            results[name] = certhash("probe", url, "--cnf", str(tmp_path))
+    assert "unverifiable" in results["one"].out
+    assert "does not ask for localhost" in results["one"].out
+    assert results["one"].status == 2
+    assert "  match: " in results["both"].out
+    assert results["both"].status == 0
 
 
 def test_command_with_a_hash_and_no_file(pki: Pki) -> None:
@@ -330,12 +316,12 @@ def test_command_with_a_hash_and_no_file(pki: Pki) -> None:
             (f"{cert_hash(pki.leaf)}={url}", 0, "match"),
             ("11" * 20, 1, "mismatch"),
         ):
-            done = run(url, "--expect", stated)
-            assert done.returncode == status
-            assert f"any phone  --expect  {verdict}: " in done.stdout
-        elsewhere = run(url, "--expect", f"{cert_hash(pki.leaf)}=https://127.0.0.1:1/x")
-    assert elsewhere.returncode == 2
-    assert "https://127.0.0.1:1/x" in elsewhere.stderr
+            done = certhash("probe", url, "--expect", stated)
+            assert done.status == status
+            assert f"any phone  --expect  {verdict}: " in done.out
+        elsewhere = certhash("probe", url, "--expect", f"{cert_hash(pki.leaf)}=https://127.0.0.1:1/x")
+    assert elsewhere.status == 2
+    assert "https://127.0.0.1:1/x" in elsewhere.err
 
 
 def test_a_hash_counts_as_in_an_audit(pki: Pki, tmp_path: Path) -> None:
@@ -345,7 +331,7 @@ def test_a_hash_counts_as_in_an_audit(pki: Pki, tmp_path: Path) -> None:
         url = f"https://127.0.0.1:{port}/x"
         for last, algorithm in enumerate(("", "<hashAlg>0</hashAlg>", "<hashAlg>1</hashAlg>")):
             (tmp_path / f"SEP00000000000{last}.cnf.xml").write_text(phone(sha256, url, algorithm))
-        result = json.loads(run(url, "--cnf", str(tmp_path), "--json").stdout)
+        result = certhash("probe", url, "--cnf", str(tmp_path), "--json").json
     assert [item["verdict"] for item in result["comparisons"]] == ["mismatch", "mismatch", "match"]
 
 
@@ -356,19 +342,19 @@ def test_command_with_a_configuration_that_is_not_whole(pki: Pki, tmp_path: Path
             "voice service voip\n vpn-group 1\n"
             f"  vpn-gateway 1 https://127.0.0.1:{port}/x\n  vpn-trustpoint 1 trustpoint cme_cert leaf\n"
         )
-        done = run(f"https://127.0.0.1:{port}/x", "--cnf", str(tmp_path / "cme.txt"))
-    assert done.returncode == 2
-    assert "unverifiable" in done.stdout
-    assert "mismatch" not in done.stdout
+        done = certhash("probe", f"https://127.0.0.1:{port}/x", "--cnf", str(tmp_path / "cme.txt"))
+    assert done.status == 2
+    assert "unverifiable" in done.out
+    assert "mismatch" not in done.out
 
 
 def test_command_failures() -> None:
     for url in ("http://127.0.0.1/", "127.0.0.1", f"https://127.0.0.1:{free_port()}/"):
-        done = run(url)
-        assert done.returncode == 2
-        assert done.stdout == ""
-        assert len(done.stderr.splitlines()) == 1
-        assert url in done.stderr
+        done = certhash("probe", url)
+        assert done.status == 2
+        assert done.out == ""
+        assert len(done.err.splitlines()) == 1
+        assert url in done.err
 
 
 def test_ocserv(pki: Pki, tmp_path: Path) -> None:

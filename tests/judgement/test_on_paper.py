@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from tests.cnf.running_configs import chain
+from tests.conftest import certhash
 from tests.harness.openssl import make
 
 from certhash import report
@@ -285,14 +284,9 @@ def test_every_report_marks_a_match_on_paper_and_warns_of_the_host_id_check(pki:
 
 def test_no_capture_is_not_said_to_have_no_handshake(pki: Pki, tmp_path: Path) -> None:
     (tmp_path / "SEP00005E005301.cnf.xml").write_text(phone(pki.old.cert_hash))
-    done = subprocess.run(
-        [sys.executable, "-m", "certhash", "audit", "--no-cache", "--cnf", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "No capture was given" in done.stdout
-    assert "captures contain" not in done.stdout
+    done = certhash("audit", "--no-cache", "--cnf", tmp_path)
+    assert "No capture was given" in done.out
+    assert "captures contain" not in done.out
 
 
 @pytest.mark.parametrize("before", ["10:00:01 ", "> ", "R1: "])
