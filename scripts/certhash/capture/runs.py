@@ -65,16 +65,13 @@ class Run:
         self._way = way
         self._reading = Reading(path, plugin=way.plugin)
         self._one_at_a_time = threading.Lock()
-        if way.plugin:
-            self._command = tshark.arguments(settings.tshark, place, decode_as=settings.decode_as)
-        else:
-            self._command = tshark.arguments(
-                settings.tshark,
-                place,
-                fields=records.STOCK_FIELDS,
-                display_filter=records.display_filter(plugin=False),
-                decode_as=settings.decode_as,
-            )
+        self._command = tshark.arguments(
+            settings.tshark,
+            place,
+            fields=() if way.plugin else records.STOCK_FIELDS,
+            display_filter=records.display_filter(plugin=False),
+            decode_as=settings.decode_as,
+        )
         self._command += way.arguments
         self._shares = [_Share(number) for number in range(way.tsharks)]
         outcomes = self._read(self._command, self._take, batch=way.plugin)

@@ -58,6 +58,7 @@ DISABLED_PROTOCOLS = (
     "pkix1explicit",
     "pkix1implicit",
 )
+_FIELDS = ("-T", "fields", "-E", f"separator={SEPARATOR}")
 _COUNT = ("-z", "io,stat,0")
 """Statistics that count the frames in every file format, unless all frames have the same time."""
 _EVERY_PACKET = ("-e", "frame.number", "-e", "frame.len", *_COUNT)
@@ -215,7 +216,7 @@ def arguments(
 ) -> list[str]:
     """Return the command that prints `fields` of every frame that matches the filter, and counts frames.
 
-    Without fields, tshark itself prints nothing: see `batch` of :class:`Run`.
+    Without fields, tshark itself prints nothing, whatever the filter: see `batch` of :class:`Run`.
     """
     command = [tshark.path, "-n", "-r", "-"]
     for preference in PREFERENCES:
@@ -228,16 +229,7 @@ def arguments(
         command += ["-d", rule]
     if not fields:
         return [*command, "-q", *_COUNT]
-    command += [
-        "-Y",
-        display_filter,
-        "-T",
-        "fields",
-        "-E",
-        f"separator={SEPARATOR}",
-        "-E",
-        f"aggregator={AGGREGATOR}",
-    ]
+    command += ["-Y", display_filter, *_FIELDS, "-E", f"aggregator={AGGREGATOR}"]
     for field in fields:
         command += ["-e", field]
     return [*command, *_COUNT]
@@ -245,14 +237,7 @@ def arguments(
 
 def counting(command: list[str]) -> list[str]:
     """Return the command of :func:`arguments`, changed to print a line for every packet."""
-    return [
-        *command[: command.index("-n") + 3],
-        "-T",
-        "fields",
-        "-E",
-        f"separator={SEPARATOR}",
-        *_EVERY_PACKET,
-    ]
+    return [*command[: command.index("-n") + 3], *_FIELDS, *_EVERY_PACKET]
 
 
 _WHEN = re.compile(r"^\*\* \(.*?:\d+\) [\d:.]+ (?:\[.*?\] -- )?")

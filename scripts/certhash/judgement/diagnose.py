@@ -118,7 +118,7 @@ def _doubts(case: Case) -> dict[Cause | None, str]:
 
 def _host_id(case: Case) -> str | None:
     """Return the warning of the host-ID check; None for a hash that the user states without a phone."""
-    if case.cnf.device == "-":
+    if case.cnf.kind == "stated":
         return None
     return doubt(case.group.host_id_check, case.chain[0].der, case.head_end)
 
