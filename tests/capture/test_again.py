@@ -23,7 +23,8 @@ from tests.harness.benchmarks.captures import (
     udp_frame,
 )
 from tests.harness.fidelity.compare import both
-from tests.harness.fidelity.kinds import answered_twice, counting_padding, pcap
+from tests.harness.fidelity.disturb import answered_twice, counting_padding
+from tests.harness.fidelity.kinds import pcap
 from tests.harness.fidelity.readers import stock
 
 if TYPE_CHECKING:

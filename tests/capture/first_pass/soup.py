@@ -28,7 +28,7 @@ from tests.harness.benchmarks.captures import (
     tls_transcript,
     udp_frame,
 )
-from tests.harness.fidelity.kinds import answered_twice, counting_padding
+from tests.harness.fidelity.disturb import answered_twice, counting_padding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

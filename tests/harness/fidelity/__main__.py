@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.harness.fidelity.compare import compare
+from tests.harness.fidelity.compare import compare, differs_from_what_was_made
 from tests.harness.fidelity.generate import Kitchen, generate
 
 
@@ -23,20 +23,29 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         captures = list(arguments.captures)
+        made = {}
         if arguments.generate:
             folder = arguments.keep or Path(temporary)
             folder.mkdir(exist_ok=True)
             numbers = range(arguments.seed, arguments.seed + arguments.generate)
-            captures += [g.path for g in generate(folder, numbers, Kitchen(Path(temporary)))]
+            made = {str(g.path): g for g in generate(folder, numbers, Kitchen(Path(temporary)))}
+            captures += [g.path for g in made.values()]
         result = compare(captures)
-    for difference in result.differences:
+    wrong = [
+        d
+        for seen in result.seen
+        if seen.path in made
+        for d in differs_from_what_was_made(made[seen.path], seen)
+    ]
+    for difference in (*result.differences, *wrong):
         print(f"{difference.path}: {difference.reader}: {difference.what}")
         print(f"    {difference.explained or 'DEFECT: there is no explanation'}")
     print(f"captures {len(result.seen)}, certificates {result.certificates}")
     for reader, count in result.read.items():
         print(f"{reader}: {count} certificates, {result.agreed[reader]} captures read the same")
-    print(f"differences {len(result.differences)}, unexplained {len(result.defects)}")
-    return bool(result.defects)
+    unexplained = len(result.defects) + len(wrong)
+    print(f"differences {len(result.differences) + len(wrong)}, unexplained {unexplained}")
+    return bool(unexplained)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ from certhash.capture.workplace import workplace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from tests.harness.fidelity.generate import Generated
+
     from certhash.capture.engine import Engine
     from certhash.model import Observation
 
@@ -42,6 +44,7 @@ class Capture(NamedTuple):
     path: str
     handshakes: tuple[dict[str, Any], ...]
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def findings(self) -> list[Finding]:
@@ -52,6 +55,16 @@ class Capture(NamedTuple):
             for c in h["certificates"]
         ]
         return sorted(found, key=lambda finding: finding.frame)
+
+    @property
+    def found_later(self) -> set[Finding]:
+        """Return the certificates of which a note says that only a second reading shows them."""
+        return {
+            Finding(c["frame"], base64.b64decode(c["sha1"]).hex())
+            for h in self.handshakes
+            for c in h["certificates"]
+            if any(note.startswith(f"frame {h['certificates'][0]['frame']}: ") for note in self.notes)
+        }
 
     @property
     def hidden(self) -> set[str]:
@@ -123,8 +136,8 @@ def by_capture(document: dict[str, Any]) -> list[Capture]:
     for problem in document["problems"]:
         problems[problem["path"]].append(problem["message"])
     return [
-        Capture(path, tuple(handshakes[path]), tuple(problems[path]))
-        for path in (capture["path"] for capture in document["captures"])
+        Capture(path, tuple(handshakes[path]), tuple(problems[path]), tuple(notes))
+        for path, notes in ((capture["path"], capture["notes"]) for capture in document["captures"])
     ]
 
 
@@ -232,6 +245,19 @@ def compare(captures: Sequence[Path]) -> Comparison:
     return Comparison(tuple(seen), read, agreed, tuple(differences))
 
 
+def differs_from_what_was_made(made: Generated, seen: Capture) -> list[Difference]:
+    """Return how certhash's reading of a generated capture differs from its known content."""
+    found = sorted(finding.sha1 for finding in seen.findings)
+    said = []
+    if not made.presented.issuperset(found):
+        said.append(f"nobody sent {sorted(set(found) - made.presented)}")
+    if made.expected is not None and tuple(found) != made.expected:
+        said.append(f"found {found}, sent {list(made.expected)}")
+    if made.hidden is not None and seen.hidden != made.hidden:
+        said.append(f"hidden for {sorted(seen.hidden)}, and in truth for {sorted(made.hidden)}")
+    return [Difference(seen.path, "maker", what, None) for what in said]
+
+
 class _Readings(NamedTuple):
     stock: list[Finding]
     separate: list[Finding]
@@ -242,6 +268,7 @@ def _read(path: Path) -> _Readings:
     return _Readings(stock(path), separate(path), ndpi(path))
 
 
+_FOUND_LATER = "only a second reading shows it, and a note says how"
 _Judged = list[tuple[str, str | None]]
 """Return the differences, each with the reason if it is not a defect."""
 
@@ -256,6 +283,8 @@ def _to_tshark(capture: Capture, readings: _Readings) -> _Judged:
     earlier = repeats(Path(capture.path)) if Counter(readings.stock) - Counter(ours) else {}
 
     def more(finding: Finding) -> str | None:
+        if finding in capture.found_later:
+            return _FOUND_LATER
         return why if finding.frame in damaged else None
 
     def less(finding: Finding) -> str | None:
@@ -271,6 +300,8 @@ def _to_separate(capture: Capture, readings: _Readings) -> _Judged:
     """Compare with the reader that sorts streams first; it has no keys, and reads nothing beyond a gap."""
 
     def more(finding: Finding) -> str | None:
+        if finding in capture.found_later:
+            return _FOUND_LATER
         return (
             "it stands beyond a gap or in what keys open; tshark shows it"
             if finding in readings.stock
@@ -300,7 +331,7 @@ def _to_ndpi(capture: Capture, readings: _Readings) -> _Judged:
         if not c["position"]
     }
     theirs = set(readings.ndpi)
-    others = {finding.sha1 for finding in (*readings.stock, *readings.separate)}
+    others = {finding.sha1 for finding in (*readings.stock, *readings.separate, *capture.found_later)}
 
     def not_there(sha1: str) -> str | None:
         if sha1 not in others:

@@ -6,6 +6,7 @@ encapsulation and file format are chosen at random.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import gzip
 import hashlib
@@ -13,7 +14,6 @@ import random
 import ssl
 import struct
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
@@ -30,13 +30,13 @@ from tests.harness.benchmarks.captures import (
     udp_frame,
 )
 from tests.harness.fidelity import dtls
+from tests.harness.fidelity.disturb import counting_padding, disturbed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
-    from tests.harness.benchmarks.captures import Segment
 
 LINK_ETHERNET, LINK_RAW, LINK_COOKED, LINK_COOKED2, LINK_NULL = 1, 101, 113, 276, 0
 
@@ -49,6 +49,8 @@ class Generated(NamedTuple):
     """SHA-1 (hex) of every unencrypted certificate in it, before any loss."""
     expected: tuple[str, ...] | None
     """The same in order, with repetitions, for a complete capture without losses."""
+    hidden: frozenset[str] | None
+    """The reasons for hidden certificates, for a capture that has everything that the servers sent."""
 
 
 class Script(NamedTuple):
@@ -58,6 +60,8 @@ class Script(NamedTuple):
     clear: tuple[str, ...]
     of_client: int = 0
     """The number of the client's certificates, which come last."""
+    hidden: str | None = None
+    """The reason if there are no certificates."""
 
 
 class Kitchen:
@@ -90,6 +94,10 @@ class Kitchen:
             if not (client and version is not ssl.TLSVersion.TLSv1_2)
             if not ("vpn4" in chain[0].name and version < ssl.TLSVersion.TLSv1_2)
         ]
+        self.resumed = [
+            Script(resume(self._chains[0][0], tickets=tickets), (), hidden="resumed")
+            for tickets in (True, False)
+        ]
 
     @cached_property
     def datagrams(self) -> list[Script]:
@@ -102,7 +110,7 @@ class Kitchen:
         ]
 
     def __getstate__(self) -> dict[str, list[Script]]:
-        return {"scripts": self.scripts, "datagrams": self.datagrams}
+        return {"scripts": self.scripts, "resumed": self.resumed, "datagrams": self.datagrams}
 
     def _datagram_script(
         self,
@@ -148,7 +156,7 @@ class Kitchen:
     ) -> Script:
         turns = shake_hands(chain[0], client[0] if client else None, version)
         if version is ssl.TLSVersion.TLSv1_3:
-            return Script(turns, ())
+            return Script(turns, (), hidden="tls-1.3")
         sent = chain[1] + (client[1] if client else [])
         clear = tuple(hashlib.sha1(der, usedforsecurity=False).hexdigest() for der in sent)
         return Script(turns, clear, len(client[1]) if client else 0)
@@ -195,8 +203,34 @@ def shake_hands(server_file: Path, client_file: Path | None, version: ssl.TLSVer
     for context in (server_context, client_context):
         context.set_ciphers("ALL:@SECLEVEL=0")
         context.minimum_version = context.maximum_version = version
+    return _talk(server_context, client_context, server_file.stem)[0]
+
+
+def resume(server_file: Path, *, tickets: bool) -> list[Turn]:
+    """Return a connection that resumes the session of another, by a ticket or by its identifier (TLS 1.2)."""
+    server_context, client_context = (
+        ssl.SSLContext(p) for p in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
+    )
+    client_context.check_hostname = False
+    client_context.verify_mode = ssl.CERT_NONE
+    server_context.load_cert_chain(server_file)
+    for context in (server_context, client_context):
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        if not tickets:
+            context.options |= ssl.OP_NO_TICKET
+    _, session = _talk(server_context, client_context, server_file.stem)
+    return _talk(server_context, client_context, server_file.stem, session)[0]
+
+
+def _talk(
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+    name: str,
+    session: ssl.SSLSession | None = None,
+) -> tuple[list[Turn], ssl.SSLSession | None]:
+    """Return all bytes that two sides send, up to the close_notify of both, and the session."""
     to_server, from_client, to_client, from_server = (ssl.MemoryBIO() for _ in range(4))
-    client = client_context.wrap_bio(to_client, from_client, server_hostname=server_file.stem)
+    client = client_context.wrap_bio(to_client, from_client, server_hostname=name, session=session)
     server = server_context.wrap_bio(to_server, from_server, server_side=True)
     turns: list[Turn] = []
     open_ends = {"client", "server"}
@@ -213,9 +247,19 @@ def shake_hands(server_file: Path, client_file: Path | None, version: ssl.TLSVer
             _pass_on(turns, side == "client", out, to)
     client.write(b"GET / HTTP/1.1\r\n\r\n")
     _pass_on(turns, True, from_client, to_server)
+    server.read(100)
     server.write(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(5000))
     _pass_on(turns, False, from_server, to_client)
-    return turns
+    client.read(9000)
+    for is_client, end, out, to in (
+        (True, client, from_client, to_server),
+        (False, server, from_server, to_client),
+    ):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            end.unwrap()  # its close_notify, which does not wait for the other's
+        _pass_on(turns, is_client, out, to)
+    assert client.session_reused is bool(session)
+    return turns, client.session
 
 
 def _pass_on(turns: list[Turn], from_client: bool, out: ssl.MemoryBIO, to: ssl.MemoryBIO) -> None:
@@ -226,75 +270,6 @@ def _pass_on(turns: list[Turn], from_client: bool, out: ssl.MemoryBIO, to: ssl.M
 
 
 # ------------------------------------------------------------------------------ what happens to packets
-
-
-_Segments = list["Segment"]
-
-
-def _repeat(choose: random.Random, segments: _Segments, rate: float) -> _Segments:
-    return [copy for segment in segments for copy in [segment] * (1 + (choose.random() < rate))]
-
-
-def _reorder(choose: random.Random, segments: _Segments, rate: float) -> _Segments:
-    out = list(segments)
-    for index in range(3, len(out) - 3):
-        other = index + choose.randrange(1, 4)
-        # Only within a direction: an answer never precedes its request.
-        if out[index].from_client == out[other].from_client and choose.random() < rate:
-            out[index], out[other] = out[other], out[index]
-    return out
-
-
-def _overlap(choose: random.Random, segments: _Segments, _rate: float) -> _Segments:
-    out = list(segments)
-    for index, now in enumerate(segments):
-        before = next((s for s in reversed(out[:index]) if s.payload), None)
-        if not (now.payload and before and before.from_client == now.from_client):
-            continue
-        if before.seq + len(before.payload) == now.seq:
-            back = choose.randrange(1, len(before.payload) + 1)
-            out[index] = now._replace(seq=now.seq - back, payload=before.payload[-back:] + now.payload)
-    return out
-
-
-def _join(choose: random.Random, segments: _Segments, rate: float) -> _Segments:
-    """Retransmit the data of a segment together with the following data."""
-    out = list(segments)
-    for index, (first, second) in enumerate(pairwise(segments)):
-        same = first.from_client == second.from_client and first.payload and second.payload
-        if same and choose.random() < rate:
-            out[index + 1] = second._replace(seq=first.seq, payload=first.payload + second.payload)
-    return out
-
-
-def _other_data(choose: random.Random, segments: _Segments, rate: float) -> _Segments:
-    """Retransmit segments with other bytes."""
-    out: _Segments = []
-    for segment in segments:
-        out.append(segment)
-        if segment.payload and choose.random() < rate:
-            out.append(segment._replace(payload=choose.randbytes(len(segment.payload))))
-    return out
-
-
-def _lose(choose: random.Random, segments: _Segments, rate: float) -> _Segments:
-    return [segment for segment in segments if choose.random() > rate]
-
-
-def _late_start(choose: random.Random, segments: _Segments, _rate: float) -> _Segments:
-    return segments[choose.randrange(1, len(segments)) :]
-
-
-_HARMLESS = (_repeat, _reorder, _overlap, _join)
-"""Disturbances after which all sent data can still be reconstructed."""
-_HARMFUL = (_other_data, _lose, _late_start)
-
-
-def _disturbed(choose: random.Random, segments: _Segments) -> tuple[_Segments, bool]:
-    """Return the captured segments of a connection, and whether they contain all of its data."""
-    trouble = choose.choice((None, None, *_HARMLESS, *_HARMFUL))
-    rate = choose.choice((0.05, 0.3))
-    return trouble(choose, segments, rate) if trouble else segments, trouble not in _HARMFUL
 
 
 def ipv6(frame: bytes, choose: random.Random) -> bytes:
@@ -382,14 +357,19 @@ def _capture(folder: Path, kitchen: Kitchen, number: int) -> Generated:
     way = choose.choice(("ethernet", *_WRAPPED))
     presented: set[str] = set()
     expected: list[str] = []
-    whole = True
+    whole = servers_whole = True
+    hidden: set[str] = set()
     flows: list[list[bytes]] = []
     for index in range(choose.choice((1, 1, 2, 5))):
         datagrams = choose.random() < 0.3
-        script = choose.choice(kitchen.datagrams if datagrams else kitchen.scripts)
-        frames, complete = (_datagrams if datagrams else _connection)(choose, index, script)
+        resumes = not datagrams and choose.random() < 0.3
+        scripts = kitchen.datagrams if datagrams else kitchen.resumed if resumes else kitchen.scripts
+        script = choose.choice(scripts)
+        frames, complete, of_server = (_datagrams if datagrams else _connection)(choose, index, script)
         flows.append(frames)
         whole &= complete
+        servers_whole &= of_server
+        hidden |= {script.hidden} if script.hidden else set()
         presented.update(script.clear)
         expected += script.clear
     if choose.random() < 0.3:
@@ -403,20 +383,26 @@ def _capture(folder: Path, kitchen: Kitchen, number: int) -> Generated:
         path = folder / f"{name}.cap.gz"
         data = gzip.compress(data)
     path.write_bytes(data)
-    certain = whole and (not snaplen or all(len(frame) <= snaplen for frame in frames))
-    # The order of several connections depends on how they are interleaved.
-    return Generated(path, frozenset(presented), tuple(sorted(expected)) if certain else None)
+    uncut = not snaplen or all(len(frame) <= snaplen for frame in frames)
+    return Generated(
+        path,
+        frozenset(presented),
+        # The order of several connections depends on how they are interleaved.
+        tuple(sorted(expected)) if whole and uncut else None,
+        frozenset(hidden) if servers_whole and uncut else None,
+    )
 
 
-def _connection(choose: random.Random, index: int, script: Script) -> tuple[list[bytes], bool]:
+def _connection(choose: random.Random, index: int, script: Script) -> tuple[list[bytes], bool, bool]:
+    """Return the frames of a connection, and whether they contain all sent data, or at least the server's."""
     port = choose.choice((443, 443, 8443, 10443, 3804, 5061))
     ends = Endpoints(bytes((10, 9, 0, 1 + index)), bytes((192, 0, 2, 9)), 30_000 + index, port)
     isn = choose.choice((choose.randrange(1 << 32), (1 << 32) - choose.randrange(1, 4000)))
     mss = choose.choice((1448, 1448, 536, 9000, 97, 31))
     segments = list(tcp_segments(script.turns, isn, choose.randrange(1 << 32), mss))
     segments = [s._replace(seq=s.seq & 0xFFFFFFFF, ack=s.ack & 0xFFFFFFFF) for s in segments]
-    seen, complete = _disturbed(choose, segments)
-    form = choose.choice(("ipv4", "ipv4", "ipv4", "ipv6", "options", "fragments", "padded"))
+    seen, complete, of_server = disturbed(choose, segments)
+    form = choose.choice(("ipv4", "ipv4", "ipv4", "ipv6", "options", "fragments", "padded", "counted"))
     frames: list[bytes] = []
     for number, segment in enumerate(seen):
         frame = tcp_frame(ends, segment)
@@ -429,13 +415,15 @@ def _connection(choose: random.Random, index: int, script: Script) -> tuple[list
                 frames += _fragments(frame, 1 + index * 5000 + number)
             case "padded":
                 frames.append(frame.ljust(90, b"\x55"))
+            case "counted":
+                frames.append(counting_padding(frame, 46))
             case _:
                 frames.append(frame)
-    return frames, complete
+    return frames, complete, of_server
 
 
-def _datagrams(choose: random.Random, index: int, script: Script) -> tuple[list[bytes], bool]:
-    """Return the frames of a DTLS handshake, and whether they contain all sent data, in any order."""
+def _datagrams(choose: random.Random, index: int, script: Script) -> tuple[list[bytes], bool, bool]:
+    """Return the frames of a DTLS handshake, and (twice) whether they contain all sent data, in any order."""
     port = choose.choice((443, 4433, 10443, 53, 5246, 2152))
     ends = Endpoints(bytes((10, 9, 1, 1 + index)), bytes((192, 0, 2, 9)), 40_000 + index, port)
     turns = list(script.turns)
@@ -458,7 +446,8 @@ def _datagrams(choose: random.Random, index: int, script: Script) -> tuple[list[
     elif choose.random() < 0.2:
         frames = [part for n, frame in enumerate(frames) for part in _fragments(frame, 1 + index * 700 + n)]
     # Swapped fragments may be shown out of order, or not at all; the comparison judges that.
-    return frames, trouble in (None, "twice")
+    complete = trouble in (None, "twice")
+    return frames, complete, complete
 
 
 def _interleaved(choose: random.Random, flows: list[list[bytes]]) -> list[bytes]:

@@ -27,6 +27,7 @@ from tests.harness.benchmarks.captures import (
     udp_frame,
 )
 from tests.harness.fidelity import netscaler
+from tests.harness.fidelity.disturb import answered_twice, counting_padding
 from tests.harness.fidelity.generate import LINK_ETHERNET, LINK_RAW
 
 if TYPE_CHECKING:
@@ -600,15 +601,6 @@ def _stray_reset(segments: list[Segment]) -> list[Segment]:
     return [*segments[:at], Segment(False, RST, 77, 0, b""), *segments[at:]]
 
 
-def answered_twice(difference: int) -> Callable[[list[Segment]], list[Segment]]:
-    """Add a second SYN-ACK with another number, as from two servers behind one address."""
-    return lambda segments: [
-        *segments[:2],
-        segments[1]._replace(seq=segments[1].seq + difference),
-        *segments[2:],
-    ]
-
-
 SITUATIONS: dict[str, tuple[Callable[[list[Segment]], list[Segment]], int]] = {
     "keep-alives": (_keep_alives, 1448),
     "zero-window-probes": (_zero_window_probes, 1448),
@@ -635,13 +627,6 @@ NUMBERS = {
     "-wrapping": ((1 << 32) - 150, (1 << 32) - 1000),
     "-zero": (0xFFFFFFFF, 0xFFFFFFFF),
 }
-
-
-def counting_padding(frame: bytes, size: int) -> bytes:
-    """Take off TCP's options, and count Ethernet's padding as part of an IP packet of at least `size` bytes."""
-    packet = frame[14:46] + b"\x50" + frame[47:54] + frame[66:]
-    packet = packet.ljust(size, b"\0")
-    return frame[:14] + packet[:2] + struct.pack(">H", len(packet)) + packet[4:]
 
 
 def situations(script: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ...]]]:
