@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from msgspec.structs import replace
 
 from certhash.capture import again, tshark
-from certhash.capture.first_pass.carve import is_plain
 from certhash.capture.first_pass.decompress import Source
+from certhash.capture.first_pass.packets import is_plain
 from certhash.capture.first_pass.pcap import WINDOW
 from certhash.capture.first_pass.source import (
     NOT_A_CAPTURE,

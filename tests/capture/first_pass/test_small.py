@@ -20,8 +20,9 @@ from tests.capture.first_pass.soup import Kitchen, soup
 from tests.conftest import TOP
 from tests.harness.benchmarks.captures import Endpoints, udp_frame
 
-from certhash.capture.first_pass.carve import carve, is_plain
+from certhash.capture.first_pass.carve import carve
 from certhash.capture.first_pass.headers import TUNNEL_PORTS
+from certhash.capture.first_pass.packets import is_plain
 from certhash.capture.first_pass.small import MOST_PACKETS, UnusualError, look
 
 if TYPE_CHECKING:

@@ -138,16 +138,6 @@ def carve(  # noqa: PLR0913 - each names one property of the pass
     return Carved(carver.packets, carver.numbers, status, error, carver.doubtful, traces, odd)
 
 
-def is_plain(source: Readable) -> bool:
-    """Return whether a capture is small, and nothing in it can encapsulate a packet in a packet."""
-    seen = windows(source)
-    first = next(seen, None)
-    if first is None:
-        return True
-    parsed = parse(first, Window(first.buffer), np.uint64(0))
-    return not (parsed.hiding or parsed.fragments) and next(seen, None) is None
-
-
 class Carving:
     """Carves a live capture: takes whole pcapng blocks, and returns what remains of them."""
 

@@ -38,8 +38,10 @@ from certhash.capture.first_pass.headers import (
     V6_HEADER,
     VLAN,
 )
+from certhash.capture.first_pass.pcap import windows
 
 if TYPE_CHECKING:
+    from certhash.capture.first_pass.layout import Readable
     from certhash.capture.first_pass.pcap import Ints, Records
 
 Bools = NDArray[np.bool_]
@@ -151,6 +153,16 @@ def parse(records: Records, window: Window, seed: np.uint64) -> Parsed:
     ports = (parsed.packets.source_port, parsed.packets.destination_port)
     tunnels = [is_one_of(some, TUNNEL_PORTS) & (parsed.packets.protocol == UDP) for some in ports]
     return parsed._replace(hiding=hiding + int((tunnels[0] | tunnels[1]).sum()), missed=missed)
+
+
+def is_plain(source: Readable) -> bool:
+    """Return whether a capture is small, and nothing in it can encapsulate a packet in a packet."""
+    seen = windows(source)
+    first = next(seen, None)
+    if first is None:
+        return True
+    parsed = parse(first, Window(first.buffer), np.uint64(0))
+    return not (parsed.hiding or parsed.fragments) and next(seen, None) is None
 
 
 def _in_order(first: _Network, second: _Network) -> _Network:
