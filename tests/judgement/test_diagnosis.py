@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from tests.conftest import TOP, Ended, certhash
 
 from certhash.judgement.document import Cause
 
+if TYPE_CHECKING:
+    from tests.harness.once import Once
+
 FOLDER = TOP / "tests" / "captures"
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text("utf-8"))
 CONFIG = FOLDER / "config"
 
 
-@pytest.fixture(name="audited", scope="module")
-def _audited() -> Ended:
-    return certhash("audit", FOLDER, "--cnf", FOLDER / "cnf", "-f", "json", "--no-cache", cwd=TOP)
+@pytest.fixture(name="audited")
+def _audited(once: Once) -> Ended:
+    command = ("audit", FOLDER, "--cnf", FOLDER / "cnf", "-f", "json", "--no-cache")
+    return once(lambda: certhash(*command, cwd=TOP), "audit with every cause")
 
 
 def test_every_verdict_and_cause_is_as_recorded(audited: Ended) -> None:
@@ -57,13 +61,6 @@ def test_every_certificate_is_seen_or_said_to_be_hidden(audited: Ended) -> None:
     wanted = [key(c["path"], h) for c in EXPECTED["captures"] for h in c["handshakes"]]
     found = [key(h["capture"], h) for h in audited.json["handshakes"]]
     assert sorted(found, key=str) == sorted(wanted, key=str)
-
-
-def test_what_carving_leaves_out_changes_nothing(audited: Ended) -> None:
-    whole = certhash(
-        "audit", FOLDER, "--cnf", FOLDER / "cnf", "-f", "json", "--no-cache", "--no-carve", cwd=TOP
-    )
-    assert audited.json == whole.json
 
 
 def test_bad_hashes_and_a_cut_capture_make_the_exit_status_2(audited: Ended) -> None:

@@ -85,7 +85,7 @@ def opened(
     return wireshark(desk, screen, capture, "-o", f"certhash.cnf_directory:{folder}", *options)
 
 
-def test_columns_and_the_jump_along_the_link(desk: Machine, screen: Screen, tmp_path: Path) -> None:
+def test_columns_and_the_jumps_along_the_links(desk: Machine, screen: Screen, tmp_path: Path) -> None:
     with opened(desk, screen) as window:
         assert list(screen.windows().values()) == ["mismatch.pcapng"]  # no dialog
         window.select(CERTIFICATE)
@@ -101,11 +101,7 @@ def test_columns_and_the_jump_along_the_link(desk: Machine, screen: Screen, tmp_
         window.jump(ALERT, "Down", "Down", to=CERTIFICATE, before=shot)
         assert window.row()[5:8] == ["mismatch", HASH, DEVICE]
         picture(screen, desk, "certificate", tmp_path)
-
-
-def test_the_jump_back_to_the_alert(desk: Machine, screen: Screen) -> None:
-    with opened(desk, screen) as window:
-        # Below our item of the tree stand the verdict, the story, then the link.
+        # Below the certificate's item stand the verdict, the story, then the link back.
         window.jump(CERTIFICATE, "Down", "Down", "Down", to=ALERT)
 
 
@@ -116,8 +112,15 @@ def test_display_filter(desk: Machine, screen: Screen) -> None:
         assert window.row()[5:8] == ["mismatch", HASH, DEVICE]
 
 
-def test_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
+def test_what_the_menus_show_save_and_copy(desk: Machine, screen: Screen, tmp_path: Path) -> None:
+    saved = desk.home / "saved.txt"
+    line = f"<certHash1>{HASH}</certHash1>"
     with opened(desk, screen) as window:
+        screen.fill_clipboard("nothing copied")
+        window.menu(COPY, lambda: screen.clipboard() == line)
+        screen.ask("xdotool", "windowfocus", "--sync", screen.window("Copied to the clipboard"))
+        assert screen.copied("ctrl+a", "ctrl+c") == line  # the text that the window shows
+        screen.keys("Escape")
         window.menu(OVERVIEW, partial(screen.named, "Certificates in this capture"))
         number = screen.window("Certificates in this capture")
         screen.ask("xdotool", "windowfocus", "--sync", number)
@@ -128,15 +131,6 @@ def test_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
         ), text
         assert f"  mismatch: {DEVICE} expects {EXPECTED}," in text
         assert "; cnf folder: " in text
-
-
-def test_saved_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
-    saved = desk.home / "saved.txt"
-    with opened(desk, screen) as window:
-        window.menu(OVERVIEW, partial(screen.named, "Certificates in this capture"))
-        number = screen.window("Certificates in this capture")
-        screen.ask("xdotool", "windowfocus", "--sync", number)
-        text = screen.copied("ctrl+a", "ctrl+c")
         # From the text over the search field and "Change order" to "Save".
         screen.keys("Tab", "Tab", "Tab", "space")
         dialog = screen.window("Save the list of certificates")
@@ -149,16 +143,6 @@ def test_saved_overview(desk: Machine, screen: Screen, tmp_path: Path) -> None:
         assert screen.copied("ctrl+a", "ctrl+c") == name
         screen.keys("Return")
         until(lambda: saved.exists() and saved.read_text("utf-8").strip() == text, "the saved list")
-        assert HASH in text
-
-
-def test_copied_line(desk: Machine, screen: Screen) -> None:
-    line = f"<certHash1>{HASH}</certHash1>"
-    with opened(desk, screen) as window:
-        screen.fill_clipboard("nothing copied")
-        window.menu(COPY, lambda: screen.clipboard() == line)
-        screen.ask("xdotool", "windowfocus", "--sync", screen.window("Copied to the clipboard"))
-        assert screen.copied("ctrl+a", "ctrl+c") == line  # the text that the window shows
 
 
 def test_reloaded_folder(desk: Machine, screen: Screen) -> None:

@@ -179,9 +179,12 @@ def read_twice(paths: Iterable[Path]) -> tuple[dict[str, Observation], list[Diff
         for path in map(str, paths):
             with open_capture(path) as source:
                 whole = observe_warm(path, source, place.engine, settings.timeout)
-            if whole is None and _is_left_as_it_is(path):
+            if whole is not None:
+                same = _is_carved_the_same(whole, place.engine)
+            else:
                 whole = observe(path, settings)
-            elif whole is None or not _is_carved_the_same(whole, place.engine):
+                same = _is_left_as_it_is(path) or _is_whole_the_same(whole, place.engine)
+            if not same:
                 carved, whole = _cold(path)
                 if carved != whole:
                     what = f"carved: {carved}; whole: {whole}"
@@ -210,8 +213,25 @@ def _is_carved_the_same(whole: Observation, engine: Engine) -> bool:
         carved = carve(Source(source), content.extend)
     if carved.doubtful or carved.status != "complete":
         return False
-    lines = records.Lines(carved.frames.frame)
-    reading = Reading(whole.path, plugin=True)
+    return _shows(engine, whole, content, carved.frames.frame, carved.packets)
+
+
+def _is_whole_the_same(carved: Observation, engine: Engine) -> bool:
+    """Return whether an engine shows the same of a whole capture as tshark after the first pass."""
+    with open_capture(carved.path) as source:
+        return _shows(engine, carved, source.read(), int)
+
+
+def _shows(
+    engine: Engine,
+    seen: Observation,
+    content: bytes | bytearray,
+    frame_of: Callable[[int], int],
+    packets: int | None = None,
+) -> bool:
+    """Return whether an engine shows what was seen in the content of a capture, or in what is left of it."""
+    lines = records.Lines(frame_of)
+    reading = Reading(seen.path, plugin=True)
     try:
         dissected = engine.dissect(content)
     except EngineError:
@@ -219,7 +239,7 @@ def _is_carved_the_same(whole: Observation, engine: Engine) -> bool:
     for line in dissected.lines:
         if row := lines.parse(line):
             reading.take(row)
-    return reading.observation(Outcome("complete", carved.packets, None, ())) == whole
+    return reading.observation(Outcome("complete", packets or dissected.packets, None, ())) == seen
 
 
 def compare(captures: Sequence[Path]) -> Comparison:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import struct
 import subprocess
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.conftest import need
@@ -30,6 +31,8 @@ from tests.harness.fidelity import netscaler
 from tests.harness.fidelity.disturb import answered_twice, counting_padding
 from tests.harness.fidelity.generate import LINK_ETHERNET, LINK_RAW
 
+from certhash.capture.first_pass.headers import TUNNEL_PORTS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
@@ -40,7 +43,7 @@ ENDS = Endpoints(b"\x0a\x09\x00\x01", b"\xc0\x00\x02\x09", 40_001, 443)
 
 
 class Kind(NamedTuple):
-    """A capture and its certificates."""
+    """A capture, which may hold several connections, and its certificates."""
 
     name: str
     path: Path
@@ -317,11 +320,15 @@ UDP_PORTS = (
 
 
 def on_ports(script: Script, datagrams: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ...]]]:
-    """Yield TLS and DTLS on each of many ports."""
-    for port in TCP_PORTS:
-        yield f"tcp-{port}", connection(ENDS._replace(server_port=port), script.turns), script.clear
-    for port in UDP_PORTS:
-        yield f"udp-{port}", exchange(ENDS._replace(server_port=port), datagrams.turns), datagrams.clear
+    """Yield TLS on many ports in one capture, DTLS in another, and DTLS on each port of a tunnel."""
+    streams = [connection(ENDS._replace(server_port=port), script.turns) for port in TCP_PORTS]
+    yield "tcp-ports", list(chain.from_iterable(streams)), script.clear * len(streams)
+    alone = set(UDP_PORTS).intersection(TUNNEL_PORTS)  # what may be a tunnel makes a whole capture special
+    flights = {port: exchange(ENDS._replace(server_port=port), datagrams.turns) for port in UDP_PORTS}
+    together = [frames for port, frames in flights.items() if port not in alone]
+    yield "udp-ports", list(chain.from_iterable(together)), datagrams.clear * len(together)
+    for port in sorted(alone):
+        yield f"udp-{port}", flights[port], datagrams.clear
 
 
 STUN = (
@@ -824,9 +831,8 @@ def all_kinds(folder: Path, script: Script, datagrams: Script) -> Iterator[Kind]
             yield written(name, frames, expected)
     plain = connection(ENDS, script.turns, 1200)
     for name, (link, wrap) in TUNNELS.items():
-        yield written(f"in-{name}", map(wrap, plain), script.clear, link)
         udp = exchange(ENDS._replace(server_port=4433), datagrams.turns)
-        yield written(f"dtls-in-{name}", map(wrap, udp), datagrams.clear, link)
+        yield written(f"in-{name}", map(wrap, [*plain, *udp]), script.clear + datagrams.clear, link)
     whole = written("plain", plain, script.clear)
     yield whole
     for name, write in netscaler.WRITERS.items():

@@ -11,12 +11,15 @@ import shutil
 import ssl
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.harness.once import Once
 
 TOP = Path(__file__).resolve().parents[3]
 SETS = [TOP / "captures", TOP / "tests" / "captures"]
@@ -100,41 +103,29 @@ def tshark() -> str:
 
 
 @pytest.fixture(name="read", scope="module")
-def stock_tshark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Read]:
+def stock_tshark(once: Once, tmp_path_factory: pytest.TempPathFactory) -> Read:
     """Return a function that reads a capture with tshark, without the user's plugins and preferences."""
     program = tshark()
     home = str(tmp_path_factory.mktemp("home"))
     environment = {**os.environ, "HOME": home, "XDG_CONFIG_HOME": home, "WIRESHARK_CONFIG_DIR": home}
-    known: dict[tuple[Path, tuple[str, ...]], list[Row]] = {}
+
+    def rows(path: Path, options: tuple[str, ...]) -> list[Row]:
+        command = [program, "-n", "-r", str(path), *options, "-T", "fields", "-E", "separator=|"]
+        command += [word for field in FIELDS for word in ("-e", field)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=home)
+        cut = "appears to have been cut short" in done.stderr
+        assert done.returncode == (2 if cut else 0), done.stderr
+        lines = [line.split("|") for line in done.stdout.splitlines()]
+        return [
+            Row({name: cell.split(",") if cell else [] for name, cell in zip(FIELDS, line, strict=True)})
+            for line in lines
+        ]
 
     def read(path: Path, *options: str) -> list[Row]:
-        if (path, options) not in known:
-            command = [program, "-n", "-r", str(path), *(options or (*READ_AS_IT_SHOULD_BE, *CAPF))]
-            command += [
-                "-T",
-                "fields",
-                "-E",
-                "separator=|",
-                *(word for field in FIELDS for word in ("-e", field)),
-            ]
-            done = subprocess.run(
-                command, check=False, capture_output=True, text=True, env=environment, cwd=home
-            )
-            cut = "appears to have been cut short" in done.stderr
-            assert done.returncode == (2 if cut else 0), done.stderr
-            known[path, options] = [
-                Row(
-                    {
-                        name: cell.split(",") if cell else []
-                        for name, cell in zip(FIELDS, line.split("|"), strict=True)
-                    }
-                )
-                for line in done.stdout.splitlines()
-            ]
-        return known[path, options]
+        options = options or (*READ_AS_IT_SHOULD_BE, *CAPF)
+        return once(lambda: rows(path, options), "stock tshark", str(path), options)
 
-    yield read
-    known.clear()
+    return read
 
 
 def way(handshake: dict[str, Any], sender: str) -> Endpoints:
