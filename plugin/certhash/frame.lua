@@ -190,13 +190,18 @@ function M.using(needs)
         return at < 2 or source ~= nil and source:range(at - 2, 2):uint() == 2
     end
 
-    -- Return the alerts that share a record with another one, as { level =, code = } in order.  Wireshark takes such a
-    -- record for an encrypted one, or shows only the first alert in it (DTLS).
+    -- Return the alerts that share a record with another one, or that two records of a frame share, as { level =, code = }
+    -- in order.  Wireshark takes such records for encrypted ones, or shows only the first alert of one (DTLS).
     local function packed_alerts(readers)
-        local found = {}
+        local found, half = {}, nil
         for _, info in ipairs({ readers.alert_message() }) do
             local source, at = info.source, info.offset
             local length = source and at >= 2 and source:range(at - 2, 2):uint() or 0
+            if length == 1 and at < source:len() then
+                local byte = source:range(at, 1):uint()
+                found[#found + 1] = half and { level = half, code = byte }
+                half = not half and (byte == WARNING or byte == FATAL) and byte or nil
+            end
             local several = length > 2 and length <= LONGEST_PLAIN_ALERTS and length % 2 == 0
             if several and at + length <= source:len() then
                 local alerts, plain = {}, true

@@ -1,4 +1,4 @@
-"""Test alerts that share a record with another alert, which Wireshark does not show."""
+"""Test alerts that share a record with another, or are split over two, which Wireshark does not show."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ ALERTS = {
         ALERT + b"\0\2\1\x5a" + ALERT + b"\0\2\2\x2a",
         [("warning", 90), ("fatal", 42)],
     ),
+    "in two records": (ALERT + b"\0\1\2" + ALERT + b"\0\1\x2a", [("fatal", 42)]),
+    "in two records, after a warning in two": (
+        b"".join(ALERT + b"\0\1" + bytes([byte]) for byte in (1, 90, 2, 42)),
+        [("warning", 90), ("fatal", 42)],
+    ),
     "after another message": (b"\x16\3\3\0\7\x0b\0\0\3\0\0\0" + ALERT + b"\0\2\2\x2a", [("fatal", 42)]),
 }
 
@@ -32,7 +37,7 @@ ALERTS = {
 def test_a_fatal_alert_that_shares_its_record(
     place: Machine, tmp_path: Path, payload: bytes, alerts: list[tuple[str, int]]
 ) -> None:
-    """Wireshark takes a record with two alerts for an encrypted one; the plugin and the audit read them."""
+    """Wireshark takes a record with two alerts, or with half of one, for an encrypted one."""
     name = f"{DEVICE}.cnf.xml"
     frames = conversation([*talk(LEAF)[:2], Said(from_client=True, payload=payload)])
     desk = Desk(place, {name: told(value(LEAF))}, frames)
@@ -47,7 +52,7 @@ def test_a_fatal_alert_that_shares_its_record(
     assert ended.json["expectations"][0]["verdict"] == "rejected"
 
 
-@pytest.mark.parametrize("size", [18, 20, 32, 3, 17])
+@pytest.mark.parametrize("size", [18, 20, 32, 3, 17, 1])
 def test_a_record_of_another_length_holds_no_plain_alert(place: Machine, size: int) -> None:
     """An encrypted alert has 18 bytes or more; what looks like alerts in it is ciphertext."""
     payload = ALERT + size.to_bytes(2, "big") + (b"\2\x2a" * 16)[:size]
