@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from tests.harness.packets import Said, conversation, pcap, talk
 from tests.plugin.desk import DEVICE, LEAF, TWICE, Desk, told, value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tests.plugin.machines import Machine
@@ -33,29 +35,43 @@ ALERTS = {
 }
 
 
-@pytest.mark.parametrize(("payload", "alerts"), ALERTS.values(), ids=ALERTS.keys())
-def test_a_fatal_alert_that_shares_its_record(
-    place: Machine, tmp_path: Path, payload: bytes, alerts: list[tuple[str, int]]
-) -> None:
+NAME = f"{DEVICE}.cnf.xml"
+
+
+def after_the_certificate(payloads: Iterable[bytes]) -> list[list[bytes]]:
+    """Return connections in which the phone answers the certificate with each of these bytes."""
+    offered = talk(LEAF)[:2]
+    return [
+        conversation([*offered, Said(from_client=True, payload=payload)], client_port=49200 + number)
+        for number, payload in enumerate(payloads)
+    ]
+
+
+def test_a_fatal_alert_that_shares_its_record(place: Machine) -> None:
     """Wireshark takes a record with two alerts, or with half of one, for an encrypted one."""
-    name = f"{DEVICE}.cnf.xml"
-    frames = conversation([*talk(LEAF)[:2], Said(from_client=True, payload=payload)])
-    desk = Desk(place, {name: told(value(LEAF))}, frames)
-    last = str(len(frames))
-    assert desk.verdicts(*TWICE) == ["rejected"] * 2  # on the certificate, and on the alert
-    assert desk.frames("certhash.certificate_in") == [last]
+    connections = after_the_certificate(payload for payload, _ in ALERTS.values())
+    desk = Desk(place, {NAME: told(value(LEAF))}, list(chain.from_iterable(connections)))
+    assert desk.verdicts(*TWICE) == ["rejected"] * 2 * len(ALERTS)  # on each certificate, and each alert
+    last = accumulate(len(frames) for frames in connections)
+    assert desk.frames("certhash.certificate_in") == [str(number) for number in last]
+
+
+@pytest.mark.parametrize(("payload", "alerts"), ALERTS.values(), ids=ALERTS.keys())
+def test_the_audit_reads_it_too(tmp_path: Path, payload: bytes, alerts: list[tuple[str, int]]) -> None:
+    (frames,) = after_the_certificate([payload])
     (tmp_path / "alert.pcap").write_bytes(pcap(frames))
-    (tmp_path / name).write_bytes(told(value(LEAF)))
-    ended = certhash("audit", tmp_path / "alert.pcap", "--cnf", tmp_path / name, "-f", "json", "--no-cache")
+    (tmp_path / NAME).write_bytes(told(value(LEAF)))
+    ended = certhash("audit", tmp_path / "alert.pcap", "--cnf", tmp_path / NAME, "-f", "json", "--no-cache")
     (handshake,) = ended.json["handshakes"]
     assert [(each["level"], each["code"]) for each in handshake["alerts"]] == alerts
     assert ended.json["expectations"][0]["verdict"] == "rejected"
 
 
-@pytest.mark.parametrize("size", [18, 20, 32, 3, 17, 1])
-def test_a_record_of_another_length_holds_no_plain_alert(place: Machine, size: int) -> None:
+def test_a_record_of_another_length_holds_no_plain_alert(place: Machine) -> None:
     """An encrypted alert has 18 bytes or more; what looks like alerts in it is ciphertext."""
-    payload = ALERT + size.to_bytes(2, "big") + (b"\2\x2a" * 16)[:size]
-    frames = conversation([*talk(LEAF)[:2], Said(from_client=True, payload=payload)])
-    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, frames)
+    sizes = (18, 20, 32, 3, 17, 1)
+    connections = after_the_certificate(
+        ALERT + size.to_bytes(2, "big") + (b"\2\x2a" * 16)[:size] for size in sizes
+    )
+    desk = Desk(place, {NAME: told(value(LEAF))}, list(chain.from_iterable(connections)))
     assert desk.frames("certhash.certificate_in") == []
