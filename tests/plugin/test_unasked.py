@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from tests.conftest import need
-from tests.harness.fidelity.kinds import all_kinds
+from tests.harness.fidelity.kinds import pcap, upgrades
 from tests.harness.fidelity.test_openvpn import RECORDED as OPENVPN
 from tests.harness.fidelity.test_openvpn import presented
 from tests.plugin.machines import TOP
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.harness.fidelity.generate import Kitchen
-    from tests.harness.fidelity.kinds import Kind
     from tests.plugin.machines import Machine
 
 SAMPLES = sorted(
@@ -55,29 +54,39 @@ def joined(captures: list[Path], target: Path) -> bytes:
     return target.read_bytes()
 
 
+class Upgrade(NamedTuple):
+    """A capture in which TLS begins after another protocol, and the SHA-1 (hex) of its certificates."""
+
+    name: str
+    capture: bytes
+    expected: tuple[str, ...]
+
+
 @pytest.fixture(scope="module")
-def kinds(tmp_path_factory: pytest.TempPathFactory, kitchen: Kitchen) -> list[Kind]:
-    """Return captures in which TLS begins after another protocol."""
+def kinds(kitchen: Kitchen) -> list[Upgrade]:
+    """Return what the plugin can follow, and what it leaves alone."""
     script = next(s for s in kitchen.scripts if s.of_client > 1 and len(s.clear) > s.of_client)
-    datagrams = next(s for s in kitchen.datagrams if s.of_client)
-    made = tmp_path_factory.mktemp("kinds")
-    return [kind for kind in all_kinds(made, script, datagrams) if kind.name in (*FOLLOWED, *LEFT_ALONE)]
+    return [
+        Upgrade(name, pcap(frames), expected)
+        for name, frames, expected in upgrades(script)
+        if name in {*FOLLOWED, *LEFT_ALONE}
+    ]
 
 
 @pytest.mark.parametrize("first", [(), HEURISTICS_FIRST], ids=["ports-first", "heuristics-first"])
 def test_packets_are_dissected_as_without_the_plugin(
-    place: Machine, kinds: list[Kind], tmp_path: Path, first: tuple[str, ...]
+    place: Machine, kinds: list[Upgrade], tmp_path: Path, first: tuple[str, ...]
 ) -> None:
     contents = [joined([*SAMPLES, OPENVPN], tmp_path / "all.pcapng")]
-    contents += [kind.path.read_bytes() for kind in kinds]
+    contents += [kind.capture for kind in kinds]
     for content in contents:
         capture = place.put("unasked/capture", content)
         assert protocols(place, capture, *plugin(place), *first) == protocols(place, capture, *first)
 
 
-def test_the_preference_follows_tls_into_other_protocols(place: Machine, kinds: list[Kind]) -> None:
+def test_the_preference_follows_tls_into_other_protocols(place: Machine, kinds: list[Upgrade]) -> None:
     for kind in kinds:
-        capture = place.put("unasked/capture", kind.path.read_bytes())
+        capture = place.put("unasked/capture", kind.capture)
         options = (*HEURISTICS_FIRST, *FOLLOW)
         alone = protocols(place, capture, *HEURISTICS_FIRST)
         assert (protocols(place, capture, *plugin(place), *options) == alone) == (kind.name in LEFT_ALONE)
