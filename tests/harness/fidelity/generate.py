@@ -341,6 +341,8 @@ _WRAPPED: dict[str, Callable[[bytes, bytes, bytes], bytes]] = {
     "null": lambda _, kind, packet: struct.pack("<I", 2 if kind == b"\x08\x00" else 30) + packet,
 }
 """Functions from addresses, EtherType and IP packet of an Ethernet frame to other link types."""
+_ROUTED = ("mpls", "pppoe", "gre", "ip-in-ip")
+"""Routers encapsulate packets without the padding of the Ethernet that they came from."""
 _LINK = {"cooked": LINK_COOKED, "cooked2": LINK_COOKED2, "raw": LINK_RAW, "null": LINK_NULL}
 
 
@@ -365,7 +367,10 @@ def _capture(folder: Path, kitchen: Kitchen, number: int) -> Generated:
         resumes = not datagrams and choose.random() < 0.3
         scripts = kitchen.datagrams if datagrams else kitchen.resumed if resumes else kitchen.scripts
         script = choose.choice(scripts)
-        frames, complete, of_server = (_datagrams if datagrams else _connection)(choose, index, script)
+        if datagrams:
+            frames, complete, of_server = _datagrams(choose, index, script)
+        else:
+            frames, complete, of_server = _connection(choose, index, script, routed=way in _ROUTED)
         flows.append(frames)
         whole &= complete
         servers_whole &= of_server
@@ -393,7 +398,9 @@ def _capture(folder: Path, kitchen: Kitchen, number: int) -> Generated:
     )
 
 
-def _connection(choose: random.Random, index: int, script: Script) -> tuple[list[bytes], bool, bool]:
+def _connection(
+    choose: random.Random, index: int, script: Script, *, routed: bool
+) -> tuple[list[bytes], bool, bool]:
     """Return the frames of a connection, and whether they contain all sent data, or at least the server's."""
     port = choose.choice((443, 443, 8443, 10443, 3804, 5061))
     ends = Endpoints(bytes((10, 9, 0, 1 + index)), bytes((192, 0, 2, 9)), 30_000 + index, port)
@@ -415,7 +422,7 @@ def _connection(choose: random.Random, index: int, script: Script) -> tuple[list
                 frames += _fragments(frame, 1 + index * 5000 + number)
             case "padded":
                 frames.append(frame.ljust(90, b"\x55"))
-            case "counted":
+            case "counted" if not routed:
                 frames.append(counting_padding(frame, 46))
             case _:
                 frames.append(frame)
