@@ -169,7 +169,8 @@ function M.using(needs)
                 sent.chain[1].sha1))
             show_devices(item, judgement.told, {})
             if needs.info_column() then
-                local known = judgement.verdict ~= "unlisted" and ", " .. judgement.verdict or ""
+                local known = judgement.verdict == "rejected" and ", though the hash matches"
+                    or judgement.verdict ~= "unlisted" and ", " .. judgement.verdict or ""
                 pinfo.cols.info:append(" [certhash: certificate rejected" .. known .. "]")
             end
         end

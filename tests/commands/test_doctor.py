@@ -205,6 +205,7 @@ def test_preferences_and_a_cache_that_cannot_be_written_are_named(home: Path) ->
     status, checks = _examine(HOME=str(home), XDG_CACHE_HOME=str(home / "file"))
     assert (status, checks["preferences"]["state"], checks["cache"]["state"]) == (1, "mend", "mend")
     assert all(preference in checks["preferences"]["found"] for preference in preferences)
+    assert "select the profile certhash" in checks["preferences"]["advice"]
     assert "Edit > Preferences" in checks["preferences"]["advice"]
     assert checks["self-test"]["state"] == "good", "audits state their own preferences"
     assert str(home / "file") in checks["cache"]["found"]

@@ -197,6 +197,7 @@ def test_an_address_that_is_not_there_is_named(pki: Pki, tmp_path: Path, address
     assert row.verdict == "unseen"
     assert row.explanation.startswith("No capture was given")
     assert f'line {line} "ssl trust-point OLD outside": the address of interface outside' in row.explanation
+    assert not any("--resolve" in line for line in row.advice), "the URL has no name"
     assert document.exit_status == 2
 
 

@@ -85,6 +85,10 @@ def test_info_column(place: Machine) -> None:
     shown = place.tshark(desk.capture, *desk.options, *TWICE).stdout
     assert "[certhash: mismatch]" in shown
     assert "[certhash: certificate rejected, mismatch]" in shown
+    desk = Desk(place, {f"{DEVICE}.cnf.xml": told(value(LEAF))}, conversation(rejected(LEAF)))
+    shown = place.tshark(desk.capture, *desk.options, *TWICE).stdout
+    assert "[certhash: rejected]" in shown
+    assert "[certhash: certificate rejected, though the hash matches]" in shown
     hidden = place.tshark(desk.capture, *desk.options, "-o", "certhash.info_column:FALSE").stdout
     assert "certhash" not in hidden
 

@@ -67,6 +67,12 @@ def test_another_cause_or_hash_is_a_change() -> None:
     assert _kinds(_result("match"), _result("match", hashes=())) == set()
 
 
+def test_a_phone_that_one_result_lacks_is_not_checked_there() -> None:
+    one, none = _result("mismatch"), documents.document()
+    assert "  not checked -> mismatch" in render_table(compare(none, one), Look(80))
+    assert "(unknown-certificate) -> not checked" in render_table(compare(one, none), Look(80))
+
+
 def test_a_result_does_not_differ_from_itself(everything: Document, hostile: Document) -> None:
     for document in (everything, hostile):
         difference = compare(document, document)

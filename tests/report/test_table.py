@@ -148,6 +148,12 @@ def test_without_cnf_files_the_hashes_that_were_seen_are_the_result() -> None:
         assert f"{certificate.position}           {certificate.sha1}  {certificate.subject}" in text
 
 
+def test_a_column_without_a_value_is_left_out() -> None:
+    row = documents.expectation("SEP1", "unseen")
+    text = render(documents.document(expectations=(row,)), "table", Look(200))
+    assert ["verdict", "device", "head-end"] in [line.split() for line in text.splitlines()]
+
+
 def test_an_empty_result_is_a_report_too() -> None:
     text = render(documents.document(captures=()), "table", Look(80))
     assert "0 captures" in text

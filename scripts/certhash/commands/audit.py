@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `audit`."""
-    options.add_captures(parser, optional=True)
     options.add_expected(parser)
+    options.add_captures(parser, optional=True)
     report.add_output_arguments(parser)
 
 

@@ -1,7 +1,7 @@
 """Print a completion script for commands, options and topics.
 
 Examples:
-  certhash completion bash > ~/.local/share/bash-completion/completions/certhash
+  eval "$(certhash completion bash)"                  (in ~/.bashrc)
   certhash completion zsh > ~/.zfunc/_certhash        (a folder of your fpath)
   certhash completion fish > ~/.config/fish/completions/certhash.fish
 

@@ -75,14 +75,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_stated(parser)
     parser.add_argument(
-        "--tls", choices=VERSIONS, help="newest TLS version to offer; a 7900 phone offers 1.0"
+        "--tls",
+        choices=VERSIONS,
+        help="newest TLS version to offer (default: the newest that works); a 7900 phone offers 1.0",
     )
     parser.add_argument(
         "--timeout",
         type=options.seconds,
         default=PATIENCE,
         metavar="SECONDS",
-        help="time limit for connection and handshake",
+        help="time limit for connection and handshake (default: %(default)g)",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of text")
 

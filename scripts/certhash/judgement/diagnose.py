@@ -377,11 +377,12 @@ def _unverifiable_on_paper(case: Case) -> Diagnosis:
 
 def _unseen(case: Case) -> Diagnosis:
     head_end, advice = case.head_end, VERDICTS["unseen"].advice
+    if head_end.is_address:
+        advice = advice[:-1]  # there is no name to resolve
     if not case.evidence.has_captures:
         explanation = f"No capture was given, and no given file says what {head_end} presents."
     elif head_end.is_address or case.evidence.addresses_of(head_end):
         explanation = f"The captures contain no handshake with {head_end}."
-        advice = advice[:-1] if head_end.is_address else advice
     else:
         explanation = f"No handshake names {head_end}, and no DNS answer in the captures gives its address."
         advice = (

@@ -139,7 +139,7 @@ def render_table(difference: Difference, look: Look) -> str:
 
 def _word(state: State | None) -> str:
     if state is None:
-        return "none"
+        return "not checked"
     return f"{state.verdict} ({state.cause})" if state.cause else state.verdict
 
 

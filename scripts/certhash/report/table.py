@@ -46,7 +46,7 @@ _INDENT = 13  # where the text of a finding starts
 _NAMES = 3  # devices of a group to name
 _LONG = 300  # characters to show of a text from outside
 _SENTENCES = 2000  # characters to show of an explanation
-_ALWAYS = 3  # columns of the table that are printed at any width
+_ALWAYS = 3  # columns of the table that are printed at any width, also if they are empty
 
 
 def render(document: Document, look: Look) -> str:
@@ -247,6 +247,9 @@ class _Report(Page):
             "cause": [Text(each.cause or "") for each in rows],
             "matched": [Text(visible(each.matched or "")) for each in rows],
         }
+        for name in list(columns)[_ALWAYS:]:
+            if not any(columns[name]):
+                del columns[name]
         # The findings above state the cause: on a narrow terminal, the whole URL is worth more.
         while len(columns) > _ALWAYS and _width(columns) > self.look.width:
             columns.popitem()
