@@ -111,6 +111,8 @@ class Disturbed(NamedTuple):
     """They contain all of its data,"""
     is_servers_whole: bool
     """or at least all of the server's."""
+    needs_mending: bool
+    """tshark loses the connection unless the first pass can read its packets, and repairs them."""
 
 
 def disturbed(choose: random.Random, segments: _Segments) -> Disturbed:
@@ -118,7 +120,8 @@ def disturbed(choose: random.Random, segments: _Segments) -> Disturbed:
     trouble = choose.choice((None, None, *_HARMLESS, *_OF_CLIENT, *_HARMFUL))
     rate = choose.choice((0.05, 0.3))
     left = trouble(choose, segments, rate) if trouble else segments
-    return Disturbed(left, trouble not in {*_HARMFUL, *_OF_CLIENT}, trouble not in _HARMFUL)
+    whole, servers_whole = trouble not in {*_HARMFUL, *_OF_CLIENT}, trouble not in _HARMFUL
+    return Disturbed(left, whole, servers_whole, needs_mending=trouble is _answer_twice)
 
 
 def answered_twice(difference: int) -> Callable[[list[Segment]], list[Segment]]:

@@ -408,10 +408,10 @@ def _connection(
     mss = choose.choice((1448, 1448, 536, 9000, 97, 31))
     segments = list(tcp_segments(script.turns, isn, choose.randrange(1 << 32), mss))
     segments = [s._replace(seq=s.seq & 0xFFFFFFFF, ack=s.ack & 0xFFFFFFFF) for s in segments]
-    seen, complete, of_server = disturbed(choose, segments)
+    seen = disturbed(choose, segments)
     form = choose.choice(("ipv4", "ipv4", "ipv4", "ipv6", "options", "fragments", "padded", "counted"))
     frames: list[bytes] = []
-    for number, segment in enumerate(seen):
+    for number, segment in enumerate(seen.segments):
         frame = tcp_frame(ends, segment)
         match form:
             case "ipv6":
@@ -426,7 +426,9 @@ def _connection(
                 frames.append(counting_padding(frame, 46))
             case _:
                 frames.append(frame)
-    return frames, complete, of_server
+    # The first pass reads no tunnels, no fragments, and no extension headers of IPv6.
+    certain = not seen.needs_mending or not (routed or form in {"ipv6", "fragments"})
+    return frames, seen.is_whole and certain, seen.is_servers_whole and certain
 
 
 def _datagrams(choose: random.Random, index: int, script: Script) -> tuple[list[bytes], bool, bool]:
