@@ -13,9 +13,10 @@
 --                                              each has request =, the frame of the request that it belongs to
 --
 -- A transfer is { name =, content =, request = }.  Memory is bounded for any capture: a file may have MAX_FILE bytes, all
--- unfinished files together MAX_OPEN_BYTES, and there may be MAX_OPEN of them; beyond that, the oldest are dropped.
+-- unfinished files together MAX_OPEN_BYTES, and there may be MAX_OPEN of them; beyond that, the oldest are dropped.  Of the
+-- answers to one request, the first MAX_ANSWERS count.
 
-local M = { MAX_FILE = 4 * 1024 * 1024, MAX_OPEN = 1024, MAX_OPEN_BYTES = 32 * 1024 * 1024 }
+local M = { MAX_FILE = 4 * 1024 * 1024, MAX_OPEN = 1024, MAX_OPEN_BYTES = 32 * 1024 * 1024, MAX_ANSWERS = 4 }
 
 local DATA, ERROR, OPTIONS = 3, 5, 6
 local READ = 1
@@ -39,24 +40,25 @@ local function options(text)
 end
 
 function Transfers:drop(request)
-    local transfer = self.open[request]
-    if transfer then
-        self.open[request] = nil
-        if self.latest[transfer.asks] == request then
-            self.latest[transfer.asks] = nil
+    if self.open[request.frame] then
+        self.open[request.frame] = nil
+        if self.latest[request.asks] == request.frame then
+            self.latest[request.asks] = nil
         end
         self.count = self.count - 1
-        self.bytes = self.bytes - transfer.size
+        self.bytes = self.bytes - request.size
     end
 end
 
 -- Drop the oldest transfers above the limits.
 function Transfers:trim()
     while self.count > M.MAX_OPEN or self.bytes > M.MAX_OPEN_BYTES do
-        local request = self.order[self.first]
+        local request = self.open[self.order[self.first]]
         self.order[self.first] = nil
         self.first = self.first + 1
-        self:drop(request)
+        if request then
+            self:drop(request)
+        end
     end
 end
 
@@ -79,18 +81,17 @@ function Transfers:request(frame, payload, source)
     self.latest[asks] = frame
     self.open[frame] = {
         name = name,
-        request = frame,
+        frame = frame,
+        client = source,
         asks = asks,
-        -- The request whose transfer was in progress when the client sent it again.
-        earlier = before and (before.server and not before.failed and before.request or before.earlier),
+        -- The request that was being answered when the client sent it again.
+        earlier = before and (before.answered > 0 and not before.failed and before.frame or before.earlier),
         netascii = mode:lower() == "netascii",
         asked = asked.blksize,
         asked_total = asked.tsize,
-        blocks = {},
+        answers = {},  -- by the server's address and port
+        answered = 0,
         size = 0,
-        count = 0,
-        highest = 0,
-        shift = 0,
     }
     self.count = self.count + 1
     self.last = self.last + 1
@@ -100,141 +101,221 @@ function Transfers:request(frame, payload, source)
 end
 
 -- Return the number of a block, counted beyond 65535, where servers restart with 0 or with 1.
-local function full_number(transfer, block)
-    local number = block + transfer.shift
-    local behind = transfer.highest - number
+local function full_number(answer, block)
+    local number = block + answer.shift
+    local behind = answer.highest - number
     if behind > 32768 then
-        local skip = (block == 1 and transfer.highest % 65536 == 65535) and 65535 or 65536
-        transfer.shift = transfer.shift + skip
-        number = number + skip
-    elseif behind < -32768 and transfer.shift > 0 then
-        number = number - 65536  -- a late retransmission from before the wrap
+        answer.skip = (block == 1 and answer.highest % 65536 == 65535) and 65535 or 65536
+        answer.shift = answer.shift + answer.skip
+        number = number + answer.skip
+    elseif behind < -32768 and answer.shift > 0 then
+        number = number - answer.skip  -- a late retransmission from before the wrap
     end
     return number
 end
 
 -- Return the size of a full block.  Without the server's acknowledgement of options it is 512, unless a block is longer:
 -- then the acknowledgement is only missing in the capture.
-local function block_size(transfer)
-    if transfer.size_agreed then
-        return transfer.size_agreed
+local function block_size(request, answer)
+    if answer.size_agreed then
+        return answer.size_agreed
     end
-    local first = transfer.blocks[1]
-    if first and transfer.asked and #first == transfer.asked then
-        return transfer.asked
+    local first = answer.blocks[1]
+    if first and request.asked and #first == request.asked then
+        return request.asked
     end
-    return math.max(512, transfer.longest or 0)
+    return math.max(512, answer.longest)
 end
 
-local function assemble(transfer)
-    local size = block_size(transfer)
-    local last = transfer.blocks[transfer.highest]
-    if #last >= size or transfer.count < transfer.highest then
+local function assemble(request, answer)
+    local size = block_size(request, answer)
+    local last = answer.blocks[answer.highest]
+    if answer.mixed or not last or #last >= size or answer.count < answer.highest then
         return nil
     end
-    for i = 1, transfer.highest - 1 do
-        if #transfer.blocks[i] ~= size then
+    for i = 1, answer.highest - 1 do
+        if #answer.blocks[i] ~= size then
             return nil
         end
     end
-    local content = table.concat(transfer.blocks, "", 1, transfer.highest)
-    if transfer.total and transfer.total ~= #content then
+    local content = table.concat(answer.blocks, "", 1, answer.highest)
+    if answer.total and answer.total ~= #content then
         return nil
     end
-    if transfer.netascii then
+    if request.netascii then
         content = content:gsub("\r\n", "\n"):gsub("\r\0", "\r")
     end
-    return { name = transfer.name, content = content, request = transfer.request }
+    return { name = request.name, content = content, request = request.frame }
 end
 
 -- Return the size that the server announced.  In netascii mode atftpd 0.8.0 announces 0, and if a client requests with a
 -- size, tftpd-hpa 5.2 returns that size.
-local function announced(transfer, total)
-    if transfer.netascii or total ~= 0 and total == transfer.asked_total then
+local function announced(request, total)
+    if request.netascii or total ~= 0 and total == request.asked_total then
         return nil
     end
     return total
 end
 
--- Return the transfer to which a packet belongs.  Wireshark names the last request of the client.  If the client sent it
--- again because the answer was late, and the server answered twice, the first transfer continues on its own port.
-function Transfers:of(request, source, target)
-    local transfer = self.open[request]
-    local first = transfer and self.open[transfer.earlier]
-    local answered_twice = first and (transfer.failed or transfer.server and transfer.server ~= first.server)
-    if answered_twice and (first.server == source or first.server == target) then
-        return first
+-- Return the request to which a packet belongs.  Wireshark names the last request of the client.  If the client sent it
+-- again because the answer was late, and the server answered twice, the first answer continues on its own port.
+function Transfers:of(frame, server)
+    local last = self.open[frame]
+    if not last then
+        return nil
     end
-    return transfer
+    local others = last.answered - (last.answers[server] and 1 or 0)
+    local earlier = (last.failed or others > 0) and self.open[last.earlier]
+    for _ = 1, M.MAX_ANSWERS do
+        if earlier and earlier.answers[server] then
+            return earlier, last
+        end
+        earlier = earlier and self.open[earlier.earlier]
+    end
+    return last
 end
 
--- End a transfer with an error.  A request that was sent again still leads to the first transfer.
-function Transfers:fail(transfer)
-    if self.open[transfer.earlier] then
-        transfer.failed = true
-    else
-        self:drop(transfer.request)
+-- Return the answer of a server to a request; nil if there are too many.
+local function answer_of(request, server)
+    local answer = request.answers[server]
+    if not answer and request.answered < M.MAX_ANSWERS then
+        answer = { blocks = {}, size = 0, count = 0, highest = 0, shift = 0, longest = 0 }
+        request.answers[server] = answer
+        request.answered = request.answered + 1
     end
+    return answer
+end
+
+-- Add a block.  A retransmission is the same; a block of the same number with other bytes is of another file, which the
+-- server sent before or after this one from the same port: which blocks belong together is then not known.
+function Transfers:add(request, answer, block, data)
+    local number = full_number(answer, block)
+    if number < 1 or answer.blocks[number] then
+        answer.mixed = answer.mixed or number >= 1 and answer.blocks[number] ~= data
+        return false
+    end
+    answer.blocks[number] = data
+    answer.count = answer.count + 1
+    answer.highest = math.max(answer.highest, number)
+    answer.longest = math.max(answer.longest, #data)
+    answer.size = answer.size + #data
+    request.size = request.size + #data
+    self.bytes = self.bytes + #data
+    return true
+end
+
+-- Remove the blocks of an answer.
+function Transfers:empty(request, answer)
+    request.size = request.size - answer.size
+    self.bytes = self.bytes - answer.size
+    answer.blocks, answer.size, answer.count, answer.highest, answer.ended = {}, 0, 0, 0, true
+end
+
+-- Give an earlier request what its server sent after the client asked again, and before another port answered that.
+function Transfers:give_back(earlier, last, server)
+    local late = last.answers[server]
+    if late and not late.ended then
+        local answer, blocks = earlier.answers[server], late.blocks
+        local highest = late.highest
+        answer.size_agreed = answer.size_agreed or late.size_agreed
+        answer.total = answer.total or late.total
+        answer.mixed = answer.mixed or late.mixed
+        self:empty(last, late)
+        for number = 1, highest do
+            if blocks[number] then
+                self:add(earlier, answer, number % 65536, blocks[number])
+            end
+        end
+    end
+end
+
+-- End an answer with an error; return whether no other one is left.  A request that was sent again still leads to the
+-- earlier one.
+function Transfers:fail(request, server)
+    local answer = request.answers[server]
+    if not answer and request.answered > 0 then
+        return false
+    end
+    if answer then
+        self:empty(request, answer)
+    end
+    for _, other in pairs(request.answers) do
+        if not other.ended then
+            return false
+        end
+    end
+    if self.open[request.earlier] then
+        request.failed = true
+    else
+        self:drop(request)
+    end
+    return true
 end
 
 --- Record a packet after a request; return the transfer if this packet completes it, else nil and what happens to it.
 --
 -- A retransmitted request may be answered twice, from two ports.  The client ends the second transfer with an error, or the
--- server ends it after a timeout; the first continues undisturbed (RFC 1350, section 4).
+-- server ends it after a timeout; the first continues undisturbed (RFC 1350, section 4).  The blocks of two ports are never
+-- joined: the file may have changed between.
 ---@param payload string
 ---@param source string
 ---@param target string
-function Transfers:packet(request, payload, source, target)
+function Transfers:packet(frame, payload, source, target)
     if #payload < 4 then
         return nil
     end
     local _, opcode, high, low = payload:byte(1, 4)
-    local transfer = self:of(request, source, target)
-    if not transfer or transfer.failed then
+    local asked = self.open[frame]
+    local server = asked and source == asked.client and target or source
+    local request, last = self:of(frame, server)
+    if not request or request.failed then
         return nil
     end
-    request = transfer.request
-    if opcode == ERROR then
-        local server = transfer.server
-        if not server or server == source or server == target then
-            self:fail(transfer)
-            local message = payload:match("^[^\0]*", 5)
-            local code = high * 256 + low
-            return nil, { what = "error", name = transfer.name, request = request, code = code, message = message }
-        end
-    elseif opcode == OPTIONS then
-        transfer.server = transfer.server or source
-        local agreed = options(payload:sub(3))
-        transfer.size_agreed = agreed.blksize or 512
-        transfer.total = announced(transfer, agreed.tsize)
-    elseif opcode == DATA then
-        transfer.server = transfer.server or source
-        local number = full_number(transfer, high * 256 + low)
-        if number < 1 or transfer.blocks[number] then
-            return nil  -- a retransmission: the first one counts
-        end
-        local data = payload:sub(5)
-        if transfer.size + #data > M.MAX_FILE then
-            self:drop(request)
-            return nil
-        end
-        transfer.blocks[number] = data
-        transfer.count = transfer.count + 1
-        transfer.highest = math.max(transfer.highest, number)
-        transfer.longest = math.max(transfer.longest or 0, #data)
-        transfer.size = transfer.size + #data
-        self.bytes = self.bytes + #data
-        local complete = assemble(transfer)
+    if last then
+        self:give_back(request, last, server)
+        local complete = assemble(request, request.answers[server])
         if complete then
             self:drop(request)
             return complete
         end
-        self:trim()
-        if #data < block_size(transfer) then
-            return nil, { what = "ends", name = transfer.name, request = request }
-        elseif transfer.count == 1 then
-            return nil, { what = "begins", name = transfer.name, request = request }
+    end
+    if opcode == ERROR then
+        if self:fail(request, server) then
+            local event = { what = "error", name = request.name, request = request.frame }
+            event.code, event.message = high * 256 + low, payload:match("^[^\0]*", 5)
+            return nil, event
         end
+        return nil
+    end
+    local answer = (opcode == OPTIONS or opcode == DATA) and answer_of(request, server)
+    if not answer or answer.ended then
+        return nil
+    elseif opcode == OPTIONS then
+        local agreed = options(payload:sub(3))
+        answer.size_agreed = agreed.blksize or 512
+        answer.total = announced(request, agreed.tsize)
+        return nil
+    end
+    local data = payload:sub(5)
+    if answer.size + #data > M.MAX_FILE then
+        self:drop(request)
+        return nil
+    end
+    local is_new = self:add(request, answer, high * 256 + low, data)
+    local complete = is_new and assemble(request, answer)
+    if complete then
+        self:drop(request)
+        return complete
+    end
+    local ends = is_new and #data < block_size(request, answer)
+    if answer.mixed then
+        self:empty(request, answer)
+    end
+    self:trim()
+    if ends or answer.mixed then
+        return nil, { what = "ends", name = request.name, request = request.frame }
+    elseif is_new and answer.count == 1 then
+        return nil, { what = "begins", name = request.name, request = request.frame }
     end
     return nil
 end

@@ -128,6 +128,8 @@ SIMPLE = transfer(NAME, FILE)
 WITH_OPTION = transfer(NAME, FILE, size=1000)
 FROM_ANOTHER_PORT = transfer(NAME, FILE, server_port=32770)
 SWAPPED = transfer(NAME, FILE.swapcase())
+CHANGED = FILE.swapcase().replace(b" ", b"_")  # each block of it is another
+OTHER_ANSWER = transfer(NAME, CHANGED, server_port=32770)
 ENDS_THE_SECOND = {
     "phone": packets.udp(PHONE, 49300, TFTP_SERVER, 32770, b"\0\5\0\5unknown transfer ID\0"),
     "server": packets.udp(TFTP_SERVER, 32770, PHONE, 49300, b"\0\5\0\5unknown transfer ID\0"),
@@ -248,6 +250,39 @@ TFTP = {
         )
         for blocks in (1, 2)
     },
+    # The file changes while the phone starts again: a late block of the first answer does not count.
+    **{
+        f"another file, and a late block of the first {when}": Case(frames, [(NAME, CHANGED, PHONE)])
+        for when, frames in {
+            "before the new ones": [*SIMPLE[:2], SIMPLE[0], SIMPLE[3], *OTHER_ANSWER[1:]],
+            "between the new ones": [
+                *SIMPLE[:2],
+                SIMPLE[0],
+                *OTHER_ANSWER[1:3],
+                SIMPLE[3],
+                *OTHER_ANSWER[3:],
+            ],
+            "of a request that had no answer": [SIMPLE[0], *SIMPLE[:2], *OTHER_ANSWER[1:]],
+        }.items()
+    },
+    "another file from the same port, and a late block of the first": Case(
+        [*SIMPLE[:2], SIMPLE[0], SIMPLE[3], *transfer(NAME, CHANGED)[1:]], []
+    ),
+    # The first answer continues before another port answers the second request.
+    "asked again, and answered again after two blocks": Case(
+        [
+            *SIMPLE[:2],
+            SIMPLE[0],
+            *SIMPLE[2:4],
+            *FROM_ANOTHER_PORT[1:2],
+            ENDS_THE_SECOND["phone"],
+            *SIMPLE[4:],
+        ],
+        ONCE,
+    ),
+    "asked again, and answered again after the last block": Case(
+        [*SIMPLE[:2], SIMPLE[0], *SIMPLE[2:-1], *FROM_ANOTHER_PORT[1:2], SIMPLE[-2], SIMPLE[-1]], ONCE
+    ),
     "the option's acknowledgement is missing": Case([WITH_OPTION[0], *WITH_OPTION[3:]], ONCE),
     # ICMP quotes the start of a packet, which must not be mistaken for a short last block.
     "a block quoted in an error": Case([*SIMPLE[:3], QUOTED, *SIMPLE[3:]], ONCE),
