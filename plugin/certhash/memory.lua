@@ -7,6 +7,9 @@
 
 local M = {}
 
+-- Status of HTTP (RFC 9110, section 15): a file, one that a proxy has changed, and a part of one; the phone has this file.
+local BRINGS_A_FILE, NOT_MODIFIED = { [200] = true, [203] = true, [206] = true }, 304
+
 local KEPT_FILES_BYTES = 64 * 1024 * 1024
 
 -- Maximum number of devices shown under a certificate: hundreds of phones may have the same hash.
@@ -210,11 +213,11 @@ function M.using(needs)
         if not status or not uri or not names.device(uri.value) then
             return
         end
-        local content = status == 200 and whole_body(info, tvb)
+        local content = (status == 200 or status == 203) and whole_body(info, tvb)
         if content then
             learn(pinfo, uri.value, content, endpoints(pinfo))
         elseif request then
-            local what = status >= 400 and "error" or status == 200 and "begins" or "other"
+            local what = BRINGS_A_FILE[status] and "begins" or status == NOT_MODIFIED and "other" or "error"
             local event = { what = what, protocol = "HTTP", name = uri.value }
             event.request, event.code, event.message = request, status, ""
             note_event(pinfo, event, endpoints(pinfo))

@@ -313,6 +313,9 @@ HTTP = {
     "HTTP without a length": Case(
         http(f"/{NAME}", b"HTTP/1.0 200 OK\r\nContent-Type: text/xml\r\n\r\n" + FILE, 6970), ONCE
     ),
+    "HTTP, changed by a proxy": Case(
+        http(f"/{NAME}", plain(FILE, status="203 Non-Authoritative Information"), 6970), ONCE
+    ),
     "HTTP: not found": Case(http(f"/{NAME}", plain(b"<html/>", status="404 Not Found"), 6970), []),
     "HTTP: another file": Case(http("/other.xml", plain(FILE), 6970), []),
     "HTTP: the end is missing": Case(CONNECTION[:6] + CONNECTION[-2:], []),
@@ -355,7 +358,7 @@ PIPELINED = {
 # --------------------------------------------------------------------------- a file that does not come
 
 NOT_FOUND = answers_with_error(1, b"File not found")
-BROUGHT = {"signed first", "again", "later", "by HTTP, and then by TFTP"}
+BROUGHT = {"elsewhere by HTTP, and there", "signed first", "again", "later", "by HTTP, and then by TFTP"}
 WITHOUT_END = http(f"/{NAME}", b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n" + FILE, 6970)
 FAILED: dict[str, tuple[list[bytes], tuple[str, int, int | None] | None, int]] = {
     "error": ([asks(NAME), NOT_FOUND], ("error", 2, 1), 1),
@@ -381,6 +384,29 @@ FAILED: dict[str, tuple[list[bytes], tuple[str, int, int | None] | None, int]] =
     "unchanged by HTTP": (
         exchange((True, get(NAME)), (False, plain(b"", status="304 Not Modified"))),
         None,
+        0,
+    ),
+    "elsewhere by HTTP": (
+        exchange(
+            (True, get(NAME)),
+            (False, plain(b"", "Location: /file", status="302 Found")),
+            *((True, get("file")), (False, plain(FILE))),
+        ),
+        ("error", 5, 302),
+        1,
+    ),
+    "elsewhere by HTTP, and there": (
+        exchange(
+            (True, get(NAME)),
+            (False, plain(b"", f"Location: /there/{NAME}", status="302 Found")),
+            *((True, get(f"there/{NAME}")), (False, plain(FILE))),
+        ),
+        None,
+        1,
+    ),
+    "a part by HTTP": (
+        exchange((True, get(NAME)), (False, plain(FILE[:100], status="206 Partial Content"))),
+        ("unfinished", 4, None),
         0,
     ),
     "HEAD by HTTP": (

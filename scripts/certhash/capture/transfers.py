@@ -38,7 +38,7 @@ class Transfers:
         asked = self._asked.get(event.request)
         if asked is None:
             return
-        if event.what == "other":  # the phone has this file, or is sent elsewhere
+        if event.what == "other":  # the phone has this file
             del self._asked[event.request]
             return
         if event.what in {"begins", "ends"}:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 NO_SUCH_FILE = {"TFTP": 1, "HTTP": 404}
 """Error code of TFTP (RFC 1350, appendix), and status of HTTP (RFC 9110, section 15.5.5)."""
 
+REDIRECTIONS = range(300, 400)
+"""Status of HTTP (RFC 9110, section 15.4); 304, which brings no file either, is no failure."""
+
 
 def name_of(expected: ExpectedHash) -> str:
     """Return how messages name a hash."""
@@ -92,5 +95,7 @@ def _failure(failed: FailedTransfer) -> str:
         return f"{asked} was answered, and the capture does not show the whole file"
     text = f" ({failed.message})" if failed.message else ""
     also = ": the server has no file of this name" if failed.code == NO_SUCH_FILE[failed.protocol] else ""
+    if failed.protocol == "HTTP" and failed.code in REDIRECTIONS:
+        also = ", which names another URL, and the captures show no such file from there"
     kind = "error" if failed.protocol == "TFTP" else "status"
     return f"{asked} ended with {kind} {failed.code}{text}{also}"
