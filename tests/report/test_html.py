@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from lxml import html
 from playwright.sync_api import sync_playwright
 from pypdf import PdfReader
 
 from certhash.judgement.causes import CAUSES, is_typed
-from certhash.judgement.document import FINDINGS
+from certhash.judgement.document import FINDINGS, Capture
 from certhash.report import render
 
 from . import documents
@@ -373,6 +374,22 @@ def test_every_link_and_label_leads_somewhere(opened: Opened) -> None:
             " (each) => each.getAttribute('aria-labelledby'))"
         )
         assert {*links, *labels} <= set(ids)
+
+
+def test_remarks_about_captures_are_shown_if_there_are_any() -> None:
+    noted = Capture("<i>.pcap", "complete", 3, None, ("read <b>again</b> as DTLS", "and once more"))
+    failed = Capture("b.pcap", "unreadable", 0, "not a capture file")
+    for captures, expected in (
+        ((noted,), ["read <b>again</b> as DTLS; and once more"]),
+        ((noted, failed), ["read <b>again</b> as DTLS; and once more", "not a capture file"]),
+        ((Capture("c.pcap", "complete", 3, None),), []),
+    ):
+        page = html.fromstring(render(documents.document(captures=captures), "html"))
+        coverage = page.find(".//section[@aria-labelledby='coverage']//table")
+        assert coverage is not None
+        head, *rows = (["".join(map(str, cell.itertext())) for cell in row] for row in coverage.iter("tr"))
+        assert head == ["Capture", "Status", "Packets", *(["Remark"] if expected else [])]
+        assert [text for row in rows for text in row[3:]] == expected
 
 
 def test_an_empty_result_is_a_page_too(browser: Browser, tmp_path: Path) -> None:
