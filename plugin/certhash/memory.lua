@@ -133,6 +133,9 @@ function M.using(needs)
             learn(pinfo, done.name, done.content, source, target)
         elseif event then
             event.protocol = "TFTP"
+            if event.names then
+                event.name = names.base_name(event.names[1]) .. ", " .. names.base_name(event.names[2])
+            end
             note_event(pinfo, event, source, target)
         end
     end

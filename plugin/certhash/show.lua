@@ -214,8 +214,8 @@ function M.using(needs)
             text = error:format(event.code, event.message ~= "" and event.message or "no text")
                 .. (" for %s: a phone that does not get its file keeps the one that it has"):format(event.name)
         else
-            text = event.name .. " not read: several HTTP requests were sent at once, and which response answers "
-                .. "which is not certain"
+            text = ("%s not read: several %s requests were sent at once, and which response answers which is not certain")
+                :format(event.name, event.protocol)
         end
         tree:add(field.cnf_failed, event.name):set_generated()
         tree:add(field.story, text):set_generated():add_proto_expert_info(warn.failed, text)

@@ -9,7 +9,8 @@
 --                                              that tells them apart); returns the transfer when it is now complete, or
 --                                              nil and what happens to it: { what = "begins", name = } at its first block,
 --                                              { what = "ends", name = } at its last one if others are missing,
---                                              { what = "error", name =, code =, message = } when it ends with an error;
+--                                              { what = "error", name =, code =, message = } when it ends with an error,
+--                                              { what = "pipelined", names = both } if it may be of two files;
 --                                              each has request =, the frame of the request that it belongs to
 --
 -- A transfer is { name =, content =, request = }.  Memory is bounded for any capture: a file may have MAX_FILE bytes, all
@@ -26,7 +27,8 @@ Transfers.__index = Transfers
 
 --- Return a new, empty set of transfers.
 function M.new(wanted)
-    local empty = { wanted = wanted, open = {}, latest = {}, order = {}, first = 1, last = 0, count = 0, bytes = 0 }
+    local empty = { wanted = wanted, open = {}, latest = {}, newest = {}, order = {} }
+    empty.first, empty.last, empty.count, empty.bytes = 1, 0, 0, 0
     return setmetatable(empty, Transfers)
 end
 
@@ -44,6 +46,9 @@ function Transfers:drop(request)
         self.open[request.frame] = nil
         if self.latest[request.asks] == request.frame then
             self.latest[request.asks] = nil
+        end
+        if self.newest[request.client] == request.frame then
+            self.newest[request.client] = nil
         end
         self.count = self.count - 1
         self.bytes = self.bytes - request.size
@@ -77,8 +82,11 @@ function Transfers:request(frame, payload, source)
     end
     local asked = options(rest)
     local asks = source .. " " .. name
-    local before = self.open[self.latest[asks]]
-    self.latest[asks] = frame
+    local before, newest = self.open[self.latest[asks]], self.open[self.newest[source]]
+    self.latest[asks], self.newest[source] = frame, frame
+    if newest then
+        newest = newest.name ~= name and newest or self.open[newest.rival]
+    end
     self.open[frame] = {
         name = name,
         frame = frame,
@@ -86,6 +94,8 @@ function Transfers:request(frame, payload, source)
         asks = asks,
         -- The request that was being answered when the client sent it again.
         earlier = before and (before.answered > 0 and not before.failed and before.frame or before.earlier),
+        -- The request for another file that the client sent from the same port before.
+        rival = newest and newest.frame,
         netascii = mode:lower() == "netascii",
         asked = asked.blksize,
         asked_total = asked.tsize,
@@ -173,6 +183,13 @@ function Transfers:of(frame, server)
         earlier = earlier and self.open[earlier.earlier]
     end
     return last
+end
+
+-- Return the request for another file that a server may be answering instead.  Wireshark names the last request of the
+-- client's port, and a late answer to the one before would bring a file under the name of another.
+function Transfers:rival_of(request, server)
+    local rival = self.open[request.rival]
+    return rival and not rival.failed and (rival.answered == 0 or rival.answers[server]) and rival
 end
 
 -- Return the answer of a server to a request; nil if there are too many.
@@ -286,6 +303,12 @@ function Transfers:packet(frame, payload, source, target)
             return nil, event
         end
         return nil
+    end
+    local rival = opcode == DATA and self:rival_of(request, server)
+    if rival then
+        local told = request.doubted
+        request.doubted = true
+        return nil, not told and { what = "pipelined", names = { rival.name, request.name } } or nil
     end
     local answer = (opcode == OPTIONS or opcode == DATA) and answer_of(request, server)
     if not answer or answer.ended then

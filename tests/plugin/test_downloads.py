@@ -129,6 +129,7 @@ WITH_OPTION = transfer(NAME, FILE, size=1000)
 FROM_ANOTHER_PORT = transfer(NAME, FILE, server_port=32770)
 SWAPPED = transfer(NAME, FILE.swapcase())
 CHANGED = FILE.swapcase().replace(b" ", b"_")  # each block of it is another
+DEFAULT = transfer("XMLDefault.cnf.xml", CHANGED, server_port=32770)
 OTHER_ANSWER = transfer(NAME, CHANGED, server_port=32770)
 ENDS_THE_SECOND = {
     "phone": packets.udp(PHONE, 49300, TFTP_SERVER, 32770, b"\0\5\0\5unknown transfer ID\0"),
@@ -267,6 +268,15 @@ TFTP = {
     },
     "another file from the same port, and a late block of the first": Case(
         [*SIMPLE[:2], SIMPLE[0], SIMPLE[3], *transfer(NAME, CHANGED)[1:]], []
+    ),
+    # Wireshark names the second request for the answers to both: the names would be exchanged.
+    "two files for one port of the phone at once": Case(in_turns(SIMPLE, DEFAULT), []),
+    "another file for the same port, and a late block of the first": Case(
+        [*SIMPLE[:2], DEFAULT[0], SIMPLE[3], *DEFAULT[1:]], [("XMLDefault.cnf.xml", CHANGED, PHONE)]
+    ),
+    "another file for the same port after an error": Case(
+        [SIMPLE[0], answers_with_error(1, b"no such file"), *DEFAULT],
+        [("XMLDefault.cnf.xml", CHANGED, PHONE)],
     ),
     # The first answer continues before another port answers the second request.
     "asked again, and answered again after two blocks": Case(
@@ -618,6 +628,21 @@ def test_a_file_that_a_phone_does_not_get(
         assert (found["reason"], found["frame"], found["code"]) == wanted
         assert len(told) == 1
         assert NAME in told[0]
+
+
+def test_files_for_one_port_of_the_phone_at_once(tmp_path: Path) -> None:
+    """The audit names both, and what became of the same file for another phone."""
+    other = transfer("XMLDefault.cnf.xml", CHANGED, client=OTHER_PHONE)[:2]
+    (tmp_path / "at once.pcap").write_bytes(pcap([*other, *in_turns(SIMPLE, DEFAULT)]))
+    ended = certhash("audit", tmp_path / "at once.pcap", "-f", "json", "--no-cache")
+    (problem,) = ended.json["problems"]
+    assert problem["message"] == (
+        f"frame 5: {NAME}, XMLDefault.cnf.xml not read: several TFTP requests were sent at once, and which "
+        "response answers which is not certain; give the file itself with --cnf"
+    )
+    assert ended.json["expectations"] == []
+    (note,) = ended.json["captures"][0]["notes"]
+    assert OTHER_PHONE in note
 
 
 def test_a_response_cut_by_the_snapshot_length(tmp_path: Path) -> None:

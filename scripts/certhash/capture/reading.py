@@ -21,7 +21,7 @@ TIMELESS = (
 )
 
 PIPELINED = (
-    "{} not read: several HTTP requests were sent at once, and which response answers which is not "
+    "{} not read: several {} requests were sent at once, and which response answers which is not "
     "certain; give the file itself with --cnf"
 )
 
@@ -60,7 +60,7 @@ class Reading:
             self._downloads.append(Download(found.name, row.frame, row.time, client, server, found.content))
         for event in row.transfers:
             if event.what == "pipelined":
-                self.complain(row.frame, PIPELINED.format(event.name))
+                self.complain(row.frame, PIPELINED.format(event.name, event.protocol))
             self._transfers.take(event, row.frame, row.time)
         if row.plugin_error:
             self.complain(row.frame, "the plugin failed on it; please report it with the capture")

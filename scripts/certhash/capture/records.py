@@ -136,7 +136,7 @@ class TransferRecord(NamedTuple):
     """What a packet says of a cnf file's download, other than that it is complete; only the plugin tells."""
 
     what: str
-    """``asks``, ``begins``, ``ends``, ``error``; of HTTP also ``pipelined``, and ``other`` (status 304)."""
+    """``asks``, ``begins``, ``ends``, ``error``, ``pipelined``; of HTTP also ``other`` (status 304)."""
     protocol: TransferProtocol
     name: str
     source: str

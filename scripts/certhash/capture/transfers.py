@@ -32,7 +32,9 @@ class Transfers:
         if event.what == "pipelined":  # which of them failed is not known
             names = event.name.split(", ")
             self._asked = {
-                k: v for k, v in self._asked.items() if v.protocol == "TFTP" or v.name not in names
+                k: v
+                for k, v in self._asked.items()
+                if (v.protocol, v.client) != (event.protocol, event.target) or v.name not in names
             }
             return
         asked = self._asked.get(event.request)
