@@ -54,6 +54,7 @@ SLOW = (
     "capture/test_engine.py",
     "capture/test_first_answer.py",
     "capture/test_live.py",
+    "capture/test_reasons.py",
     "capture/test_rows.py",
     "capture/test_sharing.py",
     "capture/test_start.py",
