@@ -35,7 +35,7 @@ function M.using(needs)
         capture = {
             reached = 0,  -- the last frame that was observed
             trackers = { [false] = handshakes.new(), [true] = handshakes.new() },  -- by whether it is UDP
-            transfers = tftp.new(function(name) return names.device(name) ~= nil end),
+            transfers = tftp.new(names.device),
             exchanges = needs.http.new(),
             events = {},      -- frame -> what it says of a download other than that it is complete
             book = verdict.new(),

@@ -3,7 +3,7 @@
 -- Wireshark identifies TFTP packets on any port, and the request that each belongs to; this module assembles their
 -- bytes, since Wireshark itself does not reassemble a file that a plugin could read.
 --
---   local transfers = tftp.new(wanted)         wanted(name) says whether a file is worth keeping
+--   local transfers = tftp.new(device)         device(name) says whose file it is; files of none are not kept
 --   transfers:request(frame, payload, source)  a read request, seen in that frame; returns the name of a wanted file
 --   transfers:packet(request_frame, payload, source, target)   what follows a request, with both its endpoints (any text
 --                                              that tells them apart); returns the transfer when it is now complete, or
@@ -26,8 +26,8 @@ local Transfers = {}
 Transfers.__index = Transfers
 
 --- Return a new, empty set of transfers.
-function M.new(wanted)
-    local empty = { wanted = wanted, open = {}, latest = {}, newest = {}, order = {} }
+function M.new(device)
+    local empty = { device = device, open = {}, latest = {}, newest = {}, order = {} }
     empty.first, empty.last, empty.count, empty.bytes = 1, 0, 0, 0
     return setmetatable(empty, Transfers)
 end
@@ -77,7 +77,8 @@ function Transfers:request(frame, payload, source)
         return
     end
     local name, mode, rest = payload:match("^([^\0]+)\0([^\0]+)\0(.*)$", 3)
-    if not name or not self.wanted(name) then
+    local device = name and self.device(name)
+    if not device then
         return
     end
     local asked = options(rest)
@@ -85,16 +86,17 @@ function Transfers:request(frame, payload, source)
     local before, newest = self.open[self.latest[asks]], self.open[self.newest[source]]
     self.latest[asks], self.newest[source] = frame, frame
     if newest then
-        newest = newest.name ~= name and newest or self.open[newest.rival]
+        newest = newest.device ~= device and newest or self.open[newest.rival]
     end
     self.open[frame] = {
         name = name,
+        device = device,
         frame = frame,
         client = source,
         asks = asks,
         -- The request that was being answered when the client sent it again.
         earlier = before and (before.answered > 0 and not before.failed and before.frame or before.earlier),
-        -- The request for another file that the client sent from the same port before.
+        -- The request for a file of another device that the client sent from the same port before.
         rival = newest and newest.frame,
         netascii = mode:lower() == "netascii",
         asked = asked.blksize,
@@ -185,8 +187,8 @@ function Transfers:of(frame, server)
     return last
 end
 
--- Return the request for another file that a server may be answering instead.  Wireshark names the last request of the
--- client's port, and a late answer to the one before would bring a file under the name of another.
+-- Return the request for a file of another device that a server may be answering instead.  Wireshark names the last request
+-- of the client's port, and a late answer to the one before would bring a file under a wrong name.
 function Transfers:rival_of(request, server)
     local rival = self.open[request.rival]
     return rival and not rival.failed and (rival.answered == 0 or rival.answers[server]) and rival

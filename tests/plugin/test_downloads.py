@@ -274,6 +274,9 @@ TFTP = {
     "another file for the same port, and a late block of the first": Case(
         [*SIMPLE[:2], DEFAULT[0], SIMPLE[3], *DEFAULT[1:]], [("XMLDefault.cnf.xml", CHANGED, PHONE)]
     ),
+    "the signed file is asked for from the same port, and not sent": Case(
+        [asks(f"{NAME}.sgn"), *SIMPLE], ONCE
+    ),
     "another file for the same port after an error": Case(
         [SIMPLE[0], answers_with_error(1, b"no such file"), *DEFAULT],
         [("XMLDefault.cnf.xml", CHANGED, PHONE)],
