@@ -95,7 +95,7 @@ def test_a_tshark_that_always_fails_is_given_up(network: str, tmp_path: Path) ->
     fails = 'case "$*" in *"-r -"*|*"-i -"*) echo "tshark: out of paper" >&2; exit 1 ;; esac'
     with Watch(network, "lo", "--tshark", programs(tmp_path, tshark=fails)) as watch:
         said, complained = watch.process.communicate(timeout=120)
-    assert watch.process.returncode == 2
+    assert watch.process.returncode == 2, complained.decode()
     assert b"stopped: tshark failed 3 times" in complained
     assert b"out of paper" in complained
     assert b"Traceback" not in complained

@@ -63,6 +63,7 @@ KERNEL_BUFFER = 32
 _FAILURES = 3
 _READ = 1 << 18
 _TRIAL = 60  # seconds
+_LAST_WORDS = 5  # seconds
 
 
 def interfaces(found: tshark.Tshark) -> list[str]:
@@ -454,10 +455,10 @@ class _Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
             stderr=asyncio.subprocess.PIPE,
             **surroundings(self._place),
         )
-        self._create_stderr_handling_task(process.stderr)
-        self._created_new_process(command, process)
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
         self.stdin.set_result(process.stdin)
+        self._create_stderr_handling_task(process.stderr)
+        self._created_new_process(command, process)  # fails if it has already ended
         return process
 
     async def end(self) -> None:
@@ -465,6 +466,15 @@ class _Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
         with contextlib.suppress(TSharkCrashException):
             await self.close_async()
         self._running_processes.clear()
+        # After a crash, close_async has not waited for the last words.
+        if self._stderr_handling_tasks:
+            await asyncio.wait(self._stderr_handling_tasks, timeout=_LAST_WORDS)
+        # Up to Python 3.11, asyncio prints the error of a broken pipe that nobody asks for.
+        if self.stdin.done() and not self.stdin.cancelled():
+            stdin = self.stdin.result()
+            stdin.close()
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                await asyncio.wait_for(stdin.wait_closed(), _LAST_WORDS)
 
     async def _cleanup_subprocess(self, process: asyncio.subprocess.Process) -> None:
         if self._eof_reached:  # it is about to end: wait for its exit status
