@@ -112,15 +112,18 @@ def test_display_filter(desk: Machine, screen: Screen) -> None:
         assert window.row()[5:8] == ["mismatch", HASH, DEVICE]
 
 
-def test_what_the_menus_show_save_and_copy(desk: Machine, screen: Screen, tmp_path: Path) -> None:
-    saved = desk.home / "saved.txt"
+def test_what_the_menu_copies(desk: Machine, screen: Screen) -> None:
     line = f"<certHash1>{HASH}</certHash1>"
     with opened(desk, screen) as window:
         screen.fill_clipboard("nothing copied")
         window.menu(COPY, lambda: screen.clipboard() == line)
         screen.ask("xdotool", "windowfocus", "--sync", screen.window("Copied to the clipboard"))
         assert screen.copied("ctrl+a", "ctrl+c") == line  # the text that the window shows
-        screen.keys("Escape")
+
+
+def test_the_overview_is_shown_and_saved(desk: Machine, screen: Screen, tmp_path: Path) -> None:
+    saved = desk.home / "saved.txt"
+    with opened(desk, screen) as window:
         window.menu(OVERVIEW, partial(screen.named, "Certificates in this capture"))
         number = screen.window("Certificates in this capture")
         screen.ask("xdotool", "windowfocus", "--sync", number)
