@@ -210,8 +210,8 @@ function M.using(needs)
     local function show_event(tree, event)
         local text
         if event.what == "error" then
-            local error = event.protocol == "HTTP" and "HTTP status %d" or "TFTP error %d (%s)"
-            text = error:format(event.code, event.message ~= "" and event.message or "no text")
+            local failure = event.protocol == "HTTP" and "HTTP status %d" or "TFTP error %d (%s)"
+            text = failure:format(event.code, event.message ~= "" and event.message or "no text")
                 .. (" for %s: a phone that does not get its file keeps the one that it has"):format(event.name)
         else
             text = ("%s not read: several %s requests were sent at once, and which response answers which is not certain")

@@ -67,9 +67,9 @@ class _Connection:
     def __init__(self) -> None:
         self.current: _Building | None = None
         self.lost: set[Endpoint] = set()
-        """The senders of missing packets. Those of the client hide no certificate of the server;"""
+        """The senders of missing packets; only the server's missing packets can hide its certificate."""
         self.cut: set[Endpoint] = set()
-        """nor do those of its packets that a snapshot length cut."""
+        """The senders of packets that a snapshot length cut; the same holds for these."""
 
 
 class _Building:

@@ -469,7 +469,7 @@ class _Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
         # After a crash, close_async has not waited for the last words.
         if self._stderr_handling_tasks:
             await asyncio.wait(self._stderr_handling_tasks, timeout=_LAST_WORDS)
-        # Up to Python 3.11, asyncio prints the error of a broken pipe that nobody asks for.
+        # Up to Python 3.11, asyncio prints the error of a broken pipe unless something waits for the pipe.
         if self.stdin.done() and not self.stdin.cancelled():
             stdin = self.stdin.result()
             stdin.close()
