@@ -1,8 +1,8 @@
 -- certhash: the hash of every certificate in a TLS or DTLS handshake, as in the cnf files of Cisco IP phones.
 --
--- This file connects Wireshark to the modules in the folder certhash beside it: frame (what a frame holds), memory (what is
--- remembered of a capture), show (what is shown of it), batch (lines for a program), carriers (TLS in other protocols) and
--- menu.
+-- This file connects Wireshark to the modules in the folder certhash beside it: preferences, frame (what a frame holds),
+-- memory (what is remembered of a capture), show (what is shown of it), batch (lines for a program), carriers (TLS in other
+-- protocols) and menu.
 --
 -- One source for Lua 5.2 (Wireshark up to 4.2) and Lua 5.4 (from 4.4).
 
@@ -15,21 +15,17 @@ local function module(name)
     if not chunk then
         error("certhash: the folder certhash must lie beside certhash.lua: " .. tostring(problem), 0)
     end
-    return chunk()
+    return chunk
 end
 
 -- All are loaded before anything is declared: a script that fails later leaves fields behind that nothing fills.
-local part = module("plain").connected(module)
-for _, name in ipairs({ "batch", "carriers", "fields", "frame", "memory", "show" }) do
-    part[name] = module(name)
+local part = module("plain")().connected(module)
+for _, name in ipairs({ "batch", "carriers", "fields", "frame", "memory", "preferences", "show" }) do
+    part[name] = module(name)(part)
 end
 
-local version = part.version.version
-local address, folder, handshakes, menu = part.address, part.folder, part.handshakes, part.menu
-local stated, story, visible = part.stated, part.story, part.visible
-
 set_plugin_info({
-    version = version,
+    version = part.version.version,
     description = "Hashes of TLS certificates as Cisco IP phones expect them, and who expects them",
     author = "The certhash authors",
 })
@@ -42,68 +38,8 @@ local BATCH = FOR == "1" or FOR == "engine"
 local certhash = Proto("certhash", "Certificate hash (Cisco IP phone VPN)")
 local field, warn = part.fields.declare(certhash)
 
-certhash.prefs.cnf_directory = Pref.string("cnf folder", "",
-    "Folder with SEP<MAC>.cnf.xml files (plain or signed), copied from flash or from the TFTP server. "
-    .. "It is read once, at the first certificate. Tools > certhash > Reload cnf folder reads it again.")
-certhash.prefs.expect = Pref.string("Expected hash", "",
-    "A hash that phones expect, without any file: Base64, or hex as in a thumbprint. HASH=https://HOST/PATH is for one "
-    .. "head-end, HASH alone for any. Separate several with semicolons.")
-certhash.prefs.learn_from_capture = Pref.bool("Learn cnf files from the capture", true,
-    "Use the cnf files that phones download in the capture over TFTP or HTTP, from then on.")
-certhash.prefs.follow_tls = Pref.bool("Find TLS inside RDP, upgraded HTTP and OpenVPN", false,
-    "Dissect TLS where Wireshark does not look for it. This changes the dissection of such connections. On a "
-    .. "registered port it also needs TCP's preference to try heuristic sub-dissectors first. An audit always does it.")
-certhash.prefs.info_column = Pref.bool("Show the verdict in the Info column", true,
-    "Add match, mismatch or rejected to the Info column of packets with certificates.")
-
--- The cnf folder is kept from capture to capture.  It is read when it is first needed, because preferences have their
--- defaults while this script is loaded, and because reading thousands of files takes long.
-local directory  -- { path =, files =, problems =, copies = }, or nil
-
-local function list_folder(path)
-    local ok, names = pcall(Dir.open, path)
-    if ok and names then
-        return names
-    end
-    return nil, Dir.exists(path) and "this folder cannot be read" or "there is no such folder"
-end
-
-local function read_directory()
-    local path = certhash.prefs.cnf_directory
-    if not directory or directory.path ~= path then
-        directory = { files = {}, problems = {}, copies = {} }
-        if path ~= "" then
-            directory = folder.read(path, {
-                list = list_folder,
-                is_folder = function(name) return Dir.exists(name) == true end,
-                open = io.open,
-            })
-        end
-        directory.path = path
-        if #directory.problems > 0 then
-            report_failure("certhash: " .. directory.problems[1]
-                .. (#directory.problems > 1 and ("\n\nTools > certhash > Certificates in this capture lists %d more.")
-                    :format(#directory.problems - 1) or ""))
-        end
-    end
-    return directory
-end
-
--- The files that count from the first frame on: those of the folder, and the hashes that the user states.
-local function files_from_the_start()
-    local files = {}
-    for _, file in ipairs(read_directory().files) do
-        files[#files + 1] = file
-    end
-    local told, problems = stated.read(certhash.prefs.expect)
-    for _, file in ipairs(told) do
-        files[#files + 1] = file
-    end
-    if #problems > 0 then
-        report_failure("certhash: " .. table.concat(problems, "; "))
-    end
-    return files
-end
+part.preferences.declare(certhash)
+local given = part.preferences.reading(certhash.prefs)
 
 -- The fields of the dissectors that this one reads.  A name that this Wireshark does not know gives a reader that finds
 -- nothing.  Protocols ("ip", "tftp") are there in any case; every other name makes Wireshark keep a value for us.
@@ -118,44 +54,18 @@ local function reader(name)
     return extractor
 end
 
-local frame = part.frame.using({
-    reader = reader,
-    handshakes = handshakes,
-    story = story,
-    know = part.certificates,
-})
-local memory = part.memory.using({
-    address = address,
-    batch = BATCH,
-    cnf = part.cnf,
-    folder_files = files_from_the_start,
-    nowhere = stated.nowhere,
-    frame = frame,
-    handshakes = handshakes,
-    http = part.http,
-    names = part.names,
-    tftp = part.tftp,
-    verdict = part.verdict,
-    visible = visible,
-})
+local frame = part.frame.reading(reader)
+local memory = part.memory.using({ frame = frame, batch = BATCH, files = given.files })
 
 -- Wireshark calls init twice before a file's first packet.
 certhash.init = memory.forget
 
-local function endpoint_text(endpoint)
-    local bytes, port = handshakes.split(endpoint)
-    return story.endpoint(address.text(bytes), port)
-end
-
 local show = part.show.using({
-    endpoint_text = endpoint_text,
-    field = field,
-    info_column = function() return certhash.prefs.info_column end,
-    memory = memory,
     protocol = certhash,
-    story = story,
-    visible = visible,
+    field = field,
     warn = warn,
+    memory = memory,
+    info_column = function() return certhash.prefs.info_column end,
 })
 
 local read, TLS, DTLS, has, values_or_nil = frame.read, frame.tls, frame.dtls, frame.has, frame.values_or_nil
@@ -204,7 +114,7 @@ end
 
 if BATCH then
     local line = part.batch.using({
-        version = version,
+        version = part.version.version,
         wireshark = get_version(),
         names_read = names_read,
         one_pass_server = FOR == "engine",
@@ -230,22 +140,18 @@ register_postdissector(certhash)
 
 -- Wireshark follows TLS neither after X.224, nor after an upgrade of HTTP, nor in OpenVPN on another port.  To follow it
 -- changes what Wireshark dissects, which an annotation must not do unasked: in the window, the user switches it on.
-part.carriers.using({
-    openvpn = part.openvpn,
-    upgrade = part.upgrade,
-    wanted = function() return BATCH or certhash.prefs.follow_tls end,
-})
+part.carriers.follow(function() return BATCH or certhash.prefs.follow_tls end)
 
 if gui_enabled() then
-    menu.register({
+    part.menu.register({
         handshakes = memory.handshakes,
-        endpoint = endpoint_text,
+        endpoint = memory.endpoint_text,
         judge = function(handshake) return memory.judge(handshake.server_sent, 100) end,
-        problems = function() return read_directory().problems end,
-        copies = function() return read_directory().copies end,
+        problems = function() return given.directory().problems end,
+        copies = function() return given.directory().copies end,
         files = function() return memory.book().files end,
         reload = function()
-            directory = nil
+            given.forget()
             redissect_packets()
         end,
         folder = function() return certhash.prefs.cnf_directory end,

@@ -4,6 +4,9 @@
 
 local M = {}
 
+local others = ... or {}  -- the modules by name (plain.lua)
+local openvpn, upgrade = others.openvpn, others.upgrade
+
 -- Hosts by number.  Only Wireshark's Address identifies a host here: its text changes as soon as Wireshark finds a name for
 -- it.  Equal addresses are the same host; equal texts may be two hosts.
 local function host_numbers()
@@ -35,7 +38,7 @@ local function connection_of(pinfo)
 end
 
 -- Follow connections that begin with another protocol: the first segment identifies it, and a ClientHello starts TLS.
-local function follow_upgrades(upgrade, wanted)
+local function follow_upgrades(wanted)
     local upgraded = Proto("certhash_upgrade", "TLS after another protocol")
     local upgrades  -- by connection: the protocol before TLS, and the frame in which TLS begins
 
@@ -72,7 +75,7 @@ local OPENVPN_PORT = 1194
 
 -- Recognise OpenVPN on any port by the first packet of a connection, and reassemble the TLS of its control packets;
 -- Wireshark's own dissector shows everything else.
-local function follow_openvpn(openvpn, wanted)
+local function follow_openvpn(wanted)
     local tunnels  -- of the capture: the bytes that tls-auth adds, by connection; the streams; the records of a packet
 
     local function forget()
@@ -102,12 +105,12 @@ local function follow_openvpn(openvpn, wanted)
 
     for carrier, opens in pairs({ udp = openvpn.opens_datagram, tcp = openvpn.opens_stream }) do
         local tunnel = Proto("certhash_openvpn_" .. carrier, "OpenVPN over " .. carrier:upper() .. ", on any port")
-        local others = DissectorTable.get(carrier .. ".port"):get_dissector(OPENVPN_PORT)
+        local standard = DissectorTable.get(carrier .. ".port"):get_dissector(OPENVPN_PORT)
 
         tunnel.init = forget
 
         local function packet(tvb, pinfo, tree)
-            return control_packet(tvb, pinfo, tree) and tvb:len() or others:call(tvb, pinfo, tree)
+            return control_packet(tvb, pinfo, tree) and tvb:len() or standard:call(tvb, pinfo, tree)
         end
 
         function tunnel.dissector(tvb, pinfo, tree)
@@ -117,14 +120,14 @@ local function follow_openvpn(openvpn, wanted)
             end
             return dissect_tcp_pdus(tvb, tree, 2, function(pdu, _, at) return 2 + pdu(at, 2):uint() end, function(pdu)
                 if not control_packet(pdu(2):tvb(), pinfo, tree) then
-                    others:call(pdu, pinfo, tree)
+                    standard:call(pdu, pinfo, tree)
                 end
                 return pdu:len()
             end)
         end
 
         tunnel:register_heuristic(carrier, function(tvb, pinfo, tree)
-            local added = wanted() and others and opens(tvb:raw())
+            local added = wanted() and standard and opens(tvb:raw())
             if not added then
                 return false
             end
@@ -137,10 +140,10 @@ local function follow_openvpn(openvpn, wanted)
 end
 
 --- Register the dissectors.
--- @param needs the modules openvpn and upgrade; wanted(), which returns whether the dissectors may claim connections now
-function M.using(needs)
-    follow_upgrades(needs.upgrade, needs.wanted)
-    follow_openvpn(needs.openvpn, needs.wanted)
+-- @param wanted() returns whether the dissectors may claim connections now
+function M.follow(wanted)
+    follow_upgrades(wanted)
+    follow_openvpn(wanted)
 end
 
 return M

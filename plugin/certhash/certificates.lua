@@ -5,57 +5,55 @@
 
 local M = {}
 
+local others = ... or {}  -- the modules by name (plain.lua)
+local address, base64, sha1, sha256 = others.address, others.base64, others.sha1, others.sha256
+local visible, x509 = others.visible, others.x509
+
 local MOST_CERTIFICATES = 4096
 
---- Return the function that returns the details of a certificate.
--- @param needs the modules address, sha1, sha256, base64, visible and x509
--- @return function(der): a table with der, sha1 and sha256 (Base64), thumbprint and thumbprint256 (bytes), subject, and
---   names (for the host-ID check; nil if the certificate cannot be read)
-function M.using(needs)
-    local sha1, sha256, base64, visible, x509 = needs.sha1, needs.sha256, needs.base64, needs.visible, needs.x509
+local derive = {
+    thumbprint = function(known) return sha1.digest(known.der) end,
+    thumbprint256 = function(known) return sha256.digest(known.der) end,
+    sha1 = function(known) return base64.encode(known.thumbprint) end,
+    sha256 = function(known) return base64.encode(known.thumbprint256) end,
+    subject = function(known)
+        local subject = x509.subject(known.der)
+        return subject and visible.text(subject, 200) or "no X.509 certificate"
+    end,
+    names = function(known) return known.der and x509.names(known.der, address.text) end,
+}
+local Known = {
+    __index = function(known, name)
+        local make = derive[name]
+        local value = make and make(known)
+        rawset(known, name, value)
+        return value
+    end,
+}
 
-    local address = needs.address
+local certificates, kept = {}, 0
 
-    local derive = {
-        thumbprint = function(known) return sha1.digest(known.der) end,
-        thumbprint256 = function(known) return sha256.digest(known.der) end,
-        sha1 = function(known) return base64.encode(known.thumbprint) end,
-        sha256 = function(known) return base64.encode(known.thumbprint256) end,
-        subject = function(known)
-            local subject = x509.subject(known.der)
-            return subject and visible.text(subject, 200) or "no X.509 certificate"
-        end,
-        names = function(known) return known.der and x509.names(known.der, address.text) end,
-    }
-    local Known = {
-        __index = function(known, name)
-            local make = derive[name]
-            local value = make and make(known)
-            rawset(known, name, value)
-            return value
-        end,
-    }
-
-    local certificates, kept = {}, 0
-
-    return function(der)
-        local known = certificates[der]
-        if not known then
-            if kept >= MOST_CERTIFICATES then
-                -- A large capture of different certificates must not exhaust memory.  Handshakes keep their own.
-                for _, other in pairs(certificates) do
-                    for name in pairs(derive) do
-                        other[name] = other[name]
-                    end
-                    other.der = nil
+--- Return the details of a certificate: a table with der, sha1 and sha256 (Base64), thumbprint and thumbprint256 (bytes),
+-- subject, and names (for the host-ID check; nil if the certificate cannot be read).
+---@param der string
+---@return table
+function M.know(der)
+    local known = certificates[der]
+    if not known then
+        if kept >= MOST_CERTIFICATES then
+            -- A large capture of different certificates must not exhaust memory.  Handshakes keep their own.
+            for _, other in pairs(certificates) do
+                for name in pairs(derive) do
+                    other[name] = other[name]
                 end
-                certificates, kept = {}, 0
+                other.der = nil
             end
-            known = setmetatable({ der = der }, Known)
-            certificates[der], kept = known, kept + 1
+            certificates, kept = {}, 0
         end
-        return known
+        known = setmetatable({ der = der }, Known)
+        certificates[der], kept = known, kept + 1
     end
+    return known
 end
 
 return M

@@ -40,14 +40,8 @@
 
 local M = { LARGEST = 2 * 1024 * 1024 }
 
-local digest, headend, markup, names, xml
-
---- Set the modules that this one uses.
----@param others table<string, table> the modules, by name
-function M.using(others)
-    digest, headend, markup, names, xml = others.digest, others.headend, others.markup, others.names, others.xml
-    return M
-end
+local others = ... or {}  -- the modules by name (plain.lua)
+local digest, headend, markup, names, xml = others.digest, others.headend, others.markup, others.names, others.xml
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The signed form

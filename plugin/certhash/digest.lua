@@ -5,14 +5,8 @@ local M = {}
 -- The lengths of the digests that a certHash may contain.
 M.ALGORITHMS = { [20] = "SHA-1", [32] = "SHA-256", [64] = "SHA-512" }
 
-local base64
-
---- Set the module that this one uses.
----@param others table<string, table> the modules, by name
-function M.using(others)
-    base64 = others.base64
-    return M
-end
+local others = ... or {}  -- the modules by name (plain.lua)
+local base64 = others.base64
 
 --- Return the bytes of a digest in Base64 and its algorithm, or nil.
 ---@param text string

@@ -9,14 +9,8 @@
 
 local M = {}
 
-local cnf, markup, names, xml
-
---- Set the modules that this one uses.
----@param others table<string, table> the modules, by name
-function M.using(others)
-    cnf, markup, names, xml = others.cnf, others.markup, others.names, others.xml
-    return M
-end
+local others = ... or {}  -- the modules by name (plain.lua)
+local cnf, markup, names, xml = others.cnf, others.markup, others.names, others.xml
 
 local SEVERAL = "it shows several files or vpnGroup elements, and it is unknown which one counts"
 local NO_END = "its vpnGroup has no end: copy everything from <vpnGroup> to </vpnGroup>"

@@ -8,14 +8,8 @@
 
 local M = { DEEPEST = 5, MOST = 200000 }
 
-local cnf, excerpt, names, visible
-
---- Set the modules that this one uses.
----@param others table<string, table> the modules, by name
-function M.using(others)
-    cnf, excerpt, names, visible = others.cnf, others.excerpt, others.names, others.visible
-    return M
-end
+local others = ... or {}  -- the modules by name (plain.lua)
+local cnf, excerpt, names, visible = others.cnf, others.excerpt, others.names, others.visible
 
 -- Open a file without blocking.  Lua cannot query the type of a file, and opening a named pipe for reading only waits for a
 -- writer, which would freeze the window; opening it for reading and writing never waits (fifo(7)).  A file without write

@@ -2,16 +2,16 @@
 
 local M = {}
 
+local others = ... or {}  -- the modules by name (plain.lua)
+local certificates, handshakes, story = others.certificates, others.handshakes, others.story
+
 local WARNING, FATAL = 1, 2  -- levels of an alert
 local LONGEST_PLAIN_ALERTS = 16  -- bytes; an encrypted alert has 18 or more (RFC 5246, section 6.2.3)
 
 --- Create the readers, which Wireshark allows only while the script loads.
--- @param needs the modules handshakes and story; reader(field name), which returns a function that returns a frame's values
---   of this field; know(der), which returns the details of a certificate
+-- @param reader(field name) returns a function that returns a frame's values of this field
 -- @return constants, the functions below, and the readers of TLS and DTLS
-function M.using(needs)
-    local reader, know, handshakes, story = needs.reader, needs.know, needs.handshakes, needs.story
-
+function M.reading(reader)
     local read = {
         ip = reader("ip"),
         ipv6 = reader("ipv6"),
@@ -161,7 +161,7 @@ function M.using(needs)
             local range, whole = info.range, paired and entry_bytes(info, entries[i]) or nil
             local der = whole and whole:raw() or info.len > 0 and range:raw() or ""
             local damaged = paired and #der ~= entries[i].value
-            message[#message + 1] = { range = range, known = know(der), whole = whole, damaged = damaged }
+            message[#message + 1] = { range = range, known = certificates.know(der), whole = whole, damaged = damaged }
             floor = from + info.len
         end
         return found

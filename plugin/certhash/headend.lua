@@ -2,14 +2,8 @@
 
 local M = {}
 
-local address, markup
-
---- Set the modules that this one uses.
----@param others table<string, table> the modules, by name
-function M.using(others)
-    address, markup = others.address, others.markup
-    return M
-end
+local others = ... or {}  -- the modules by name (plain.lua)
+local address, markup = others.address, others.markup
 
 -- Return whether a text is a host name: letters, digits, - and _ in labels of up to 63 (RFC 1035).
 local function is_name(host)

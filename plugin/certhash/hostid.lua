@@ -6,14 +6,8 @@
 
 local M = {}
 
-local address
-
---- Set the module that this one uses.
----@param others table<string, table> the modules, by name
-function M.using(others)
-    address = others.address
-    return M
-end
+local others = ... or {}  -- the modules by name (plain.lua)
+local address = others.address
 
 -- Return a name for comparison: an address in its normal form, anything else in lower case without the final dot.
 local function plain(name)

@@ -2,14 +2,8 @@
 
 local M = {}
 
-local xml
-
---- Set the module that this one uses.
----@param others table<string, table> the modules, by name
-function M.using(others)
-    xml = others.xml
-    return M
-end
+local others = ... or {}  -- the modules by name (plain.lua)
+local xml = others.xml
 
 -- Convert UTF-16 to UTF-8; return nil if it is truncated or damaged.
 local function from_utf16(content, high_first)

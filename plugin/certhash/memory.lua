@@ -7,6 +7,11 @@
 
 local M = {}
 
+local others = ... or {}  -- the modules by name (plain.lua)
+local address, cnf, handshakes, http = others.address, others.cnf, others.handshakes, others.http
+local names, stated, story, tftp = others.names, others.stated, others.story, others.tftp
+local verdict, visible = others.verdict, others.visible
+
 -- Status of HTTP (RFC 9110, section 15): a file, one that a proxy has changed, and a part of one; the phone has this file.
 local BRINGS_A_FILE, NOT_MODIFIED = { [200] = true, [203] = true, [206] = true }, 304
 
@@ -16,17 +21,20 @@ local KEPT_FILES_BYTES = 64 * 1024 * 1024
 local MOST_DEVICES = 20
 
 --- Create the memory of a capture.
--- @param needs the modules address, cnf, handshakes, http, names, tftp, verdict and visible; frame, the readers of a frame;
---   batch, whether nothing is shown; folder_files(), which returns the configurations of the user's folder and the stated
---   hashes; nowhere(file, servers), which returns whether no server presents a stated certificate
+-- @param needs frame, the readers of a frame; batch, whether nothing is shown; files(), which returns the configurations
+--   that count from the first frame on
 -- @return the functions at the end
 function M.using(needs)
-    local address, cnf, handshakes, tftp = needs.address, needs.cnf, needs.handshakes, needs.tftp
-    local names, verdict, visible, frame = needs.names, needs.verdict, needs.visible, needs.frame
+    local frame = needs.frame
     local read, TLS, DTLS, endpoints, has = frame.read, frame.tls, frame.dtls, frame.endpoints, frame.has
 
     local function address_text(endpoint)
         return address.text((handshakes.split(endpoint)))
+    end
+
+    local function endpoint_text(endpoint)
+        local bytes, port = handshakes.split(endpoint)
+        return story.endpoint(address.text(bytes), port)
     end
 
     local capture
@@ -36,7 +44,7 @@ function M.using(needs)
             reached = 0,  -- the last frame that was observed
             trackers = { [false] = handshakes.new(), [true] = handshakes.new() },  -- by whether it is UDP
             transfers = tftp.new(names.device),
-            exchanges = needs.http.new(),
+            exchanges = http.new(),
             events = {},      -- frame -> what it says of a download other than that it is complete
             book = verdict.new(),
             book_has_folder = false,
@@ -62,7 +70,7 @@ function M.using(needs)
 
     local function nowhere(file)
         if capture.nowhere[file] == nil then
-            capture.nowhere[file] = needs.nowhere(file, capture.servers)
+            capture.nowhere[file] = stated.nowhere(file, capture.servers)
         end
         return capture.nowhere[file]
     end
@@ -70,7 +78,7 @@ function M.using(needs)
     local function book()
         if not capture.book_has_folder then
             capture.book_has_folder = true
-            for _, file in ipairs(needs.folder_files()) do
+            for _, file in ipairs(needs.files()) do
                 capture.book:add(file)
             end
         end
@@ -103,11 +111,15 @@ function M.using(needs)
         capture.files[number] = file
     end
 
-    -- Record what a frame says of a download: { what =, protocol =, name =, request =, code =, message = }.  In the window,
-    -- only what went wrong matters.
+    -- Record what a frame says of a download: { what =, protocol =, names =, request =, code =, message = }; a pipelined
+    -- one has several names.  In the window, only what went wrong matters.
     local function note_event(pinfo, event, source, target)
         if needs.batch or event.what == "error" or event.what == "pipelined" then
-            event.name = visible.text(names.base_name(event.name), 200)
+            local named = {}
+            for i, name in ipairs(event.names) do
+                named[i] = names.base_name(name)
+            end
+            event.name = visible.text(table.concat(named, ", "), 200)
             event.message = event.message and visible.text(event.message, 200)
             event.source, event.target = address_text(source), address_text(target)
             capture.events[pinfo.number] = event
@@ -124,7 +136,7 @@ function M.using(needs)
         if not request then
             local name = capture.transfers:request(pinfo.number, payload, source)
             if name then
-                note_event(pinfo, { what = "asks", protocol = "TFTP", name = name }, source, target)
+                note_event(pinfo, { what = "asks", protocol = "TFTP", names = { name } }, source, target)
             end
             return
         end
@@ -133,9 +145,6 @@ function M.using(needs)
             learn(pinfo, done.name, done.content, source, target)
         elseif event then
             event.protocol = "TFTP"
-            if event.names then
-                event.name = names.base_name(event.names[1]) .. ", " .. names.base_name(event.names[2])
-            end
             note_event(pinfo, event, source, target)
         end
     end
@@ -169,7 +178,7 @@ function M.using(needs)
             local gets = read.http_method().value == "GET"
             capture.exchanges:request(stream, uris, gets and pinfo.number or nil)
             if gets and #uris == 1 and names.device(uris[1]) then
-                note_event(pinfo, { what = "asks", protocol = "HTTP", name = uris[1] }, endpoints(pinfo))
+                note_event(pinfo, { what = "asks", protocol = "HTTP", names = uris }, endpoints(pinfo))
             end
         end
         if count == 0 then
@@ -189,8 +198,7 @@ function M.using(needs)
             end
         end
         if #found > 0 then
-            local event = { what = "pipelined", protocol = "HTTP", name = table.concat(found, ", ") }
-            note_event(pinfo, event, endpoints(pinfo))
+            note_event(pinfo, { what = "pipelined", protocol = "HTTP", names = found }, endpoints(pinfo))
         end
         return nil
     end
@@ -221,7 +229,7 @@ function M.using(needs)
             learn(pinfo, uri.value, content, endpoints(pinfo))
         elseif request then
             local what = BRINGS_A_FILE[status] and "begins" or status == NOT_MODIFIED and "other" or "error"
-            local event = { what = what, protocol = "HTTP", name = uri.value }
+            local event = { what = what, protocol = "HTTP", names = { uri.value } }
             event.request, event.code, event.message = request, status, ""
             note_event(pinfo, event, endpoints(pinfo))
         end
@@ -398,7 +406,8 @@ function M.using(needs)
     end
 
     return {
-        forget = forget, observe = observe, take_file = take_file, book = book, judge = judge, address_text = address_text,
+        forget = forget, observe = observe, take_file = take_file, book = book, judge = judge,
+        address_text = address_text, endpoint_text = endpoint_text,
         sent = function(number) return capture.sent[number] end,
         refusal = function(number) return capture.alerts[number] end,
         file = function(number) return capture.files[number] end,

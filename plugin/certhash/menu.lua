@@ -4,13 +4,8 @@
 
 local M = {}
 
-local story, visible
-
---- Set the modules that this one uses.
-function M.using(others)
-    story, visible = others.story, others.visible
-    return M
-end
+local others = ... or {}  -- the modules by name (plain.lua)
+local story, visible = others.story, others.visible
 
 local RANK = { mismatch = 1, rejected = 2, match = 3, unlisted = 4 }
 

@@ -4,22 +4,23 @@ local M = {}
 
 -- Each comes after those that it uses.
 local NAMES = {
-    "address", "base64", "handshakes", "http", "openvpn", "sha1", "sha256", "tftp", "upgrade", "version", "visible", "x509",
+    "address", "base64", "handshakes", "http", "names", "openvpn", "sha1", "tftp", "upgrade", "version", "visible", "x509",
     "xml",
-    "certificates", "digest", "hostid", "markup", "names", "story",
-    "headend", "menu", "verdict",
+    "digest", "hostid", "markup", "sha256", "story",
+    "certificates", "headend", "menu", "verdict",
     "cnf", "stated",
     "excerpt", "folder",
 }
 
 --- Return the modules by name.
----@param load fun(name: string): table returns a module as its file does
+-- Each file gets those before it as its argument.  Wireshark also runs every file in a folder of plugins by itself, with no
+-- argument, and it must do nothing then.
+---@param load fun(name: string): function returns the compiled file of a module
 ---@return table<string, table>
 function M.connected(load)
     local part = {}
     for _, name in ipairs(NAMES) do
-        local module = load(name)
-        part[name] = module.using and module.using(part) or module
+        part[name] = load(name)(part)
     end
     return part
 end

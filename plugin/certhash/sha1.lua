@@ -1,8 +1,5 @@
 -- SHA-1 (FIPS 180-4) in plain Lua.
 --
---   local sha1 = dofile("sha1.lua")
---   sha1.digest(message)  -> the 20 bytes of the digest, as a string
---
 -- Wireshark has Lua 5.2 up to 4.2 and Lua 5.4 from 4.4.  The first has the library bit32 and no bitwise operators, the
 -- second the operators and no bit32.  The operators are syntax errors in 5.2, so the function that uses them is compiled
 -- from a string.  The module selects the variant for the interpreter once, when it is loaded.
@@ -81,26 +78,37 @@ end
 local operators = load(OPERATORS, "=sha1")
 local compress = operators and operators() or with_bit32(bit32)
 
--- Return the four bytes of a number below 2^32, big-endian.
-local function big_endian(number)
+--- Return the four bytes of a number below 2^32, big-endian.
+---@param number integer
+---@return string
+function M.word(number)
     local low = number % 65536
     local high = (number - low) / 65536
     return string.char(math.floor(high / 256), high % 256, math.floor(low / 256), low % 256)
+end
+
+local word = M.word
+
+--- Return a message with the padding and the length that SHA-1 and SHA-256 add: whole blocks of 64 bytes.
+---@param message string
+---@return string
+function M.padded(message)
+    local length = #message
+    local bits = length * 8
+    return message .. "\128" .. string.rep("\0", (55 - length) % 64)
+        .. word(math.floor(bits / 4294967296)) .. word(bits % 4294967296)
 end
 
 --- Return the SHA-1 of a string of bytes, as a string of 20 bytes.
 ---@param message string
 ---@return string
 function M.digest(message)
-    local length = #message
-    local bits = length * 8
-    local text = message .. "\128" .. string.rep("\0", (55 - length) % 64)
-        .. big_endian(math.floor(bits / 4294967296)) .. big_endian(bits % 4294967296)
+    local text = M.padded(message)
     local h0, h1, h2, h3, h4 = 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0
     for pos = 1, #text, 64 do
         h0, h1, h2, h3, h4 = compress(text, pos, h0, h1, h2, h3, h4)
     end
-    return big_endian(h0) .. big_endian(h1) .. big_endian(h2) .. big_endian(h3) .. big_endian(h4)
+    return word(h0) .. word(h1) .. word(h2) .. word(h3) .. word(h4)
 end
 
 return M

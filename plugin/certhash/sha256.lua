@@ -1,9 +1,9 @@
 -- SHA-256 (FIPS 180-4) in plain Lua, in two variants for the two kinds of interpreter: sha1.lua explains why.
---
---   local sha256 = dofile("sha256.lua")
---   sha256.digest(message)  -> the 32 bytes of the digest, as a string
 
 local M = {}
+
+local others = ... or {}  -- the modules by name (plain.lua)
+local sha1 = others.sha1
 
 -- The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
 local K = {
@@ -74,21 +74,11 @@ end
 local operators = load(OPERATORS, "=sha256")
 local compress = operators and operators(K) or with_bit32(bit32)
 
--- Return the four bytes of a number below 2^32, big-endian.
-local function big_endian(number)
-    local low = number % 65536
-    local high = (number - low) / 65536
-    return string.char(math.floor(high / 256), high % 256, math.floor(low / 256), low % 256)
-end
-
 --- Return the SHA-256 of a string of bytes, as a string of 32 bytes.
 ---@param message string
 ---@return string
 function M.digest(message)
-    local length = #message
-    local bits = length * 8
-    local text = message .. "\128" .. string.rep("\0", (55 - length) % 64)
-        .. big_endian(math.floor(bits / 4294967296)) .. big_endian(bits % 4294967296)
+    local text = sha1.padded(message)
     local state = {
         0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
     }
@@ -97,7 +87,7 @@ function M.digest(message)
     end
     local words = {}
     for i = 1, 8 do
-        words[i] = big_endian(state[i])
+        words[i] = sha1.word(state[i])
     end
     return table.concat(words)
 end

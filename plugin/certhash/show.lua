@@ -2,13 +2,15 @@
 
 local M = {}
 
+local others = ... or {}  -- the modules by name (plain.lua)
+local story, visible = others.story, others.visible
+
 --- Return the function that shows a frame.
--- @param needs the modules story and visible; protocol, its fields and its expert information; memory, of the capture;
---   endpoint_text(endpoint); info_column(), whether to add the verdict to the Info column
+-- @param needs protocol, its fields and its expert information; memory, of the capture; info_column(), whether to add the
+--   verdict to the Info column
 -- @return the function show, at the end
 function M.using(needs)
-    local story, visible, memory = needs.story, needs.visible, needs.memory
-    local protocol, field, warn = needs.protocol, needs.field, needs.warn
+    local memory, protocol, field, warn = needs.memory, needs.protocol, needs.field, needs.warn
 
     local function refusal_text(alert, judgement)
         local sent = alert.sent
@@ -129,7 +131,7 @@ function M.using(needs)
         local kind = judgement.verdict
         local expert_info = EXPERT[kind]
         local text = (expert_info or wants.verdict or wants.story)
-            and story.verdict(judgement, needs.endpoint_text(sent.handshake.server), sent.chain[1].sha1)
+            and story.verdict(judgement, memory.endpoint_text(sent.handshake.server), sent.chain[1].sha1)
         if kind and text then
             local item = tree:add(field.verdict, kind, "Verdict: " .. text):set_generated()
             if expert_info then
@@ -165,7 +167,7 @@ function M.using(needs)
         tree:add(field.certificate_in, sent.frame):set_generated()
         if judgement and judgement.verdict then
             local item = tree:add(field.verdict, judgement.verdict):set_generated()
-            item:set_text("Verdict: " .. story.verdict(judgement, needs.endpoint_text(sent.handshake.server),
+            item:set_text("Verdict: " .. story.verdict(judgement, memory.endpoint_text(sent.handshake.server),
                 sent.chain[1].sha1))
             show_devices(item, judgement.told, {})
             if needs.info_column() then
@@ -237,7 +239,7 @@ function M.using(needs)
             -- tree:referenced does not know expert information, so every frame that may have a verdict is judged.
             local judgement = sent and (wants.verdict or wants.story or memory.book().files > 0) and memory.judge(sent)
             if wants == EVERYTHING and sent then
-                local server = sent.role == "client" and "" or needs.endpoint_text(sent.handshake.server)
+                local server = sent.role == "client" and "" or memory.endpoint_text(sent.handshake.server)
                 own:set_text("Certificate hash: " .. story.summary(judgement, sent.chain[1].sha1, server))
             end
             if judgement then

@@ -7,14 +7,8 @@
 
 local M = {}
 
-local base64, digest, headend, visible
-
---- Set the modules that this one uses.
----@param others table<string, table> the modules, by name
-function M.using(others)
-    base64, digest, headend, visible = others.base64, others.digest, others.headend, others.visible
-    return M
-end
+local others = ... or {}  -- the modules by name (plain.lua)
+local base64, digest, headend, visible = others.base64, others.digest, others.headend, others.visible
 
 -- Return the bytes of a hash in hex (with or without colons, blanks or dashes) or in Base64, or nil.  The labels that
 -- Windows, IOS and openssl print before the digits are accepted.

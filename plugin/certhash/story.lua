@@ -8,14 +8,8 @@ M.REFUSALS = {
     [45] = "certificate_expired", [46] = "certificate_unknown", [48] = "unknown_ca",
 }
 
-local visible
-
---- Set the modules that this one uses.
----@param others table<string, table> the modules, by name
-function M.using(others)
-    visible = others.visible
-    return M
-end
+local others = ... or {}  -- the modules by name (plain.lua)
+local visible = others.visible
 
 --- Return an endpoint as text: 203.0.113.1:443, [2001:db8::1]:443.
 ---@param text string

@@ -7,11 +7,10 @@
 --   transfers:request(frame, payload, source)  a read request, seen in that frame; returns the name of a wanted file
 --   transfers:packet(request_frame, payload, source, target)   what follows a request, with both its endpoints (any text
 --                                              that tells them apart); returns the transfer when it is now complete, or
---                                              nil and what happens to it: { what = "begins", name = } at its first block,
---                                              { what = "ends", name = } at its last one if others are missing,
---                                              { what = "error", name =, code =, message = } when it ends with an error,
---                                              { what = "pipelined", names = both } if it may be of two files;
---                                              each has request =, the frame of the request that it belongs to
+--                                              nil and what happens to it: { what = "begins" } at its first block, "ends"
+--                                              at its last one if others are missing, "error" (with code =, message =) when
+--                                              it ends with an error, "pipelined" if it may be of two files; each has
+--                                              names =, a list, and all but the last request =, the frame of the request
 --
 -- A transfer is { name =, content =, request = }.  Memory is bounded for any capture: a file may have MAX_FILE bytes, all
 -- unfinished files together MAX_OPEN_BYTES, and there may be MAX_OPEN of them; beyond that, the oldest are dropped.  Of the
@@ -300,7 +299,7 @@ function Transfers:packet(frame, payload, source, target)
     end
     if opcode == ERROR then
         if self:fail(request, server) then
-            local event = { what = "error", name = request.name, request = request.frame }
+            local event = { what = "error", names = { request.name }, request = request.frame }
             event.code, event.message = high * 256 + low, payload:match("^[^\0]*", 5)
             return nil, event
         end
@@ -338,9 +337,9 @@ function Transfers:packet(frame, payload, source, target)
     end
     self:trim()
     if ends or answer.mixed then
-        return nil, { what = "ends", name = request.name, request = request.frame }
+        return nil, { what = "ends", names = { request.name }, request = request.frame }
     elseif is_new and answer.count == 1 then
-        return nil, { what = "begins", name = request.name, request = request.frame }
+        return nil, { what = "begins", names = { request.name }, request = request.frame }
     end
     return nil
 end

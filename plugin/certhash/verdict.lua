@@ -34,14 +34,8 @@ local M = {}
 local DTLS_PORT = 443  -- phones use it for DTLS, regardless of the port in the URL (ocserv, README-cisco-svc)
 local MOST_NAMES = 20000  -- in addition to those in URLs: a capture may have any number of irrelevant lookups
 
-local hostid
-
---- Set the module that this one uses.
----@param others table<string, table> the modules, by name
-function M.using(others)
-    hostid = others.hostid
-    return M
-end
+local others = ... or {}  -- the modules by name (plain.lua)
+local hostid = others.hostid
 
 local Book = {}
 Book.__index = Book

@@ -1,7 +1,7 @@
 -- Run by test_digests.py, in a plain interpreter and inside tshark: hash and encode what a file says, a line each in hex.
 local modules, input = ...
-local sha1, sha256 = dofile(modules .. "/sha1.lua"), dofile(modules .. "/sha256.lua")
-local base64 = dofile(modules .. "/base64.lua")
+local part = dofile(modules .. "/plain.lua").connected(function(name) return loadfile(modules .. "/" .. name .. ".lua") end)
+local base64, sha1, sha256 = part.base64, part.sha1, part.sha256
 
 local function hex(bytes)
     return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))

@@ -1,9 +1,7 @@
 -- Run by test_hostid.py: print what the host-ID check says of each certificate, setting and URL, a line each.
 -- A line of the input is the certificate in hex, what the file says of the check, and the URL, apart by tabs.
 local modules, input = arg[1], arg[2]
-local part = dofile(modules .. "/plain.lua").connected(function(name)
-    return dofile(modules .. "/" .. name .. ".lua")
-end)
+local part = dofile(modules .. "/plain.lua").connected(function(name) return loadfile(modules .. "/" .. name .. ".lua") end)
 local address, headend, hostid, x509 = part.address, part.headend, part.hostid, part.x509
 
 for line in io.lines(input) do

@@ -1,9 +1,7 @@
 -- Run by test_verdict_rules.py: judge handshakes as the plugin does, and print what came of it, a line each.
 -- Every line of the input is one thing that was seen, in the order of the frames, cells apart by tabs, bytes in hex.
 local modules, input = arg[1], arg[2]
-local part = dofile(modules .. "/plain.lua").connected(function(name)
-    return dofile(modules .. "/" .. name .. ".lua")
-end)
+local part = dofile(modules .. "/plain.lua").connected(function(name) return loadfile(modules .. "/" .. name .. ".lua") end)
 local address, cnf, stated, verdict, x509 = part.address, part.cnf, part.stated, part.verdict, part.x509
 
 local function bytes(hex)
@@ -56,8 +54,8 @@ function things.file(name, content, frame, client)
     book:add(file)
 end
 
-function things.answer(name, address)
-    book:answer(name, bytes(address), 0)
+function things.answer(name, host)
+    book:answer(name, bytes(host), 0)
 end
 
 local function judge(frame, server, port, client, transport, name, rejected, chain)

@@ -1,8 +1,6 @@
 -- Run by test_menus.py: the menus with a window, a clipboard and dialogs that write down what they are given.
 local modules, saved, given = arg[1], arg[2], arg[3]
-local part = dofile(modules .. "/plain.lua").connected(function(name)
-    return dofile(modules .. "/" .. name .. ".lua")
-end)
+local part = dofile(modules .. "/plain.lua").connected(function(name) return loadfile(modules .. "/" .. name .. ".lua") end)
 local address, base64, cnf, menu = part.address, part.base64, part.cnf, part.menu
 
 local function say(kind, text)
@@ -29,7 +27,8 @@ local function handshake(frame, host, digest, refused)
         client = { address = "\192\0\2\7", port = 50000 },
         server = { address = address.parse(host), port = 443 },
         server_sent = {
-            frame = frame, time = 0, transport = "tcp", refusal = refused and { frame = frame + 1, code = 42, after = 0.01 },
+            frame = frame, time = 0, transport = "tcp",
+            refusal = refused and { frame = frame + 1, code = 42, after = 0.01 },
             chain = { { thumbprint = digest, thumbprint256 = "", sha1 = base64.encode(digest), subject = "CN=" .. host,
                 names = { host } } },
         },
@@ -110,7 +109,7 @@ if actions["certhash/Copy Base64 hash"] then
         { name = "certhash.sha1", value = "of the next one" },
     }
     for _, name in ipairs({ "Copy Base64 hash", "Copy thumbprint", "Filter on this hash" }) do
-        actions["certhash/" .. name]((table.unpack or unpack)(fields))
+        actions["certhash/" .. name](table.unpack(fields))
         say("ASKED", asked["certhash/" .. name])
         actions["certhash/" .. name]()  -- no field: nothing happens
     end

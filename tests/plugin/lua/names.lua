@@ -1,9 +1,7 @@
 -- Run by test_names_and_urls.py: say which device a file's name is of, which head-end a URL names, and which address a text
 -- is, a line each for each line of the input (kind, blank, text in hex); "none" where it is none.
 local modules, input = arg[1], arg[2]
-local part = dofile(modules .. "/plain.lua").connected(function(name)
-    return dofile(modules .. "/" .. name .. ".lua")
-end)
+local part = dofile(modules .. "/plain.lua").connected(function(name) return loadfile(modules .. "/" .. name .. ".lua") end)
 local address, headend, names = part.address, part.headend, part.names
 
 local kinds = { device = names.device, copy = function(name) return names.is_copy(name) and "copy" end }

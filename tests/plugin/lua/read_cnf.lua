@@ -1,9 +1,7 @@
 -- Run by test_cnf.py: read configuration files and print what they say, a line each, cells apart by tabs, values in hex.
 -- With a third argument, also those that are excerpts, as the folder's reader does.
 local modules, names, excerpts = arg[1], arg[2], arg[3]
-local part = dofile(modules .. "/plain.lua").connected(function(name)
-    return dofile(modules .. "/" .. name .. ".lua")
-end)
+local part = dofile(modules .. "/plain.lua").connected(function(name) return loadfile(modules .. "/" .. name .. ".lua") end)
 local cnf, excerpt = part.cnf, part.excerpt
 
 local function hex(text)
