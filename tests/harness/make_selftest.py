@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tests.harness.recorder import certificates, frames, network, phone_files, servers
 from tests.harness.recorder.phone import TLS_1_2, Phone
-from tests.harness.recorder.samples import TFTP_SERVER
 from tests.harness.recorder.stage import Stage
+from tests.harness.recorder.visits import TFTP_SERVER
 
 PACKAGE = Path(__file__).resolve().parents[2] / "scripts" / "certhash"
 HEAD_END = "203.0.113.250"

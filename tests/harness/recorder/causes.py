@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.harness.recorder import certificates, frames, phone_files, servers
-from tests.harness.recorder.visits import numbered, told, visit
+from tests.harness.recorder.visits import TFTP_SERVER, fetching, numbered, told, visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +29,11 @@ def renewed(stage: Stage) -> None:
     told(stage, phone, before)
     caught, first, second = _renewal(stage, phone, before, now)
     shown = [
-        stage.handshake(first, "match", served=[before.certificate], devices=[phone]),
-        stage.handshake(second, "mismatch", served=[now.certificate], devices=[phone]),
+        stage.handshake(first, "match", served=[before], devices=[phone]),
+        stage.handshake(second, "mismatch", served=[now], devices=[phone]),
     ]
     stage.save("renewed.pcapng", caught, shown, note="the certificate changes within the capture")
-    stage.expect(phone, f"cnf/{phone.file}", "mismatch", "stale-hash")
+    stage.expect(phone, "mismatch", "stale-hash")
 
 
 def mended(stage: Stage) -> None:
@@ -43,11 +43,11 @@ def mended(stage: Stage) -> None:
     told(stage, phone, now)
     caught, first, second = _renewal(stage, phone, before, now)
     shown = [
-        stage.handshake(first, "mismatch", served=[before.certificate], devices=[phone]),
-        stage.handshake(second, "match", served=[now.certificate], devices=[phone]),
+        stage.handshake(first, "mismatch", served=[before], devices=[phone]),
+        stage.handshake(second, "match", served=[now], devices=[phone]),
     ]
     stage.save("mended.pcapng", caught, shown, note="wrong first, right a week later")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def other_head_end(stage: Stage) -> None:
@@ -64,11 +64,11 @@ def other_head_end(stage: Stage) -> None:
     ):
         refused, seen = phone.connect(), visitor.connect()
     shown = [
-        stage.handshake(refused, "mismatch", served=[asa.certificate], devices=[phone]),
-        stage.handshake(seen, "unlisted", served=[cme.certificate]),
+        stage.handshake(refused, "mismatch", served=[asa], devices=[phone]),
+        stage.handshake(seen, "unlisted", served=[cme]),
     ]
     stage.save("other-head-end.pcapng", caught, shown, note="the hash is of what 203.0.113.37 presents")
-    stage.expect(phone, f"cnf/{phone.file}", "mismatch", "other-head-end")
+    stage.expect(phone, "mismatch", "other-head-end")
 
 
 def shared_certificate(stage: Stage) -> None:
@@ -85,11 +85,11 @@ def shared_certificate(stage: Stage) -> None:
     ):
         connections = phone.connect(), visitor.connect()
     shown = [
-        stage.handshake(connections[0], "match", served=[shared.certificate], devices=[phone]),
-        stage.handshake(connections[1], "unlisted", served=[shared.certificate]),
+        stage.handshake(connections[0], "match", served=[shared], devices=[phone]),
+        stage.handshake(connections[1], "unlisted", served=[shared]),
     ]
     stage.save("shared-certificate.pcapng", caught, shown, note="two servers, one certificate")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def issuer_hash(stage: Stage) -> None:
@@ -107,9 +107,9 @@ def issuer_hash(stage: Stage) -> None:
     )
     with stage.cable(phone):
         caught, connection = visit(stage, phone, identity)
-    shown = stage.handshake(connection, "mismatch", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "mismatch", served=[identity], devices=[phone])
     stage.save("issuer-hash.pcapng", caught, [shown], note="the hash is of the root, which is not sent")
-    stage.expect(phone, f"cnf/{phone.file}", "mismatch", "issuer-hash")
+    stage.expect(phone, "mismatch", "issuer-hash")
 
 
 def issuer_elsewhere(stage: Stage) -> None:
@@ -136,21 +136,15 @@ def issuer_elsewhere(stage: Stage) -> None:
         other.plug_in()
         connections = visitor.connect(), phone.connect(), other.connect()
     shown = [
-        stage.handshake(connections[0], "unlisted", served=[whole.certificate, root.certificate]),
-        stage.handshake(connections[1], "mismatch", served=[alone.certificate], devices=[phone]),
-        stage.handshake(connections[2], "mismatch", served=[third.certificate], devices=[other]),
+        stage.handshake(connections[0], "unlisted", served=[whole, root]),
+        stage.handshake(connections[1], "mismatch", served=[alone], devices=[phone]),
+        stage.handshake(connections[2], "mismatch", served=[third], devices=[other]),
     ]
     stage.save(
         "issuer-elsewhere.pcapng", caught, shown, note="another head-end sends the root that is hashed"
     )
-    stage.expect(phone, f"cnf/{phone.file}", "mismatch", "issuer-hash")
-    stage.expect(
-        other,
-        f"cnf/{other.file}",
-        "mismatch",
-        "other-head-end",
-        note="the issuer has this name, not this key",
-    )
+    stage.expect(phone, "mismatch", "issuer-hash")
+    stage.expect(other, "mismatch", "other-head-end", note="the issuer has this name, not this key")
 
 
 def wrong_input(stage: Stage) -> None:
@@ -181,16 +175,14 @@ def wrong_input(stage: Stage) -> None:
     for number, (what, value) in enumerate(others.items(), 49):
         wrong = numbered(number, head_end=48)
         told(stage, wrong, value)
-        stage.expect(wrong, f"cnf/{wrong.file}", "mismatch", "wrong-input", note=what)
+        stage.expect(wrong, "mismatch", "wrong-input", note=what)
         told_wrong.append(wrong)
     unknown = numbered(56, head_end=48)
     told(stage, unknown, certificates.server("nowhere.example.com"))
-    stage.expect(
-        unknown, f"cnf/{unknown.file}", "mismatch", "unknown-certificate", note="of no certificate seen"
-    )
-    stage.expect(phone, f"cnf/{phone.file}", "match", note="blanks and line ends around the hash")
+    stage.expect(unknown, "mismatch", "unknown-certificate", note="of no certificate seen")
+    stage.expect(phone, "match", note="blanks and line ends around the hash")
     devices = [phone, *told_wrong, unknown]
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=devices)
+    shown = stage.handshake(connection, "match", served=[identity], devices=devices)
     stage.save("wrong-input.pcapng", caught, [shown], note="no alert: the visitor's own hash is right")
 
 
@@ -209,13 +201,11 @@ def malformed_hash(stage: Stage) -> None:
     with stage.cable(phone):
         caught, connection = visit(stage, phone, identity)
     phone.hashes = ("%%%", right)
-    shown = stage.handshake(
-        connection, "match", served=[identity.certificate], devices=[phone, garbled, short]
-    )
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone, garbled, short])
     stage.save("malformed-hash.pcapng", caught, [shown], note="the visitor continues")
-    stage.expect(phone, f"cnf/{phone.file}", "match", note="one of two hashes is malformed")
-    stage.expect(garbled, f"cnf/{garbled.file}", "mismatch", "malformed-hash", note="no Base64")
-    stage.expect(short, f"cnf/{short.file}", "mismatch", "malformed-hash", note="19 bytes")
+    stage.expect(phone, "match", note="one of two hashes is malformed")
+    stage.expect(garbled, "mismatch", "malformed-hash", note="no Base64")
+    stage.expect(short, "mismatch", "malformed-hash", note="19 bytes")
 
 
 def host_id(stage: Stage) -> None:
@@ -243,10 +233,10 @@ def host_id(stage: Stage) -> None:
     with stage.cable(phone):
         caught, connection = visit(stage, phone, common, address="203.0.113.66")
     shown = stage.handshake(
-        connection, "match", served=[common.certificate], devices=[phone], server_name="vpn66.example.com"
+        connection, "match", served=[common], devices=[phone], server_name="vpn66.example.com"
     )
     stage.save("host-id-common-name.pcapng", caught, [shown], note="the check is on; the name is in CN alone")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def validity(stage: Stage) -> None:
@@ -266,9 +256,9 @@ def validity(stage: Stage) -> None:
     told(stage, phone, expired)
     with stage.cable(phone):
         caught, connection = visit(stage, phone, expired)
-    shown = stage.handshake(connection, "match", served=[expired.certificate], devices=[phone])
+    shown = stage.handshake(connection, "match", served=[expired], devices=[phone])
     stage.save("validity-no-matter.pcapng", caught, [shown], note="expired, but the phone continues")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def alert_only(stage: Stage) -> None:
@@ -288,12 +278,10 @@ def unknown_client(stage: Stage) -> None:
     told(stage, wrong, older)
     with stage.cable(wrong):
         caught, connection = visit(stage, wrong, identity)
-    shown = stage.handshake(connection, "rejected", served=[identity.certificate], devices=[right, wrong])
+    shown = stage.handshake(connection, "rejected", served=[identity], devices=[right, wrong])
     stage.save("unknown-client.pcapng", caught, [shown], note="whose alert this is cannot be told")
-    stage.expect(
-        right, f"cnf/{right.file}", "rejected", "alert-only", note="the alert may be another phone's"
-    )
-    stage.expect(wrong, f"cnf/{wrong.file}", "mismatch", "unknown-certificate")
+    stage.expect(right, "rejected", "alert-only", note="the alert may be another phone's")
+    stage.expect(wrong, "mismatch", "unknown-certificate")
 
 
 def known_client(stage: Stage) -> None:
@@ -302,28 +290,20 @@ def known_client(stage: Stage) -> None:
     right, wrong = numbered(75), numbered(76, head_end=75)
     told(stage, right, identity)
     content = phone_files.cme(phone_files.vpn_group([wrong.url], [certificates.cert_hash(older)]))
-    with stage.cable(wrong):
-        root = stage.work / "tftp"
-        stage.cnf(wrong.file, content, served_at=root)
-        with (
-            servers.tftp("192.0.2.5", root, stage.work / "tftpd.log"),
-            servers.head_end(identity, "203.0.113.75", stage.work),
-            stage.recording() as caught,
-        ):
-            wrong.fetch_over_tftp("192.0.2.5", stage.work)
-            connection = wrong.connect()
-    shown = stage.handshake(connection, None, served=[identity.certificate], devices=[right, wrong])
-    fetched = stage.download(wrong.file, content, "tftp", wrong, "192.0.2.5")
+    with stage.cable(wrong), fetching(stage, wrong, content, identity) as caught:
+        wrong.fetch_over_tftp(TFTP_SERVER, stage.work)
+        connection = wrong.connect()
+    shown = stage.handshake(connection, None, served=[identity], devices=[right, wrong])
+    fetched = stage.download(wrong.file, content, "tftp", wrong, TFTP_SERVER)
     stage.save(
         "known-client.pcapng", caught, [shown], downloads=[fetched], note="the sender of this alert is known"
     )
     stage.expect(
         right,
-        f"cnf/{right.file}",
         None,
         note="the certificate is right, and the refusal another phone's: neither a mismatch nor a rejection",
     )
-    stage.expect(wrong, "known-client.pcapng", "mismatch", "unknown-certificate")
+    stage.expect(wrong, "mismatch", "unknown-certificate", source="known-client.pcapng")
 
 
 def client_certificate(stage: Stage) -> None:
@@ -345,28 +325,14 @@ def client_certificate(stage: Stage) -> None:
             stage, turned_away, identity, options=("-Verify", "1", "-verify_return_error"), own=refused_one
         )
     shown = [
-        stage.handshake(
-            accepted, "match", served=[identity.certificate], own=[own.certificate], devices=[phone, confused]
-        ),
-        stage.handshake(
-            refused,
-            "match",
-            served=[identity.certificate],
-            own=[refused_one.certificate],
-            devices=[turned_away],
-        ),
+        stage.handshake(accepted, "match", served=[identity], own=[own], devices=[phone, confused]),
+        stage.handshake(refused, "match", served=[identity], own=[refused_one], devices=[turned_away]),
     ]
     note = "the phone's own certificate is sent as well; the second head-end refuses it"
     stage.save("client-certificate.pcapng", [*caught, *more], shown, note=note)
-    stage.expect(phone, f"cnf/{phone.file}", "match")
-    stage.expect(
-        confused,
-        f"cnf/{confused.file}",
-        "mismatch",
-        "unknown-certificate",
-        note="the hash is of a phone's certificate",
-    )
-    stage.expect(turned_away, f"cnf/{turned_away.file}", "match", note="the alert is the server's")
+    stage.expect(phone, "match")
+    stage.expect(confused, "mismatch", "unknown-certificate", note="the hash is of a phone's certificate")
+    stage.expect(turned_away, "match", note="the alert is the server's")
 
 
 CAUSES: tuple[Callable[[Stage], None], ...] = (
@@ -413,14 +379,14 @@ def _refusal(  # noqa: PLR0913 - the parts of a recording
     shown = stage.handshake(
         connection,
         "rejected",
-        served=[identity.certificate],
+        served=[identity],
         devices=[phone],
         server_name=host if "example" in host else None,
     )
     stage.save(
         f"{name}.pcapng", caught, [shown], note=f"refused with alert {phone.alert} although the hash matches"
     )
-    stage.expect(phone, f"cnf/{phone.file}", "rejected", cause)
+    stage.expect(phone, "rejected", cause)
 
 
 def _sha1(data: bytes) -> bytes:

@@ -44,9 +44,14 @@ class Identity:
         return common_name(self.certificate)
 
 
-def der(certificate: x509.Certificate) -> bytes:
+def plain(certificate: x509.Certificate | Identity) -> x509.Certificate:
+    """Return the certificate alone."""
+    return certificate.certificate if isinstance(certificate, Identity) else certificate
+
+
+def der(certificate: x509.Certificate | Identity) -> bytes:
     """Return the certificate's DER encoding."""
-    return certificate.public_bytes(serialization.Encoding.DER)
+    return plain(certificate).public_bytes(serialization.Encoding.DER)
 
 
 def pem(certificate: x509.Certificate) -> str:
@@ -61,8 +66,7 @@ def common_name(certificate: x509.Certificate) -> str:
 
 def cert_hash(certificate: x509.Certificate | Identity) -> str:
     """Return the content of ``<certHash1>``: Base64 of the SHA-1 of the whole DER."""
-    data = certificate.der if isinstance(certificate, Identity) else der(certificate)
-    return base64.b64encode(hashlib.sha1(data, usedforsecurity=False).digest()).decode("ascii")
+    return base64.b64encode(hashlib.sha1(der(certificate), usedforsecurity=False).digest()).decode("ascii")
 
 
 def names(certificate: x509.Certificate) -> set[str]:

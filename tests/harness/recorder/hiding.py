@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.harness.recorder import certificates, datagrams, frames, network, servers
 from tests.harness.recorder.phone import TLS_1_2, TLS_1_3, Connection
 from tests.harness.recorder.samples import anyconnect_session
-from tests.harness.recorder.visits import numbered, told, visit
+from tests.harness.recorder.visits import numbered, ready, told, visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,18 +25,16 @@ def tls13_keys(stage: Stage) -> None:
         (80, "tls13-keys", ()),
         (82, "tls13-retry", ("-groups", "P-384")),
     ):
-        phone = numbered(number, version=TLS_1_3)
-        identity = certificates.server(f"vpn{number}.example.com")
-        told(stage, phone, identity)
+        phone, identity = ready(stage, number, version=TLS_1_3)
         with stage.cable(phone):
             keys = stage.work / "keys.txt"
             caught, connection = visit(stage, phone, identity, options=("-keylogfile", str(keys), *options))
-            shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+            shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
             note = "TLS 1.3, the keys are in the file"
             stage.save(
                 f"{name}.pcapng", caught, [shown], options=("--inject-secrets", f"tls,{keys}"), note=note
             )
-        stage.expect(phone, f"cnf/{phone.file}", "match")
+        stage.expect(phone, "match")
 
 
 def tls13_keylog(stage: Stage) -> None:
@@ -49,13 +47,13 @@ def tls13_keylog(stage: Stage) -> None:
         caught, connection = visit(stage, phone, identity, options=("-keylogfile", str(keys)))
         log = keys.read_bytes()
     without = stage.handshake(
-        connection, "unverifiable", served=[identity.certificate], devices=[phone], hidden="tls-1.3"
+        connection, "unverifiable", served=[identity], devices=[phone], hidden="tls-1.3"
     )
-    shown = stage.handshake(connection, "mismatch", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "mismatch", served=[identity], devices=[phone])
     (stage.folder / "tls13-keylog.txt").write_bytes(log)
     stage.save("tls13-keylog.pcapng", caught, [without], note="TLS 1.3, the keys are in tls13-keylog.txt")
     stage.with_keylog("tls13-keylog.txt", [shown], {"verdict": "mismatch", "cause": "unknown-certificate"})
-    stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
+    stage.expect(phone, "unverifiable")
 
 
 def lost(stage: Stage) -> None:
@@ -69,7 +67,7 @@ def lost(stage: Stage) -> None:
     shown = stage.handshake(
         connection,
         "unverifiable",
-        served=[identity.certificate],
+        served=[identity],
         devices=[phone],
         hidden="packets-missing",
         answered=False,
@@ -80,7 +78,7 @@ def lost(stage: Stage) -> None:
         [shown],
         note="the frame with the certificate is lost",
     )
-    stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
+    stage.expect(phone, "unverifiable")
 
 
 def half_lost(stage: Stage) -> None:
@@ -93,30 +91,22 @@ def half_lost(stage: Stage) -> None:
         caught, connection = visit(stage, phone, identity, chain=identity.above)
     _, second = frames.flight(caught, 443)
     shown = stage.handshake(
-        connection,
-        "unverifiable",
-        served=[identity.certificate, root.certificate],
-        devices=[phone],
-        hidden="packets-missing",
+        connection, "unverifiable", served=[identity, root], devices=[phone], hidden="packets-missing"
     )
     stage.save(
         "half-lost.pcapng", frames.without(caught, second), [shown], note="the chain's second frame is lost"
     )
-    stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
+    stage.expect(phone, "unverifiable")
 
 
 def snapped(stage: Stage) -> None:
     """Each frame is cut after 200 bytes, as by ``tcpdump -s 200``."""
-    phone = numbered(84)
-    identity = certificates.server("vpn84.example.com")
-    told(stage, phone, identity)
+    phone, identity = ready(stage, 84)
     with stage.cable(phone):
         caught, connection = visit(stage, phone, identity)
-    shown = stage.handshake(
-        connection, "unverifiable", served=[identity.certificate], devices=[phone], hidden="snaplen"
-    )
+    shown = stage.handshake(connection, "unverifiable", served=[identity], devices=[phone], hidden="snaplen")
     stage.save("snaplen.pcapng", caught, [shown], options=("-s", "200"), note="cut after 200 bytes a frame")
-    stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
+    stage.expect(phone, "unverifiable")
 
 
 def oversized(stage: Stage) -> None:
@@ -131,37 +121,31 @@ def oversized(stage: Stage) -> None:
         with stage.cable(phone):
             caught, connection = visit(stage, phone, identity)
         verdict = "unverifiable" if hidden else "match"
-        shown = stage.handshake(
-            connection, verdict, served=[identity.certificate], devices=[phone], hidden=hidden
-        )
+        shown = stage.handshake(connection, verdict, served=[identity], devices=[phone], hidden=hidden)
         stage.save(
             f"{name}.pcap.gz", caught, [shown], note=f"a certificate with {padding:,} bytes in an extension"
         )
-        stage.expect(phone, f"cnf/{phone.file}", verdict)
+        stage.expect(phone, verdict)
 
 
 def capf_port(stage: Stage) -> None:
     """A head-end on port 3804, which tshark assigns to another protocol."""
-    phone = numbered(87, url="https://203.0.113.87:3804/SSLVPNphone")
-    identity = certificates.server("vpn87.example.com")
-    told(stage, phone, identity)
+    phone, identity = ready(stage, 87, url="https://203.0.113.87:3804/SSLVPNphone")
     with stage.cable(phone):
         caught, connection = visit(stage, phone, identity)
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     stage.save("port-3804.pcapng", caught, [shown], note="port 3804")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def any_port(stage: Stage) -> None:
     """A head-end on an unregistered port."""
-    phone = numbered(100, url="https://203.0.113.100:10443/SSLVPNphone")
-    identity = certificates.server("vpn100.example.com")
-    told(stage, phone, identity)
+    phone, identity = ready(stage, 100, url="https://203.0.113.100:10443/SSLVPNphone")
     with stage.cable(phone):
         caught, connection = visit(stage, phone, identity)
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     stage.save("port-10443.pcapng", caught, [shown], note="port 10443")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def small_records(stage: Stage) -> None:
@@ -178,48 +162,42 @@ def small_records(stage: Stage) -> None:
     chain = [identity.certificate, *identity.above]
     shown = stage.handshake(connection, "match", served=chain, devices=[phone])
     stage.save("small-records.pcapng", caught, [shown], note="three certificates in records of 512 bytes")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def late_start(stage: Stage) -> None:
     """The capture begins between ClientHello and ServerHello."""
-    phone = numbered(89)
-    identity = certificates.server("vpn89.example.com")
-    told(stage, phone, identity)
+    phone, identity = ready(stage, 89)
     with stage.cable(phone):
         caught, connection = visit(stage, phone, identity)
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone], asked=False)
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone], asked=False)
     first = frames.flight(caught, 443)[0]
     stage.save("late-start.pcapng", caught[first - 1 :], [shown], note="without the ClientHello")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def duplicated(stage: Stage) -> None:
     """Each frame twice, as in a mirror of two ports: still one handshake."""
-    phone = numbered(90)
-    identity = certificates.server("vpn90.example.com")
-    told(stage, phone, identity)
+    phone, identity = ready(stage, 90)
     with stage.cable(phone):
         caught, connection = visit(stage, phone, identity)
     twice = [frame for frame in caught for _ in range(2)]
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     stage.save("duplicated.pcapng", twice, [shown], note="each frame twice")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def cut_short(stage: Stage) -> None:
     """A file that ends within a packet, after the handshake."""
-    phone = numbered(91)
-    identity = certificates.server("vpn91.example.com")
-    told(stage, phone, identity)
+    phone, identity = ready(stage, 91)
     with stage.cable(phone):
         caught, connection = visit(stage, phone, identity)
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     stage.save("cut-short.pcap", caught, [shown], status="truncated", note="the file ends within a packet")
     path = stage.folder / "cut-short.pcap"
     path.write_bytes(path.read_bytes()[:-30])
     stage.captures[-1]["packets"] -= 1
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def encrypted_alerts(stage: Stage) -> None:
@@ -246,30 +224,28 @@ def encrypted_alerts(stage: Stage) -> None:
             if frame.payload[:1] == b"\x15" and frame.ports[1] == 443
         )
         changed = [*caught[:at], frames.patched(caught[at], header, looks_like), *caught[at + 1 :]]
-        shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+        shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
         stage.save(
             f"{name}.pcapng", changed, [shown], note="the phone's encrypted alert looks like a plain one"
         )
-        stage.expect(phone, f"cnf/{phone.file}", "match")
+        stage.expect(phone, "match")
 
 
 def anyconnect_psk(stage: Stage) -> None:
     """Current AnyConnect: DTLS 1.2 uses a key from the TLS session, and contains no certificate."""
-    phone = numbered(96, version=TLS_1_2)
-    identity = certificates.server("vpn96.example.com")
-    told(stage, phone, identity)
+    phone, identity = ready(stage, 96, version=TLS_1_2)
     with stage.cable(phone):
         caught, tunnel, channel = anyconnect_session(
             stage, phone, identity, datagrams.DTLS_1_2, resumed=False
         )
     shown = [
-        stage.handshake(tunnel, "match", served=[identity.certificate], devices=[phone]),
+        stage.handshake(tunnel, "match", served=[identity], devices=[phone]),
         stage.handshake(channel, "unverifiable", devices=[phone], hidden="no-certificate"),
     ]
     stage.save(
         "anyconnect-psk.pcapng", caught, shown, note="ocserv and openconnect, DTLS 1.2 with a pre-shared key"
     )
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def port_reuse(stage: Stage) -> None:
@@ -284,8 +260,8 @@ def port_reuse(stage: Stage) -> None:
             second = phone.connect(own_port=50997)
     later = [at for at, frame in enumerate(caught) if frame.opens_tcp][-1]
     shown = [
-        stage.handshake(first, "mismatch", served=[before.certificate], devices=[phone]),
-        stage.handshake(second, "match", served=[now.certificate], devices=[phone]),
+        stage.handshake(first, "mismatch", served=[before], devices=[phone]),
+        stage.handshake(second, "match", served=[now], devices=[phone]),
     ]
     stage.save(
         "port-reuse.pcapng",
@@ -293,14 +269,12 @@ def port_reuse(stage: Stage) -> None:
         shown,
         note="the client's port is used twice",
     )
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def several_connections(stage: Stage) -> None:
     """A full handshake, a resumed one, and another full one: the resumed one changes nothing."""
-    phone = numbered(98)
-    identity = certificates.server("vpn98.example.com")
-    told(stage, phone, identity)
+    phone, identity = ready(stage, 98)
     with (
         stage.cable(phone),
         servers.head_end(identity, "203.0.113.98", stage.work),
@@ -311,19 +285,17 @@ def several_connections(stage: Stage) -> None:
         last = phone.connect()
     assert again.resumed
     shown = [
-        stage.handshake(first, "match", served=[identity.certificate], devices=[phone]),
+        stage.handshake(first, "match", served=[identity], devices=[phone]),
         stage.handshake(again, "unverifiable", devices=[phone], hidden="resumed"),
-        stage.handshake(last, "match", served=[identity.certificate], devices=[phone]),
+        stage.handshake(last, "match", served=[identity], devices=[phone]),
     ]
     stage.save("several-connections.pcapng", caught, shown, note="full, resumed, full")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def renegotiated(stage: Stage) -> None:
     """A second handshake inside the first connection, readable with the keys in the file."""
-    phone = numbered(99, version=TLS_1_2)
-    identity = certificates.server("vpn99.example.com")
-    told(stage, phone, identity)
+    phone, identity = ready(stage, 99, version=TLS_1_2)
     with stage.cable(phone):
         keys = stage.work / "keys.txt"
         head_end = servers.head_end(
@@ -347,9 +319,7 @@ def renegotiated(stage: Stage) -> None:
                 client.stdin.flush()
             client.wait(10)
         seen = Connection((phone.address, 50999), ("203.0.113.99", 443), TLS_1_2, (), None)
-        shown = [
-            stage.handshake(seen, "match", served=[identity.certificate], devices=[phone]) for _ in range(2)
-        ]
+        shown = [stage.handshake(seen, "match", served=[identity], devices=[phone]) for _ in range(2)]
         stage.save(
             "renegotiated.pcapng",
             caught,
@@ -357,7 +327,7 @@ def renegotiated(stage: Stage) -> None:
             options=("--inject-secrets", f"tls,{keys}"),
             note="two handshakes in one TCP connection, the keys are in the file",
         )
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def warning_alert(stage: Stage) -> None:
@@ -368,16 +338,14 @@ def warning_alert(stage: Stage) -> None:
     told(stage, phone, identity)
     with stage.cable(phone):
         caught, connection = visit(stage, phone, identity)
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     stage.save("warning-alert.pcapng", caught, [shown], note="bad_certificate, level warning")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def old_version(stage: Stage) -> None:
     """A phone with TLS 1.0 only, and a head-end without TLS 1.0: no certificate is sent."""
-    phone = numbered(107)
-    identity = certificates.server("vpn107.example.com")
-    told(stage, phone, identity)
+    phone, identity = ready(stage, 107)
     with (
         stage.cable(phone),
         servers.head_end(identity, "203.0.113.107", stage.work, protocol="tls1_2"),
@@ -386,7 +354,7 @@ def old_version(stage: Stage) -> None:
         connection = phone.connect()
     shown = stage.handshake(connection, "unverifiable", devices=[phone], hidden="incomplete", answered=False)
     stage.save("old-version.pcapng", caught, [shown], note="the head-end refuses TLS 1.0")
-    stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
+    stage.expect(phone, "unverifiable")
 
 
 def unreachable(stage: Stage) -> None:
@@ -398,7 +366,7 @@ def unreachable(stage: Stage) -> None:
         with stage.recording() as caught, contextlib.suppress(ConnectionRefusedError):
             phone.connect()
     stage.save("unreachable.pcapng", caught, [], note="connection refused")
-    stage.expect(phone, f"cnf/{phone.file}", "unseen")
+    stage.expect(phone, "unseen")
 
 
 HIDING: tuple[Callable[[Stage], None], ...] = (

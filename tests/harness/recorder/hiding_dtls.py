@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.harness.recorder import certificates, datagrams, frames, servers
-from tests.harness.recorder.visits import numbered, told
+from tests.harness.recorder.visits import numbered, ready, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +26,9 @@ def dtls_refused(stage: Stage) -> None:
         stage.recording() as caught,
     ):
         connection = phone.connect_with_datagrams(datagrams.DTLS_1_2)
-    shown = stage.handshake(connection, "mismatch", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "mismatch", served=[identity], devices=[phone])
     stage.save("dtls-refused.pcapng", caught, [shown], note="DTLS 1.2, fatal bad_certificate")
-    stage.expect(phone, f"cnf/{phone.file}", "mismatch", "unknown-certificate")
+    stage.expect(phone, "mismatch", "unknown-certificate")
 
 
 def dtls_twice(stage: Stage) -> None:
@@ -52,17 +52,15 @@ def dtls_twice(stage: Stage) -> None:
         hellos = [at for at, frame in enumerate(caught) if frame.payload[13:14] == b"\x01"]
         verdict = "unverifiable" if hidden else "mismatch"
         shown = [
-            stage.handshake(first, "match", served=[before.certificate], devices=[phone]),
-            stage.handshake(second, verdict, served=[now.certificate], devices=[phone], hidden=hidden),
+            stage.handshake(first, "match", served=[before], devices=[phone]),
+            stage.handshake(second, verdict, served=[now], devices=[phone], hidden=hidden),
         ]
         later = frames.paused(caught, hellos[-2], _HALF_HOUR)  # the last one repeats the cookie
         stage.save(f"{name}.pcapng", later, shown, note="two handshakes in one UDP stream")
         if hidden:
-            stage.expect(
-                phone, f"cnf/{phone.file}", None, note="a match, refused later for a reason not seen"
-            )
+            stage.expect(phone, None, note="a match, refused later for a reason not seen")
         else:
-            stage.expect(phone, f"cnf/{phone.file}", "mismatch", "stale-hash")
+            stage.expect(phone, "mismatch", "stale-hash")
 
 
 def dtls_fragments(stage: Stage) -> None:
@@ -84,21 +82,15 @@ def dtls_fragments(stage: Stage) -> None:
             else frames.swapped(caught, flight[1], flight[2])
         )
         shown = stage.handshake(
-            connection,
-            "unverifiable",
-            served=[identity.certificate],
-            devices=[phone],
-            hidden="packets-missing",
+            connection, "unverifiable", served=[identity], devices=[phone], hidden="packets-missing"
         )
         stage.save(f"{name}.pcapng", changed, [shown], note=f"fragments of the certificate: {name[5:]}")
-        stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
+        stage.expect(phone, "unverifiable")
 
 
 def early_dtls(stage: Stage) -> None:
     """Cisco's pre-standard DTLS, version 0x0100, with a certificate in the handshake."""
-    phone = numbered(95)
-    identity = certificates.server("vpn95.example.com")
-    told(stage, phone, identity)
+    phone, identity = ready(stage, 95)
     client = (phone.address, 50443)
     with (
         stage.cable(phone),
@@ -106,9 +98,9 @@ def early_dtls(stage: Stage) -> None:
         stage.recording() as caught,
     ):
         connection = phone.connect_with_datagrams(datagrams.EARLY)
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     stage.save("early-dtls.pcapng", caught, [shown], note="DTLS version 0x0100")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 HIDING_DTLS: tuple[Callable[[Stage], None], ...] = (dtls_refused, dtls_twice, dtls_fragments, early_dtls)

@@ -126,41 +126,11 @@ def configurations(stage: Stage) -> None:
         {"device": behind.name, "url": behind.url, "verdict": "match"},
         {"device": direct.name, "url": direct.url, "verdict": "mismatch"},
     ]
-    paper(
-        "cme.cfg",
-        cme.encode(),
-        {
-            "kind": "ios",
-            "expects": groups,
-            "serves": served,
-            "certificates": known,
-            "note": "the verdicts are those with asa.cfg beside it, or with configured.pcapng",
-            "verdicts": verdicts,
-        },
-    )
-    pasted = _paged(cme)
-    paper(
-        "cme-pasted.txt",
-        pasted.encode(),
-        {
-            "kind": "ios",
-            "expects": groups,
-            "serves": served,
-            "certificates": known,
-            "note": "prompt, --More--, CRLF",
-        },
-    )
-    paper(
-        "cme-utf16.txt",
-        cme.encode("utf-16"),
-        {
-            "kind": "ios",
-            "expects": groups,
-            "serves": served,
-            "certificates": known,
-            "note": "UTF-16 with its mark",
-        },
-    )
+    read = {"kind": "ios", "expects": groups, "serves": served, "certificates": known}
+    note = "the verdicts are those with asa.cfg beside it, or with configured.pcapng"
+    paper("cme.cfg", cme.encode(), {**read, "note": note, "verdicts": verdicts})
+    paper("cme-pasted.txt", _paged(cme).encode(), {**read, "note": "prompt, --More--, CRLF"})
+    paper("cme-utf16.txt", cme.encode("utf-16"), {**read, "note": "UTF-16 with its mark"})
     asa_known = [_thumbprint(root.certificate), _thumbprint(asa.certificate)]
     paper(
         "asa.cfg",
@@ -198,8 +168,8 @@ def configurations(stage: Stage) -> None:
         direct.plug_in()
         connections = behind.connect(), direct.connect()
     shown = [
-        stage.handshake(connections[0], "unlisted", served=[asa.certificate, root.certificate]),
-        stage.handshake(connections[1], "unlisted", served=[own.certificate]),
+        stage.handshake(connections[0], "unlisted", served=[asa, root]),
+        stage.handshake(connections[1], "unlisted", served=[own]),
     ]
     note = (
         "no file of these phones is in cnf/; with config/cme.cfg the first is a match, the second a mismatch"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.harness.recorder import certificates, datagrams, frames, network, phone_files, servers
 from tests.harness.recorder.phone import TLS_1_2, TLS_1_3, Connection, Phone
+from tests.harness.recorder.visits import TFTP_SERVER, told
 
 if TYPE_CHECKING:
     import subprocess
@@ -17,42 +18,38 @@ if TYPE_CHECKING:
     from tests.harness.recorder.certificates import Identity
     from tests.harness.recorder.stage import Stage
 
-TFTP_SERVER = "192.0.2.5"
-
 
 def match(stage: Stage) -> None:
     """A phone expects the certificate that its head-end presents, continues, and sends data."""
     phone = Phone("SEP00005E005311", "198.51.100.11", "https://203.0.113.10/SSLVPNphone")
     identity = certificates.server("cme.example.com")
-    phone.hashes = (certificates.cert_hash(identity),)
-    stage.cnf(phone.file, phone_files.cme(phone_files.vpn_group([phone.url], phone.hashes)))
+    told(stage, phone, identity)
     with (
         stage.cable(phone),
         servers.head_end(identity, "203.0.113.10", stage.work),
         stage.recording() as caught,
     ):
         connection = phone.connect()
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     stage.save("match.pcapng", caught, [shown], note="TLS 1.0; the hash is of the head-end's own certificate")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def mismatch(stage: Stage) -> None:
     """The head-end's certificate is not the one in the phone's file; the phone sends the alert."""
     phone = Phone("SEP00005E005312", "198.51.100.12", "https://203.0.113.20/SSLVPNphone")
     before, now = (certificates.server("cme.example.com") for _ in range(2))
-    phone.hashes = (certificates.cert_hash(before),)
-    stage.cnf(phone.file, phone_files.cme(phone_files.vpn_group([phone.url], phone.hashes)))
+    told(stage, phone, before)
     with stage.cable(phone), servers.head_end(now, "203.0.113.20", stage.work), stage.recording() as caught:
         connection = phone.connect()
-    shown = stage.handshake(connection, "mismatch", served=[now.certificate], devices=[phone])
+    shown = stage.handshake(connection, "mismatch", served=[now], devices=[phone])
     stage.save(
         "mismatch.pcapng",
         caught,
         [shown],
         note="fatal bad_certificate; no capture has the certificate hashed",
     )
-    stage.expect(phone, f"cnf/{phone.file}", "mismatch", "unknown-certificate")
+    stage.expect(phone, "mismatch", "unknown-certificate")
 
 
 def fetched_over_tftp(stage: Stage) -> None:
@@ -78,13 +75,13 @@ def fetched_over_tftp(stage: Stage) -> None:
         "fetched-over-tftp.pcapng",
         frames.paused(caught, renewed, seconds=1800),
         [
-            stage.handshake(first, "match", served=[before.certificate], devices=[phone]),
-            stage.handshake(second, "mismatch", served=[now.certificate], devices=[phone]),
+            stage.handshake(first, "match", served=[before], devices=[phone]),
+            stage.handshake(second, "mismatch", served=[now], devices=[phone]),
         ],
         downloads=[stage.download(phone.file, content, "tftp", phone, TFTP_SERVER)],
         note="the file is fetched in the capture; the certificate changes half an hour later",
     )
-    stage.expect(phone, "fetched-over-tftp.pcapng", "mismatch", "stale-hash")
+    stage.expect(phone, "mismatch", "stale-hash", source="fetched-over-tftp.pcapng")
 
 
 def ca_hash(stage: Stage) -> None:
@@ -110,15 +107,14 @@ def ca_hash(stage: Stage) -> None:
         connection = phone.connect(address="203.0.113.40")
     shown = stage.handshake(connection, "match", served=chain, devices=[phone], server_name="vpn.example.com")
     stage.save("ca-hash.pcapng", caught, [shown], note="certHash3 is of the certificate at position 1")
-    stage.expect(phone, f"cnf/{name}", "match")
+    stage.expect(phone, "match", source=f"cnf/{name}")
 
 
 def resumed(stage: Stage) -> None:
     """The capture has only a resumed session, which contains no certificate."""
     phone = Phone("SEP00005E005315", "198.51.100.15", "https://203.0.113.50/SSLVPNphone")
     identity = certificates.server("cme.example.com")
-    phone.hashes = (certificates.cert_hash(identity),)
-    stage.cnf(phone.file, phone_files.cme(phone_files.vpn_group([phone.url], phone.hashes)))
+    told(stage, phone, identity)
     with stage.cable(phone), servers.head_end(identity, "203.0.113.50", stage.work, options=("-no_ticket",)):
         earlier = phone.connect()
         with stage.recording() as caught:
@@ -126,7 +122,7 @@ def resumed(stage: Stage) -> None:
     assert connection.resumed
     shown = stage.handshake(connection, "unverifiable", devices=[phone], hidden="resumed")
     stage.save("resumed.pcapng", caught, [shown], note="the full handshake was before the capture")
-    stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
+    stage.expect(phone, "unverifiable")
 
 
 def dtls(stage: Stage) -> None:
@@ -143,9 +139,9 @@ def dtls(stage: Stage) -> None:
         stage.recording() as caught,
     ):
         connection = phone.connect_with_datagrams()
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     stage.save("dtls.pcapng", caught, [shown], note="DTLS 1.0, UDP 443, the Certificate message in fragments")
-    stage.expect(phone, f"cnf/{name}", "match")
+    stage.expect(phone, "match", source=f"cnf/{name}")
 
 
 def anyconnect(stage: Stage) -> None:
@@ -161,13 +157,13 @@ def anyconnect(stage: Stage) -> None:
     with stage.cable(phone):
         caught, tunnel, channel = anyconnect_session(stage, phone, identity, datagrams.EARLY, resumed=True)
     shown = [
-        stage.handshake(tunnel, "match", served=[identity.certificate, root.certificate], devices=[phone]),
+        stage.handshake(tunnel, "match", served=[identity, root], devices=[phone]),
         stage.handshake(channel, "unverifiable", devices=[phone], hidden="resumed"),
     ]
     stage.save(
         "anyconnect.pcapng", caught, shown, note="ocserv and openconnect; TLS 1.2, then DTLS version 0x0100"
     )
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def tls13(stage: Stage) -> None:
@@ -182,11 +178,9 @@ def tls13(stage: Stage) -> None:
         stage.recording() as caught,
     ):
         connection = phone.connect()
-    shown = stage.handshake(
-        connection, "unverifiable", served=[identity.certificate], devices=[phone], hidden="tls-1.3"
-    )
+    shown = stage.handshake(connection, "unverifiable", served=[identity], devices=[phone], hidden="tls-1.3")
     stage.save("tls13.pcapng", caught, [shown], note="TLS 1.3 without its keys")
-    stage.expect(phone, f"cnf/{phone.file}", "unverifiable")
+    stage.expect(phone, "unverifiable")
 
 
 def voice_vlan(stage: Stage) -> None:
@@ -210,43 +204,37 @@ def voice_vlan(stage: Stage) -> None:
     ):
         connection = phone.connect()
     first, second, *_ = frames.flight(caught, 443)
-    shown = stage.handshake(
-        connection, "match", served=[identity.certificate, root.certificate], devices=[phone]
-    )
+    shown = stage.handshake(connection, "match", served=[identity, root], devices=[phone])
     stage.save(
         "voice-vlan.pcap.gz",
         frames.tagged(frames.swapped(caught, first, second), vlan=110),
         [shown],
         note="IPv6, 802.1Q, the segments with the certificate in the wrong order; certHash10 matches",
     )
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def rejected(stage: Stage) -> None:
     """The hash matches, but the host-ID check is on and the certificate has another name."""
     phone = Phone("SEP00005E00531A", "198.51.100.26", "https://203.0.113.100/SSLVPNphone")
     identity = certificates.server("cme.example.com", names=("cme.example.com",))
-    phone.hashes = (certificates.cert_hash(identity),)
-    phone.check_host = True
-    vpn = phone_files.vpn_group([phone.url], phone.hashes, check_host=True)
-    stage.cnf(phone.file, phone_files.cme(vpn))
+    told(stage, phone, identity, check_host=True)
     with (
         stage.cable(phone),
         servers.head_end(identity, "203.0.113.100", stage.work),
         stage.recording() as caught,
     ):
         connection = phone.connect()
-    shown = stage.handshake(connection, "rejected", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "rejected", served=[identity], devices=[phone])
     stage.save("rejected.pcapng", caught, [shown], note="fatal bad_certificate although the hash matches")
-    stage.expect(phone, f"cnf/{phone.file}", "rejected", "host-id")
+    stage.expect(phone, "rejected", "host-id")
 
 
 def unseen(stage: Stage) -> None:
     """No capture shows this phone's head-end."""
     phone = Phone("SEP00005E00531B", "198.51.100.27", "https://203.0.113.110/SSLVPNphone")
-    phone.hashes = (certificates.cert_hash(certificates.server("cme.example.com")),)
-    stage.cnf(phone.file, phone_files.cme(phone_files.vpn_group([phone.url], phone.hashes)))
-    stage.expect(phone, f"cnf/{phone.file}", "unseen")
+    told(stage, phone, certificates.server("cme.example.com"))
+    stage.expect(phone, "unseen")
 
 
 SAMPLES: tuple[Callable[[Stage], None], ...] = (

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from cryptography.x509 import Certificate
+    from tests.harness.recorder.certificates import Identity
     from tests.harness.recorder.phone import Connection, Phone
 
 FIRST_DAY = dt.datetime(2026, 3, 2, 9, tzinfo=dt.UTC)
@@ -140,21 +141,22 @@ class Stage:
     def expect(  # noqa: PLR0913 - the keys of an expectation
         self,
         phone: Phone,
-        source: str,
         verdict: str | None,
         cause: str | None = None,
         *,
+        source: str = "",
         url: str = "",
         note: str = "",
     ) -> None:
         """Record the expected result of an audit of the whole set for a device and one of its URLs.
 
-        A verdict of ``None`` means any verdict: the note says what is known.
+        A verdict of ``None`` means any verdict: the note says what is known. Without a source it is the
+        phone's file in ``cnf/``.
         """
         self.expectations.append(
             {
                 "device": phone.name,
-                "source": source,
+                "source": source or f"cnf/{phone.file}",
                 "url": url or phone.url,
                 "hashes": list(phone.hashes),
                 "host_id_check": phone.check_host,
@@ -169,8 +171,8 @@ class Stage:
         connection: Connection,
         verdict: str | None,
         *,
-        served: Sequence[Certificate] = (),
-        own: Sequence[Certificate] = (),
+        served: Sequence[Identity | Certificate] = (),
+        own: Sequence[Identity] = (),
         devices: Iterable[Phone] = (),
         server_name: str | None = None,
         hidden: str | None = None,
@@ -184,9 +186,8 @@ class Stage:
         """
         datagrams = connection.transport == "udp"
         if served and connection.presented:
-            assert connection.presented == tuple(map(certificates.der, served)), (
-                "the phone saw something else"
-            )
+            presented = tuple(map(certificates.der, served))
+            assert connection.presented == presented, "the phone saw something else"
         shown = [] if hidden else [*self._shown("server", served), *self._shown("client", own)]
         alerts = []
         for sender, level, code in (
@@ -267,11 +268,11 @@ class Stage:
         text = json.dumps(book, indent=1, ensure_ascii=False)
         (self.folder / "expected.json").write_text(text + "\n", encoding="utf-8")
 
-    def _shown(self, sender: str, chain: Sequence[Certificate]) -> list[Shown]:
+    def _shown(self, sender: str, chain: Sequence[Identity | Certificate]) -> list[Shown]:
         folder = self.folder / "certificates"
         folder.mkdir(parents=True, exist_ok=True)
         out = []
-        for position, certificate in enumerate(chain):
+        for position, certificate in enumerate(map(certificates.plain, chain)):
             data = certificates.der(certificate)
             sha1 = hashlib.sha1(data, usedforsecurity=False)
             stem = certificates.common_name(certificate).replace("*", "any").replace(" ", "-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ from tests.harness.recorder import certificates, phone_files, servers
 from tests.harness.recorder.phone import TLS_1_0, TLS_1_2, TLS_1_3, Phone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cryptography.x509 import Certificate
     from tests.harness.recorder.certificates import Identity
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tests.harness.recorder.phone import Connection
     from tests.harness.recorder.stage import Stage
 
+TFTP_SERVER = "192.0.2.5"
 PROTOCOLS = {TLS_1_0: "tls1", TLS_1_2: "tls1_2", TLS_1_3: "tls1_3"}
 
 
@@ -43,6 +45,32 @@ def told(
     phone.check_host = check_host
     vpn = phone_files.vpn_group([phone.url], phone.hashes, check_host=check_host)
     stage.cnf(phone.file, phone_files.cme(vpn))
+
+
+def ready(
+    stage: Stage, number: int, *, version: tuple[int, int] = TLS_1_0, url: str = ""
+) -> tuple[Phone, Identity]:
+    """Return a numbered phone, and a certificate for its head-end, whose hash is in the phone's file."""
+    phone = numbered(number, version=version, url=url)
+    identity = certificates.server(f"vpn{number}.example.com")
+    told(stage, phone, identity)
+    return phone, identity
+
+
+@contextmanager
+def fetching(
+    stage: Stage, phone: Phone, content: bytes, identity: Identity, name: str = ""
+) -> Iterator[list[Frame]]:
+    """Record what a phone does with a TFTP server that has its file, and with its head-end."""
+    root = stage.work / "tftp"
+    stage.cnf(name or phone.file, content, served_at=root)
+    address = urlsplit(phone.url).hostname or ""
+    with (
+        servers.tftp(TFTP_SERVER, root, stage.work / "tftpd.log"),
+        servers.head_end(identity, address, stage.work),
+        stage.recording() as caught,
+    ):
+        yield caught
 
 
 def visit(  # noqa: PLR0913 - each is one property of the head-end visited

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.harness.recorder import certificates, frames, phone_files, servers
 from tests.harness.recorder.phone import TLS_1_2
-from tests.harness.recorder.samples import TFTP_SERVER
-from tests.harness.recorder.visits import numbered, told, visit
+from tests.harness.recorder.visits import TFTP_SERVER, fetching, numbered, told, visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,21 +38,13 @@ def one_name(stage: Stage) -> None:
         phone.resolve("vpn110.example.com", _RESOLVER)
         connections = [phone.connect(address=address) for address in hosts["vpn110.example.com"]]
     shown = [
-        stage.handshake(connections[0], "match", served=[first.certificate], devices=[phone, one_only]),
-        stage.handshake(connections[1], "match", served=[second.certificate], devices=[phone, one_only]),
+        stage.handshake(connections[0], "match", served=[first], devices=[phone, one_only]),
+        stage.handshake(connections[1], "match", served=[second], devices=[phone, one_only]),
     ]
     stage.save("one-name.pcapng", caught, shown, note="a DNS answer with two addresses; TLS 1.0 without SNI")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
-    stage.expect(
-        one_only,
-        f"cnf/{one_only.file}",
-        "mismatch",
-        "other-head-end",
-        note="the hash is of the other address's",
-    )
-    stage.expect(
-        nowhere, f"cnf/{nowhere.file}", "unseen", note="a name that no answer in the captures explains"
-    )
+    stage.expect(phone, "match")
+    stage.expect(one_only, "mismatch", "other-head-end", note="the hash is of the other address's")
+    stage.expect(nowhere, "unseen", note="a name that no answer in the captures explains")
 
 
 def capital_letters(stage: Stage) -> None:
@@ -64,10 +55,10 @@ def capital_letters(stage: Stage) -> None:
     with stage.cable(phone):
         caught, connection = visit(stage, phone, identity, address="203.0.113.122")
     shown = stage.handshake(
-        connection, "match", served=[identity.certificate], devices=[phone], server_name="vpn122.example.com"
+        connection, "match", served=[identity], devices=[phone], server_name="vpn122.example.com"
     )
     stage.save("capital-letters.pcapng", caught, [shown], note="the URL's host is written in capitals")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def literal_with_port(stage: Stage) -> None:
@@ -78,9 +69,9 @@ def literal_with_port(stage: Stage) -> None:
     told(stage, phone, identity)
     with stage.cable(phone):
         caught, connection = visit(stage, phone, identity, address="2001:db8:0:200::118")
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     stage.save("literal-with-port.pcapng", caught, [shown], note="IPv6, port 8443")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def three_urls(stage: Stage) -> None:
@@ -103,12 +94,12 @@ def three_urls(stage: Stage) -> None:
         for phone.url in urls[:2]:
             connections.append(phone.connect())
     shown = [
-        stage.handshake(connections[0], "mismatch", served=[first.certificate], devices=[phone]),
-        stage.handshake(connections[1], "match", served=[second.certificate], devices=[phone]),
+        stage.handshake(connections[0], "mismatch", served=[first], devices=[phone]),
+        stage.handshake(connections[1], "match", served=[second], devices=[phone]),
     ]
     stage.save("three-urls.pcapng", caught, shown, note="certHash1 is of what the second URL presents")
     for url, verdict in zip(urls, ("mismatch", "match", "unseen"), strict=True):
-        stage.expect(phone, f"cnf/{phone.file}", verdict, url=url)
+        stage.expect(phone, verdict, url=url)
 
 
 def http_download(stage: Stage) -> None:
@@ -126,10 +117,10 @@ def http_download(stage: Stage) -> None:
         ):
             phone.fetch_over_http("192.0.2.6")
             connection = phone.connect()
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     fetched = stage.download(phone.file, content, "http", phone, "192.0.2.6")
     stage.save("http-download.pcapng", caught, [shown], downloads=[fetched], note="HTTP, port 6970")
-    stage.expect(phone, "http-download.pcapng", "match")
+    stage.expect(phone, "match", source="http-download.pcapng")
 
 
 def signed_download(stage: Stage) -> None:
@@ -139,22 +130,15 @@ def signed_download(stage: Stage) -> None:
     name = f"{phone.file}.sgn"
     vpn = phone_files.vpn_group([phone.url], [certificates.cert_hash(identity)])
     content = phone_files.signed(phone_files.cucm(vpn), name, certificates.server("TFTP"))
-    with stage.cable(phone):
-        root = stage.work / "tftp"
-        stage.cnf(name, content, served_at=root)
-        with (
-            servers.tftp(TFTP_SERVER, root, stage.work / "tftpd.log"),
-            servers.head_end(identity, "203.0.113.117", stage.work),
-            stage.recording() as caught,
-        ):
-            phone.fetch_over_tftp(TFTP_SERVER, stage.work, name)
-            connection = phone.connect()
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    with stage.cable(phone), fetching(stage, phone, content, identity, name) as caught:
+        phone.fetch_over_tftp(TFTP_SERVER, stage.work, name)
+        connection = phone.connect()
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     fetched = stage.download(name, content, "tftp", phone, TFTP_SERVER)
     stage.save(
         "signed-download.pcapng", caught, [shown], downloads=[fetched], note="a .cnf.xml.sgn over TFTP"
     )
-    stage.expect(phone, "signed-download.pcapng", "match")
+    stage.expect(phone, "match", source="signed-download.pcapng")
 
 
 def changed_copy(stage: Stage) -> None:
@@ -163,21 +147,14 @@ def changed_copy(stage: Stage) -> None:
     identity, older = certificates.server("vpn114.example.com"), certificates.server("vpn114.example.com")
     told(stage, phone, older)
     content = phone_files.cme(phone_files.vpn_group([phone.url], [certificates.cert_hash(identity)]))
-    with stage.cable(phone):
-        root = stage.work / "tftp"
-        stage.cnf(phone.file, content, served_at=root)
-        with (
-            servers.tftp(TFTP_SERVER, root, stage.work / "tftpd.log"),
-            servers.head_end(identity, "203.0.113.114", stage.work),
-            stage.recording() as caught,
-        ):
-            phone.fetch_over_tftp(TFTP_SERVER, stage.work)
-            connection = phone.connect()
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    with stage.cable(phone), fetching(stage, phone, content, identity) as caught:
+        phone.fetch_over_tftp(TFTP_SERVER, stage.work)
+        connection = phone.connect()
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     fetched = stage.download(phone.file, content, "tftp", phone, TFTP_SERVER)
     note = f"cnf/{phone.file} holds an older hash than the file fetched"
     stage.save("changed-copy.pcapng", caught, [shown], downloads=[fetched], note=note)
-    stage.expect(phone, "changed-copy.pcapng", "match", note=note)
+    stage.expect(phone, "match", note=note, source="changed-copy.pcapng")
 
 
 def fetched_twice(stage: Stage) -> None:
@@ -200,15 +177,15 @@ def fetched_twice(stage: Stage) -> None:
                     connections.append(phone.connect())
     second = [at for at, frame in enumerate(caught) if frame.ports[1] == 69][-1]
     shown = [
-        stage.handshake(connections[0], "match", served=[before.certificate], devices=[phone]),
-        stage.handshake(connections[1], "match", served=[now.certificate], devices=[phone]),
+        stage.handshake(connections[0], "match", served=[before], devices=[phone]),
+        stage.handshake(connections[1], "match", served=[now], devices=[phone]),
     ]
     fetched = [stage.download(phone.file, content, "tftp", phone, TFTP_SERVER) for content in contents]
     later = frames.paused(caught, second, _HALF_HOUR)
     stage.save(
         "fetched-twice.pcapng", later, shown, downloads=fetched, note="the file is fetched again, changed"
     )
-    stage.expect(phone, "fetched-twice.pcapng", "match")
+    stage.expect(phone, "match", source="fetched-twice.pcapng")
 
 
 def other_port(stage: Stage) -> None:
@@ -226,11 +203,11 @@ def other_port(stage: Stage) -> None:
     ):
         refused, seen = phone.connect(), visitor.connect()
     shown = [
-        stage.handshake(refused, "mismatch", served=[identity.certificate], devices=[phone]),
-        stage.handshake(seen, "unlisted", served=[right.certificate]),
+        stage.handshake(refused, "mismatch", served=[identity], devices=[phone]),
+        stage.handshake(seen, "unlisted", served=[right]),
     ]
     stage.save("other-port.pcapng", caught, shown, note="port 443 wrong, port 8443 right; the URL means 443")
-    stage.expect(phone, f"cnf/{phone.file}", "mismatch", "other-head-end")
+    stage.expect(phone, "mismatch", "other-head-end")
 
 
 def two_names(stage: Stage) -> None:
@@ -252,16 +229,12 @@ def two_names(stage: Stage) -> None:
                 phone.resolve(name, _RESOLVER)
             connections = [entry.connect(address="203.0.113.125") for entry in (phone, other)]
     shown = [
-        stage.handshake(
-            connections[0], "match", served=[first.certificate], devices=[phone], server_name=names[0]
-        ),
-        stage.handshake(
-            connections[1], "mismatch", served=[second.certificate], devices=[other], server_name=names[1]
-        ),
+        stage.handshake(connections[0], "match", served=[first], devices=[phone], server_name=names[0]),
+        stage.handshake(connections[1], "mismatch", served=[second], devices=[other], server_name=names[1]),
     ]
     stage.save("two-names.pcapng", caught, shown, note="two names, one address, two certificates")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
-    stage.expect(other, f"cnf/{other.file}", "mismatch", note="the hash is of what the other name gets")
+    stage.expect(phone, "match")
+    stage.expect(other, "mismatch", note="the hash is of what the other name gets")
 
 
 def alias(stage: Stage) -> None:
@@ -279,9 +252,9 @@ def alias(stage: Stage) -> None:
     ):
         phone.resolve("vpn127.example.com", _RESOLVER)
         connection = phone.connect(address="203.0.113.127")
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     stage.save("alias.pcapng", caught, [shown], note="a DNS answer with CNAME and A; TLS 1.0 without SNI")
-    stage.expect(phone, f"cnf/{phone.file}", "match")
+    stage.expect(phone, "match")
 
 
 def lost_block(stage: Stage) -> None:
@@ -290,22 +263,15 @@ def lost_block(stage: Stage) -> None:
     identity, older = certificates.server("vpn128.example.com"), certificates.server("vpn128.example.com")
     told(stage, phone, identity)
     content = phone_files.cme(phone_files.vpn_group([phone.url], [certificates.cert_hash(older)]))
-    with stage.cable(phone):
-        root = stage.work / "tftp"
-        stage.cnf(phone.file, content, served_at=root)
-        with (
-            servers.tftp(TFTP_SERVER, root, stage.work / "tftpd.log"),
-            servers.head_end(identity, "203.0.113.128", stage.work),
-            stage.recording() as caught,
-        ):
-            phone.fetch_over_tftp(TFTP_SERVER, stage.work)
-            phone.hashes = (certificates.cert_hash(identity),)
-            connection = phone.connect()
+    with stage.cable(phone), fetching(stage, phone, content, identity) as caught:
+        phone.fetch_over_tftp(TFTP_SERVER, stage.work)
+        phone.hashes = (certificates.cert_hash(identity),)
+        connection = phone.connect()
     second = [at for at, frame in enumerate(caught) if len(frame.payload) == 516][1]
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     note = "block 2 of the TFTP transfer is lost"
     stage.save("lost-block.pcapng", frames.without(caught, second), [shown], note=note)
-    stage.expect(phone, f"cnf/{phone.file}", "match", note=note)
+    stage.expect(phone, "match", note=note)
 
 
 def asks_in_turn(stage: Stage) -> None:
@@ -313,24 +279,17 @@ def asks_in_turn(stage: Stage) -> None:
     phone = numbered(129)
     identity = certificates.server("vpn129.example.com")
     content = phone_files.cme(phone_files.vpn_group([phone.url], [certificates.cert_hash(identity)]))
-    with stage.cable(phone):
-        root = stage.work / "tftp"
-        stage.cnf(phone.file, content, served_at=root)
-        with (
-            servers.tftp(TFTP_SERVER, root, stage.work / "tftpd.log"),
-            servers.head_end(identity, "203.0.113.129", stage.work),
-            stage.recording() as caught,
-        ):
-            for suffix in (".enc.sgn", ".sgn"):
-                assert "not found" in phone.ask_over_tftp(TFTP_SERVER, stage.work, f"{phone.file}{suffix}")
-            phone.fetch_over_tftp(TFTP_SERVER, stage.work)
-            connection = phone.connect()
-    shown = stage.handshake(connection, "match", served=[identity.certificate], devices=[phone])
+    with stage.cable(phone), fetching(stage, phone, content, identity) as caught:
+        for suffix in (".enc.sgn", ".sgn"):
+            assert "not found" in phone.ask_over_tftp(TFTP_SERVER, stage.work, f"{phone.file}{suffix}")
+        phone.fetch_over_tftp(TFTP_SERVER, stage.work)
+        connection = phone.connect()
+    shown = stage.handshake(connection, "match", served=[identity], devices=[phone])
     fetched = stage.download(phone.file, content, "tftp", phone, TFTP_SERVER)
     stage.save(
         "asks-in-turn.pcapng", caught, [shown], downloads=[fetched], note="two files not found, one found"
     )
-    stage.expect(phone, "asks-in-turn.pcapng", "match")
+    stage.expect(phone, "match", source="asks-in-turn.pcapng")
 
 
 WAYS: tuple[Callable[[Stage], None], ...] = (
