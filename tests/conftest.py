@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from certhash.model import Observation
-    from tests.harness.fidelity.generate import Kitchen
+    from tests.harness.fidelity.kitchen import Kitchen
 
 # The same examples in every run and on every machine, however slow it is: what fails fails again.
 # CONTRIBUTING names the options that try others.
@@ -66,6 +66,7 @@ SLOW = (
     "commands/test_export.py",
     "commands/test_probe.py",
     "commands/test_watch.py",
+    "commands/test_watch_live.py",
     "harness",
     "judgement/test_diagnosis.py",
     "plugin/test_cnf.py",
@@ -178,7 +179,7 @@ def joined(once: Once) -> bytes:
 @pytest.fixture(scope="session")
 def kitchen(once: Once, tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
     """Give real handshakes of TLS and DTLS."""
-    from tests.harness.fidelity.generate import Kitchen
+    from tests.harness.fidelity.kitchen import Kitchen
 
     return once(lambda: Kitchen(tmp_path_factory.mktemp("keys")), "kitchen")
 

@@ -16,7 +16,7 @@ from tests.plugin.machines import TOP
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.harness.fidelity.generate import Kitchen
+    from tests.harness.fidelity.kitchen import Kitchen
     from tests.plugin.machines import Machine
 
 SAMPLES = sorted(

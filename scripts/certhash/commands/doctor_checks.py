@@ -296,10 +296,10 @@ def _group(program: str) -> str | None:
 
 def _pyshark(found: Tshark) -> Check:
     try:
-        from certhash.capture import live
+        from certhash.capture import programs
 
-        names = live.interfaces(found)
-        rows = live.try_out(found, (package_folder() / "selftest.pcap").read_bytes())
+        names = programs.interfaces(found)
+        rows = programs.try_out(found, (package_folder() / "selftest.pcap").read_bytes())
         if not any(row.certificates for row in rows):
             raise InputError("it finds no certificate in the self-test capture; report this")  # noqa: TRY301
     except InputError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.capture.first_pass.files import as_pcap
 from tests.harness.benchmarks.captures import make_identity, tls_flow, tls_transcript
-from tests.harness.fidelity.kinds import TUNNELS
+from tests.harness.fidelity.tunnels import TUNNELS
 
 from certhash.capture import tshark
 from certhash.capture.observe import Settings, observe

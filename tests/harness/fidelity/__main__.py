@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 from tests.harness.fidelity.compare import compare, differs_from_what_was_made
-from tests.harness.fidelity.generate import Kitchen, generate
+from tests.harness.fidelity.generate import generate
+from tests.harness.fidelity.kitchen import Kitchen
 
 
 def main() -> int:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.harness.fidelity.generate import Kitchen, Script
+    from tests.harness.fidelity.kitchen import Kitchen, Script
 
 
 @pytest.fixture(name="script", scope="module")

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.conftest import TOP, need
 from tests.harness.fidelity.compare import audit, by_capture, compare, differs_from_what_was_made
-from tests.harness.fidelity.generate import Kitchen, generate, in_pcapng
+from tests.harness.fidelity.generate import generate, in_pcapng
 from tests.harness.fidelity.kinds import ENDS, exchange, pcap
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.harness.benchmarks.captures import Turn
+    from tests.harness.fidelity.kitchen import Kitchen
 
 GENERATED = range(24)
 """The numbers of the captures that every run makes and reads; any other range may be tried by hand."""

@@ -12,7 +12,7 @@ from tests.harness.fidelity.kinds import SHOWN_TWICE, all_kinds
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.harness.fidelity.generate import Kitchen
+    from tests.harness.fidelity.kitchen import Kitchen
 
 
 def test_every_kind_of_capture_shows_its_content_with_and_without_carving(

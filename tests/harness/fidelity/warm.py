@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.conftest import TOP
 from tests.harness import wiresharks
-from tests.harness.fidelity.generate import Kitchen, generate
+from tests.harness.fidelity.generate import generate
+from tests.harness.fidelity.kitchen import Kitchen
 from tests.harness.fuzz.mutate import lying, mutated, struck
 
 from certhash.capture.engine import Engine
