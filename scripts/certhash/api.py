@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from certhash import audit, cnf
+from certhash.archive.read import Listener
 from certhash.capture.engine import is_usable
 from certhash.capture.observe import TIMEOUT, Settings
 from certhash.capture.start import started
@@ -61,7 +62,7 @@ def audit_captures(  # noqa: PLR0913 - each is an option of `certhash audit`, wi
     with started(tshark_path, keylog=keylog, seconds=timeout, warm=warm) as begun:
         settings = Settings(begun.tshark(), keylog, rules, carve, timeout)
         request = audit.Request(paths, settings, jobs, scheduler, cache, begun.place)
-        return audit.audit(request, cnf, names, audit.Audience(), read_stated(expect))
+        return audit.audit(request, cnf, names, Listener(), read_stated(expect))
 
 
 def read_cnf(paths: Iterable[str]) -> Sources:

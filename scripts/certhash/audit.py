@@ -17,7 +17,7 @@ from certhash.model import CnfFile, Fetch, Observation, Problem, Sources, joined
 from certhash.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from certhash.capture.tshark import Tshark
 
@@ -44,21 +44,11 @@ class Request(Struct, frozen=True):
     """Where tshark runs, if it is there already, perhaps with an engine. It is used once."""
 
 
-class Audience(Listener):
-    """Receives progress events; the default ignores them."""
-
-    def observed(self, observation: Observation) -> None:
-        """Receive the observation of one capture, as soon as it is read."""
-
-    def begin(self, captures: Sequence[str]) -> None:
-        """Receive the captures to read; those already observed came from the cache."""
-
-
 def audit(
     request: Request,
     cnf_paths: Iterable[str],
     resolve: Mapping[str, tuple[str, ...]],
-    audience: Audience,
+    listener: Listener,
     stated: tuple[CnfFile, ...] = (),
 ) -> Document:
     """Read captures and cnf files, and return the document with all verdicts.
@@ -67,34 +57,34 @@ def audit(
         request: the captures, and how to read them.
         cnf_paths: files, folders and URLs with what phones expect.
         resolve: host names in URLs, with the addresses that the user gives.
-        audience: receives progress events.
+        listener: receives progress events.
         stated: hashes that the user gives, without a file (:mod:`certhash.cnf.stated`).
 
     Raises:
         InputError: the scheduler does not answer, or the key log cannot be read.
     """
-    sources = _read(tuple(cnf_paths), audience)
-    observations, problems = read_captures(request, audience)
+    sources = _read(tuple(cnf_paths), listener)
+    observations, problems = read_captures(request, listener)
     learned = learn(observations)
     tool = _tool(request.settings.tshark, observations)
     if tool.hash_source == "python" and observations:
-        audience.note(NO_PLUGIN)
+        listener.note(NO_PLUGIN)
     everything = joined(Sources(problems=tuple(problems)), sources, learned, Sources(stated))
     return correlate(observations, everything, tool, resolve=resolve)
 
 
-def _read(cnf_paths: tuple[str, ...], audience: Audience) -> Sources:
+def _read(cnf_paths: tuple[str, ...], listener: Listener) -> Sources:
     if not cnf_paths:
         return Sources()
     from certhash import cnf
 
     sources = cnf.read(cnf_paths)
     if sources.copies:
-        audience.note(cnf.describe_copies(sources.copies))
+        listener.note(cnf.describe_copies(sources.copies))
     return sources
 
 
-def read_captures(request: Request, audience: Audience) -> tuple[list[Observation], list[Problem]]:
+def read_captures(request: Request, listener: Listener) -> tuple[list[Observation], list[Problem]]:
     """Read all captures; return their observations, in order, and all other problems.
 
     Ctrl-C stops the reading. The captures that were read are returned, with a problem that says so.
@@ -103,11 +93,11 @@ def read_captures(request: Request, audience: Audience) -> tuple[list[Observatio
     if found.skipped:
         one = found.skipped == 1
         files = "1 file that is not a capture" if one else f"{found.skipped:,} files that are not captures"
-        audience.note(f"Skipped {files}.")
+        listener.note(f"Skipped {files}.")
     problems = list(found.problems)
     if request.captures and not found.captures and not problems:
         problems.append(Problem(" ".join(request.captures), NOTHING_THERE))
-    observations, interrupted = _observe_all(request, found.captures, audience)
+    observations, interrupted = _observe_all(request, found.captures, listener)
     if interrupted:
         read = f"{len(observations)} of {len(found.captures)} captures"
         problems.append(Problem("", f"interrupted after {read}: the result is partial"))
@@ -115,31 +105,31 @@ def read_captures(request: Request, audience: Audience) -> tuple[list[Observatio
 
 
 def _observe_all(
-    request: Request, captures: tuple[str, ...], audience: Audience
+    request: Request, captures: tuple[str, ...], listener: Listener
 ) -> tuple[list[Observation], bool]:
     """Read captures, or their observations from the cache; also return whether Ctrl-C interrupted it."""
     seen: dict[str, Observation] = {}
 
     def take(observation: Observation) -> None:
         seen[observation.path] = observation
-        audience.observed(observation)
+        listener.observed(observation)
 
     interrupted = False
     cache = None
     if request.cache is not None:
         from certhash.archive.cache import Cache
 
-        cache = Cache(request.cache, request.settings, audience.note)
+        cache = Cache(request.cache, request.settings, listener.note)
     try:
         for path in captures if cache else ():
             if cache and (known := cache.get(path)) is not None:
                 take(known)
         unread = [path for path in captures if path not in seen]
-        audience.begin(unread)
+        listener.begin(unread)
         arriving = observe_all(
             unread,
             request.settings,
-            audience,
+            listener,
             workers=request.workers,
             scheduler=request.scheduler,
             place=request.place,

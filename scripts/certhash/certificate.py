@@ -17,10 +17,10 @@ from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
 from certhash.headend import read_address
+from certhash.times import iso_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
 T = TypeVar("T")
 _DER = serialization.Encoding.DER
@@ -51,11 +51,11 @@ def details(der: bytes) -> CertificateDetails:
         if certificate is None:
             return CertificateDetails()
         return CertificateDetails(
-            subject=_try(lambda: _name(certificate.subject)),
-            issuer=_try(lambda: _name(certificate.issuer)),
+            subject=_try(lambda: _harmless(certificate.subject.rfc4514_string())),
+            issuer=_try(lambda: _harmless(certificate.issuer.rfc4514_string())),
             serial=_try(lambda: _hex(certificate.serial_number)),
-            not_before=_try(lambda: _time(certificate.not_valid_before_utc)),
-            not_after=_try(lambda: _time(certificate.not_valid_after_utc)),
+            not_before=_try(lambda: iso_of(certificate.not_valid_before_utc)),
+            not_after=_try(lambda: iso_of(certificate.not_valid_after_utc)),
             names=_try(lambda: _names(certificate)) or (),
         )
 
@@ -65,10 +65,6 @@ def _try(read: Callable[[], T]) -> T | None:
         return read()
     except Exception:  # noqa: BLE001 - whatever the library trips over, this one detail is missing and no more
         return None
-
-
-def _name(name: x509.Name) -> str:
-    return _harmless(name.rfc4514_string())
 
 
 def _harmless(text: str) -> str:
@@ -84,10 +80,6 @@ def _harmless(text: str) -> str:
 def _hex(number: int) -> str:
     digits = f"{abs(number):X}"
     return ("-" if number < 0 else "") + digits.zfill(len(digits) + len(digits) % 2)
-
-
-def _time(moment: datetime) -> str:
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:

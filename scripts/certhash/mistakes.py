@@ -11,15 +11,6 @@ from functools import lru_cache
 
 from certhash.certificate import public_key
 
-_ALGORITHM = {
-    "sha1": "SHA-1",
-    "md5": "MD5",
-    "sha224": "SHA-224",
-    "sha256": "SHA-256",
-    "sha384": "SHA-384",
-    "sha512": "SHA-512",
-}
-
 
 @lru_cache(maxsize=4096)
 def digests_of_something_else(der: bytes) -> dict[bytes, str]:
@@ -44,14 +35,15 @@ def digests_of_something_else(der: bytes) -> dict[bytes, str]:
     inputs += [(text.encode(), "the hex text") for text in (der.hex(), der.hex().upper())]
     found: dict[bytes, str] = {}
     for data, what in inputs:
-        for name in ("sha1", "md5", "sha256", "sha512"):
-            found.setdefault(
-                hashlib.new(name, data, usedforsecurity=False).digest(), f"the {_ALGORITHM[name]} of {what}"
-            )
-    for name in ("md5", "sha256", "sha512", "sha384", "sha224"):
-        digest = hashlib.new(name, der, usedforsecurity=False).digest()
-        found.setdefault(digest, f"the {_ALGORITHM[name]}")
+        for name in ("SHA-1", "MD5", "SHA-256", "SHA-512"):
+            found.setdefault(_digest(name, data), f"the {name} of {what}")
+    for name in ("MD5", "SHA-256", "SHA-512", "SHA-384", "SHA-224"):
+        found.setdefault(_digest(name, der), f"the {name}")
     return found
+
+
+def _digest(name: str, data: bytes) -> bytes:
+    return hashlib.new(name.replace("-", ""), data, usedforsecurity=False).digest()
 
 
 def raw(value: str) -> bytes:

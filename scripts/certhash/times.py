@@ -20,5 +20,9 @@ def on_calendar(time: int) -> int:
 
 def iso(time: int) -> str:
     """Return microseconds since 1970-01-01 UTC as ISO 8601: ``2026-03-02T09:00:00.000000Z``."""
-    moment = _EPOCH + on_calendar(time) * _MICROSECOND
+    return iso_of(_EPOCH + on_calendar(time) * _MICROSECOND)
+
+
+def iso_of(moment: datetime) -> str:
+    """Return a moment in UTC in the same form."""
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

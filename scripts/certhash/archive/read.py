@@ -23,6 +23,12 @@ class Listener:
     def note(self, line: str) -> None:
         """Show a progress message; not part of the result."""
 
+    def begin(self, captures: Sequence[str]) -> None:
+        """Receive the captures to read; those already observed came from the cache."""
+
+    def observed(self, observation: Observation) -> None:
+        """Receive the observation of one capture, as soon as it is read."""
+
     def under_way(self, count: int) -> None:
         """Receive the number of bytes read from unfinished captures, a few times a second."""
 

@@ -159,7 +159,9 @@ class Engine:
         server = self._started()
         end = monotonic() + min(seconds, _PATIENCE)
         try:
-            self._check(server.greet(end))
+            found = server.greet(end)
+            if self._expected is not None and found.version != self._expected.version:
+                raise EngineError(f"sharkd has version {found.version}, and tshark {self._expected.version}")  # noqa: TRY301
             dissected = server.dissect(capture, end)
         except Exception as error:  # noqa: BLE001 - what it answers may be anything
             raise self._failed(str(error) or type(error).__name__) from None
@@ -176,10 +178,6 @@ class Engine:
         self.start()
         assert self._server is not None  # noqa: S101 - it was started
         return self._server
-
-    def _check(self, found: tshark.Tshark) -> None:
-        if self._expected is not None and found.version != self._expected.version:
-            raise EngineError(f"sharkd has version {found.version}, and tshark {self._expected.version}")
 
     def _failed(self, why: str) -> EngineError:
         self.close()

@@ -176,7 +176,8 @@ def _engine(found: Tshark) -> Check:
 
 def _self_test(found: Tshark) -> Check:
     """Audit the capture in the package: a download, segments out of order, a chain of two."""
-    from certhash.audit import Audience, Request, audit
+    from certhash.archive.read import Listener
+    from certhash.audit import Request, audit
     from certhash.capture.observe import Settings
 
     folder = package_folder()
@@ -185,7 +186,7 @@ def _self_test(found: Tshark) -> Check:
     except (OSError, msgspec.DecodeError) as error:
         return Check("self-test", "broken", f"selftest.json: {error}", "reinstall certhash")
     capture = str(folder / "selftest.pcap")
-    document = audit(Request((capture,), Settings(found), workers=1), (), {}, Audience())
+    document = audit(Request((capture,), Settings(found), workers=1), (), {}, Listener())
     hashes = [c.sha1 for h in document.handshakes for c in h.certificates]
     verdicts = [(e.device, e.verdict) for e in document.expectations]
     problems = "; ".join(problem.message for problem in document.problems)

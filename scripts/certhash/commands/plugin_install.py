@@ -187,7 +187,7 @@ def install(wireshark: Wireshark, source: Path, version: str) -> list[str]:
         InputError: another plugin is in the way, or a file cannot be written.
     """
     main, modules = wireshark.plugins / MAIN, wireshark.plugins / MODULES
-    if (main.exists() or modules.exists()) and not is_ours(wireshark.plugins):
+    if (main.exists() or modules.exists()) and installed_version(wireshark.plugins) is None:
         raise InputError(
             f"{main if main.exists() else modules}: in the way, and not certhash's plugin; move it away"
         )
@@ -213,11 +213,6 @@ def install(wireshark: Wireshark, source: Path, version: str) -> list[str]:
 def plugin_files(folder: Path) -> list[Path]:
     """Return the files of the plugin in a folder."""
     return [folder / MAIN, *sorted((folder / MODULES).glob("*.lua"))]
-
-
-def is_ours(folder: Path) -> bool:
-    """Return whether a folder contains this plugin, in any version."""
-    return installed_version(folder) is not None
 
 
 def installed_version(folder: Path) -> str | None:
@@ -268,7 +263,7 @@ def uninstall(wireshark: Wireshark) -> list[str]:
     """
     said = []
     try:
-        if is_ours(wireshark.plugins):
+        if installed_version(wireshark.plugins) is not None:
             _remove_plugin(wireshark.plugins)
             _remove_empty(wireshark.plugins, wireshark.plugins.parent)
             said.append(f"{wireshark.plugins / MAIN}: removed")

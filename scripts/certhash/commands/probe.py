@@ -23,6 +23,7 @@ from certhash.judgement.document import who
 from certhash.judgement.evidence import Presented
 from certhash.judgement.verdict import carries
 from certhash.model import Problem
+from certhash.times import iso_of
 from certhash.visible import visible
 
 if TYPE_CHECKING:
@@ -239,6 +240,6 @@ def _describe(result: Result) -> str:
 def _validity(seen: CertificateDetails) -> str:
     if not (seen.not_before and seen.not_after):
         return "(unreadable)"
-    now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    now = iso_of(datetime.now(UTC))
     note = "" if seen.not_before <= now <= seen.not_after else "  (not valid today)"
     return f"{seen.not_before[:19]}Z to {seen.not_after[:19]}Z{note}"

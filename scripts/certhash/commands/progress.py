@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from certhash.audit import Audience
+from certhash.archive.read import Listener
 from certhash.judgement.correlate import unjudged
 from certhash.judgement.document import Capture, Tool
 from certhash.judgement.evidence import CERTIFICATE_ALERTS
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from certhash.model import HashSource, Observation, Problem
 
 
-class Console(Audience):
+class Console(Listener):
     """Print notes on standard error, and a progress bar if it is a terminal.
 
     Args:

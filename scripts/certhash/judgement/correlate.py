@@ -23,11 +23,11 @@ from certhash.judgement.phrases import note_of_missed, warning_of_missed
 from certhash.judgement.verdict import Told
 from certhash.model import (
     CnfFile,
-    ExpectedHash,
     Fetch,
     HeadEndUrl,
     MissedFetch,
     Observation,
+    PresentedCertificate,
     Problem,
     Sources,
 )
@@ -259,7 +259,10 @@ def _row(
         frame=cnf.fetch.frame if cnf.fetch and cnf.fetch.capture == cnf.source else None,
         url=url.value if url else None,
         line=url.line if url else None,
-        hashes=tuple(_hash(h) for h in cnf.group.hashes) if cnf.group else (),
+        hashes=tuple(
+            document.Hash(h.number, h.value, h.algorithm, h.line)
+            for h in (cnf.group.hashes if cnf.group else ())
+        ),
         host_id_check=cnf.group.host_id_check if cnf.group else None,
         verdict=decision.verdict,
         cause=diagnosis.cause,
@@ -324,8 +327,8 @@ def _handshake(seen: Seen, told: list[Told], evidence: Evidence) -> document.Han
         client_proceeded=handshake.client_proceeded,
         hidden=handshake.hidden,
         certificates=tuple(
-            _certificate(c.position, c.sender, c.frame, evidence.certificates[c.sha256])
-            for c in handshake.certificates
+            _certificate(certificate, evidence.certificates[certificate.sha256])
+            for certificate in handshake.certificates
         ),
         alerts=tuple(
             document.Alert(a.frame, iso(a.time), a.sender, a.level, a.code, a.name) for a in handshake.alerts
@@ -338,12 +341,12 @@ def _handshake(seen: Seen, told: list[Told], evidence: Evidence) -> document.Han
 # ---------------------------------------------------------------- from the model to the document
 
 
-def _certificate(position: int, sender: str, frame: int, presented: Presented) -> document.Certificate:
+def _certificate(certificate: PresentedCertificate, presented: Presented) -> document.Certificate:
     read = details(presented.der)
     return document.Certificate(
-        position=position,
-        sender="server" if sender == "server" else "client",
-        frame=frame,
+        position=certificate.position,
+        sender=certificate.sender,
+        frame=certificate.frame,
         sha1=to_base64(presented.sha1),
         thumbprint=thumbprint(presented.sha1),
         sha256=to_base64(presented.digest("SHA-256")),
@@ -354,10 +357,6 @@ def _certificate(position: int, sender: str, frame: int, presented: Presented) -
         not_after=read.not_after,
         names=read.names,
     )
-
-
-def _hash(expected: ExpectedHash) -> document.Hash:
-    return document.Hash(expected.number, expected.value, expected.algorithm, expected.line)
 
 
 def _download(cnf: CnfFile) -> document.Download | None:

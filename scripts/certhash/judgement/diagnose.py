@@ -149,7 +149,7 @@ def _stale_hash(case: Case, expected: ExpectedHash | None) -> Diagnosis | None:
         return None
     address = case.seen.handshake.server.address
     here = [s for s in case.handshakes if s.chain and s.handshake.server.address == address]
-    having = [s for s in here if _has(s, expected)]
+    having = [s for s in here if any(c.sha1 == expected.digest for c in s.chain)]
     if not having:
         return None
     last = having[-1]
@@ -441,10 +441,6 @@ def _known_certificates(evidence: Evidence, sha1: bytes) -> Iterator[tuple[bytes
     for seen in evidence.presenters.get(sha1, ())[:1]:
         certificate = next(c for c in seen.chain if c.sha1 == sha1)
         yield certificate.der, f"{seen.capture}, presented by {seen.handshake.server}"
-
-
-def _has(seen: Seen, expected: ExpectedHash) -> bool:
-    return any(c.sha1 == expected.digest for c in seen.chain)
 
 
 # ---------------------------------------------------------------- words

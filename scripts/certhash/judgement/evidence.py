@@ -38,8 +38,6 @@ CERTIFICATE_ALERTS = frozenset({42, 43, 44, 45, 46, 48})
 """Fatal alerts with which a client rejects a certificate (RFC 8446, section 6.2). TAC 116638 names 42 for a
 hash that differs, CSCvn76864 shows 48 for some firmware; other alerts from phones are not documented."""
 
-_DIGESTS = {"SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
-
 
 class Presented:
     """A certificate (DER) with its digests, computed once for all handshakes.
@@ -60,7 +58,7 @@ class Presented:
         if found is None and not self.der:
             return b""
         if found is None:
-            found = hashlib.new(_DIGESTS[algorithm], self.der, usedforsecurity=False).digest()
+            found = hashlib.new(algorithm.replace("-", ""), self.der, usedforsecurity=False).digest()
             self._digests[algorithm] = found
         return found
 
