@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import hashlib
 import json
 import shutil
@@ -11,11 +10,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from tests.conftest import TOP, certhash, need
+from tests.harness.packets import identity
 
 from certhash.commands import export_files as exporting
 from certhash.commands.export_files import export
@@ -156,16 +152,6 @@ def test_a_bad_capture_does_not_keep_the_others_back(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- hostile text in certificates
 
 
-def _certificate(common_name: str) -> bytes:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(start).not_valid_after(start + dt.timedelta(days=9))
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-
-
 def _observation(*ders: bytes) -> Observation:
     digests = [hashlib.sha256(der).digest() for der in ders]
     handshake = Handshake(
@@ -203,7 +189,7 @@ def _observation(*ders: bytes) -> Observation:
     ],
 )
 def test_no_subject_leads_out_of_the_folder(tmp_path: Path, common_name: str) -> None:
-    der = _certificate(common_name)
+    der = identity(common_name).der
     folder = tmp_path / "out"
     exporting.prepare(str(folder))
     (entry,) = export([_observation(der)], str(folder)).entries
@@ -226,7 +212,7 @@ def test_certificates_of_one_name_and_one_sha1_get_files_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A constant hash simulates two certificates with one SHA-1."""
-    ders = [_certificate("vpn.example.com"), _certificate("vpn.example.com")]
+    ders = [identity("vpn.example.com").der, identity("vpn.example.com").der]
     exporting.prepare(str(tmp_path / "a"))
     names = {e.file for e in export([_observation(*ders)], str(tmp_path / "a")).entries}
     assert len({name.lower() for name in names}) == 2

@@ -107,10 +107,18 @@ class Identity:
         return key + b"".join(ssl.DER_cert_to_PEM_cert(der).encode() for der in (self.der, *self.chain))
 
 
-def identity(name: str | x509.Name, issuer: Identity | None = None, *, padding: int = 0) -> Identity:
+def identity(
+    name: str | x509.Name,
+    issuer: Identity | None = None,
+    *,
+    names: Sequence[x509.GeneralName] = (),
+    critical: bool = False,
+    padding: int = 0,
+) -> Identity:
     """Create a certificate: self-signed, or signed by ``issuer``, whose certificate and chain then follow it.
 
-    ``padding`` adds about that many bytes, in an unknown extension.
+    ``names`` are its alternative names, in an extension that may be ``critical``. ``padding`` adds about that
+    many bytes, in an unknown extension.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     if isinstance(name, str):
@@ -126,6 +134,8 @@ def identity(name: str | x509.Name, issuer: Identity | None = None, *, padding: 
         .not_valid_after(now + dt.timedelta(days=3650))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=critical)
     if padding:
         unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x04" * padding)
         builder = builder.add_extension(unknown, critical=False)

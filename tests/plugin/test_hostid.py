@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.harness.packets import HEAD_END, conversation, talk
+from tests.harness.packets import HEAD_END, conversation, identity, talk
 from tests.plugin.desk import DEVICE, LEAF, Desk, told, value
 from tests.plugin.machines import PLUGIN
 
@@ -35,20 +32,7 @@ URLS = [
 
 
 def certificate(subject: x509.Name, *names: x509.GeneralName, critical: bool = False) -> bytes:
-    key = ec.generate_private_key(ec.SECP256R1())
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime(2013, 10, 1, tzinfo=UTC))
-        .not_valid_after(datetime(2049, 1, 1, tzinfo=UTC))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    )
-    if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=critical)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    return identity(subject, names=names, critical=critical).der
 
 
 def common(*names: str) -> x509.Name:

@@ -14,14 +14,11 @@ import ipaddress
 import random
 import subprocess
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tests.harness.packets import identity
 from tests.plugin.machines import PLUGIN
 
 from certhash.cnf import from_download, read_phone_xml
@@ -49,30 +46,19 @@ SCRIPT = Path(__file__).parent / "lua" / "judge.lua"
 WORLDS = 400
 
 
-def certificate(*names: x509.GeneralName, common: str = "alone") -> bytes:
-    """Return a small certificate (DER)."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime(2013, 10, 1, tzinfo=UTC))
-        .not_valid_after(datetime(2049, 1, 1, tzinfo=UTC))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    )
-    if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-
-
 CERTIFICATES = [
-    certificate(x509.DNSName("vpn.example"), x509.IPAddress(ipaddress.ip_address("203.0.113.1"))),
-    certificate(common="Vpn.Example."),
-    certificate(x509.DNSName("*.example"), common="cme.example"),
-    certificate(x509.IPAddress(ipaddress.ip_address("2001:db8::1")), x509.RFC822Name("a@cme.example")),
+    each.der
+    for each in (
+        identity(
+            "alone", names=[x509.DNSName("vpn.example"), x509.IPAddress(ipaddress.ip_address("203.0.113.1"))]
+        ),
+        identity("Vpn.Example."),
+        identity("cme.example", names=[x509.DNSName("*.example")]),
+        identity(
+            "alone",
+            names=[x509.IPAddress(ipaddress.ip_address("2001:db8::1")), x509.RFC822Name("a@cme.example")],
+        ),
+    )
 ]
 DEVICES = [f"SEP00000000000{number}" for number in range(4)]
 PHONES = ["198.51.100.1", "198.51.100.2", "2001:db8::7"]

@@ -1,8 +1,8 @@
 """Write the captures that the benchmarks read: real OpenSSL transcripts laid out as TCP, UDP and RTP packets.
 
 Everything is reproducible from a fixed seed, except the keys and the handshakes, which OpenSSL generates at
-each run.  The files are large and belong in a temporary folder; run ``python
-tests/harness/benchmarks/captures.py FOLDER``.
+each run.  The files are large and belong in a temporary folder; run ``python -m
+tests.harness.benchmarks.captures FOLDER``.
 """
 
 from __future__ import annotations
@@ -10,29 +10,25 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import random
-import socket
 import ssl
 import struct
-import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+from tests.harness.dtls import Side, shake_hands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 MSS = 1448
 ACK_EVERY = 5
-APPLICATION_DATA, CHANGE_CIPHER_SPEC = 23, 20
 PCAP_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
 SYN, FIN, RST, PSH, ACK = 0x02, 0x01, 0x04, 0x08, 0x10
-
-Side = Literal["client", "server"]
 
 
 class Turn(NamedTuple):
@@ -335,62 +331,10 @@ def dns_lookup(index: int) -> Iterator[bytes]:
 
 
 def dtls_transcript(identity: Identity) -> list[Turn]:
-    """Record a real DTLS 1.2 handshake of ``openssl s_server`` and ``s_client`` on loopback."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free,
-    ):
-        relay.bind(("127.0.0.1", 0))
-        relay.settimeout(5)
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        server = subprocess.Popen(
-            ["openssl", "s_server", "-dtls1_2", "-accept", str(port), "-cert", identity.certificate, "-key",
-            identity.key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert server.stdout is not None
-        while server.stdout.readline().strip() != b"ACCEPT":
-            pass
-        client = subprocess.Popen(
-            ["openssl", "s_client", "-dtls1_2", "-connect", f"127.0.0.1:{relay.getsockname()[1]}"],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            return _relayed(relay, port, client)
-        finally:
-            for process in (client, server):
-                process.kill()
-                process.communicate()
-
-
-def _relayed(relay: socket.socket, port: int, client: subprocess.Popen[bytes]) -> list[Turn]:
-    """Forward datagrams between the two until the client sends application data; return them all."""
-    turns: list[Turn] = []
-    peer = None
-    while True:
-        data, sender = relay.recvfrom(65536)
-        turns.append(Turn("server" if sender[1] == port else "client", data))
-        if sender[1] != port:
-            peer = sender
-            relay.sendto(data, ("127.0.0.1", port))
-            if data[0] == APPLICATION_DATA:
-                return turns
-            continue
-        relay.sendto(data, peer or sender)
-        if CHANGE_CIPHER_SPEC in _record_types(data) and client.stdin:
-            # The server has completed the handshake.
-            client.stdin.write(b"hello\n")
-            client.stdin.flush()
-
-
-def _record_types(datagram: bytes) -> list[int]:
-    """Return the content types of the DTLS records in a datagram."""
-    types = []
-    while datagram:
-        types.append(datagram[0])
-        datagram = datagram[13 + int.from_bytes(datagram[11:13], "big") :]
-    return types
+    """Record a real DTLS 1.2 handshake."""
+    both = identity.certificate.with_suffix(".pem")
+    both.write_bytes(identity.key.read_bytes() + identity.certificate.read_bytes())
+    return [Turn(*sent) for sent in shake_hands(both, "dtls1_2")]
 
 
 def dtls_flow(index: int, turns: list[Turn], packets: int) -> Iterator[bytes]:

@@ -13,10 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
+from tests.harness import dtls
 from tests.harness.benchmarks.captures import (
     Turn,
 )
-from tests.harness.fidelity import dtls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ class Kitchen:
         mtu: int,
     ) -> Script:
         sent = dtls.shake_hands(chain[0], version, client_file=client[0] if client else None, mtu=mtu)
-        turns = [Turn("client" if one.from_client else "server", one.data) for one in sent]
+        turns = [Turn(*one) for one in sent]
         # OpenSSL's commands send the first certificate, and then the file that it comes from.
         of_client = client[1][:1] + client[1] if client else []
         clear = [

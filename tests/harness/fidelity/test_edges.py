@@ -17,8 +17,8 @@ from tests.harness.benchmarks.captures import (
     tls_transcript,
     udp_frame,
 )
+from tests.harness.dtls import shake_hands
 from tests.harness.fidelity.compare import both
-from tests.harness.fidelity.dtls import shake_hands
 from tests.harness.fidelity.kinds import ENDS, pcap
 from tests.harness.fidelity.readers import separate
 from tests.harness.packets import identity
@@ -77,7 +77,7 @@ def test_second_handshake_on_the_same_ports_is_seen_without_its_hellos(tmp_path:
     for name in ("then", "now"):
         (tmp_path / name).write_bytes(identity(name).pem())
         said = shake_hands(tmp_path / name, "dtls1_2")
-        records = [(one.from_client, record) for one in said for record in _records(one.data)]
+        records = [(side == "client", record) for side, data in said for record in _records(data)]
         repeats = [turn for turn in records if _is_message(turn[1], CERTIFICATE)] if name == "then" else []
         turns.append(records + repeats)
     lost = next(i for i, (_, record) in enumerate(turns[1]) if _is_message(record, CERTIFICATE))
@@ -109,7 +109,7 @@ def test_a_clients_certificate_is_not_the_servers_though_nothing_was_seen_before
     for name in ("server", "client"):
         (tmp_path / name).write_bytes(identity(name).pem())
     said = shake_hands(tmp_path / "server", "dtls1_2", client_file=tmp_path / "client")
-    records = [(one.from_client, record) for one in said for record in _records(one.data)]
+    records = [(side == "client", record) for side, data in said for record in _records(data)]
     first = next(i for i, (mine, record) in enumerate(records) if mine and _is_message(record, CERTIFICATE))
     path = tmp_path / "late.pcap"
     path.write_bytes(pcap(udp_frame(ENDS, *record) for record in records[first:]))

@@ -8,7 +8,7 @@ import selectors
 import socket
 import subprocess
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from tests.conftest import need
 
@@ -21,17 +21,13 @@ QUIET = 0.4
 """Seconds of silence that end a recording."""
 
 
-class Datagram(NamedTuple):
-    """The data that one side sent."""
-
-    from_client: bool
-    data: bytes
+Side = Literal["client", "server"]
 
 
 def shake_hands(
     server_file: Path, version: str, *, client_file: Path | None = None, mtu: int = 1400
-) -> list[Datagram]:
-    """Run a handshake of ``openssl s_server`` and ``s_client`` on loopback, and return what they sent.
+) -> list[tuple[Side, bytes]]:
+    """Run a handshake of ``openssl s_server`` and ``s_client``; return each datagram, with its side.
 
     Args:
         server_file: key and chain of the server, PEM.
@@ -75,9 +71,9 @@ def _port(server: subprocess.Popen[bytes]) -> int:
     raise AssertionError("openssl s_server did not start")
 
 
-def _relayed(line: socket.socket, server_port: int) -> list[Datagram]:
+def _relayed(line: socket.socket, server_port: int) -> list[tuple[Side, bytes]]:
     """Forward and record datagrams until the silence after the handshake."""
-    noted: list[Datagram] = []
+    noted: list[tuple[Side, bytes]] = []
     client: tuple[str, int] | None = None
     end = time.monotonic() + PATIENCE
     with selectors.DefaultSelector() as ready:
@@ -85,14 +81,14 @@ def _relayed(line: socket.socket, server_port: int) -> list[Datagram]:
         while time.monotonic() < end:
             if not ready.select(QUIET):
                 # Record type 20 is ChangeCipherSpec: after both, the handshake is complete.
-                if {d.from_client for d in noted if b"\x14\xfe" in d.data} == {True, False}:
+                if len({side for side, data in noted if b"\x14\xfe" in data}) == 2:
                     return noted
                 continue
             data, sender = line.recvfrom(65536)
             from_client = sender[1] != server_port
             if from_client:
                 client = sender
-            noted.append(Datagram(from_client, data))
+            noted.append(("client" if from_client else "server", data))
             target = ("127.0.0.1", server_port) if from_client else client
             if target is not None:
                 line.sendto(data, target)
