@@ -8,22 +8,18 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from ctypes import c_uint64
 from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from certhash.archive import workers
 from tests.archive.conftest import Counted
 from tests.conftest import TOP, certhash
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.harness.faults.stage import Audit, until
 
 CAPTURES = TOP / "captures"
 CNF = CAPTURES / "cnf"
@@ -40,101 +36,20 @@ def _archive(folder: Path, count: int = 6) -> Path:
     return archive
 
 
-def _result(text: str) -> Any:
-    return {key: value for key, value in json.loads(text).items() if key != "tool"}
+def _result(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != "tool"}
 
 
-class Audit:
-    """A running audit with its own temporary folder and session, so that anything left behind is visible.
-
-    Args:
-        stub: the tshark to use.
-        arguments: those of `certhash audit`.
-    """
-
-    def __init__(self, stub: Counted, *arguments: str | Path) -> None:
-        self.temporary = stub.folder / "temporary"
-        self.temporary.mkdir()
-        self.temporary.chmod(0o777)
-        self._mark = f"CERTHASH_TEST={stub.folder}"
-        name, _, value = self._mark.partition("=")
-        command = [
-            sys.executable,
-            "-m",
-            "certhash",
-            "audit",
-            *arguments,
-            "--tshark",
-            stub.path,
-            "--no-cache",
-            "--cnf",
-            CNF,
-            "-f",
-            "json",
-        ]
-        self.process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(TOP / "scripts"),
-                "TMPDIR": str(self.temporary),
-                name: value,
-            },
-        )
-
-    @property
-    def left(self) -> list[str]:
-        """Return its processes and temporary files."""
-        folders = [path.name for path in self.temporary.iterdir()] if self.temporary.exists() else []
-        # tshark has a separate environment, which names the folder that it runs in.
-        running = [
-            _command(pid)
-            for pid in _processes()
-            if self._mark in _environment(pid) or str(self.temporary) in _environment(pid)
-        ]
-        return folders + running
-
-    def end(self) -> tuple[int, str, str]:
-        """Wait for its end; return the exit status, the result and the messages."""
-        out, err = self.process.communicate(timeout=180)
-        assert "Traceback" not in err, err
-        return self.process.returncode, out, err
+def _audit(stub: Counted, *arguments: str | Path) -> Audit:
+    """Start an audit with a tshark of its own, and with its own folder and session."""
+    options = ("--tshark", stub.path, "--no-cache", "--cnf", CNF, "-f", "json")
+    return Audit(stub.folder, *arguments, *options)
 
 
 def _parent(pid: int) -> int:
-    found = re.search(r"^PPid:\s*(\d+)$", _read(f"/proc/{pid}/status"), re.MULTILINE)
+    found = re.search(r"^PPid:\s*(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found
     return int(found[1])
-
-
-def _processes() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208
-
-
-def _environment(pid: int) -> str:
-    return _read(f"/proc/{pid}/environ")
-
-
-def _command(pid: int) -> str:
-    return _read(f"/proc/{pid}/cmdline")
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_bytes().replace(b"\0", b"\n").decode("utf-8", "replace")
-    except OSError:
-        return ""  # it has ended, or belongs to another user
-
-
-def _until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 180
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 # ---------------------------------------------------------------- order, and how many
@@ -142,11 +57,11 @@ def _until(condition: Callable[[], object], what: str) -> None:
 
 def test_however_many_read_at_once_the_result_is_the_same() -> None:
     results = [
-        certhash("audit", CAPTURES, "--cnf", CNF, "--no-cache", "-f", "json", "-j", str(jobs)).out
+        certhash("audit", CAPTURES, "--cnf", CNF, "--no-cache", "-f", "json", "-j", str(jobs)).json
         for jobs in (1, 2, 7)
     ]
-    assert len({json.dumps(_result(text)) for text in results}) == 1
-    paths = [c["path"] for c in json.loads(results[0])["captures"]]
+    assert len({json.dumps(_result(document)) for document in results}) == 1
+    paths = [c["path"] for c in results[0]["captures"]]
     assert paths == sorted(paths)
     assert len(paths) > 7
 
@@ -174,16 +89,16 @@ def test_a_tshark_that_is_killed_is_run_once_more(tmp_path: Path) -> None:
 def test_a_worker_that_is_killed_costs_no_capture(tmp_path: Path) -> None:
     stub = Counted(f"test -e {{folder}}/well || {SLOW}")
     archive = _archive(tmp_path)
-    audit = Audit(stub, archive, "-j", "2")
-    _until(lambda: len(stub.pids) == 2, "two tsharks run")
+    audit = _audit(stub, archive, "-j", "2")
+    until(lambda: len(stub.pids) == 2)
     (stub.folder / "well").touch()
     os.kill(_parent(stub.pids[0]), signal.SIGKILL)
-    status, out, err = audit.end()
-    assert (status, {c["status"] for c in json.loads(out)["captures"]}) == (0, {"complete"})
-    assert "was killed: reading" in err
+    ended = audit.end()
+    assert (ended.status, {c["status"] for c in ended.json["captures"]}) == (0, {"complete"})
+    assert "was killed: reading" in ended.err
     plain = certhash("audit", archive, "--no-cache", "--cnf", CNF, "-f", "json")
-    assert _result(out) == _result(plain.out)
-    assert not audit.left
+    assert _result(ended.json) == _result(plain.json)
+    assert not ended.left_behind
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -192,23 +107,23 @@ def test_a_capture_that_takes_its_worker_down_costs_itself_alone(tmp_path: Path,
     shutil.copy(CAPTURES / "mismatch.pcapng", bad)
     is_bad = f'test "$(stat -Lc %s /proc/self/fd/0)" = {bad.stat().st_size}'
     stub = Counted(f"{is_bad} && mkdir {{folder}}/bad-$$ && {SLOW}")
-    audit = Audit(stub, bad.parent, "--no-carve", "-j", jobs)
+    audit = _audit(stub, bad.parent, "--no-carve", "-j", jobs)
     for _ in range(2):
-        _until(lambda: list(stub.folder.glob("bad-*")), "the bad capture is read")
+        until(lambda: list(stub.folder.glob("bad-*")))
         (told,) = stub.folder.glob("bad-*")
         told.rmdir()
         pid = int(told.name.removeprefix("bad-"))
         os.kill(_parent(pid), signal.SIGKILL)
         os.kill(pid, signal.SIGKILL)
-    status, out, _ = audit.end()
-    statuses = {Path(c["path"]).name: c["status"] for c in json.loads(out)["captures"]}
+    ended = audit.end()
+    statuses = {Path(c["path"]).name: c["status"] for c in ended.json["captures"]}
     assert statuses.pop(bad.name) == "unreadable"
     assert list(statuses.values()) == ["complete"] * 5
-    (problem,) = json.loads(out)["problems"]
+    (problem,) = ended.json["problems"]
     assert problem["path"] == str(bad)
     assert "was killed twice" in problem["message"]
-    assert status == 2
-    assert not audit.left
+    assert ended.status == 2
+    assert not ended.left_behind
 
 
 # ---------------------------------------------------------------- interrupted
@@ -220,46 +135,45 @@ def test_an_interrupted_audit_tells_what_is_known_and_leaves_nothing(
     tmp_path: Path, jobs: str, which: signal.Signals
 ) -> None:
     stub = Counted(f"mkdir {{folder}}/first 2>/dev/null || {SLOW}")
-    audit = Audit(stub, _archive(tmp_path), "-j", jobs)
-    _until(lambda: len(stub.pids) == 1 + int(jobs), "one capture was read, the next are being read")
+    audit = _audit(stub, _archive(tmp_path), "-j", jobs)
+    until(lambda: len(stub.pids) == 1 + int(jobs))
     assert audit.left
     if which == signal.SIGINT:
         os.killpg(audit.process.pid, which)  # as a terminal does
     else:
         audit.process.send_signal(which)
-    status, out, err = audit.end()
-    assert status == 2
-    document = json.loads(out)
-    assert len(document["captures"]) == 1
-    assert document["summary"]["match"] == 1
+    ended = audit.end()
+    assert ended.status == 2
+    assert len(ended.json["captures"]) == 1
+    assert ended.json["summary"]["match"] == 1
     message = "interrupted after 1 of 6 captures: the result is partial"
-    assert document["problems"] == [{"path": "", "message": message}]
-    assert message in err
-    assert not audit.left
+    assert ended.json["problems"] == [{"path": "", "message": message}]
+    assert message in ended.err
+    assert not ended.left_behind
 
 
 def test_impatience_changes_nothing(tmp_path: Path) -> None:
     """Pressing Ctrl-C several times leaves nothing behind."""
     stub = Counted(SLOW)
-    audit = Audit(stub, _archive(tmp_path), "-j", "2")
-    _until(lambda: len(stub.pids) == 2, "two captures are being read")
+    audit = _audit(stub, _archive(tmp_path), "-j", "2")
+    until(lambda: len(stub.pids) == 2)
     for _ in range(20):
         if audit.process.poll() is None:
             os.killpg(audit.process.pid, signal.SIGINT)
         time.sleep(0.01)
-    status, _, err = audit.end()
-    assert status == 2
-    assert "interrupted" in err
-    assert not audit.left
+    ended = audit.end()
+    assert ended.status == 2
+    assert "interrupted" in ended.err
+    assert not ended.left_behind
 
 
 def test_workers_do_not_outlive_an_audit_that_is_killed(tmp_path: Path) -> None:
     stub = Counted(SLOW)
-    audit = Audit(stub, _archive(tmp_path), "-j", "2")
-    _until(lambda: len(stub.pids) == 2, "two captures are being read")
+    audit = _audit(stub, _archive(tmp_path), "-j", "2")
+    until(lambda: len(stub.pids) == 2)
     audit.process.kill()
     audit.process.communicate()
-    _until(lambda: not audit.left, "all has ended")
+    until(lambda: not audit.left)
 
 
 @pytest.mark.parametrize(

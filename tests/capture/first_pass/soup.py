@@ -29,6 +29,7 @@ from tests.harness.benchmarks.captures import (
     udp_frame,
 )
 from tests.harness.fidelity.disturb import answered_twice, counting_padding
+from tests.harness.fidelity.generate import fragments, ipv6_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,23 +181,6 @@ def layered(choose: random.Random, frame: bytes) -> bytes:
     return frame[:12] + b"\x81\x00\x00\x07" * tags + frame[12:]
 
 
-def as_ipv6(frame: bytes) -> bytes:
-    """Convert an IPv4 frame of these tests to IPv6."""
-    payload = frame[34:]
-    header = struct.pack(">IHBB", 6 << 28, len(payload), frame[23], 64)
-    return frame[:12] + b"\x86\xdd" + header + bytes(12) + frame[26:30] + bytes(12) + frame[30:34] + payload
-
-
-def fragmented(frame: bytes) -> Iterator[bytes]:
-    """Split an IPv4 frame into fragments."""
-    body = frame[34:]
-    for at in range(0, len(body), 504):
-        piece = body[at : at + 504]
-        more = 0x2000 if at + 504 < len(body) else 0
-        fields = struct.pack(">HHH", 20 + len(piece), 0x1234, more | at // 8)
-        yield frame[:16] + fields + frame[22:34] + piece
-
-
 def disturbed(choose: random.Random, segments: list[Segment]) -> list[Segment]:  # noqa: C901  (cases)
     """Lose, repeat, reorder and join the segments of a connection, as networks and capture points do."""
     trouble = choose.choice(("none", "none", "reorder", "lose", "repeat", "join", "late", "half", "much"))
@@ -261,9 +245,9 @@ def connection(  # noqa: C901 - a list of cases
         if padded:
             frame = counting_padding(frame, 46)
         if six:
-            frame = as_ipv6(frame)
+            frame = frame[:12] + b"\x86\xdd" + ipv6_of(frame)
         elif split and choose.random() < 0.2 and len(segment.payload) > 600:
-            for piece in fragmented(frame):
+            for piece in fragments(frame, 0x1234):
                 yield piece, len(piece)
             continue
         if tagged:

@@ -46,6 +46,7 @@ class Audit:
     ) -> None:
         self.temporary = folder / "temporary"
         self.temporary.mkdir(exist_ok=True)
+        self.temporary.chmod(0o777)  # for a tshark that runs as another user
         self.process = subprocess.Popen(
             [sys.executable, "-m", "certhash", "audit", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
@@ -82,15 +83,19 @@ class Audit:
     def end(self) -> Ended:
         """Wait for the end."""
         out, err = self.process.communicate(timeout=PATIENCE)
-        left = [str(path) for path in self.temporary.iterdir()]
         # A process that was just killed may not have ended yet.
         late = time.monotonic() + 10
         while time.monotonic() < late and self.processes():
             time.sleep(0.05)
-        left += [" ".join(_command(pid)) for pid in self.processes()]
         text = err.decode("utf-8", "replace")
         assert "Traceback" not in text, text
-        return Ended(self.process.returncode, out, text, left)
+        return Ended(self.process.returncode, out, text, self.left)
+
+    @property
+    def left(self) -> list[str]:
+        """Return the temporary files and the other processes that it has now."""
+        commands = [" ".join(_command(pid)) for pid in self.processes()]
+        return [*map(str, self.temporary.iterdir()), *commands]
 
 
 def _command(pid: int) -> list[str]:

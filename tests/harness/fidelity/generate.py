@@ -62,7 +62,7 @@ def ipv6(frame: bytes, choose: random.Random) -> bytes:
     return frame[:12] + b"\x86\xdd" + ipv6_of(frame, extensions)
 
 
-def _fragments(frame: bytes, number: int) -> list[bytes]:
+def fragments(frame: bytes, number: int) -> list[bytes]:
     """Split an IPv4 packet in an Ethernet frame into fragments of 504 bytes."""
     body = frame[34:]
     out = []
@@ -197,7 +197,7 @@ def _connection(
             case "options":
                 frames.append(_options(frame))
             case "fragments" if choose.random() < 0.3:
-                frames += _fragments(frame, 1 + index * 5000 + number)
+                frames += fragments(frame, 1 + index * 5000 + number)
             case "padded":
                 frames.append(frame.ljust(90, b"\x55"))
             case "counted" if not routed:
@@ -231,7 +231,7 @@ def _datagrams(choose: random.Random, index: int, script: Script) -> tuple[list[
     if choose.random() < 0.2:
         frames = [ipv6(frame, choose) for frame in frames]
     elif choose.random() < 0.2:
-        frames = [part for n, frame in enumerate(frames) for part in _fragments(frame, 1 + index * 700 + n)]
+        frames = [part for n, frame in enumerate(frames) for part in fragments(frame, 1 + index * 700 + n)]
     # Swapped fragments may be shown out of order, or not at all; the comparison judges that.
     complete = trouble in (None, "twice")
     return frames, complete, complete
