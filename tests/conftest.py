@@ -19,6 +19,7 @@ import pytest
 
 from certhash.capture import tshark
 from certhash.capture.observe import Settings, observe
+from tests.harness import wiresharks
 from tests.harness.once import Once
 
 if TYPE_CHECKING:
@@ -169,6 +170,20 @@ def alone(once: Once, settings: Settings) -> Callable[[Path], Observation]:
 
 
 @pytest.fixture(scope="session")
+def shown(once: Once) -> Callable[[Path], dict[int, list[bytes]]]:
+    """Return what gives the certificates, in DER, that a stock tshark shows in each frame of a capture."""
+    from tests.harness.fidelity.readers import shown
+
+    def by_frame(path: Path) -> dict[int, list[bytes]]:
+        found: dict[int, list[bytes]] = {}
+        for frame, der in once(lambda: shown(path, stock_tshark()), "shown", str(path)):
+            found.setdefault(frame, []).append(der)
+        return found
+
+    return by_frame
+
+
+@pytest.fixture(scope="session")
 def joined(once: Once) -> bytes:
     """Give one capture of all recorded ones, but for one that mergecap refuses: many cases for one start."""
     parts = [path for path in RECORDED if path.name != CUT_SHORT.name]
@@ -185,21 +200,38 @@ def kitchen(once: Once, tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
 
 
 @cache
-def ordinary() -> list[str]:
-    """Return the prefix of a command whose Wireshark must load Lua: from 4.4 on, it loads none for root.
+def nobody() -> list[str]:
+    """Return root's prefix of a command that runs as nobody; empty if this machine does not permit that.
 
-    The command runs as nobody, with root's permission to read and write files and to capture, because this
-    Python, the temporary folders and dumpcap may be accessible to root only.
+    It keeps root's permission to read and write files and to capture, because this Python, the temporary
+    folders and dumpcap may be accessible to root only.
     """
-    said = subprocess.run([need("tshark"), "--version"], capture_output=True, text=True, check=True).stdout
-    if os.geteuid() != 0 or said.startswith("TShark (Wireshark) 4.0."):
-        return []
     command = [need("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups"]
     for capabilities in ("+dac_override,+net_raw,+net_admin", "+dac_override,+net_raw", "+dac_override"):
         as_nobody = [*command, f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
         if subprocess.run([*as_nobody, "true"], capture_output=True, check=False).returncode == 0:
             return as_nobody
-    pytest.skip("this Wireshark loads no Lua for root, and this machine does not permit to become nobody")
+    return []
+
+
+@cache
+def ordinary() -> list[str]:
+    """Return the prefix of a command whose Wireshark must load Lua: from 4.4 on, it loads none for root."""
+    said = subprocess.run([need("tshark"), "--version"], capture_output=True, text=True, check=True).stdout
+    if os.geteuid() != 0 or said.startswith("TShark (Wireshark) 4.0."):
+        return []
+    return nobody() or pytest.skip(
+        "this Wireshark loads no Lua for root, and this machine does not permit to become nobody"
+    )
+
+
+@cache
+def stock_tshark() -> list[str]:
+    """Return the start of a command line for this machine's tshark without the plugin, names and delay."""
+    need("tshark")
+    as_nobody = nobody() if os.geteuid() == 0 else []
+    variables = [f"{name}={value}" for name, value in wiresharks.without_names().items()]
+    return [*as_nobody, "env", *variables, "tshark", "-n"]
 
 
 CACHE = tempfile.mkdtemp(prefix="certhash-tests-")

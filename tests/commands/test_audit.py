@@ -14,12 +14,15 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.conftest import TOP, Ended, certhash, need
 
 from certhash.capture import feed, observe, tshark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CAPTURES = TOP / "captures"
 EXPECTED: dict[str, Any] = json.loads((CAPTURES / "expected.json").read_text("utf-8"))
@@ -85,26 +88,18 @@ def test_every_capture_is_accounted_for(audited: Ended) -> None:
     assert found == wanted
 
 
-def test_frame_numbers_are_those_of_the_file(audited: Ended) -> None:
+def test_frame_numbers_are_those_of_the_file(
+    audited: Ended, shown: Callable[[Path], dict[int, list[bytes]]]
+) -> None:
     """Stock tshark, without the plugin, finds each certificate in the frame that the audit names."""
-    tshark = need("tshark")
     for handshake in audited.json["handshakes"]:
         for certificate in handshake["certificates"]:
-            command = [tshark, "-n", "-r", str(TOP / handshake["capture"]), "-T", "fields"]
-            command += [
-                "-o",
-                "tcp.reassemble_out_of_order:TRUE",
-                "-Y",
-                f"frame.number == {certificate['frame']}",
+            in_frames = shown(TOP / handshake["capture"])
+            hashes = [
+                hashlib.sha1(der, usedforsecurity=False).hexdigest()
+                for der in in_frames[certificate["frame"]]
             ]
-            command += ["-e", "tls.handshake.certificate", "-e", "dtls.handshake.certificate"]
-            shown = subprocess.run(command, capture_output=True, check=True, text=True).stdout
-            hashes = [_sha1(der) for cell in shown.split() for der in cell.split(",")]
             assert certificate["thumbprint"].lower() in hashes
-
-
-def _sha1(der: str) -> str:
-    return hashlib.sha1(bytes.fromhex(der), usedforsecurity=False).hexdigest()
 
 
 def test_the_plugin_computed_the_hashes(audited: Ended) -> None:

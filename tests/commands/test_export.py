@@ -18,6 +18,7 @@ from certhash.commands.export_files import export
 from certhash.model import Endpoint, Handshake, Observation, PresentedCertificate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CAPTURES = TOP / "captures"
@@ -55,7 +56,9 @@ def test_every_certificate_of_the_captures_is_a_file_that_openssl_reads(tmp_path
         assert entry["thumbprint"] in entry["file"]
 
 
-def test_the_index_names_the_first_place(tmp_path: Path) -> None:
+def test_the_index_names_the_first_place(
+    tmp_path: Path, shown: Callable[[Path], dict[int, list[bytes]]]
+) -> None:
     """Stock tshark finds every certificate in the frame that the index names."""
     certhash("export", "captures", "-o", tmp_path, cwd=TOP)
     first: dict[str, tuple[str, str, int]] = {}
@@ -70,15 +73,7 @@ def test_the_index_names_the_first_place(tmp_path: Path) -> None:
             sender,
             position,
         )
-        command = [need("tshark"), "-n", "-r", TOP / entry["capture"], "-T", "fields", "-o"]
-        command += [
-            "tcp.reassemble_out_of_order:TRUE",
-            "-Y",
-            f"frame.number == {entry['frame']}",
-            *("-e", "tls.handshake.certificate", "-e", "dtls.handshake.certificate"),
-        ]
-        shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        ders = [bytes.fromhex(der) for cell in shown.split() for der in cell.split(",")]
+        ders = shown(TOP / entry["capture"])[entry["frame"]]
         assert base64.b64decode(entry["sha256"]) in [hashlib.sha256(der).digest() for der in ders]
 
 

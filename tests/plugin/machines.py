@@ -15,6 +15,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.harness import wiresharks
+
 TOP = Path(__file__).resolve().parents[2]
 PLUGIN = TOP / "plugin"
 NOBODY = "nobody"
@@ -94,8 +96,9 @@ class Machine:
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     def tshark(self, capture: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """Read a capture (named as ``put`` returned it) with the plugin."""
-        return self.run("tshark", "-n", "-r", capture, "-X", f"lua_script:{self.plugin}", *arguments)
+        """Read a capture (named as ``put`` returned it) with the plugin, and without tables of names."""
+        command = ("tshark", "-n", "-r", capture, "-X", f"lua_script:{self.plugin}", *arguments)
+        return self.run(*command, environment={} if self.programs else wiresharks.without_names())
 
     def fields(self, capture: Path, *names: str, options: tuple[str, ...] = ()) -> list[dict[str, list[str]]]:
         """Return all values of these fields for each frame that has one; fail on a Lua error.

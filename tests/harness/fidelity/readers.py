@@ -16,10 +16,10 @@ import tempfile
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.conftest import need
+from tests.conftest import need, stock_tshark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 HANDSHAKE, CHANGE_CIPHER_SPEC = 22, 20
@@ -43,10 +43,18 @@ def _sha1(der: bytes) -> str:
 # ---------------------------------------------------------------------------------------- stock tshark
 
 
-def stock(path: Path, tshark: str = "tshark") -> list[Finding]:
-    """Hash the certificates that a tshark prints, with the preferences that it needs to show them."""
+def shown(path: Path, tshark: Sequence[str]) -> list[tuple[int, bytes]]:
+    """Return the certificates that a tshark prints, with the preferences that it needs to show them.
+
+    Args:
+        path: the capture.
+        tshark: the start of its command line.
+
+    Returns:
+        The number of the frame that completes the message, and the DER.
+    """
     fields = ("frame.number", "tls.handshake.certificate", "dtls.handshake.certificate")
-    command = [need(tshark), "-n", "-r", str(path), "-T", "fields", "-d", "tcp.port==3804,tls"]
+    command = [*tshark, "-r", str(path), "-T", "fields", "-d", "tcp.port==3804,tls"]
     for preference in ("tcp.reassemble_out_of_order", "tcp.try_heuristic_first", "udp.try_heuristic_first"):
         command += ["-o", f"{preference}:TRUE"]
     # Otherwise it stops the dissection of frames with many certificates.
@@ -65,8 +73,14 @@ def stock(path: Path, tshark: str = "tshark") -> list[Finding]:
     for line in ended.stdout.decode().splitlines():
         number, *cells = line.split("\t")
         hexes = [text for cell in cells for text in cell.split(",") if text and text != "<MISSING>"]
-        found += [Finding(int(number), _sha1(bytes.fromhex(text))) for text in hexes]
+        found += [(int(number), bytes.fromhex(text)) for text in hexes]
     return found
+
+
+def stock(path: Path, tshark: str | None = None) -> list[Finding]:
+    """Hash the certificates that a tshark prints; without a path, this machine's."""
+    command = stock_tshark() if tshark is None else [tshark, "-n"]
+    return [Finding(frame, _sha1(der)) for frame, der in shown(path, command)]
 
 
 # ------------------------------------------------------------------------------------------------ nDPI

@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.conftest import TOP, need
+from tests.conftest import TOP, stock_tshark
 from tests.harness.fidelity.compare import audit, by_capture, compare, differs_from_what_was_made
 from tests.harness.fidelity.generate import generate, in_pcapng
 from tests.harness.fidelity.kinds import ENDS, exchange, pcap
@@ -71,7 +71,7 @@ def test_only_a_repeated_datagram_explains_certificates_shown_twice(tmp_path: Pa
 
 
 def _frames(path: Path) -> int:
-    command = [need("tshark"), "-n", "-r", str(path), "-T", "fields", "-e", "frame.number"]
+    command = [*stock_tshark(), "-r", str(path), "-T", "fields", "-e", "frame.number"]
     return len(subprocess.run(command, capture_output=True, check=True).stdout.split())
 
 

@@ -7,7 +7,6 @@ import datetime as dt
 import hashlib
 import json
 import os
-import shutil
 import ssl
 import subprocess
 from collections import Counter
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+from tests.conftest import stock_tshark
 
 if TYPE_CHECKING:
     from tests.harness.once import Once
@@ -96,21 +96,15 @@ class Row:
         return (ALERT, "2") in records or bool(self["tls.record.opaque_type"])
 
 
-def tshark() -> str:
-    """Return the path of tshark; without it the tests fail, and say how to get it."""
-    program = shutil.which("tshark")
-    return program or pytest.fail("tshark is missing: apt-get install tshark")
-
-
 @pytest.fixture(name="read", scope="module")
-def stock_tshark(once: Once, tmp_path_factory: pytest.TempPathFactory) -> Read:
+def _read(once: Once, tmp_path_factory: pytest.TempPathFactory) -> Read:
     """Return a function that reads a capture with tshark, without the user's plugins and preferences."""
-    program = tshark()
+    program = stock_tshark()
     home = str(tmp_path_factory.mktemp("home"))
     environment = {**os.environ, "HOME": home, "XDG_CONFIG_HOME": home, "WIRESHARK_CONFIG_DIR": home}
 
     def rows(path: Path, options: tuple[str, ...]) -> list[Row]:
-        command = [program, "-n", "-r", str(path), *options, "-T", "fields", "-E", "separator=|"]
+        command = [*program, "-r", str(path), *options, "-T", "fields", "-E", "separator=|"]
         command += [word for field in FIELDS for word in ("-e", field)]
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=home)
         cut = "appears to have been cut short" in done.stderr
@@ -223,11 +217,11 @@ def test_is_small_dated_and_complete(folder: Path, capture: dict[str, Any], read
 
 @each_capture
 def test_downloads_can_be_taken_out(folder: Path, capture: dict[str, Any], tmp_path: Path) -> None:
+    command = [*stock_tshark(), "-Q", "-r", folder / capture["path"], "-d", "tcp.port==6970,http"]
     for protocol in {entry["protocol"] for entry in capture["downloads"]}:
-        command = [tshark(), "-n", "-Q", "-r", folder / capture["path"], "-d", "tcp.port==6970,http"]
-        subprocess.run(
-            [*command, "--export-objects", f"{protocol},{tmp_path}"], check=True, capture_output=True
-        )
+        command += ["--export-objects", f"{protocol},{tmp_path}"]
+    if capture["downloads"]:
+        subprocess.run(command, check=True, capture_output=True)
     found = {hashlib.sha256(entry.read_bytes()).hexdigest() for entry in tmp_path.iterdir()}
     assert found == {entry["sha256"] for entry in capture["downloads"]}
 
