@@ -4,6 +4,9 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv="$root/.venv"
 
+# Many images set this, and then certhash would be compiled at every start.
+unset PYTHONDONTWRITEBYTECODE
+
 stop() {
     echo "certhash: $*" >&2
     exit 2

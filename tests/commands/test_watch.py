@@ -29,6 +29,8 @@ from certhash.model import Endpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.harness.once import Once
+
 CAPTURES = TOP / "captures"
 MORE = TOP / "tests" / "captures"
 
@@ -84,24 +86,32 @@ def _handshake(handshake: dict[str, Any]) -> str:
     return json.dumps(facts, sort_keys=True)
 
 
+# These have keys in the file, or cut packets, which cannot be sent.
+UNSENT = re.compile("tls13-(key|retry)|renegotiated|snaplen")
+FOLDERS = ("--cnf", CAPTURES / "cnf", "--cnf", MORE / "cnf")
+
+
+@pytest.fixture(scope="module")
+def sent(once: Once) -> tuple[list[bytes], dict[str, Any]]:
+    """Return the frames of all captures that can be sent, and their audit."""
+    paths = [p for p in find_captures([str(CAPTURES), str(MORE)]).captures if not UNSENT.search(p)]
+    audited = once(lambda: certhash("audit", *paths, *FOLDERS, "-f", "json").json, "audit of what is sent")
+    return [frame for path in paths for frame in _frames(path)], audited
+
+
 @as_root
 @pytest.mark.parametrize("packets", [10_000, 60])
 def test_on_the_wire_it_sees_what_an_audit_sees_in_the_files(
-    network: str, tmp_path: Path, packets: int
+    network: str, tmp_path: Path, packets: int, sent: tuple[list[bytes], dict[str, Any]]
 ) -> None:
     """All captures are sent over a cable; with 60 packets each, the tsharks are replaced all the time.
 
     The longest handshake in them takes 75 packets, and a successor must get all of an unfinished one again.
     """
-    # These have keys in the file, or cut packets, which cannot be sent.
-    left_out = re.compile("tls13-(key|retry)|renegotiated|snaplen")
-    paths = [p for p in find_captures([str(CAPTURES), str(MORE)]).captures if not left_out.search(p)]
-    folders = ("--cnf", CAPTURES / "cnf", "--cnf", MORE / "cnf")
-    audited = certhash("audit", *paths, *folders, "-f", "json").json
-    frames = [frame for path in paths for frame in _frames(path)]
+    frames, audited = sent
     before = f"from certhash.capture import live\nlive.SHIFT_PACKETS = {packets}\nlive.AGAIN_PACKETS = 100"
     result = tmp_path / "result.json"
-    with Watch(network, CABLE, *folders, "-o", result, before=before) as watch:
+    with Watch(network, CABLE, *FOLDERS, "-o", result, before=before) as watch:
         watch.wait_until_ready()
         _send(network, frames)
         for handshake in audited["handshakes"]:

@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import certhash
 from tests.harness import packets
 from tests.harness.packets import OTHER_PHONE, PHONE, TFTP_SERVER, pcap, transfer
-from tests.plugin.conftest import ends
+from tests.plugin.conftest import FARTHEST
 from tests.plugin.downloads import (
     CASES,
     CHANGED,
@@ -114,8 +114,11 @@ def test_cut_blocks_bring_no_file(place: Machine) -> None:
     assert place.fields(capture, *NAMES) == place.fields(capture, *NAMES, options=("-2",)) == []
 
 
-@ends
-@pytest.mark.parametrize("first_after_wrap", [0, 1])
+@pytest.mark.parametrize(
+    ("place", "first_after_wrap"),
+    [("this-machine", 0), pytest.param(*FARTHEST.values, 1, marks=FARTHEST.marks)],
+    indirect=["place"],
+)
 def test_block_numbers_that_start_again(place: Machine, first_after_wrap: int) -> None:
     content = random.Random(9).randbytes(8 * 65540 + 3)
     frames = transfer(NAME, content, size=8)[:3]

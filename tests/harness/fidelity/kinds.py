@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import subprocess
-from itertools import chain
+from itertools import chain, count
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.conftest import need
@@ -61,11 +61,12 @@ def says(side: str, *data: bytes) -> list[Turn]:
 
 
 def upgrades(script: Script) -> Iterator[tuple[str, list[bytes], tuple[str, ...]]]:
-    """Yield a connection for each upgrade, on its usual port and on another."""
+    """Yield a connection for each upgrade, on its usual port and on another; each client has its own port."""
+    clients = count(ENDS.client_port)
     for name, (port, before) in UPGRADES.items():
         turns = [Turn("client" if side == "c" else "server", data) for side, data in before]
         for number, suffix in ((port, ""), (45_678, "-elsewhere")):
-            ends = ENDS._replace(server_port=number)
+            ends = ENDS._replace(client_port=next(clients), server_port=number)
             yield f"after-{name}{suffix}", connection(ends, [*turns, *script.turns]), script.clear
 
 

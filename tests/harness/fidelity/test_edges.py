@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from tests.harness.fidelity.kitchen import Kitchen, Script
 
+    from certhash.model import Handshake
+
 
 @pytest.fixture(name="script", scope="module")
 def _script(kitchen: Kitchen) -> Script:
@@ -51,23 +54,34 @@ def test_very_many_connections_are_told_apart(tmp_path: Path, script: Script) ->
     assert [len(handshake.certificates) for handshake in seen.handshakes] == [len(script.clear)] * 12
 
 
-def test_capture_that_starts_late_shows_the_same_or_names_what_is_hidden(
+def test_connections_that_start_late_show_the_same_or_name_what_is_hidden(
     tmp_path: Path, script: Script
 ) -> None:
-    frames = [tcp_frame(ENDS, segment) for segment in tcp_segments(script.turns, mss=700)]
-    for start in range(len(frames)):
-        path = tmp_path / f"{start}.pcap"
-        path.write_bytes(pcap(frames[start:]))
-        seen = both(path)
-        senders = [c.sender for handshake in seen.handshakes for c in handshake.certificates]
+    """Of each connection the first packets are missing: none of the first, one of the second, and so on."""
+    segments = list(tcp_segments(script.turns, mss=700))
+    ports = range(20_000, 20_000 + len(segments))
+    late = {
+        port: [tcp_frame(ENDS._replace(client_port=port), segment) for segment in segments[missing:]]
+        for missing, port in enumerate(ports)
+    }
+    path = tmp_path / "late.pcap"
+    path.write_bytes(pcap(chain.from_iterable(late.values())))
+    seen: dict[int, list[Handshake]] = {port: [] for port in ports}
+    for handshake in both(path).handshakes:
+        seen[handshake.client.port].append(handshake)
+    in_clear = [f.frame for f in separate(path) if f.sha1 in script.clear]
+    last = 0
+    for port in ports:
+        first, last = last, last + len(late[port])
+        senders = [c.sender for handshake in seen[port] for c in handshake.certificates]
         # An unencrypted certificate after the start of a record is visible, and belongs to this handshake.
         assert senders in (
             ["server"] * (len(script.clear) - script.of_client) + ["client"] * script.of_client,
             ["client"] * script.of_client,
             [],
-        ), start
-        assert len(senders) >= len([f for f in separate(path) if f.sha1 in script.clear]) or all(
-            handshake.hidden for handshake in seen.handshakes
+        ), port
+        assert len(senders) >= sum(first < frame <= last for frame in in_clear) or all(
+            handshake.hidden for handshake in seen[port]
         )
 
 
