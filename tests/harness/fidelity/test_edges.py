@@ -66,7 +66,7 @@ def test_connections_that_start_late_show_the_same_or_name_what_is_hidden(
     }
     path = tmp_path / "late.pcap"
     path.write_bytes(pcap(chain.from_iterable(late.values())))
-    seen: dict[int, list[Handshake]] = {port: [] for port in ports}
+    seen: dict[int | None, list[Handshake]] = {port: [] for port in ports}
     for handshake in both(path).handshakes:
         seen[handshake.client.port].append(handshake)
     in_clear = [f.frame for f in separate(path) if f.sha1 in script.clear]
