@@ -14,20 +14,23 @@
 --
 -- A transfer is { name =, content =, request = }.  Memory is bounded for any capture: a file may have MAX_FILE bytes, all
 -- unfinished files together MAX_OPEN_BYTES, and there may be MAX_OPEN of them; beyond that, the oldest are dropped.  Of the
--- answers to one request, the first MAX_ANSWERS count.
+-- answers to one request, the first MAX_ANSWERS count.  What is remembered of finished transfers has about MAX_FILE bytes.
 
 local M = { MAX_FILE = 4 * 1024 * 1024, MAX_OPEN = 1024, MAX_OPEN_BYTES = 32 * 1024 * 1024, MAX_ANSWERS = 4 }
 
 local DATA, ERROR, OPTIONS = 3, 5, 6
 local READ = 1
+local MOST_SERIES = 4 -- of one client's port
+local SERIES = 512 -- about what a series or a server in it needs
+local UNFINISHED, ENDED = "unfinished", "ended" -- instead of the last packet of a server
 
 local Transfers = {}
 Transfers.__index = Transfers
 
 --- Return a new, empty set of transfers.
 function M.new(device)
-    local empty = { device = device, open = {}, latest = {}, newest = {}, order = {} }
-    empty.first, empty.last, empty.count, empty.bytes = 1, 0, 0, 0
+    local empty = { device = device, open = {}, latest = {}, series = {}, order = {} }
+    empty.first, empty.last, empty.count, empty.bytes, empty.series_bytes = 1, 0, 0, 0, 0
     return setmetatable(empty, Transfers)
 end
 
@@ -46,9 +49,6 @@ function Transfers:drop(request)
         if self.latest[request.asks] == request.frame then
             self.latest[request.asks] = nil
         end
-        if self.newest[request.client] == request.frame then
-            self.newest[request.client] = nil
-        end
         self.count = self.count - 1
         self.bytes = self.bytes - request.size
     end
@@ -64,6 +64,29 @@ function Transfers:trim()
             self:drop(request)
         end
     end
+end
+
+-- Count a request in the series of its client's port: the requests for files of one device, the series before, and the
+-- last packets of the servers that answered.  It is kept after its transfers, because late packets may belong to it.
+function Transfers:continue(client, device, name)
+    if self.series_bytes > M.MAX_FILE then
+        self.series, self.series_bytes = {}, 0
+    end
+    local series = self.series[client]
+    if not series or series.device ~= device then
+        series = { device = device, name = name, asked = 0, answered = 0, servers = {}, before = series }
+        self.series[client] = series
+        local oldest = series
+        for _ = 1, MOST_SERIES - 1 do
+            oldest = oldest and oldest.before
+        end
+        if oldest then
+            oldest.before = nil
+        end
+    end
+    series.asked = series.asked + 1
+    self.series_bytes = self.series_bytes + SERIES
+    return series
 end
 
 --- Store a read request and return the file's name; ignore other requests and other files.
@@ -82,21 +105,16 @@ function Transfers:request(frame, payload, source)
     end
     local asked = options(rest)
     local asks = source .. " " .. name
-    local before, newest = self.open[self.latest[asks]], self.open[self.newest[source]]
-    self.latest[asks], self.newest[source] = frame, frame
-    if newest then
-        newest = newest.device ~= device and newest or self.open[newest.rival]
-    end
+    local before = self.open[self.latest[asks]]
+    self.latest[asks] = frame
     self.open[frame] = {
         name = name,
-        device = device,
         frame = frame,
         client = source,
         asks = asks,
         -- The request that was being answered when the client sent it again.
         earlier = before and (before.answered > 0 and not before.failed and before.frame or before.earlier),
-        -- The request for a file of another device that the client sent from the same port before.
-        rival = newest and newest.frame,
+        series = self:continue(source, device, name),
         netascii = mode:lower() == "netascii",
         asked = asked.blksize,
         asked_total = asked.tsize,
@@ -186,11 +204,39 @@ function Transfers:of(frame, server)
     return last
 end
 
--- Return the request for a file of another device that a server may be answering instead.  Wireshark names the last request
--- of the client's port, and a late answer to the one before would bring a file under a wrong name.
-function Transfers:rival_of(request, server)
-    local rival = self.open[request.rival]
-    return rival and not rival.failed and (rival.answered == 0 or rival.answers[server]) and rival
+-- Return the series of another device to which a server's packet may belong.  Wireshark names the last request of the
+-- client's port, and a late answer to one before would bring a file under a wrong name.  A server that has sent a whole
+-- file may send its last block again; another packet from it answers the next request.
+local function rival_of(series, server, payload)
+    local known = series.servers[server]
+    local rival = series.before
+    while rival do
+        local sent = rival.servers[server]
+        if sent == UNFINISHED or sent == payload or not sent and not known and rival.answered < rival.asked then
+            return rival
+        end
+        rival = rival.before
+    end
+end
+
+-- Record the answer of a server to a request of a series; after an error, the others are errors, too.
+local function record(series, server, opcode)
+    if opcode == ERROR then
+        series.servers[server] = series.servers[server] and ENDED
+        series.answered = series.asked
+    elseif not series.servers[server] and series.answered < series.asked then
+        series.servers[server], series.answered = UNFINISHED, series.answered + 1
+    end
+end
+
+-- Remove a completed transfer.
+function Transfers:finish(request, server)
+    local answer = request.answers[server]
+    local number = answer.highest % 65536
+    local last = "\0\3" .. string.char(math.floor(number / 256), number % 256) .. answer.blocks[answer.highest]
+    request.series.servers[server] = last
+    self.series_bytes = self.series_bytes + #last
+    self:drop(request)
 end
 
 -- Return the answer of a server to a request; nil if there are too many.
@@ -293,9 +339,13 @@ function Transfers:packet(frame, payload, source, target)
         self:give_back(request, last, server)
         local complete = assemble(request, request.answers[server])
         if complete then
-            self:drop(request)
+            self:finish(request, server)
             return complete
         end
+    end
+    local rival = source == server and rival_of(request.series, server, payload)
+    if source == server and not rival then
+        record(request.series, server, opcode)
     end
     if opcode == ERROR then
         if self:fail(request, server) then
@@ -305,10 +355,9 @@ function Transfers:packet(frame, payload, source, target)
         end
         return nil
     end
-    local rival = opcode == DATA and self:rival_of(request, server)
     if rival then
-        local told = request.doubted
-        request.doubted = true
+        local told = opcode ~= DATA or request.doubted
+        request.doubted = request.doubted or not told
         return nil, not told and { what = "pipelined", names = { rival.name, request.name } } or nil
     end
     local answer = (opcode == OPTIONS or opcode == DATA) and answer_of(request, server)
@@ -328,7 +377,7 @@ function Transfers:packet(frame, payload, source, target)
     local is_new = self:add(request, answer, high * 256 + low, data)
     local complete = is_new and assemble(request, answer)
     if complete then
-        self:drop(request)
+        self:finish(request, server)
         return complete
     end
     local ends = is_new and #data < block_size(request, answer)

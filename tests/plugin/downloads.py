@@ -120,6 +120,8 @@ ENDS_THE_SECOND = {
     "phone": packets.udp(PHONE, 49300, TFTP_SERVER, 32770, b"\0\5\0\5unknown transfer ID\0"),
     "server": packets.udp(TFTP_SERVER, 32770, PHONE, 49300, b"\0\5\0\5unknown transfer ID\0"),
 }
+SHORT = FILE[:500]
+ONE_BLOCK = transfer(NAME, SHORT)
 SIZES_AND_PORTS = [(size, port) for size in (None, 8, 100, 1000, 1428, 8192) for port in (69, 6969)]
 LENGTHS = [random.Random(length).randbytes(length) for length in (1, 511, 512, 513, 1024, 65536)]
 LEARNED_NAMES = {
@@ -265,6 +267,20 @@ TFTP = {
     "another file for the same port after an error": Case(
         [SIMPLE[0], answers_with_error(1, b"no such file"), *DEFAULT],
         [("XMLDefault.cnf.xml", CHANGED, PHONE)],
+    ),
+    "another file for the same port, and the last block of the first again": Case(
+        [*ONE_BLOCK, DEFAULT[0], ONE_BLOCK[1], *DEFAULT[1:]],
+        [(NAME, SHORT, PHONE), ("XMLDefault.cnf.xml", CHANGED, PHONE)],
+    ),
+    "asked twice, another file for the same port, and then the second answer": Case(
+        [SIMPLE[0], *SIMPLE, DEFAULT[0], *OTHER_ANSWER[1:]], ONCE
+    ),
+    "a second answer that continues after another file is asked for": Case(
+        [SIMPLE[0], *SIMPLE[:2], OTHER_ANSWER[1], *SIMPLE[2:], DEFAULT[0], *OTHER_ANSWER[1:]], ONCE
+    ),
+    "a server with one port sends two files to one port": Case(
+        [*transfer(NAME, FILE, server_port=69), *transfer("XMLDefault.cnf.xml", CHANGED, server_port=69)],
+        [*ONCE, ("XMLDefault.cnf.xml", CHANGED, PHONE)],
     ),
     # The first answer continues before another port answers the second request.
     "asked again, and answered again after two blocks": Case(

@@ -15,6 +15,7 @@ from tests.conftest import TOP, need
 from tests.harness import wiresharks
 from tests.harness.fidelity.compare import audit, by_capture
 from tests.harness.fidelity.readers import separate, stock
+from tests.harness.fuzz.many import INTERPRETERS, MODULES, modules
 from tests.harness.fuzz.mutate import lying, mutated, struck
 from tests.harness.fuzz.targets import TARGETS, found
 
@@ -47,6 +48,12 @@ def test_readers_take_any_bytes(name: str, data: bytes) -> None:
 @pytest.mark.parametrize(("name", "data"), found(FOUND))
 def test_what_broke_once_breaks_no_more(name: str, data: bytes) -> None:
     TARGETS[name][0](data)
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("lua", INTERPRETERS)
+def test_modules_of_the_plugin_take_what_is_damaged(lua: str, name: str) -> None:
+    assert modules(need(lua), name, 300, seed=0) == []
 
 
 @pytest.fixture(name="tshark", params=["this-machine", *wiresharks.others()])
