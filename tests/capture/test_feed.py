@@ -33,7 +33,7 @@ def test_it_hands_over_what_carve_leaves_and_numbers_it() -> None:
             assert under_way.outlets[0].read() == left
             frames = [under_way.frame(0, n + 1) for n in range(len(carved.frames))]
             fed = under_way.end()
-        assert frames == carved.frames.array().tolist()
+        assert frames == [carved.frames.frame(n + 1) for n in range(len(frames))]
         assert fed.carved is not None
         assert (fed.carved.packets, fed.carved.status) == (carved.packets, carved.status)
         assert fed == Fed(fed.carved)

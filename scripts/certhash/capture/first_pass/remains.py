@@ -50,10 +50,6 @@ class Numbers:
         before = self._ends[window - 1] if window else 0
         return int(self._windows[window][passed - before - 1])
 
-    def array(self) -> NDArray[np.uint32]:
-        """Return all numbers."""
-        return np.concatenate([np.zeros(0, np.uint32), *self._windows])
-
 
 def joined(records: Records, keep: Bools, made: dict[int, list[bytes]]) -> tuple[Ints, bytes | memoryview]:
     """Return the rows of the kept records, in order, and their bytes; ``made`` has replacements."""
