@@ -24,8 +24,8 @@ from tests.harness.benchmarks.captures import (
 )
 from tests.harness.fidelity.compare import both
 from tests.harness.fidelity.disturb import answered_twice, counting_padding
-from tests.harness.fidelity.kinds import pcap
 from tests.harness.fidelity.readers import stock
+from tests.harness.packets import pcap
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,8 +21,8 @@ from certhash.capture.observe import Settings, observe, with_engine
 from tests.conftest import TOP, need
 from tests.harness import wiresharks
 from tests.harness.faults.stage import Audit, audit, copies, until
-from tests.harness.fidelity.kinds import pcap
 from tests.harness.fidelity.warm import compare
+from tests.harness.packets import pcap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,8 +17,9 @@ from certhash.errors import InputError
 from tests.conftest import TOP, need
 from tests.harness.benchmarks.captures import Turn
 from tests.harness.faults.stage import audit, copies, tshark_that
-from tests.harness.fidelity.kinds import ENDS, connection, pcap
+from tests.harness.fidelity.kinds import ENDS, connection
 from tests.harness.fidelity.readers import stock
+from tests.harness.packets import pcap
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -81,14 +81,21 @@ class Stream:
         return [self.frame(24, piece, from_client=from_client) for piece in pieces]
 
 
-def pcap(frames: Iterable[bytes], *, snaplen: int = 262144, step: float = 0.001) -> bytes:
-    """Return a capture file with these frames, one every ``step`` seconds."""
-    out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, snaplen, 1)]
+def pcap(frames: Iterable[bytes], link: int = 1, *, snaplen: int = 262144, step: float = 0.001) -> bytes:
+    """Return a capture file with these frames (of Ethernet, unless stated), one every ``step`` seconds."""
+    out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, snaplen, link)]
     for number, frame in enumerate(frames):
         seconds, part = divmod(round(number * step * 1_000_000), 1_000_000)
         kept = frame[:snaplen]
         out.append(struct.pack("<IIII", 1_700_000_000 + seconds, part, len(kept), len(frame)) + kept)
     return b"".join(out)
+
+
+def block(order: str, kind: int, body: bytes) -> bytes:
+    """Return a block of a pcapng file; ``order`` is < or >."""
+    body += bytes(-len(body) % 4)
+    size = struct.pack(order + "I", len(body) + 12)
+    return struct.pack(order + "I", kind) + size + body + size
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from tests.harness.fuzz.test_fuzz import MUTANTS, SAMPLES, make
+from tests.harness.packets import pcap
 from tests.plugin.machines import TOP
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ def records(capture: bytes) -> Iterator[bytes]:
 
 def joined(captures: Iterable[bytes]) -> bytes:
     """Return one capture with the packets of several pcap files."""
-    header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
-    return header + b"".join(record for capture in captures for record in records(capture))
+    return pcap(()) + b"".join(record for capture in captures for record in records(capture))
 
 
 def is_whole(capture: bytes) -> bool:

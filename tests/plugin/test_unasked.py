@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from tests.conftest import need
-from tests.harness.fidelity.kinds import pcap, upgrades
+from tests.harness.fidelity.kinds import upgrades
 from tests.harness.fidelity.test_openvpn import RECORDED as OPENVPN
 from tests.harness.fidelity.test_openvpn import presented
+from tests.harness.packets import pcap
 from tests.plugin.machines import TOP
 
 if TYPE_CHECKING:

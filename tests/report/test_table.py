@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from certhash.judgement.document import Document
 
-ALL = Look(verbosity=1)
-
 
 def _hashes(document: Document) -> set[str]:
     expected = {each.value for e in document.expectations if e.verdict in FINDINGS for each in e.hashes}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from tests.harness.packets import block
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -45,13 +47,6 @@ def as_pcap(
         seconds, fraction = 1_700_000_000 + number // 1000, number % 1000 * 1000
         out.append(struct.pack(order + "IIII", seconds, fraction, here, len(data)) + data[:here])
     return b"".join(out)
-
-
-def block(order: str, kind: int, body: bytes) -> bytes:
-    """Return a pcapng block."""
-    body += bytes(-len(body) % 4)
-    size = struct.pack(order + "I", len(body) + 12)
-    return struct.pack(order + "I", kind) + size + body + size
 
 
 def section(order: str) -> bytes:

@@ -19,8 +19,8 @@ from tests.harness.benchmarks.captures import (
     udp_frame,
 )
 from tests.harness.fidelity.compare import both
-from tests.harness.fidelity.kinds import pcap
 from tests.harness.fidelity.readers import stock
+from tests.harness.packets import pcap
 
 from certhash.capture.first_pass.traces import Trace, not_shown
 from certhash.model import Endpoint

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.capture.first_pass.files import as_pcap, as_pcapng, block
+from tests.capture.first_pass.files import as_pcap, as_pcapng
 from tests.conftest import need
+from tests.harness.packets import block
 
 from certhash.capture.first_pass.carve import carve
 from certhash.capture.first_pass.layout import recognise

@@ -19,6 +19,7 @@ import pytest
 import zstandard
 from tests.conftest import need
 from tests.harness.faults.stage import CAPTURES, Audit, audit, copies, shifted, small_disk, tshark_that, until
+from tests.harness.packets import pcap
 
 if TYPE_CHECKING:
     from tests.harness.faults.stage import Ended
@@ -299,7 +300,7 @@ def test_a_script_round_tshark_that_works_is_as_good_as_tshark(tmp_path: Path) -
 # ------------------------------------------------------------------------------------------ bombs
 
 
-HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+HEADER = pcap(())
 PACKET = struct.pack("<IIII", 1, 0, 200_000, 200_000) + bytes(200_000)
 MANY = 2_500
 """So many are half a gigabyte."""

@@ -20,6 +20,7 @@ from tests.harness.benchmarks.captures import (
     udp_frame,
 )
 from tests.harness.fidelity.disturb import counting_padding, disturbed
+from tests.harness.packets import block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -306,9 +307,3 @@ def in_pcapng(
     path = folder / "connection.pcapng"
     path.write_bytes(b"".join(out))
     return path
-
-
-def block(order: str, kind: int, body: bytes) -> bytes:
-    body += bytes(-len(body) % 4)
-    size = 12 + len(body)
-    return struct.pack(order + "II", kind, size) + body + struct.pack(order + "I", size)

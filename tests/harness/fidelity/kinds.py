@@ -31,6 +31,7 @@ from tests.harness.fidelity.disturb import answered_twice, counting_padding
 from tests.harness.fidelity.generate import LINK_ETHERNET
 from tests.harness.fidelity.tunnels import TUNNELS, ipv6_fragments
 from tests.harness.fidelity.upgrades import UPGRADES
+from tests.harness.packets import pcap
 
 from certhash.capture.first_pass.headers import TUNNEL_PORTS
 
@@ -186,10 +187,6 @@ def _acked_first(segments: list[Segment]) -> list[Segment]:
         if now.payload and not after.payload and now.from_client != after.from_client:
             out[index], out[index + 1] = after, now
     return out
-
-
-def _one_sided(client: bool) -> Callable[[list[Segment]], list[Segment]]:
-    return lambda segments: [segment for segment in segments if segment.from_client == client]
 
 
 def _syn_data(segments: list[Segment]) -> list[Segment]:
@@ -393,14 +390,6 @@ FORMATS = (
     "rh6_1pcap", "snoop", "suse6_3pcap", "visual",
 )  # fmt: skip
 """File formats that ``editcap`` writes."""
-
-
-def pcap(frames: Iterable[bytes], link: int = LINK_ETHERNET) -> bytes:
-    """Return a pcap file."""
-    out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, link)]
-    for number, frame in enumerate(frames):
-        out.append(struct.pack("<IIII", 1_700_000_000, number * 100, len(frame), len(frame)) + frame)
-    return b"".join(out)
 
 
 def converted(folder: Path, source: Path) -> Iterator[Path]:

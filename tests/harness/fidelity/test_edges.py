@@ -20,9 +20,9 @@ from tests.harness.benchmarks.captures import (
 )
 from tests.harness.dtls import shake_hands
 from tests.harness.fidelity.compare import both
-from tests.harness.fidelity.kinds import ENDS, pcap
+from tests.harness.fidelity.kinds import ENDS
 from tests.harness.fidelity.readers import separate
-from tests.harness.packets import identity
+from tests.harness.packets import identity, pcap
 
 from certhash.capture import tshark
 from certhash.capture.observe import Settings, observe

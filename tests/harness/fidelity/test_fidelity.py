@@ -10,7 +10,8 @@ import pytest
 from tests.conftest import TOP, stock_tshark
 from tests.harness.fidelity.compare import audit, by_capture, compare, differs_from_what_was_made
 from tests.harness.fidelity.generate import generate, in_pcapng
-from tests.harness.fidelity.kinds import ENDS, exchange, pcap
+from tests.harness.fidelity.kinds import ENDS, exchange
+from tests.harness.packets import pcap
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,8 +106,7 @@ def test_blocks_that_are_no_packets_leave_frame_numbers_as_tshark_counts_them(
 def test_captures_in_which_no_time_passes_are_complete(tmp_path: Path) -> None:
     packet = struct.pack("<IIII", 1_700_000_000, 5, 60, 60) + bytes(60)
     for count in range(3):
-        header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
-        (tmp_path / f"{count}.pcap").write_bytes(header + count * packet)
+        (tmp_path / f"{count}.pcap").write_bytes(pcap(()) + count * packet)
     for more in ((), ("--no-carve",)):
         seen = audit([tmp_path], *more)["captures"]
         assert [(each["status"], each["packets"]) for each in seen] == [("complete", n) for n in range(3)]
