@@ -19,7 +19,8 @@ import pytest
 from certhash.archive import workers
 from tests.archive.conftest import Counted
 from tests.conftest import TOP, certhash
-from tests.harness.faults.stage import Audit, until
+from tests.harness.faults.stage import Audit
+from tests.harness.waiting import until
 
 CAPTURES = TOP / "captures"
 CNF = CAPTURES / "cnf"

@@ -20,9 +20,10 @@ from certhash.capture.engine import Engine, EngineError, missing
 from certhash.capture.observe import Settings, observe, with_engine
 from tests.conftest import TOP, need
 from tests.harness import wiresharks
-from tests.harness.faults.stage import Audit, audit, copies, until
+from tests.harness.faults.stage import Audit, audit, copies
 from tests.harness.fidelity.warm import compare
 from tests.harness.packets import pcap
+from tests.harness.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

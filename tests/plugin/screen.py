@@ -10,6 +10,8 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Self
 
+from tests.harness.waiting import PATIENCE, until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -17,21 +19,8 @@ if TYPE_CHECKING:
     from tests.plugin.machines import Machine
 
 SIZE = (1480, 900)
-PATIENCE = 180  # seconds; a busy machine starts Wireshark slowly
 
 PROGRAMS = {"Xvfb": "xvfb", "xdotool": "xdotool", "xclip": "xclip", "import": "imagemagick"}
-
-
-def until(done: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-    """Wait until a condition is true.
-
-    Raises:
-        AssertionError: it did not become true in time.
-    """
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.1)
 
 
 def insist(act: Callable[[], object], done: Callable[[], object], what: str) -> None:

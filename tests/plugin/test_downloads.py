@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import certhash
 from tests.harness import packets
 from tests.harness.packets import OTHER_PHONE, PHONE, TFTP_SERVER, pcap, transfer
+from tests.harness.waiting import until
 from tests.plugin.conftest import FARTHEST
 from tests.plugin.downloads import (
     CASES,
@@ -40,7 +41,6 @@ from tests.plugin.downloads import (
     one_by_one,
     plain,
 )
-from tests.plugin.screen import until
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.harness import wiresharks
+from tests.harness.waiting import until
 from tests.plugin.machines import PLUGIN, TOP, Machine, machine
-from tests.plugin.screen import Screen, insist, until, wireshark
+from tests.plugin.screen import Screen, insist, wireshark
 
 from certhash.commands import plugin_install
 

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.conftest import TOP, need
+from tests.harness.waiting import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 CAPTURES = TOP / "captures"
-PATIENCE = 120.0
-"""Seconds to wait for an expected event."""
 
 
 class Ended(NamedTuple):
@@ -108,16 +107,6 @@ def _command(pid: int) -> list[str]:
 def audit(folder: Path, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> Ended:
     """Run an audit, and return its result."""
     return Audit(folder, *arguments, cwd=cwd, **environment).end()
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait until a function returns something, and return it."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.01)
-    raise AssertionError("it did not happen")
 
 
 def tshark_that(folder: Path, first: str) -> Path:

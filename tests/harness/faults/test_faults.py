@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 from tests.conftest import need
-from tests.harness.faults.stage import CAPTURES, Audit, audit, copies, shifted, small_disk, tshark_that, until
+from tests.harness.faults.stage import CAPTURES, Audit, audit, copies, shifted, small_disk, tshark_that
 from tests.harness.packets import pcap
+from tests.harness.waiting import until
 
 if TYPE_CHECKING:
     from tests.harness.faults.stage import Ended

@@ -10,6 +10,7 @@ from tests.harness.recorder import certificates, datagrams, frames, network, ser
 from tests.harness.recorder.phone import TLS_1_2, TLS_1_3, Connection
 from tests.harness.recorder.samples import anyconnect_session
 from tests.harness.recorder.visits import numbered, ready, told, visit
+from tests.harness.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -313,7 +314,7 @@ def renegotiated(stage: Stage) -> None:
             client = network.start(network.PHONES, *command, log=log)
             assert client.stdin is not None
             for key, answer in ((b"R\n", b"Verify return code"), (b"Q\n", b"RENEGOTIATING")):
-                network.wait_until(network.says(log, answer), "s_client")
+                until(network.says(log, answer), "s_client")
                 time.sleep(0.3)
                 client.stdin.write(key)
                 client.stdin.flush()

@@ -7,11 +7,11 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.harness.recorder import frames
+from tests.harness.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,6 @@ GATEWAY = {4: "198.51.100.1", 6: "2001:db8:0:100::1"}
 _CLONE_NEWNET = 0x40000000
 _END_MARK = b"certhash: end of the recording"
 _END_PORT = 9  # discard
-_PATIENCE = 20.0
 
 
 def run(*command: str | Path) -> str:
@@ -36,15 +35,6 @@ def run(*command: str | Path) -> str:
         words = " ".join(str(word) for word in command)
         raise RuntimeError(f"{words}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until ``condition`` is true; after 20 seconds, raise ``TimeoutError``, naming ``what``."""
-    end = time.monotonic() + _PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(what)
-        time.sleep(0.02)
 
 
 def says(log: Path, words: bytes) -> Callable[[], bool]:
@@ -182,12 +172,12 @@ def recording(folder: Path, capture_filter: str = "arp or ip or ip6") -> Iterato
     dumpcap = start(PHONES, *command, log=log)
     caught: list[frames.Frame] = []
     try:
-        wait_until(lambda: path.exists() and path.stat().st_size >= 24, "dumpcap to open its file")
+        until(lambda: path.exists() and path.stat().st_size >= 24, "dumpcap to open its file")
         _mark()
-        wait_until(lambda: bool(_marks(path)), "dumpcap to see a packet")
+        until(lambda: bool(_marks(path)), "dumpcap to see a packet")
         yield caught
         _mark()
-        wait_until(lambda: len(_marks(path)) == 2, "dumpcap to see the last packet")
+        until(lambda: len(_marks(path)) == 2, "dumpcap to see the last packet")
     finally:
         stop(dumpcap, signal.SIGINT)
     first, last = _marks(path)

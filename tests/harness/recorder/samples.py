@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.harness.recorder import certificates, datagrams, frames, network, phone_files, servers
 from tests.harness.recorder.phone import TLS_1_2, TLS_1_3, Connection, Phone
 from tests.harness.recorder.visits import TFTP_SERVER, told
+from tests.harness.waiting import until
 
 if TYPE_CHECKING:
     import subprocess
@@ -294,7 +295,7 @@ def openconnect(stage: Stage, phone: Phone, identity: Identity, *options: str) -
     client.stdin.write(f"{servers.PASSWORD}\n".encode())
     client.stdin.close()
     try:
-        network.wait_until(
+        until(
             lambda: client.poll() is not None or b"Established DTLS connection" in log.read_bytes(),
             "the DTLS channel",
         )

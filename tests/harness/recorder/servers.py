@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.harness.recorder import certificates, network
+from tests.harness.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ def _serving(
     network.add_address(network.SERVERS, address)
     process = network.start(network.SERVERS, *command, log=log, cwd=cwd)
     try:
-        network.wait_until(
+        until(
             lambda: process.poll() is not None or network.listening(kind, port),
             f"{command[0]} to listen on {port}",
         )
