@@ -205,7 +205,7 @@ def merged(
         again: the second one.
         asked: the connections in question.
         missing: other certificates in the capture: connections in tunnels are unknown before they are
-        dissected.
+            dissected.
         as_tls: tshark recognised TLS by itself in the second reading, so handshakes without certificates are
             handshakes, too.
     """
@@ -274,8 +274,8 @@ def is_told(trace: Trace, place: Place | None, names: Iterable[str], handshakes:
         trace: the location of the certificate.
         place: the location of its frame by tshark.
         names: the protocols that tshark found on the connection. For TLS over TCP, or DTLS over UDP, a
-        missing
-            certificate is in a message that does not end in the capture, whatever else the handshake lacks.
+            missing certificate is in a message that does not end in the capture, whatever else the handshake
+            lacks.
         handshakes: all handshakes that were seen.
     """
     ends = place.ends if place is not None and place.transport else trace.ends

@@ -60,8 +60,7 @@ def observe(
         path: the path of the capture.
         settings: how to read it.
         place: where tshark runs; it may serve several readings in parallel, but only one at a time if it has
-        an
-            engine. None creates one for this reading.
+            an engine. None creates one for this reading.
         opened: receives the open capture file, whose position shows the progress.
         tsharks: the maximum number of tsharks that share the capture; the observation does not depend on it.
 
