@@ -125,7 +125,7 @@ if BATCH then
                 return memory.take_file(tvb, pinfo)
             end
         end,
-        write = function(text) io.stdout:write(text) end,
+        write = function(...) io.stdout:write(...) end,
     })
     if FOR == "engine" then
         io.stdout:flush()

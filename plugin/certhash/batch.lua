@@ -9,9 +9,10 @@
 --   a frame:        7 cells: its number; seconds (empty if the capture does not say); transport; stream; addresses
 --                   (source and target in hex, or two texts); ports (hex); l, a, s, d: packets before this one lost,
 --                   packets that it acknowledges lost, this one cut, DTLS
---                   13 more with TLS: types of records; types of messages; versions of records; random values;
---                   session identifiers; server name; what the server chose: versions, supported versions, cipher suites,
---                   extensions; certificates (number, position, 0 if damaged); levels and codes of alerts
+--                   13 more with TLS: types of records; types of messages; of the first record, or message with one:
+--                   version of a record, random value, session identifier, server name, and what the server chose (version,
+--                   supported version, cipher suite); p if a server's message has the extension pre_shared_key;
+--                   certificates (number, position, 0 if damaged); levels and codes of alerts
 --                   10 more with DNS or a file: names, types and values (A, AAAA, CNAME) of resource records;
 --                   the file's name, content (hex), client, server; what else a packet says of a file: "asks", "begins",
 --                   "ends", "error", "other" (status) or "pipelined", protocol, name, source, target, frame of the request,
@@ -22,12 +23,17 @@
 local M = { CELL = "\30", VALUE = "\31" }
 local CELL, VALUE = M.CELL, M.VALUE
 
-local CLIENT_HELLO, SERVER_HELLO, CHANGE_CIPHER_SPEC = 1, 2, 20
+local CLIENT_HELLO, SERVER_HELLO, CHANGE_CIPHER_SPEC, PRE_SHARED_KEY = 1, 2, 20, 41
 local TCP = 2  -- pinfo.port_type
 local concat = table.concat
 
+local HEX = {}
+for byte = 0, 255 do
+    HEX[string.char(byte)] = ("%02x"):format(byte)
+end
+
 local function hex(bytes)
-    return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+    return (bytes:gsub(".", HEX))
 end
 
 -- Return a text from outside, with the characters that would end a value or a line escaped.
@@ -39,16 +45,24 @@ local function text(info)
     return shown
 end
 
--- Return the values of some fields as a cell.
-local function numbers(first, ...)
+-- Numbers as text, which Lua 5.2 makes anew each time.  The fields have two bytes or fewer.
+local digits = setmetatable({}, {
+    __index = function(known, number)
+        known[number] = ("%d"):format(number)
+        return known[number]
+    end,
+})
+
+-- Return the values of some fields as a cell.  (A call of a FieldInfo returns its value, and costs less than its attribute.)
+local function numbers(first, second, ...)
     if first == nil then
         return ""
-    elseif select("#", ...) == 0 then
-        return first.value
+    elseif second == nil then
+        return digits[first()]
     end
-    local list = { first.value }
+    local list = { digits[first()], digits[second()] }
     for i = 1, select("#", ...) do
-        list[i + 1] = (select(i, ...)).value
+        list[i + 2] = digits[(select(i, ...))()]
     end
     return concat(list, VALUE)
 end
@@ -64,13 +78,27 @@ local function texts(first, ...)
     return concat(list, VALUE)
 end
 
--- Return whether a cell of numbers contains one of the wanted ones.
-local function has(cell, wanted)
-    if type(cell) == "number" then
-        return cell == wanted
-    end
-    return cell ~= "" and (VALUE .. cell .. VALUE):find(VALUE .. wanted .. VALUE, 1, true) ~= nil
+-- Return the first of the values as a cell: a number, bytes in hex (which need no escapes), or text.
+local function first_number(first)
+    return first == nil and "" or digits[first()]
 end
+
+local function first_bytes(first)
+    return first == nil and "" or tostring(first)
+end
+
+local function first_text(first)
+    return first == nil and "" or text(first)
+end
+
+-- Return a function that returns whether a cell of numbers contains the wanted one.
+local function contains(wanted)
+    local pattern = "%f[%d]" .. wanted .. "%f[%D]"
+    return function(cell) return cell:find(pattern) ~= nil end
+end
+
+local has_client_hello, has_server_hello = contains(CLIENT_HELLO), contains(SERVER_HELLO)
+local has_change_cipher_spec, has_pre_shared_key = contains(CHANGE_CIPHER_SPEC), contains(PRE_SHARED_KEY)
 
 --- Return the function that prints the lines of a frame, given its tvb and packet information.
 -- @param plugin what it needs of the plugin: version; wireshark, its version; names_read, a list; reader(field name);
@@ -132,22 +160,6 @@ function M.using(plugin)
         return concat(list, VALUE)
     end
 
-    -- Cache of the addresses in the innermost header; many frames have the same.
-    local addresses, addresses_kept = {}, 0
-    local MOST_ADDRESSES = 4096
-
-    local function hex_of(raw)
-        local known = addresses[raw]
-        if not known then
-            if addresses_kept >= MOST_ADDRESSES then
-                addresses, addresses_kept = {}, 0
-            end
-            known = hex(raw)
-            addresses[raw], addresses_kept = known, addresses_kept + 1
-        end
-        return known
-    end
-
     local function ends()
         local four, six = frame.innermost_ip()
         local header = four or six
@@ -157,10 +169,10 @@ function M.using(plugin)
         end
         local size = four and 4 or 16
         local at = four and 12 or 8
-        if header.len < at + 2 * size then
+        if #header < at + 2 * size then
             return ""
         end
-        return hex_of(header.range:raw(at, 2 * size))
+        return hex(header.range:raw(at, 2 * size))
     end
 
     -- Return the transport, stream, addresses and ports of a frame.
@@ -176,8 +188,8 @@ function M.using(plugin)
             end
             header = last(read.udp())
         end
-        local ports = header and header.len >= 4 and hex_of(header.range:raw(0, 4)) or ""
-        return transport .. CELL .. stream.value .. CELL .. ends() .. CELL .. ports
+        local ports = header and #header >= 4 and hex(header.range:raw(0, 4)) or ""
+        return concat({ transport, stream(), ends(), ports }, CELL)
     end
 
     -- Return the cell of a field, of TLS and DTLS together; the readers are nil for protocols that the frame lacks.
@@ -190,6 +202,12 @@ function M.using(plugin)
         end
         local other = convert(dtls[name]())
         return one == "" and other or other == "" and one or one .. VALUE .. other
+    end
+
+    -- The same of the first value alone.
+    local function first_cell(convert, name)
+        local one = tls and convert(tls[name]()) or ""
+        return one == "" and dtls and convert(dtls[name]()) or one
     end
 
     -- sharkd's first pass has no fields whose names begin with "_".  One of these says whether Wireshark reached the end
@@ -218,6 +236,39 @@ function M.using(plugin)
         end
     end
 
+    -- Add the cells of TLS, given those of the types of messages and records.
+    local function add_handshake(out, types, records)
+        local client, server = has_client_hello(types), has_server_hello(types)
+        local found = {}
+        if tls then
+            frame.messages(tls, found)
+        end
+        if dtls then
+            frame.messages(dtls, found)
+        end
+        out[5], out[6] = records, types
+        out[7], out[8], out[9], out[10], out[11], out[12], out[13], out[14] = "", "", "", "", "", "", "", ""
+        if client or server then
+            out[8], out[9] = first_cell(first_bytes, "random"), first_cell(first_bytes, "session")
+        end
+        if client then
+            out[10] = first_cell(first_text, "server_name")
+        else
+            out[7] = first_cell(first_number, "record_version")
+        end
+        if server then
+            out[11], out[12] = first_cell(first_number, "version"), first_cell(first_number, "supported")
+            out[13] = first_cell(first_number, "suite")
+            out[14] = has_pre_shared_key(cell(numbers, "extension")) and "p" or ""
+        end
+        out[15] = #found > 0 and certificates(found) or ""
+        out[16], out[17] = "", ""
+        if tls and tls.alert_message() or dtls and dtls.alert_message() then
+            out[16], out[17] = cell(numbers, "alert_level"), cell(numbers, "alert")
+            add_packed_alerts(out)
+        end
+    end
+
     local function line(tvb, pinfo)
         if plugin.one_pass_server then
             check_whole(tvb, read.ip())
@@ -231,7 +282,7 @@ function M.using(plugin)
         local types, records, matters = "", "", false
         if tls or dtls then
             types, records = cell(numbers, "type"), cell(numbers, "content_type")
-            matters = types ~= "" or has(records, CHANGE_CIPHER_SPEC)
+            matters = types ~= "" or has_change_cipher_spec(records)
                 -- From 4.4 on, the ServerHello of SSL 2 has a certificate and nothing else of a handshake.
                 or tls and (tls.handshake() or tls.alert_message() or tls.certificate())
                 or dtls and (dtls.handshake() or dtls.alert_message())
@@ -252,39 +303,13 @@ function M.using(plugin)
         local time = read.time()
         local out = {
             pinfo.number,
-            time and tostring(time.value) or "",
+            time and tostring(time()) or "",
             connection(),
             (lost and "l" or "") .. (ack_lost and "a" or "") .. (short and "s" or "")
                 .. (dtls and dtls.content_type() and "d" or ""),
         }
         if matters then
-            local client, server = has(types, CLIENT_HELLO), has(types, SERVER_HELLO)
-            local found = {}
-            if tls then
-                frame.messages(tls, found)
-            end
-            if dtls then
-                frame.messages(dtls, found)
-            end
-            out[5], out[6] = records, types
-            out[7], out[8], out[9], out[10], out[11], out[12], out[13], out[14] = "", "", "", "", "", "", "", ""
-            if client or server then
-                out[8], out[9] = cell(texts, "random"), cell(texts, "session")
-            end
-            if client then
-                out[10] = cell(texts, "server_name")
-            else
-                out[7] = cell(numbers, "record_version")
-            end
-            if server then
-                out[11], out[12] = cell(numbers, "version"), cell(numbers, "supported")
-                out[13], out[14] = cell(numbers, "suite"), cell(numbers, "extension")
-            end
-            out[15] = #found > 0 and certificates(found) or ""
-            out[16], out[17] = cell(numbers, "alert_level"), cell(numbers, "alert")
-            if (tls and tls.alert_message()) or (dtls and dtls.alert_message()) then
-                add_packed_alerts(out)
-            end
+            add_handshake(out, types, records)
         end
         if names or file or event then
             for i = 5, 17 do
@@ -299,7 +324,7 @@ function M.using(plugin)
                 event.request or "", event.code or "", event.message or "",
             }, VALUE) or ""
         end
-        write(concat(out, CELL) .. "\n")
+        write(concat(out, CELL), "\n")
     end
 
     local fields_read = concat(plugin.names_read, VALUE)

@@ -131,9 +131,9 @@ function M.reading(reader)
     -- Return the bytes of a certificate in the message if Wireshark's field differs: for damaged DER the field ends where
     -- the damage begins, but a phone hashes all bytes that it received.
     local function entry_bytes(info, length)
-        local source = info.source
-        if length and length.value ~= info.len and source and info.offset + length.value <= source:len() then
-            return source:range(info.offset, length.value)
+        local source, at = info.source, info.offset
+        if source and at + length <= source:len() then
+            return source:range(at, length)
         end
     end
 
@@ -158,11 +158,12 @@ function M.reading(reader)
                 message = {}
                 found[#found + 1] = message
             end
-            local range, whole = info.range, paired and entry_bytes(info, entries[i]) or nil
-            local der = whole and whole:raw() or info.len > 0 and range:raw() or ""
-            local damaged = paired and #der ~= entries[i].value
+            local range, length, stated = info.range, #info, paired and entries[i]()
+            local whole = stated and stated ~= length and entry_bytes(info, stated) or nil
+            local der = whole and whole:raw() or length > 0 and range:raw() or ""
+            local damaged = stated and #der ~= stated
             message[#message + 1] = { range = range, known = certificates.know(der), whole = whole, damaged = damaged }
-            floor = from + info.len
+            floor = from + length
         end
         return found
     end

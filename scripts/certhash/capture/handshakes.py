@@ -22,7 +22,6 @@ from certhash.capture.tls import (
     HELLO_RETRY_RANDOM,
     HELLO_VERIFY,
     NEW_TICKET,
-    PRE_SHARED_KEY,
     SERVER_HELLO,
     SERVER_HELLO_DONE,
     SERVER_KEY_EXCHANGE,
@@ -135,9 +134,12 @@ class Handshakes:
             reader: the number of the tshark, if several share a capture. Each has its own connections, and
                 numbers them differently if it opens packets that the others do not get.
         """
-        connection = self._connections.setdefault((reader, row.connection), _Connection())
+        key = reader, row.connection
+        connection = self._connections.get(key)
+        if connection is None:
+            connection = self._connections[key] = _Connection()
         now = connection.current
-        if now is None or not now.is_past_certificates:
+        if (row.lost or row.cut) and (now is None or not now.is_past_certificates):
             connection.lost.update(row.lost)
             if row.cut:
                 connection.cut.add(row.source)
@@ -175,8 +177,8 @@ class Handshakes:
         if sender == "server":
             self._note_server(row, now)
         elif CLIENT_HELLO in types:
-            now.client_random = row.randoms[0] if row.randoms else now.client_random
-            now.client_session = row.session_ids[0] if row.session_ids else None
+            now.client_random = row.random or now.client_random
+            now.client_session = row.session_id
             now.server_name = row.server_name or now.server_name
         else:
             now.client_key_exchange |= CLIENT_KEY_EXCHANGE in types
@@ -194,8 +196,8 @@ class Handshakes:
             )
             now.chains.setdefault(sender, chain)
         refusal = sender == "server" and row.alerts and not types
-        if now.version is None and CLIENT_HELLO not in types and row.record_versions and not refusal:
-            now.version = row.record_versions[0]  # the ServerHello is not in the capture
+        if now.version is None and CLIENT_HELLO not in types and row.record_version and not refusal:
+            now.version = row.record_version  # the ServerHello is not in the capture
         # An encrypted alert can look like a plain one; it must be ignored.
         readable = row.alerts if now.decrypted or sender not in now.ciphered else ()
         if CHANGE_CIPHER_SPEC in row.content_types and answers:
@@ -216,16 +218,12 @@ class Handshakes:
         now.server_seen = True
         now.asked_again |= HELLO_VERIFY in row.types
         if SERVER_HELLO in row.types:
-            random = row.randoms[0] if row.randoms else None
-            version = row.supported_versions[0] if row.supported_versions else None
-            now.version = version or (row.versions[0] if row.versions else now.version)
-            if random != HELLO_RETRY_RANDOM:
-                now.server_random = random
-                now.suite = row.cipher_suites[0] if row.cipher_suites else None
-                now.echoed_session = bool(
-                    row.session_ids and row.session_ids[0] and row.session_ids[0] == now.client_session
-                )
-                now.server_psk = PRE_SHARED_KEY in row.extensions
+            now.version = row.supported_version or (now.version if row.version is None else row.version)
+            if row.random != HELLO_RETRY_RANDOM:
+                now.server_random = row.random
+                now.suite = row.cipher_suite
+                now.echoed_session = row.session_id is not None and row.session_id == now.client_session
+                now.server_psk = row.has_pre_shared_key
         now.server_spoke_of_certificates |= bool(
             {SERVER_KEY_EXCHANGE, SERVER_HELLO_DONE, CERTIFICATE} & set(row.types)
         )
@@ -262,7 +260,7 @@ def _sender(row: Row, now: _Building | None) -> Sender | None:
 
 
 def _begins_another(row: Row, now: _Building, sender: Sender) -> bool:
-    random = row.randoms[0] if row.randoms else None
+    random = row.random
     if CLIENT_HELLO in row.types:
         if now.server_random is None and now.asked_again:
             return False  # before DTLS was standardized, the second ClientHello had a new random value

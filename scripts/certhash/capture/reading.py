@@ -35,6 +35,8 @@ class Reading:
         self._handshakes = Handshakes(self._keep)
         self._certificates: dict[bytes, bytes] = {}
         self._sha256_of: dict[bytes, bytes] = {}
+        self._agreed: dict[bytes, str] = {}
+        """The plugin's hashes that Python has computed, too."""
         self._downloads: list[Download] = []
         self._transfers = Transfers()
         self._answers: dict[tuple[str, str], NameAnswer] = {}
@@ -84,9 +86,11 @@ class Reading:
                 frame,
                 f"certificate {record.position} is damaged and only partly shown, so its hash is unknown",
             )
-        if record.sha1 is not None:
+        if record.sha1 is not None and self._agreed.get(der) != record.sha1:
             ours = base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()
-            if record.sha1 != ours:
+            if record.sha1 == ours:
+                self._agreed[der] = ours
+            else:
                 self.complain(
                     frame,
                     f"the plugin's hash {record.sha1} of certificate {record.position} is not {ours}, which "

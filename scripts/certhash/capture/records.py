@@ -15,6 +15,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+from msgspec import Struct
+
+from certhash.capture.tls import PRE_SHARED_KEY
 from certhash.capture.tshark import AGGREGATOR, SEPARATOR
 from certhash.headend import plain_name
 from certhash.model import Endpoint, TransferProtocol, Transport
@@ -147,7 +150,7 @@ class TransferRecord(NamedTuple):
     message: str
 
 
-class Row(NamedTuple):
+class Row(Struct, frozen=True, gc=False):
     """tshark's output for one frame."""
 
     frame: int
@@ -166,15 +169,19 @@ class Row(NamedTuple):
     cut: bool
     """The packet was cut by a snapshot length."""
     content_types: tuple[int, ...]
-    record_versions: tuple[int, ...]
     types: tuple[int, ...]
-    versions: tuple[int, ...]
-    supported_versions: tuple[int, ...]
-    randoms: tuple[str, ...]
-    session_ids: tuple[str, ...]
-    cipher_suites: tuple[int, ...]
-    extensions: tuple[int, ...]
+    record_version: int | None
+    """Of the first record, like everything up to `server_name`; None or empty if the frame has none."""
+    version: int | None
+    supported_version: int | None
+    random: str | None
+    """Hex, in lower case."""
+    session_id: str | None
+    """The same."""
+    cipher_suite: int | None
     server_name: str | None
+    has_pre_shared_key: bool
+    """A message has the extension pre_shared_key."""
     certificates: tuple[CertificateRecord, ...]
     unpaired_hashes: int
     """Number of hashes of the plugin minus the number of certificates."""
@@ -247,15 +254,15 @@ def parse(line: str, *, plugin: bool) -> Row:
         ),
         cut=bool(cells[_COLUMN["_ws.short"]]),
         content_types=numbers("record.content_type"),
-        record_versions=numbers("record.version"),
         types=numbers("handshake.type"),
-        versions=numbers("handshake.version"),
-        supported_versions=numbers("handshake.extensions.supported_version"),
-        randoms=tuple(both("handshake.random")),
-        session_ids=tuple(both("handshake.session_id")),
-        cipher_suites=numbers("handshake.ciphersuite"),
-        extensions=numbers("handshake.extension.type"),
+        record_version=next(iter(numbers("record.version")), None),
+        version=next(iter(numbers("handshake.version")), None),
+        supported_version=next(iter(numbers("handshake.extensions.supported_version")), None),
+        random=next(iter(both("handshake.random")), None),
+        session_id=next(iter(both("handshake.session_id")), None),
+        cipher_suite=next(iter(numbers("handshake.ciphersuite")), None),
         server_name=next(iter(both("handshake.extensions_server_name")), None),
+        has_pre_shared_key=PRE_SHARED_KEY in numbers("handshake.extension.type"),
         certificates=certificates,
         unpaired_hashes=unpaired,
         alerts=tuple(AlertRecord(level, code) for level, code in zip(levels, codes, strict=False)),
@@ -354,17 +361,17 @@ class Lines:
             cut="s" in flags,
             content_types=_numbers(cells[7]),
             types=_numbers(cells[8]),
-            record_versions=_numbers(cells[9]),
-            randoms=_texts(cells[10].replace(":", "").lower()),
-            session_ids=_texts(cells[11].replace(":", "").lower()),
-            server_name=cells[12].split(AGGREGATOR, 1)[0] or None,
-            versions=_numbers(cells[13]),
-            supported_versions=_numbers(cells[14]),
-            cipher_suites=_numbers(cells[15]),
-            extensions=_numbers(cells[16]),
+            record_version=_number(cells[9]),
+            random=cells[10].replace(":", "").lower() or None,
+            session_id=cells[11].replace(":", "").lower() or None,
+            server_name=cells[12] or None,
+            version=_number(cells[13]),
+            supported_version=_number(cells[14]),
+            cipher_suite=_number(cells[15]),
+            has_pre_shared_key=cells[16] == "p",
             certificates=tuple(map(self._certificate, _texts(cells[17]))) if cells[17] else (),
             unpaired_hashes=0,
-            alerts=tuple(AlertRecord(*alert) for alert in zip(levels, codes, strict=False)),
+            alerts=tuple(map(AlertRecord, levels, codes)) if levels else (),
             answers=(
                 _answers(dict(zip(_DNS, map(_texts, cells[20:25]), strict=True)).__getitem__)
                 if cells[20]
@@ -401,6 +408,10 @@ def _numbers(cell: str) -> tuple[int, ...]:
     return tuple(int(value, 0) for value in cell.split(AGGREGATOR)) if cell else ()
 
 
+def _number(cell: str) -> int | None:
+    return int(cell) if cell else None
+
+
 def _texts(cell: str) -> tuple[str, ...]:
     return tuple(cell.split(AGGREGATOR)) if cell else ()
 
@@ -412,14 +423,18 @@ def _ends(ends: str, ports: str) -> tuple[Endpoint, Endpoint]:
         source, _, destination = ends.partition(AGGREGATOR)
     else:
         half = len(ends) // 2
-        family = socket.AF_INET if half == 8 else socket.AF_INET6  # noqa: PLR2004 - 4 bytes in hex
-        source, destination = (
-            socket.inet_ntop(family, bytes.fromhex(part)) for part in (ends[:half], ends[half:])
-        )
+        source, destination = _address(ends[:half]), _address(ends[half:])
     return (
         Endpoint(source, int(ports[:4], 16) if ports else None),
         Endpoint(destination, int(ports[4:], 16) if ports else None),
     )
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> str:
+    """Return an IP address, given in hex, as it is usually written."""
+    family = socket.AF_INET if len(text) == 8 else socket.AF_INET6  # noqa: PLR2004 - 4 bytes in hex
+    return socket.inet_ntop(family, bytes.fromhex(text))
 
 
 def _senders(*missing: tuple[Endpoint, object]) -> tuple[Endpoint, ...]:

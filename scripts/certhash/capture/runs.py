@@ -10,6 +10,8 @@ from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from msgspec.structs import replace
+
 from certhash.capture import again, records, tshark
 from certhash.capture.feed import Fed, Feed
 from certhash.capture.first_pass.carve import Carved, Ends, carve
@@ -270,7 +272,7 @@ class _Share:
             return self.lines.parse(line)
         row = records.parse(line, plugin=False)
         frame = self.frame(row.frame)
-        return row._replace(frame=frame) if frame else None
+        return replace(row, frame=frame) if frame else None
 
     def complaint(self, said: str) -> tuple[int, str] | None:
         """Return the frame (0: none) and the text of a tshark message; None for another tshark's frame."""

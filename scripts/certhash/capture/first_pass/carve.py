@@ -385,14 +385,16 @@ class _Carver:
 
         With their own number, tshark would miss the data, and certhash a certificate.
         """
-        known, seq = self._directions.known[lanes.direction], lanes.packets.seq[lanes.at]
-        stand, shift = known["stand"].astype(np.int64), known["shift"].astype(np.int64)
+        at = lanes.at[bare]
+        known, direction, seq = self._directions.known, lanes.direction[bare], lanes.packets.seq[at]
+        state, shift = known["state"][direction], known["shift"][direction].astype(np.int64)
+        stand = known["stand"][direction].astype(np.int64)
         after = seq - stand - shift & _WORD
-        behind = bare & (known["state"] == SKIP) & (after > 0) & (after < 1 << 31)
-        walking = bare & (known["state"] == WALK) & (shift != 0) & (seq == known["reached"])
+        behind = (state == SKIP) & (after > 0) & (after < 1 << 31)
+        walking = (state == WALK) & (shift != 0) & (seq == known["reached"][direction])
         number = np.where(behind, stand, seq - shift & _WORD)
         for index in np.flatnonzero(behind | walking).tolist():
-            moved[int(lanes.at[index])] = [Moved(int(number[index]), b"")]
+            moved[int(at[index])] = [Moved(int(number[index]), b"")]
 
     def _payloads(self, lanes: Lanes, paying: Ints, keep: Bools, moved: dict[int, list[Moved]]) -> None:
         """Follow the TLS streams among the packets with data (``paying``, places in the lanes)."""

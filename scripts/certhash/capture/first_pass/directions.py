@@ -103,9 +103,9 @@ class Directions:
         They have TLS in both directions, or TLS from the start in one and nothing in the other.  A start that
         was not captured counts as TLS.
         """
-        known, other = self.known[lanes], self.known[lanes ^ 1]
-        upgraded = known["mixed"] & (known["opened"] | other["opened"])
-        may: np.ndarray[tuple[int], np.dtype[np.bool_]] = ~known["never"] & (
-            other["synced"] | ~upgraded & ~other["heard"]
+        known, other = self.known, lanes ^ 1
+        upgraded = known["mixed"][lanes] & (known["opened"][lanes] | known["opened"][other])
+        may: np.ndarray[tuple[int], np.dtype[np.bool_]] = ~known["never"][lanes] & (
+            known["synced"][other] | ~upgraded & ~known["heard"][other]
         )
         return may

@@ -38,9 +38,7 @@ class Traces:
         begins, ends = records.start[edges[::2]], records.end[edges[1::2] - 1]
         large = ends - begins >= _SMALLEST
         for begin, end in zip(begins[large].tolist(), ends[large].tolist(), strict=True):
-            for at, message in certificates_at(records.buffer, begin, end):
-                if bytes(records.buffer[at : at + MOST]) in self._found:
-                    continue  # nearly all traces are of a few certificates
+            for at, message in certificates_at(records.buffer, begin, end, self._found):
                 row = int(np.searchsorted(records.start, at, "right")) - 1
                 if records.data[row] and (trace := _trace(records, packets, row, at)):
                     self._found.setdefault(

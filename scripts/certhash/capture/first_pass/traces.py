@@ -21,7 +21,7 @@ from certhash.capture.first_pass.headers import V4
 from certhash.model import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
 _MESSAGE = re.compile(
     # Type and length of the message; in DTLS its number, and the place and length of this, its first
@@ -61,12 +61,20 @@ class Trace(NamedTuple):
         return frozenset(end for end in (self.sender, self.receiver) if end is not None)
 
 
-def certificates_at(buffer: bytes | bytearray, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the offsets of first certificates in a part of a buffer, and the sizes of their messages."""
+def certificates_at(
+    buffer: bytes | bytearray, begin: int, end: int, but: Container[bytes] = ()
+) -> Iterator[tuple[int, int]]:
+    """Yield the offsets of first certificates in a part of a buffer, and the sizes of their messages.
+
+    Those that begin with one of the bytes of `but` may be left out; nearly all are of a few certificates.
+    """
     for match in _MESSAGE.finditer(buffer, begin, end):
-        whole = int.from_bytes(buffer[match.start() + 1 : match.start() + 4], "big")
+        message = match.start()
+        whole = int.from_bytes(buffer[message + 1 : message + 4], "big")
         for header in _HEADERS:
-            at = match.start() + header
+            at = message + header
+            if bytes(buffer[at + 6 : at + 6 + MOST]) in but:
+                continue
             several, one = (int.from_bytes(buffer[n : n + 3], "big") for n in (at, at + 3))
             if whole == several + 3 and one + 3 <= several and one == _size(buffer, at + 6):
                 yield at + 6, whole
