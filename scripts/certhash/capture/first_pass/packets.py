@@ -110,6 +110,15 @@ class Window:
         """Return the big-endian 32-bit numbers at some places."""
         return self._word[at].astype(np.int64)
 
+    def words(self, at: Ints, count: int) -> NDArray[np.uint32]:
+        """Return big-endian 32-bit numbers that follow each other, a row for each place.
+
+        For a few numbers at the same place, this is faster than one call each.
+        """
+        size = 4 * count
+        found = np.ndarray((len(self.buffer) - size + 1,), f"V{size}", self.buffer, 0, (1,))[at]
+        return found.view(">u4").reshape(len(at), count)
+
     def u64(self, at: Ints) -> Words:
         """Return the big-endian 64-bit numbers at some places."""
         return self._long[at].astype(np.uint64)
@@ -231,20 +240,19 @@ class _Network(NamedTuple):
 
 
 def _ipv4(window: Window, row: Ints, ip: Ints, captured_end: Ints, wire_end: Ints) -> _Network:
-    first = window.u32(ip)
+    words = window.words(ip, 5)
+    first = words[:, 0].astype(np.int64)
     total = first & 0xFFFF
     header = (first >> 22) & 0x3C
-    third = window.u32(ip + 8)
-    addresses = window.u64(ip + 12)
     # With segmentation offload, the total length is 0; the frame length is used instead.
     end = np.where(total == 0, wire_end, ip + total)
     good = (first >> 28 == V4) & (header >= V4_HEADER) & (end >= ip + header) & (end <= wire_end)
-    source = addresses >> np.uint64(32) << np.uint64(16)
-    destination = addresses << np.uint64(32) >> np.uint64(16)
-    fragment = window.u32(ip + 4) & 0x3FFF != 0
+    source = words[:, 3].astype(np.uint64) << np.uint64(16)
+    destination = words[:, 4].astype(np.uint64) << np.uint64(16)
+    fragment = words[:, 1] & 0x3FFF != 0
     network = _Network(
         row,
-        (third >> 16) & 0xFF,
+        (words[:, 2] >> 16 & 0xFF).astype(np.int64),
         fragment,
         ip,
         ip + header,
@@ -273,7 +281,9 @@ def _ipv6(window: Window, row: Ints, ip: Ints, captured_end: Ints, seed: np.uint
 
 
 def _transport(window: Window, network: _Network, seed: np.uint64) -> Parsed:
-    ports = window.u32(network.transport)
+    words = window.words(network.transport, 4)
+    ports, second, ack, offset_flags = (words[:, column].astype(np.int64) for column in range(4))
+    offset_flags >>= 16
     is_tcp = network.protocol == TCP
     is_udp = network.protocol == UDP
     source_port, destination_port = ports >> 16, ports & 0xFFFF
@@ -282,7 +292,6 @@ def _transport(window: Window, network: _Network, seed: np.uint64) -> Parsed:
     # The sum does not depend on the direction.  0 marks a free slot in the table of flows.
     key = np.maximum((source + destination) ^ network.protocol.astype(np.uint64), np.uint64(1))
     at = network.transport
-    offset_flags = window.u16(at + 12)
     header = np.where(is_tcp, (offset_flags >> 10) & 0x3C, 8)
     payload = at + header
     whole = (
@@ -293,12 +302,12 @@ def _transport(window: Window, network: _Network, seed: np.uint64) -> Parsed:
     )
     size = network.end - payload
     if is_udp.any():
-        size = np.where(is_udp, np.minimum(size, window.u16(at + 4) - 8), size)
+        size = np.where(is_udp, np.minimum(size, (second >> 16) - 8), size)
         whole &= size >= 0
     fragment = network.fragment & is_tcp & (window.u16(network.ip + 6) & 0x1FFF == 0)
     columns = (
         network.row, network.protocol, network.ip, at, payload, size, network.captured_end - payload,
-        window.u32(at + 4) * is_tcp, window.u32(at + 8), (offset_flags & 0xFF) * is_tcp, source_port,
+        second * is_tcp, ack, (offset_flags & 0xFF) * is_tcp, source_port,
         destination_port, key, source < destination,
     )  # fmt: skip
     packets = Packets(*columns) if whole.all() else Packets(*(column[whole] for column in columns))
