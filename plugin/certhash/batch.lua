@@ -53,7 +53,7 @@ local digits = setmetatable({}, {
     end,
 })
 
--- Return the values of some fields as a cell.  (A call of a FieldInfo returns its value, and costs less than its attribute.)
+-- Return the values of some fields as a cell.  (To call a FieldInfo returns its value, and costs less than its attribute.)
 local function numbers(first, second, ...)
     if first == nil then
         return ""

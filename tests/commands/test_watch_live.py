@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.conftest import TOP
 
 from certhash import cnf
@@ -46,7 +47,7 @@ def _all_rows() -> list[records.Row]:
     rows: list[records.Row] = []
     for number, path in enumerate(find_captures([str(CAPTURES)]).captures, 1):
         rows += [
-            row._replace(frame=row.frame + 100_000 * number, stream=(row.stream or 0) + 1000 * number)
+            replace(row, frame=row.frame + 100_000 * number, stream=(row.stream or 0) + 1000 * number)
             for row in _rows(path, found)
         ]
     return sorted(rows, key=lambda row: row.time)
@@ -94,7 +95,7 @@ def test_clock_set_back_gives_no_false_match_in_live_traffic() -> None:
         watcher = _watcher(_Clock())
         for row in rows:
             late = row.frame > between
-            watcher.take(row._replace(time=row.time - set_back * 1_000_000) if late else row)
+            watcher.take(replace(row, time=row.time - set_back * 1_000_000) if late else row)
         _, result = watcher.finish(0)
         verdicts += [e.verdict for e in result.expectations if e.device == "SEP00005E005313"]
     assert verdicts == ["mismatch", "unverifiable"]
@@ -108,7 +109,8 @@ def test_what_says_the_same_is_kept_once(rows: list[records.Row]) -> None:
     sizes = []
     for again in range(30):
         for row in rows:
-            moved = row._replace(
+            moved = replace(
+                row,
                 frame=row.frame + again * 10_000_000,
                 time=row.time + again * 86_400_000_000,
                 stream=(row.stream or 0) + again * 100_000,
@@ -127,7 +129,7 @@ def test_strangers_cannot_write_on_the_terminal(rows: list[records.Row]) -> None
     clock = _Clock()
     watcher = _watcher(clock)
     for row in rows:
-        watcher.take(row._replace(server_name="\x1b]0;owned\x07\n2026 match") if row.server_name else row)
+        watcher.take(replace(row, server_name="\x1b]0;owned\x07\n2026 match") if row.server_name else row)
     events, _ = watcher.finish(0)
     lines = [line(event) for event in events]
     assert any("owned" in each for each in lines)

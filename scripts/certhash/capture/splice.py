@@ -9,6 +9,8 @@ import struct
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -92,7 +94,7 @@ class Splice:
             self._number_at[frame] = number
         if frame <= self._dissected:
             return None
-        return row._replace(frame=frame, stream=number)
+        return replace(row, frame=frame, stream=number)
 
     def _number(self, row: Row, stream: int, frame: int) -> int:
         key = (row.transport, stream)
