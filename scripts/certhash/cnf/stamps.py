@@ -80,8 +80,9 @@ def without_stamps(text: str) -> str:
     The number of lines and their indentation do not change.
     """
     lines = text.split("\n")
+    counted = [line for line in lines if line.strip() and not _BANNER.match(line)]
     for _, form in forms():
-        if _on_nearly_all(form, lines):
+        if _on_nearly_all(form, counted):
             return "\n".join(form.sub("", line, count=1) if form.match(line) else line for line in lines)
     return _without_numbers(lines) or text
 
@@ -105,8 +106,7 @@ def _stamp_of(line: str) -> tuple[str, str] | None:
     return None
 
 
-def _on_nearly_all(form: re.Pattern[str], lines: list[str]) -> bool:
-    counted = [line for line in lines if line.strip() and not _BANNER.match(line)]
+def _on_nearly_all(form: re.Pattern[str], counted: list[str]) -> bool:
     if sum(1 for line in counted[:_SAMPLE] if form.match(line)) * 2 < len(counted[:_SAMPLE]):
         return False
     hits = sum(1 for line in counted if form.match(line))
