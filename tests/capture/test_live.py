@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from certhash.capture import records
+from certhash.capture import columns
 from certhash.capture.splice import SECTION, Splice
 from certhash.capture.tshark import SEPARATOR
 from tests.conftest import TOP, certhash, need
@@ -131,11 +131,11 @@ def test_a_dumpcap_that_writes_no_capture_is_named(network: str, tmp_path: Path,
 
 
 def row(frame: int, client: int) -> Row:
-    cells = dict.fromkeys(records.fields(plugin=False), "")
+    cells = dict.fromkeys(columns.names(plugin=False), "")
     cells |= {"frame.number": str(frame), "frame.time_epoch": "1.0", "frame.protocols": "eth:ip:tcp"}
     cells |= {"ip.src": f"10.{client >> 16}.{client >> 8 & 255}.{client & 255}", "ip.dst": "192.0.2.1"}
     cells |= {"tcp.stream": str(client), "tcp.srcport": "40000", "tcp.dstport": "443"}
-    return records.parse(SEPARATOR.join(cells.values()), plugin=False)
+    return columns.parse(SEPARATOR.join(cells.values()), plugin=False)
 
 
 def test_connections_of_long_ago_are_forgotten_and_never_taken_for_others() -> None:

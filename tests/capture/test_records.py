@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from certhash.capture import records
+from certhash.capture import columns
 from certhash.capture.tshark import SEPARATOR
 
 
@@ -22,7 +22,7 @@ from certhash.capture.tshark import SEPARATOR
     ],
 )
 def test_times(text: str, microseconds: int) -> None:
-    cells = dict.fromkeys(records.fields(plugin=False), "")
+    cells = dict.fromkeys(columns.names(plugin=False), "")
     cells |= {"frame.number": "1", "frame.time_epoch": text, "frame.protocols": "eth:ip:tcp"}
     cells |= {"ip.src": "192.0.2.1", "ip.dst": "192.0.2.2", "tcp.srcport": "443", "tcp.dstport": "40000"}
-    assert records.parse(SEPARATOR.join(cells.values()), plugin=False).time == microseconds
+    assert columns.parse(SEPARATOR.join(cells.values()), plugin=False).time == microseconds

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from certhash.capture import records, tshark
+from certhash.capture import columns, tshark
 from certhash.capture.workplace import surroundings, workplace
 from tests.conftest import TOP, need
 
@@ -27,7 +27,7 @@ def test_without_tables_of_names_tshark_says_the_same(plugin: bool) -> None:
     for program in (found.path, None):
         with workplace(program) as place:
             command = tshark.arguments(
-                found, place, fields=records.fields(plugin=plugin), display_filter="frame"
+                found, place, fields=columns.names(plugin=plugin), display_filter="frame"
             )
             ended = subprocess.run(
                 command, input=merged, capture_output=True, check=True, **surroundings(place)

@@ -11,7 +11,7 @@ from tests.conftest import TOP
 
 from certhash import cnf
 from certhash.archive.walk import find_captures
-from certhash.capture import records, tshark
+from certhash.capture import columns, records, tshark
 from certhash.capture.workplace import workplace
 from certhash.cnf.stated import read_stated
 from certhash.commands.watch_live import Changed, Judged, Watcher, is_finding, line
@@ -26,11 +26,11 @@ def _rows(path: str, found: tshark.Tshark) -> list[records.Row]:
         command = tshark.arguments(
             found,
             place,
-            fields=records.fields(plugin=True),
-            display_filter=records.display_filter(plugin=True),
+            fields=columns.names(plugin=True),
+            display_filter=columns.display_filter(plugin=True),
         )
         run = tshark.Run(command, place, source)
-        return [records.parse(text, plugin=True) for text in run.lines()]
+        return [columns.parse(text, plugin=True) for text in run.lines()]
 
 
 class _Clock:

@@ -23,7 +23,7 @@ from pyshark.capture.pipe_capture import PipeCapture
 from pyshark.tshark.output_parser.tshark_ek import TsharkEkJsonParser
 from pyshark.tshark.tshark import get_all_tshark_interfaces_names
 
-from certhash.capture import dumpcap, records, tshark
+from certhash.capture import columns, dumpcap, tshark
 from certhash.capture.observe import Settings
 from certhash.capture.workplace import Workplace, surroundings, workplace
 from certhash.errors import InputError
@@ -198,11 +198,11 @@ class Dissector(PipeCapture):  # type: ignore[misc]  # pyshark has no types
         self._plugin = plugin
         self.stdin: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
         self.last_words = "it printed no reason"
-        fields = [part for name in records.fields(plugin=plugin) for part in ("-e", name)]
+        fields = [part for name in columns.names(plugin=plugin) for part in ("-e", name)]
         disabled = [part for name in tshark.DISABLED_PROTOCOLS for part in ("--disable-protocol", name)]
         super().__init__(
             asyncio.subprocess.PIPE,
-            display_filter=records.display_filter(plugin=plugin),
+            display_filter=columns.display_filter(plugin=plugin),
             decode_as=dict(_halves(rule, ",") for rule in (*tshark.DECODE_AS, *settings.decode_as)),
             override_prefs=dict(_halves(preference, ":") for preference in tshark.PREFERENCES),
             custom_parameters=[*disabled, *fields],
@@ -272,13 +272,13 @@ class _RowParser(TsharkEkJsonParser):  # type: ignore[misc]  # pyshark has no ty
         super().__init__()
         self._problems = problems
         self._plugin = plugin
-        self._keys = [name.replace(".", "_") for name in records.fields(plugin=plugin)]
+        self._keys = [name.replace(".", "_") for name in columns.names(plugin=plugin)]
 
     def _parse_single_packet(self, packet: bytes) -> Row | None:
         try:
             layers = json.loads(packet.decode("utf-8", "replace"))["layers"]
             cells = (tshark.AGGREGATOR.join(layers.get(key, ())) for key in self._keys)
-            return records.parse(tshark.SEPARATOR.join(cells), plugin=self._plugin)
+            return columns.parse(tshark.SEPARATOR.join(cells), plugin=self._plugin)
         except (ValueError, KeyError, TypeError) as error:
             self._problems.append(f"a line that tshark printed cannot be parsed ({error}); please report it")
             return None

@@ -1,9 +1,9 @@
-"""Define the fields that tshark and the plugin print, and parse their lines into one row per frame.
+"""Describe what tshark says of one frame, and parse the lines that the plugin prints.
 
-There are two formats. The plugin's lines (described in ``plugin/certhash/batch.lua``) are cheaper; a tshark
-without Lua, or for a live capture, prints its own fields. Everything that a verdict can depend on is the same
-in both. A row only repeats what tshark printed; :mod:`certhash.capture.handshakes` interprets the rows of a
-connection together.
+The lines are described in ``plugin/certhash/batch.lua``. A tshark without Lua, or for a live capture, prints
+fields instead (:mod:`certhash.capture.columns`), which costs more. Everything that a verdict can depend on is
+the same in both. A row only repeats what was printed; :mod:`certhash.capture.handshakes` interprets the rows
+of a connection together.
 """
 
 from __future__ import annotations
@@ -17,93 +17,13 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from certhash.capture.tls import PRE_SHARED_KEY
 from certhash.capture.tshark import AGGREGATOR, SEPARATOR
 from certhash.headend import plain_name
 from certhash.model import Endpoint, TransferProtocol, Transport
 from certhash.times import on_calendar
 
-_BASE = (
-    "frame.number",
-    "frame.time_epoch",
-    "frame.protocols",
-    "ip.src",
-    "ip.dst",
-    "ipv6.src",
-    "ipv6.dst",
-    "eth.src",
-    "eth.dst",
-    "tcp.stream",
-    "tcp.srcport",
-    "tcp.dstport",
-    "udp.stream",
-    "udp.srcport",
-    "udp.dstport",
-    "tcp.analysis.lost_segment",
-    "tcp.analysis.ack_lost_segment",
-    "_ws.short",
-    "dns.resp.name",
-    "dns.resp.type",
-    "dns.a",
-    "dns.aaaa",
-    "dns.cname",
-)
-_TLS = (
-    "record.content_type",
-    "record.version",
-    "handshake.type",
-    "handshake.version",
-    "handshake.extensions.supported_version",
-    "handshake.random",
-    "handshake.session_id",
-    "handshake.ciphersuite",
-    "handshake.extension.type",
-    "handshake.extensions_server_name",
-    "handshake.certificate",
-    "handshake.certificate_length",
-    "alert_message.level",
-    "alert_message.desc",
-)
-_PLUGIN = (
-    "certhash.sha1",
-    "certhash.position",
-    "certhash.certificate_bytes",
-    "certhash.cnf_downloaded",
-    "certhash.cnf_content",
-    "certhash.cnf_client",
-    "certhash.cnf_server",
-    "_ws.lua.error",
-)
-STOCK_FIELDS = (*_BASE, *(f"tls.{f}" for f in _TLS), *(f"dtls.{f}" for f in _TLS))
-"""The fields of a tshark without the plugin."""
-PLUGIN_FIELDS = STOCK_FIELDS + _PLUGIN
-
-_STOCK_FILTER = " || ".join(
-    (
-        *(
-            f"{p}.{f}"
-            for p in ("tls", "dtls")
-            for f in (
-                "handshake",
-                "handshake.type",
-                "handshake.certificate",
-                "alert_message",
-                "record.content_type == 20",
-            )
-        ),
-        "dns.a || dns.aaaa",
-        # Not evidence by themselves: they explain why a certificate is not seen.
-        "tcp.analysis.lost_segment || tcp.analysis.ack_lost_segment || ((tcp || udp) && _ws.short)",
-    )
-)
-_PLUGIN_FILTER = f"{_STOCK_FILTER} || certhash.cnf_downloaded || _ws.lua.error"
-
-_COLUMN = {name: number for number, name in enumerate(PLUGIN_FIELDS)}
-_PAIR = {name: (_COLUMN[f"tls.{name}"], _COLUMN[f"dtls.{name}"]) for name in _TLS}
-_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
-
-
-_Values = Callable[[str], Sequence[str]]
+Values = Callable[[str], Sequence[str]]
+"""Returns the values of one frame for the name of a field."""
 
 
 class AlertRecord(NamedTuple):
@@ -200,100 +120,6 @@ class Row(Struct, frozen=True, gc=False):
         return frozenset((self.source.address, self.destination.address))
 
 
-def fields(*, plugin: bool) -> tuple[str, ...]:
-    """Return the fields that tshark must print."""
-    return PLUGIN_FIELDS if plugin else STOCK_FIELDS
-
-
-def display_filter(*, plugin: bool) -> str:
-    """Return the display filter for frames that may be relevant."""
-    return _PLUGIN_FILTER if plugin else _STOCK_FILTER
-
-
-def parse(line: str, *, plugin: bool) -> Row:
-    """Parse one line of tshark's output.
-
-    Raises:
-        ValueError: the line does not have the fields of :func:`fields`.
-    """
-    cells = line.split(SEPARATOR)
-    if len(cells) != len(fields(plugin=plugin)):
-        raise ValueError(f"tshark printed {len(cells)} fields instead of {len(fields(plugin=plugin))}")
-    if not plugin:
-        cells += [""] * len(_PLUGIN)
-
-    def values(name: str) -> list[str]:
-        cell = cells[_COLUMN[name]]
-        return cell.split(AGGREGATOR) if cell else []
-
-    def both(name: str) -> list[str]:
-        tls, dtls = _PAIR[name]
-        return [v for cell in (cells[tls], cells[dtls]) if cell for v in cell.split(AGGREGATOR)]
-
-    def numbers(name: str) -> tuple[int, ...]:
-        tls, dtls = _PAIR[name]
-        return _numbers(cells[tls]) + _numbers(cells[dtls])
-
-    transport, stream, ports = _transport(values)
-    addresses = _addresses(values, cells[_COLUMN["frame.protocols"]])
-    source, destination = (Endpoint(*end) for end in zip(addresses, ports, strict=True))
-    levels, codes = numbers("alert_message.level"), numbers("alert_message.desc")
-    certificates, unpaired = _certificates(both("handshake.certificate"), numbers, values, plugin=plugin)
-    return Row(
-        frame=int(cells[_COLUMN["frame.number"]]),
-        time=_microseconds(cells[_COLUMN["frame.time_epoch"]] or "0"),
-        timed=bool(cells[_COLUMN["frame.time_epoch"]]),
-        transport=transport,
-        stream=stream,
-        source=source,
-        destination=destination,
-        dtls=bool(cells[_COLUMN["dtls.record.content_type"]]),
-        lost=_senders(
-            (source, cells[_COLUMN["tcp.analysis.lost_segment"]]),
-            (destination, cells[_COLUMN["tcp.analysis.ack_lost_segment"]]),
-        ),
-        cut=bool(cells[_COLUMN["_ws.short"]]),
-        content_types=numbers("record.content_type"),
-        types=numbers("handshake.type"),
-        record_version=next(iter(numbers("record.version")), None),
-        version=next(iter(numbers("handshake.version")), None),
-        supported_version=next(iter(numbers("handshake.extensions.supported_version")), None),
-        random=next(iter(both("handshake.random")), None),
-        session_id=next(iter(both("handshake.session_id")), None),
-        cipher_suite=next(iter(numbers("handshake.ciphersuite")), None),
-        server_name=next(iter(both("handshake.extensions_server_name")), None),
-        has_pre_shared_key=PRE_SHARED_KEY in numbers("handshake.extension.type"),
-        certificates=certificates,
-        unpaired_hashes=unpaired,
-        alerts=tuple(AlertRecord(level, code) for level, code in zip(levels, codes, strict=False)),
-        answers=_answers(values) if cells[_COLUMN["dns.resp.name"]] else (),
-        downloads=_downloads(values) if cells[_COLUMN["certhash.cnf_downloaded"]] else (),
-        plugin_error=bool(cells[_COLUMN["_ws.lua.error"]]),
-    )
-
-
-def _certificates(
-    hexes: list[str], numbers: Callable[[str], tuple[int, ...]], values: _Values, *, plugin: bool
-) -> tuple[tuple[CertificateRecord, ...], int]:
-    """Combine each certificate with the plugin's fields for it; also count hashes beyond one each."""
-    hashes, positions = values("certhash.sha1"), values("certhash.position")
-    unpaired = len(hashes) - len(hexes) if plugin else 0
-    if not hexes:
-        return (), unpaired
-    lengths = numbers("handshake.certificate_length")
-    rest = iter(values("certhash.certificate_bytes"))
-    paired = bool(hashes) and len(hashes) == len(positions) == len(hexes)
-    found = []
-    for i, text in enumerate(hexes):
-        der = _der(text)
-        stated = lengths[i] if len(lengths) == len(hexes) else len(der)
-        if len(der) != stated:
-            der = _der(next(rest, "")) or der
-        position, sha1 = (int(positions[i]), hashes[i]) if paired else (i, None)
-        found.append(CertificateRecord(position, der, len(der) == stated, sha1))
-    return tuple(found), unpaired
-
-
 _CELLS_OF_FRAME, _CELLS_WITH_TLS, _CELLS_WITH_ALL = 7, 20, 30
 _CELLS_OF_FAILURE, _CELLS_OF_CERTIFICATE, _CELLS_OF_GREETING = 2, 4, 5
 _GREETING = "certhash"
@@ -347,20 +173,20 @@ class Lines:
         cells += _NOTHING[len(cells) :]
         transport, stream, ends, ports, flags = cells[2:7]
         source, destination = _ends(ends, ports)
-        levels, codes = _numbers(cells[18]), _numbers(cells[19])
+        levels, codes = numbers_in(cells[18]), numbers_in(cells[19])
         return Row(
             frame=frame,
-            time=_microseconds(cells[1] or "0"),
+            time=microseconds(cells[1] or "0"),
             timed=bool(cells[1]),
             transport=_TRANSPORTS[transport],
             stream=int(stream) if stream else None,
             source=source,
             destination=destination,
             dtls="d" in flags,
-            lost=_senders((source, "l" in flags), (destination, "a" in flags)) if flags else (),
+            lost=senders((source, "l" in flags), (destination, "a" in flags)) if flags else (),
             cut="s" in flags,
-            content_types=_numbers(cells[7]),
-            types=_numbers(cells[8]),
+            content_types=numbers_in(cells[7]),
+            types=numbers_in(cells[8]),
             record_version=_number(cells[9]),
             random=cells[10].replace(":", "").lower() or None,
             session_id=cells[11].replace(":", "").lower() or None,
@@ -373,7 +199,7 @@ class Lines:
             unpaired_hashes=0,
             alerts=tuple(map(AlertRecord, levels, codes)) if levels else (),
             answers=(
-                _answers(dict(zip(_DNS, map(_texts, cells[20:25]), strict=True)).__getitem__)
+                answers_in(dict(zip(_DNS, map(_texts, cells[20:25]), strict=True)).__getitem__)
                 if cells[20]
                 else ()
             ),
@@ -403,7 +229,7 @@ _TRANSPORTS: dict[str, Transport] = {"tcp": "tcp", "udp": "udp", "": "other"}
 
 
 @lru_cache(maxsize=4096)
-def _numbers(cell: str) -> tuple[int, ...]:
+def numbers_in(cell: str) -> tuple[int, ...]:
     """Parse a cell of numbers; cached, as few values differ in tens of thousands of rows."""
     return tuple(int(value, 0) for value in cell.split(AGGREGATOR)) if cell else ()
 
@@ -437,7 +263,7 @@ def _address(text: str) -> str:
     return socket.inet_ntop(family, bytes.fromhex(text))
 
 
-def _senders(*missing: tuple[Endpoint, object]) -> tuple[Endpoint, ...]:
+def senders(*missing: tuple[Endpoint, object]) -> tuple[Endpoint, ...]:
     """Return the ends of which something is missing."""
     return tuple(end for end, some in missing if some)
 
@@ -446,35 +272,7 @@ def _download(name: str, content: str, client: str, server: str) -> tuple[Downlo
     return (DownloadRecord(name, bytes.fromhex(content), client or None, server or None),)
 
 
-@lru_cache(maxsize=1024)
-def _der(text: str) -> bytes:
-    """Parse a cell of hex; cached, as the same certificates recur."""
-    return bytes.fromhex(text) if _HEX.fullmatch(text) else b""
-
-
-def _transport(values: _Values) -> tuple[Transport, int | None, tuple[int | None, int | None]]:
-    """Return the innermost transport of the frame; EAP-TLS has none."""
-    name: Transport
-    for name in ("tcp", "udp"):
-        streams = values(f"{name}.stream")
-        if streams:
-            ports = (values(f"{name}.{side}port")[-1:] for side in ("src", "dst"))
-            source, destination = (int(port[0]) if port else None for port in ports)
-            return name, int(streams[-1]), (source, destination)
-    return "other", None, (None, None)
-
-
-def _addresses(values: _Values, protocols: str) -> tuple[str, str]:
-    """Return the innermost addresses: the outer ones of a tunnel belong to other hosts."""
-    order = [p for p in protocols.split(":") if p in ("ip", "ipv6")]
-    for kind in (order[-1] if order else "ip", "ip", "ipv6", "eth"):
-        sources, destinations = values(f"{kind}.src"), values(f"{kind}.dst")
-        if sources and destinations:
-            return sources[-1], destinations[-1]
-    return "", ""
-
-
-def _answers(values: _Values) -> tuple[tuple[str, str], ...]:
+def answers_in(values: Values) -> tuple[tuple[str, str], ...]:
     """Pair names with addresses: the records of each type are in the same order as their values."""
     addresses = {"1": iter(values("dns.a")), "28": iter(values("dns.aaaa"))}
     aliases = iter(values("dns.cname"))
@@ -495,21 +293,7 @@ def _answers(values: _Values) -> tuple[tuple[str, str], ...]:
     return tuple(answers)
 
 
-def _downloads(values: _Values) -> tuple[DownloadRecord, ...]:
-    names, contents = values("certhash.cnf_downloaded"), values("certhash.cnf_content")
-    clients, servers = values("certhash.cnf_client"), values("certhash.cnf_server")
-    return tuple(
-        DownloadRecord(
-            name,
-            bytes.fromhex(contents[i]) if i < len(contents) and _HEX.fullmatch(contents[i]) else b"",
-            clients[i] if i < len(clients) else None,
-            servers[i] if i < len(servers) else None,
-        )
-        for i, name in enumerate(names)
-    )
-
-
-def _microseconds(text: str) -> int:
+def microseconds(text: str) -> int:
     """Parse ``frame.time_epoch``: seconds with a fraction, or (newer versions) ISO 8601."""
     if "T" in text:
         moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from msgspec.structs import replace
 
-from certhash.capture import again, records, tshark
+from certhash.capture import again, columns, records, tshark
 from certhash.capture.feed import Fed, Feed
 from certhash.capture.first_pass.carve import Carved, Ends, carve
 from certhash.capture.first_pass.decompress import Source
@@ -70,8 +70,8 @@ class Run:
         self._command = tshark.arguments(
             settings.tshark,
             place,
-            fields=() if way.plugin else records.STOCK_FIELDS,
-            display_filter=records.display_filter(plugin=False),
+            fields=() if way.plugin else columns.names(plugin=False),
+            display_filter=columns.display_filter(plugin=False),
             decode_as=settings.decode_as,
         )
         self._command += way.arguments
@@ -270,7 +270,7 @@ class _Share:
         """
         if plugin:
             return self.lines.parse(line)
-        row = records.parse(line, plugin=False)
+        row = columns.parse(line, plugin=False)
         frame = self.frame(row.frame)
         return replace(row, frame=frame) if frame else None
 

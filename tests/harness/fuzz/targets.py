@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.conftest import TOP
 
-from certhash.capture import records
+from certhash.capture import columns, records
 from certhash.capture.first_pass.carve import carve
 from certhash.capture.tshark import AGGREGATOR, SEPARATOR
 from certhash.certfile import certificates_in
@@ -65,10 +65,10 @@ def row(data: bytes) -> None:
     """Read a line of tshark's output with the right number of cells."""
     line = data.decode("utf-8", "replace").replace("\n", "")
     for plugin in (True, False):
-        count = len(records.fields(plugin=plugin))
+        count = len(columns.names(plugin=plugin))
         cells = (line.split(SEPARATOR) + [""] * count)[:count]
         try:
-            found = records.parse(SEPARATOR.join(cells), plugin=plugin)
+            found = columns.parse(SEPARATOR.join(cells), plugin=plugin)
         except ValueError as error:
             _one_line(error)
         else:
@@ -122,7 +122,7 @@ def _row() -> bytes:
         "frame.time_epoch": "1700000000.000001",
         "frame.protocols": "eth:ip:tcp:tls",
     }
-    cells = [values.get(field, "1" + AGGREGATOR + "2") for field in records.fields(plugin=True)]
+    cells = [values.get(field, "1" + AGGREGATOR + "2") for field in columns.names(plugin=True)]
     return SEPARATOR.join(cells).encode()
 
 
