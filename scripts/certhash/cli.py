@@ -17,6 +17,8 @@ from certhash.version import __version__
 def main(argv: list[str] | None = None) -> int:
     """Run one command, and return the exit status (0, 1 or 2)."""
     argv = sys.argv[1:] if argv is None else argv
+    # numpy's linear algebra, which no command needs, would start a thread for each processor.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _open_streams()
     try:
         status = _dispatch(argv)
