@@ -82,6 +82,13 @@ def sha256(der: bytes) -> bytes:
     return sha256(der).digest()
 
 
+def digest_by(algorithm: str, data: bytes) -> bytes:
+    """Return the digest by an algorithm, as ``SHA-1`` or ``MD5``. Like :func:`sha1`, it protects nothing."""
+    import hashlib
+
+    return hashlib.new(algorithm.replace("-", ""), data, usedforsecurity=False).digest()
+
+
 def to_base64(digest: bytes) -> str:
     """Return a digest in Base64, with padding."""
     return binascii.b2a_base64(digest, newline=False).decode("ascii")

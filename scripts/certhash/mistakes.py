@@ -10,6 +10,7 @@ import textwrap
 from functools import lru_cache
 
 from certhash.certificate import public_key
+from certhash.digest import digest_by
 
 
 @lru_cache(maxsize=4096)
@@ -36,14 +37,10 @@ def digests_of_something_else(der: bytes) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     for data, what in inputs:
         for name in ("SHA-1", "MD5", "SHA-256", "SHA-512"):
-            found.setdefault(_digest(name, data), f"the {name} of {what}")
+            found.setdefault(digest_by(name, data), f"the {name} of {what}")
     for name in ("MD5", "SHA-256", "SHA-512", "SHA-384", "SHA-224"):
-        found.setdefault(_digest(name, der), f"the {name}")
+        found.setdefault(digest_by(name, der), f"the {name}")
     return found
-
-
-def _digest(name: str, data: bytes) -> bytes:
-    return hashlib.new(name.replace("-", ""), data, usedforsecurity=False).digest()
 
 
 def raw(value: str) -> bytes:

@@ -5,7 +5,6 @@ Nothing here decides a verdict.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from bisect import bisect_right
 from collections import defaultdict
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
+from certhash.digest import digest_by
 from certhash.headend import HeadEnd, plain_name, read_address
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Presented:
         if found is None and not self.der:
             return b""
         if found is None:
-            found = hashlib.new(algorithm.replace("-", ""), self.der, usedforsecurity=False).digest()
+            found = digest_by(algorithm, self.der)
             self._digests[algorithm] = found
         return found
 
