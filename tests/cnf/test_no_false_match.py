@@ -22,6 +22,8 @@ from certhash.model import Sources
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from certhash.model import CnfFile
+
 TOOL = Tool("0", "4.0", "5.2", "plugin")
 HEX_LINE = re.compile(r"\s*(?:[0-9A-Fa-f]{8} ?){5,}[0-9A-Fa-f]*\s*")
 
@@ -105,14 +107,13 @@ def damaged(text: str) -> Iterator[tuple[str, str]]:
         yield f"lines {said} lost", "\n".join(line for at, line in enumerate(lines) if at not in gone)
 
 
-def judged(text: str, *phones: tuple[str, str]) -> tuple[Sources, Document]:
-    """Audit phones' files (name and content) with a configuration, without captures."""
+def judged(text: str, *phones: CnfFile) -> tuple[Sources, Document]:
+    """Audit phones' files with a configuration, without captures."""
     try:
         sources = read_source("config.txt", text.encode())
     except NoCertificateError:
         sources = Sources()
-    files = [read_source(f"{name}.cnf.xml", content.encode()).cnf_files[0] for name, content in phones]
-    sources = Sources(tuple(files), sources.known, sources.problems, unsettled=sources.unsettled)
+    sources = Sources(phones, sources.known, sources.problems, unsettled=sources.unsettled)
     resolve = {"vpn.example.com": ["203.0.113.1"]}
     return sources, correlate([], sources, TOOL, resolve=resolve)
 
@@ -126,7 +127,7 @@ def test_no_damage_makes_a_match_that_was_none(name: str, pki: Pki) -> None:  # 
     """
     text, url = samples(pki)[name]
     phones = [
-        (f"SEP00005E00530{number}", phone(made.cert_hash, url=url))
+        read_source(f"SEP00005E00530{number}.cnf.xml", phone(made.cert_hash, url=url).encode()).cnf_files[0]
         for number, made in enumerate((pki.leaf, pki.root, pki.alone))
     ]
     whole = {row.device: row.verdict for row in judged(text, *phones)[1].expectations}

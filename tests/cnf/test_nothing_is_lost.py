@@ -56,28 +56,40 @@ def whole_certificates(lines: list[str]) -> Iterator[tuple[int, bytes]]:
         at = max(run, at + 1)
 
 
-def is_told(number: int, sources: Sources) -> bool:
-    """Return whether a problem names a line, or the list of problems was cut short."""
-    said = [problem.message for problem in sources.problems]
-    return any(re.search(rf"line {number}\b", text) or "more lines" in text for text in said)
+class Told:
+    """The lines that the problems name; all lines, if the list of problems was cut short."""
+
+    def __init__(self, sources: Sources) -> None:
+        said = [problem.message for problem in sources.problems]
+        self._all = any("more lines" in text for text in said)
+        self._lines = {int(number) for text in said for number in re.findall(r"line (\d+)\b", text)}
+
+    def __contains__(self, number: object) -> bool:
+        return self._all or number in self._lines
 
 
 def lost(text: str, sources: Sources) -> list[str]:
     """Return what a text contains that is neither used nor named in a problem."""
     lines = text.split("\n")
+    told = Told(sources)
     groups = [cnf.group for cnf in sources.cnf_files if cnf.group]
-    known = {item.sha1 for item in sources.known}
-    used = {lines[item.line - 1].strip() for group in groups for item in group.hashes if item.line}
-    hashes = {item.value for group in groups for item in group.hashes}
+    certificates = {item.sha1 for item in sources.known}
+    used: set[bytes | str] = {
+        lines[item.line - 1].strip() for group in groups for item in group.hashes if item.line
+    }
+    used |= certificates | {item.value for group in groups for item in group.hashes}
     missing = [
         f"line {number}: a certificate"
         for number, sha1 in whole_certificates(lines)
-        if sha1 not in known and not any(is_told(near, sources) for near in (number, number - 1))
+        if sha1 not in certificates and number not in told and number - 1 not in told
     ]
-    for number, line in enumerate(lines, 1):
-        if not is_told(number, sources):
-            gone = [fact for fact in facts(line.strip()) if fact not in known | used | hashes]
-            missing += [f"line {number}: {fact!r}" for fact in gone]
+    missing += [
+        f"line {number}: {fact!r}"
+        for number, line in enumerate(lines, 1)
+        if number not in told
+        for fact in facts(line.strip())
+        if fact not in used
+    ]
     return missing
 
 
@@ -140,7 +152,7 @@ def in_one_line(first: str) -> tuple[str, int]:
 )
 def test_a_section_that_lost_its_line_ends_is_named(first: str) -> None:
     text, number = in_one_line(first)
-    assert is_told(number, read(text))
+    assert number in Told(read(text))
 
 
 def test_a_policy_that_lost_its_line_ends_is_named() -> None:
@@ -148,7 +160,7 @@ def test_a_policy_that_lost_its_line_ends_is_named() -> None:
         TEXTS["cme.cfg"]
         + "crypto ssl policy P pki trustpoint cme_cert sign ip address local 203.0.113.9 no shut\n"
     )
-    assert is_told(text.count("\n"), read(text))
+    assert text.count("\n") in Told(read(text))
 
 
 @pytest.mark.parametrize("number", ["xxxxxxxx", "XX", "***", "<removed>", "[redacted]"])
@@ -164,7 +176,7 @@ def test_a_removed_certificate_without_serial_number_is_named() -> None:
         TEXTS["cme.cfg"]
         + "crypto pki certificate chain other\n certificate ca xxxx\n  xxxxxxxx xxxxxxxx\n  quit\n"
     )
-    assert is_told(text.count("\n") - 2, read(text))
+    assert text.count("\n") - 2 in Told(read(text))
 
 
 def test_the_fingerprint_that_a_trustpoint_accepts_is_no_problem() -> None:

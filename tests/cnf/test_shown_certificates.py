@@ -228,9 +228,9 @@ def test_certificate_files_in_a_folder(pki: Pki, tmp_path: Path) -> None:
 
 
 def test_a_log_full_of_damage_is_reported_briefly(tmp_path: Path) -> None:
-    problems = read_text(tmp_path, "Fingerprint SHA1: 0123\n" * 50_000).problems
+    problems = read_text(tmp_path, "Fingerprint SHA1: 0123\n" * 5_000).problems
     assert len(problems) == 21
-    assert "49,980 more" in problems[-1].message
+    assert "4,980 more" in problems[-1].message
 
 
 def test_damaged_pem_in_a_log_leaves_the_others(pki: Pki, tmp_path: Path) -> None:

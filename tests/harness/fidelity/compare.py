@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tests.conftest import TOP
 from tests.harness.fidelity.readers import Finding, ndpi, repeats, separate, stock
 
+from certhash.archive.walk import find_captures
 from certhash.capture import records, tshark
 from certhash.capture.engine import EngineError
 from certhash.capture.first_pass.carve import carve
@@ -146,50 +147,52 @@ _find = functools.cache(tshark.find)
 
 def both(path: Path) -> Observation:
     """Read a capture with tshark, carved and whole; the results must be equal."""
-    carved, whole = _cold(str(path))
+    carved, whole = (observe(str(path), Settings(_find(), carve=carve)) for carve in (True, False))
     assert carved == whole
     return carved
 
 
-def _cold(path: str) -> tuple[Observation, Observation]:
-    return observe(path, Settings(_find())), observe(path, Settings(_find(), carve=False))
-
-
-def findings(seen: Observation) -> list[Finding]:
-    """Return the certificates of an observation, in the order of their frames."""
-    found = [
-        Finding(c.frame, hashlib.sha1(seen.certificates[c.sha256], usedforsecurity=False).hexdigest())
+def _captured(seen: Observation) -> Capture:
+    """Return what an audit tells of an observation, as far as it is compared."""
+    handshakes: tuple[dict[str, Any], ...] = tuple(
+        {
+            "certificates": [
+                {"frame": c.frame, "position": c.position, "sha1": _base64_sha1(seen.certificates[c.sha256])}
+                for c in handshake.certificates
+            ],
+            "hidden": handshake.hidden,
+        }
         for handshake in seen.handshakes
-        for c in handshake.certificates
-    ]
-    return sorted(found, key=lambda finding: finding.frame)
+    )
+    return Capture(seen.path, handshakes, tuple(each.message for each in seen.problems), seen.notes)
 
 
-def read_twice(paths: Iterable[Path]) -> tuple[dict[str, Observation], list[Difference]]:
-    """Read captures whole, and after the first pass; return what the whole ones show, and what differs.
+def _base64_sha1(der: bytes) -> str:
+    return base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()
+
+
+def read_twice(paths: Iterable[Path]) -> tuple[list[Capture], list[Difference]]:
+    """Read captures after the first pass, and whole; return what certhash shows of each, and what differs.
 
     An engine reads both, unless there is something about a capture that only a tshark of its own can tell.
     """
-    seen, differences = {}, []
+    seen, differences = [], []
     settings = Settings(_find())
-    with workplace(settings.tshark.path) as place, contextlib.ExitStack() as stack:
-        place = with_engine(settings, place)  # noqa: PLW2901
-        assert place.engine is not None
-        stack.callback(place.engine.close)
+    with workplace(settings.tshark.path) as alone, contextlib.ExitStack() as stack:
+        engine = with_engine(settings, alone).engine
+        assert engine is not None
+        stack.callback(engine.close)
         for path in map(str, paths):
             with open_capture(path) as source:
-                whole = observe_warm(path, source, place.engine, settings.timeout)
-            if whole is not None:
-                same = _is_carved_the_same(whole, place.engine)
-            else:
-                whole = observe(path, settings)
-                same = _is_left_as_it_is(path) or _is_whole_the_same(whole, place.engine)
-            if not same:
-                carved, whole = _cold(path)
-                if carved != whole:
-                    what = f"carved: {carved}; whole: {whole}"
-                    differences.append(Difference(path, "--no-carve", what, None))
-            seen[path] = whole
+                found = observe_warm(path, source, engine, settings.timeout)
+            if found is None or not _is_carved_the_same(found, engine):
+                found = observe(path, settings, alone)
+                if not _is_left_as_it_is(path) and not _is_whole_the_same(found, engine):
+                    whole = observe(path, Settings(_find(), carve=False), alone)
+                    if whole != found:
+                        what = f"carved: {found}; whole: {whole}"
+                        differences.append(Difference(path, "--no-carve", what, None))
+            seen.append(_captured(found))
     return seen, differences
 
 
@@ -244,8 +247,7 @@ def _shows(
 
 def compare(captures: Sequence[Path]) -> Comparison:
     """Compare captures (files, and folders of them), each with every reader, and with and without carving."""
-    seen = by_capture(audit(captures))
-    _, differences = read_twice(Path(capture.path) for capture in seen)
+    seen, differences = read_twice(map(Path, find_captures(map(str, captures)).captures))
     read: Counter[str] = Counter()
     agreed: Counter[str] = Counter()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

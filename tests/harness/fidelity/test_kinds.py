@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.harness import wiresharks
-from tests.harness.fidelity.compare import audit, by_capture, findings, read_twice
+from tests.harness.fidelity.compare import audit, by_capture, read_twice
 from tests.harness.fidelity.kinds import SHOWN_TWICE, all_kinds
 
 if TYPE_CHECKING:
@@ -21,9 +21,12 @@ def test_every_kind_of_capture_shows_its_content_with_and_without_carving(
     script = next(s for s in kitchen.scripts if s.of_client > 1 and len(s.clear) > s.of_client)
     datagrams = next(s for s in kitchen.datagrams if s.of_client)
     kinds = list(all_kinds(tmp_path, script, datagrams))
-    seen, differences = read_twice(kind.path for kind in kinds)
+    captures, differences = read_twice(kind.path for kind in kinds)
     assert differences == []
-    found = {kind.name: tuple(one.sha1 for one in findings(seen[str(kind.path)])) for kind in kinds}
+    found = {
+        kind.name: tuple(one.sha1 for one in seen.findings)
+        for kind, seen in zip(kinds, captures, strict=True)
+    }
     wrong = {kind.name: found[kind.name] for kind in kinds if found[kind.name] != kind.expected}
     expected = next(kind.expected for kind in kinds if kind.name == SHOWN_TWICE)
     assert wrong in ({}, {SHOWN_TWICE: expected * 2})
