@@ -201,7 +201,7 @@ def test_two_plugins_and_preferences_and_a_cache_that_cannot_be_written_are_name
 def test_an_old_plugin_is_to_be_replaced_and_who_may_not_capture_is_told_so(
     tmp_path: Path, home: Path
 ) -> None:
-    """As root, dumpcap runs as nobody, so that the kernel refuses; others may be unable to capture, or not."""
+    """As root, dumpcap runs as nobody, so that the kernel refuses."""
     (_copy_plugin(home) / "certhash" / "version.lua").write_text('return { version = "0.0.1" }\n')
     stub = _wrapped(tmp_path, "tshark")
     root = os.geteuid() == 0
