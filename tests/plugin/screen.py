@@ -45,9 +45,11 @@ class Screen:
         for program, package in PROGRAMS.items():
             assert shutil.which(program), f"{program} is missing: apt-get install {package}"
         reading, writing = os.pipe()
-        # Without access control, because the programs on it run as another user.
+        # Without access control, because the programs on it run as another user. Without the reset when the
+        # last of them leaves: who comes during that reset is refused.
+        options = ["-ac", "-noreset", "-screen", "0", f"{SIZE[0]}x{SIZE[1]}x24"]
         self.server = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(writing), "-ac", "-screen", "0", f"{SIZE[0]}x{SIZE[1]}x24"],
+            ["Xvfb", "-displayfd", str(writing), *options],
             pass_fds=[writing],
             stderr=subprocess.DEVNULL,
         )
