@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -317,7 +318,8 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 def test_several_audits_at_once_share_a_cache(tmp_path: Path, counted: Counted) -> None:
     how = ("--tshark", counted.path, "--cache", tmp_path / "cache")
-    command: list[str | Path] = [sys.executable, "-m", "certhash", "audit", CAPTURES, "--cnf", CNF]
+    captures = sorted(CAPTURES.glob("*.pcap*"))[:6]
+    command: list[str | Path] = [sys.executable, "-m", "certhash", "audit", *captures, "--cnf", CNF]
     command += ["-f", "json", *how]
     audits = [
         subprocess.Popen(
@@ -326,27 +328,25 @@ def test_several_audits_at_once_share_a_cache(tmp_path: Path, counted: Counted) 
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(TOP / "scripts")},
         )
-        for _ in range(4)
+        for _ in range(3)
     ]
     ended = [audit.communicate() for audit in audits]
     assert all(b"cache" not in err for _, err in ended)
-    anew = _result(_audit(CAPTURES, "--cnf", CNF, "--no-cache"))
+    anew = _result(_audit(*captures, "--cnf", CNF, "--no-cache"))
     for out, _ in ended:
         document = json.loads(out)
         assert {key: document[key] for key in anew} == anew
     assert counted.runs > 0
-    _audit(CAPTURES, *how)
+    _audit(*captures, *how)
     assert counted.runs == 0
 
 
 WRITER = """
+import pickle
 import sys
 from certhash.archive.cache import Cache, FileKey
-from certhash.capture import tshark
-from certhash.capture.observe import Settings, observe
-settings = Settings(tshark.find())
-path, *captures = sys.argv[1:]
-seen = [observe(capture, settings) for capture in captures]
+path = sys.argv[1]
+settings, seen = pickle.load(sys.stdin.buffer)
 print("ready", flush=True)
 while True:
     cache = Cache(path, settings, print)
@@ -361,13 +361,19 @@ def test_a_writer_that_is_killed_leaves_nothing_wrong(
     tmp_path: Path, settings: Settings, observations: dict[str, Observation]
 ) -> None:
     path = tmp_path / "cache"
-    command = [sys.executable, "-c", WRITER, str(path), *observations]
+    command = [sys.executable, "-c", WRITER, str(path)]
     chance = random.Random(2)
     for _ in range(5):
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(TOP / "scripts")}
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(TOP / "scripts")},
         )
+        assert process.stdin is not None
         assert process.stdout is not None
+        process.stdin.write(pickle.dumps((settings, list(observations.values()))))
+        process.stdin.flush()
         assert process.stdout.readline() == b"ready\n"
         time.sleep(chance.uniform(0.01, 0.1))
         process.send_signal(signal.SIGKILL)
