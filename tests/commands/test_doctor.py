@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import TOP, certhash, need, ordinary
-from tests.harness import permitted
+from tests.harness import permitted, wiresharks
 
 from certhash import __version__
 
@@ -25,6 +25,7 @@ PLUGINS = Path(".local/lib/wireshark/plugins")
 def _examine(*arguments: str | Path, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
     # The tests' cache folder may already be another user's.
     environment.setdefault("XDG_CACHE_HOME", f"{environment['HOME']}/.cache")
+    environment |= wiresharks.without_names()
     ended = certhash("doctor", "--json", *arguments, stdin=b"", cwd=None, before=ordinary(), **environment)
     assert ended.json["exit_status"] == ended.status
     return ended.status, {check["name"]: check for check in ended.json["checks"]}
@@ -136,7 +137,12 @@ def _examine_copy(package: Path, home: Path) -> tuple[int, dict[str, dict[str, A
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(package.parent), "HOME": str(home)},
+        env={
+            **os.environ,
+            **wiresharks.without_names(),
+            "PYTHONPATH": str(package.parent),
+            "HOME": str(home),
+        },
         cwd=home,
     )
     assert not ended.stderr

@@ -389,7 +389,8 @@ MORE_PIECES = ["</a> ", "]]>", "&", "<certHash1>", "<![CDATA[", "<url1>x</url1>"
 def test_hostile_files_take_no_time(tmp_path: Path, piece: str) -> None:
     """Of anything, 300,000 bytes are read or refused quickly: the script is stopped after ten seconds.
 
-    A search whose time grows with the square of the size would take minutes. One interpreter tells it: how long a search takes depends on its patterns, and all search alike.
+    A search whose time grows with the square of the size would take minutes. One interpreter tells it: how
+    long a search takes depends on its patterns, and all search alike.
     """
     size = 300_000
     body = piece * (size // len(piece))

@@ -6,17 +6,36 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.conftest import ordinary
+from tests.harness import wiresharks
 from tests.plugin.machines import PLUGIN, TOP, copy_plugin
 
 import certhash
 from certhash.commands import plugin_install
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.harness.once import Once
+
+
+HOME = Path("/home/of-nobody")
+
+
+@cache
+def folders_of_a_user() -> tuple[Path, Path]:
+    """Return the folders for Lua plugins and for the configuration, relative to a user's home folder."""
+    command = [*ordinary(), "env", "-u", "XDG_CONFIG_HOME", f"HOME={HOME}", "tshark", "-G", "folders"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    paths = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
+    plugins, configuration = (
+        Path(paths[name].strip()).relative_to(HOME)
+        for name in ("Personal Lua Plugins", "Personal configuration")
+    )
+    return plugins, configuration
 
 
 class Home:
@@ -30,6 +49,7 @@ class Home:
             },
             "HOME": str(folder),
             "PYTHONPATH": str(TOP / "scripts"),
+            **wiresharks.without_names(),
         }
 
     def plugin(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -45,22 +65,8 @@ class Home:
 
     def folders(self) -> plugin_install.Wireshark:
         """Return the folders that this machine's Wireshark uses in this home."""
-        said = subprocess.run(
-            [*ordinary(), "tshark", "-G", "folders"],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        paths = dict(line.split(":", 1) for line in said.stdout.splitlines() if ":" in line)
-        return plugin_install.Wireshark(
-            ("tshark",),
-            "0",
-            self.folder / paths["Personal Lua Plugins"].strip(),
-            self.folder / paths["Personal configuration"].strip(),
-            (),
-            None,
-        )
+        plugins, configuration = (self.folder / name for name in folders_of_a_user())
+        return plugin_install.Wireshark(("tshark",), "0", plugins, configuration, (), None)
 
     def files(self) -> list[str]:
         """Return every file and folder except those that tshark creates itself."""
@@ -72,6 +78,25 @@ def home(tmp_path: Path) -> Home:
     assert shutil.which("tshark"), "apt-get install tshark"
     tmp_path.chmod(0o777)  # for those of ordinary()
     return Home(tmp_path)
+
+
+@pytest.fixture
+def installed(home: Home, once: Once) -> Home:
+    """Return a home in which the plugin is installed."""
+
+    def install() -> dict[Path, bytes]:
+        assert home.plugin("install").returncode == 0
+        return {
+            path.relative_to(home.folder): path.read_bytes()
+            for path in home.folder.rglob("*")
+            if path.is_file()
+        }
+
+    for name, content in once(install, "a home with the plugin").items():
+        path = home.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return home
 
 
 def test_install_status_uninstall(home: Home) -> None:
@@ -99,14 +124,13 @@ def test_install_status_uninstall(home: Home) -> None:
     assert home.plugin("uninstall").returncode == 0
 
 
-def test_profile_works(home: Home) -> None:
+def test_profile_works(installed: Home) -> None:
     """The tshark of this machine uses the columns of the installed profile."""
-    home.plugin("install")
     capture = TOP / "captures" / "mismatch.pcapng"
     folder = f"certhash.cnf_directory:{TOP / 'captures' / 'cnf'}"
     done = subprocess.run(
         [*ordinary(), "tshark", "-C", "certhash", "-r", capture, "-o", folder, "-Y", "certhash.sha1"],
-        env=home.environment,
+        env=installed.environment,
         capture_output=True,
         text=True,
         check=True,
@@ -127,34 +151,31 @@ def test_a_users_own_profile_stays(home: Home) -> None:
     assert (profile / "preferences").read_text() == "gui.column.format: my own\n"
 
 
-def test_what_wireshark_changed_in_the_profile_stays_on_an_update(home: Home) -> None:
-    home.plugin("install")
-    preferences = home.folders().profile / "preferences"
+def test_what_wireshark_changed_in_the_profile_stays_on_an_update(installed: Home) -> None:
+    preferences = installed.folders().profile / "preferences"
     preferences.write_text("changed by the user\n")
-    assert home.plugin("install").returncode == 0
+    assert installed.plugin("install").returncode == 0
     assert preferences.read_text() == "changed by the user\n"
 
 
-def test_an_older_version_is_replaced_whole(home: Home) -> None:
-    home.plugin("install")
-    plugins = home.folders().plugins
+def test_an_older_version_is_replaced_whole(installed: Home) -> None:
+    plugins = installed.folders().plugins
     (plugins / "certhash" / "gone.lua").write_text("return {}\n")
     version = plugins / "certhash" / "version.lua"
     version.write_text('return { version = "0.0.1" }\n')
-    old = home.plugin("status")
+    old = installed.plugin("status")
     assert old.returncode == 1
     assert "0.0.1" in old.stdout
-    done = home.plugin("install")
+    done = installed.plugin("install")
     assert done.returncode == 0
     assert "in place of 0.0.1" in done.stdout
     assert not (plugins / "certhash" / "gone.lua").exists()
 
 
-def test_there_twice(home: Home) -> None:
-    home.plugin("install")
-    other = home.folders().plugins / "sub"
+def test_there_twice(installed: Home) -> None:
+    other = installed.folders().plugins / "sub"
     copy_plugin(other)
-    done = home.plugin("status")
+    done = installed.plugin("status")
     assert done.returncode == 1
     assert "2 copies are installed" in done.stdout
     assert str(other / "certhash.lua") in done.stdout.partition("remove")[2]
@@ -187,10 +208,9 @@ def test_a_link_into_a_source_tree(home: Home, tmp_path: Path) -> None:
     assert not plugins.exists()
 
 
-def test_broken_plugin_is_noticed(home: Home) -> None:
-    home.plugin("install")
-    (home.folders().plugins / "certhash" / "sha1.lua").write_text("this is no Lua\n")
-    done = home.plugin("status")
+def test_broken_plugin_is_noticed(installed: Home) -> None:
+    (installed.folders().plugins / "certhash" / "sha1.lua").write_text("this is no Lua\n")
+    done = installed.plugin("status")
     assert done.returncode == 1
     assert "problem" in done.stdout
 
