@@ -245,13 +245,19 @@ def _shows(
     return reading.observation(Outcome("complete", packets or dissected.packets, None, ())) == seen
 
 
-def compare(captures: Sequence[Path]) -> Comparison:
-    """Compare captures (files, and folders of them), each with every reader, and with and without carving."""
+def compare(captures: Sequence[Path], stock: Callable[[Path], list[Finding]] = stock) -> Comparison:
+    """Compare captures with every reader, and with and without carving.
+
+    Args:
+        captures: files, and folders of them.
+        stock: reads the certificates that a tshark without the plugin shows.
+    """
     seen, differences = read_twice(map(Path, find_captures(map(str, captures)).captures))
     read: Counter[str] = Counter()
     agreed: Counter[str] = Counter()
+    paths = [Path(capture.path) for capture in seen]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        readings = list(pool.map(_read, [Path(capture.path) for capture in seen]))
+        readings = list(pool.map(lambda path: _Readings(stock(path), separate(path), ndpi(path)), paths))
     for capture, reading in zip(seen, readings, strict=True):
         judged = {
             "tshark": _to_tshark(capture, reading),
@@ -284,10 +290,6 @@ class _Readings(NamedTuple):
     stock: list[Finding]
     separate: list[Finding]
     ndpi: list[str]
-
-
-def _read(path: Path) -> _Readings:
-    return _Readings(stock(path), separate(path), ndpi(path))
 
 
 _FOUND_LATER = "only a second reading shows it, and a note says how"

@@ -36,7 +36,8 @@ class Finding(NamedTuple):
     """SHA-1 of the DER, hex, lower case."""
 
 
-def _sha1(der: bytes) -> str:
+def sha1(der: bytes) -> str:
+    """Return the SHA-1 of a certificate (DER), in hex."""
     return hashlib.sha1(der, usedforsecurity=False).hexdigest()
 
 
@@ -80,7 +81,7 @@ def shown(path: Path, tshark: Sequence[str]) -> list[tuple[int, bytes]]:
 def stock(path: Path, tshark: str | None = None) -> list[Finding]:
     """Hash the certificates that a tshark prints; without a path, this machine's."""
     command = stock_tshark() if tshark is None else [tshark, "-n"]
-    return [Finding(frame, _sha1(der)) for frame, der in shown(path, command)]
+    return [Finding(frame, sha1(der)) for frame, der in shown(path, command)]
 
 
 # ------------------------------------------------------------------------------------------------ nDPI
@@ -334,7 +335,7 @@ def _certificates(stream: _Stream) -> Iterator[Finding]:
         if messages[at] == CERTIFICATE:
             end = next(where for count, where in ends if count >= at + 4 + size)
             frame = stream.frame(end)
-            yield from (Finding(frame, _sha1(der)) for der in _list(bytes(messages[at + 4 : at + 4 + size])))
+            yield from (Finding(frame, sha1(der)) for der in _list(bytes(messages[at + 4 : at + 4 + size])))
         at += 4 + size
 
 
@@ -385,5 +386,5 @@ def _dtls_messages(
                     message += held[place][len(message) - place :]
             if len(message) == whole:
                 done.add((number, whole))
-                yield from (Finding(frame, _sha1(der)) for der in _list(message))
+                yield from (Finding(frame, sha1(der)) for der in _list(message))
         at += 12 + size
