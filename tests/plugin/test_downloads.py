@@ -123,10 +123,12 @@ def test_block_numbers_that_start_again(place: Machine, first_after_wrap: int) -
     content = random.Random(9).randbytes(8 * 65540 + 3)
     frames = transfer(NAME, content, size=8)[:3]
     ends = TFTP_SERVER, 32769, PHONE, 49300
-    headers = packets.udp(*ends, bytes(12))[:-12]  # those of all blocks but the last
+    like_all = packets.udp(*ends, bytes(12))  # but for the last one
+    headers, padding = like_all[:42], like_all[54:]
     for block in range(1, 65541):
         number = block if block < 65536 else block - 65536 + first_after_wrap
-        frames.append(headers + struct.pack("!HH", 3, number) + content[(block - 1) * 8 : block * 8])
+        data = struct.pack("!HH", 3, number) + content[(block - 1) * 8 : block * 8]
+        frames.append(headers + data + padding)
     frames.append(packets.udp(*ends, struct.pack("!HH", 3, 5 + first_after_wrap) + content[-3:]))
     (row,) = place.fields(place.put("wrap.pcap", pcap(frames)), "certhash.cnf_content")
     assert bytes.fromhex(row["certhash.cnf_content"][0]) == content

@@ -88,10 +88,7 @@ def test_damaged_data_are_told(capture: bytes, tmp_path: Path) -> None:
 
 def test_a_bomb_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "bomb.gz"
-    with gzip.open(path, "wb", compresslevel=1) as file:
-        file.write(as_pcap([]))
-        for _ in range(200):
-            file.write(bytes(1 << 20))
+    path.write_bytes(gzip.compress(as_pcap([])) + 10 * gzip.compress(bytes(20 << 20)))
     with opened(path) as source:
         passed: list[int] = []
         carve(source, lambda part: passed.append(len(part)))
