@@ -84,6 +84,7 @@ SLOW = (
     "plugin/test_window.py",
     "report/test_html.py",
     "report/test_table.py",
+    "test_types.py",
 )
 """Measured: all other tests together take a minute on two processors."""
 
@@ -92,6 +93,7 @@ LONGEST = (
     "harness/fidelity",
     "capture/test_engine.py",
     "judgement/test_diagnosis.py",
+    "test_types.py",
 )
 """Those with tests of half a minute: if one of them is the last, the other workers wait for it."""
 
