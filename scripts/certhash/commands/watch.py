@@ -102,8 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
     problems = list(live.problems)
     if live.dropped:
         problems.append(
-            f"{live.dropped} packets were dropped, and handshakes may be missing: the traffic is too fast; "
-            "reduce it with --capture-filter"
+            f"{live.dropped} packets were dropped, and handshakes may be missing: this machine cannot "
+            "keep up with the traffic; reduce it with --capture-filter"
         )
     problems += [
         f"{again.words(trace, None)}; record it with dumpcap, and audit the file" for trace in live.not_shown
