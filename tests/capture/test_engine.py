@@ -109,6 +109,20 @@ def test_what_was_cut_when_it_was_recorded_is_for_tshark(
         assert observe(str(cut), settings, place) == alone(cut)
 
 
+def test_a_file_that_is_cut_short_is_read_up_to_the_cut(
+    tmp_path: Path, dissected: list[bytes], settings: Settings
+) -> None:
+    """So a program that recorded it was ended; many captures of an archive may be like that."""
+    path = tmp_path / "cut-short.pcapng"
+    with warm(settings) as (_engine, place):
+        for end in (1, 150):
+            path.write_bytes(MATCH.read_bytes()[:-end])
+            seen = observe(str(path), settings, place)
+            assert seen == observe(str(path), settings)
+            assert (seen.status, seen.error) == ("truncated", "the file is cut short")
+    assert len(dissected) == 2
+
+
 def test_an_attacker_in_one_capture_reaches_no_other(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

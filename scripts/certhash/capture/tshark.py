@@ -305,6 +305,9 @@ def sorted_complaints(complaints: Iterable[str]) -> tuple[tuple[str, ...], tuple
     return tuple(failures), tuple(notes)
 
 
+CUT_SHORT = "the file is cut short"
+
+
 class Run:
     """One tshark that reads one capture: iterate over its lines, then get the outcome.
 
@@ -389,7 +392,7 @@ class Run:
         if "fields aren't valid" in text or "not a valid protocol or protocol field" in text:
             return Outcome("unreadable", 0, text, (), missing_fields=True)
         if "cut short" in text:
-            return Outcome("truncated", packets, "the file is cut short", complaints)
+            return Outcome("truncated", packets, CUT_SHORT, complaints)
         if "damaged or corrupt" in text:
             detail = re.search(r"\((.*?)\)", text)
             error = f"the file is damaged: {detail[1] if detail else text}"

@@ -10,7 +10,7 @@ from certhash.capture.first_pass.decompress import Source
 from certhash.capture.first_pass.small import look
 from certhash.capture.first_pass.traces import not_shown
 from certhash.capture.reading import Reading
-from certhash.capture.tshark import Outcome
+from certhash.capture.tshark import CUT_SHORT, Outcome
 
 if TYPE_CHECKING:
     from certhash.capture.engine import Engine
@@ -31,7 +31,8 @@ def is_small(path: str) -> bool:
 def observe_warm(path: str, source: BinaryIO, engine: Engine, seconds: float) -> Observation | None:
     """Return the observation of a small capture, or None if tshark must read it.
 
-    tshark must read what is large, unusual or damaged, and whatever the engine has any trouble with.
+    A file that ends in the middle of a packet is read up to there, as tshark reads it. tshark must read what
+    is large, unusual or damaged in another way, and whatever the engine has any trouble with.
     """
     if engine.trouble is not None or os.fstat(source.fileno()).st_size > SMALL:
         return None
@@ -46,6 +47,10 @@ def _observe(path: str, source: BinaryIO, engine: Engine, seconds: float) -> Obs
     if capture is None:
         return None
     seen = look(capture)
+    ended = Outcome("complete", seen.packets, None, ())
+    if seen.whole < len(capture):
+        ended = Outcome("truncated", seen.packets, CUT_SHORT, ())
+        del capture[seen.whole :]
     dissected = engine.dissect(capture, seconds)
     lines = records.Lines(lambda number: number)
     reading = Reading(path, plugin=True)
@@ -53,7 +58,7 @@ def _observe(path: str, source: BinaryIO, engine: Engine, seconds: float) -> Obs
         row = lines.parse(line)
         if row is not None:
             reading.take(row)
-    observation = reading.observation(Outcome("complete", dissected.packets, None, ()))
+    observation = reading.observation(ended)
     as_it_should = (
         dissected.packets == seen.packets
         and not lines.failures

@@ -44,8 +44,10 @@ from certhash.capture.first_pass.headers import (
 from certhash.capture.first_pass.layout import (
     LARGEST_PACKET,
     PCAP_HEADER,
+    PEEK,
     RECORD,
     Blocks,
+    may_be_variant,
     pcap_header,
     recognise,
 )
@@ -70,7 +72,7 @@ _PORTS = struct.Struct(">HH").unpack_from
 
 
 class UnusualError(Exception):
-    """A capture needs more than a look: it is damaged, cut, or may have packets inside of packets."""
+    """A capture needs more than a look: it is damaged, or packets may be cut or inside of others."""
 
 
 class Look(NamedTuple):
@@ -78,6 +80,8 @@ class Look(NamedTuple):
 
     packets: int
     traces: tuple[Trace, ...]
+    whole: int
+    """Bytes of the capture up to the end of its last whole packet; the file was cut short after these."""
 
 
 class _Ip(NamedTuple):
@@ -95,32 +99,35 @@ def look(capture: bytes | bytearray) -> Look:
     Raises:
         UnusualError: it needs more than a look.
     """
-    rows = _rows(capture)
+    rows, whole = _rows(capture)
     if len(rows) > MOST_PACKETS:
         raise UnusualError("there are many packets in it")
     ip = {row[0]: _flat(capture, row) for row in rows if row[2]}
     _check_numbers(capture, ip.values())
     if not ip:
         raise UnusualError("there is no packet in it")
-    return Look(len(ip), _traces(capture, rows, ip))
+    return Look(len(ip), _traces(capture, whole, rows, ip), whole)
 
 
-def _rows(capture: bytes | bytearray) -> list[Row]:
-    """Return the records of a whole capture."""
+def _rows(capture: bytes | bytearray) -> tuple[list[Row], int]:
+    """Return the whole records of a capture, and where the last of them ends."""
     layout = recognise(capture[:PCAP_HEADER])
     if layout == "pcapng":
         rows, used, error = Blocks().rows(capture, len(capture))
+        if recognise(capture[used : used + PCAP_HEADER]) == "pcapng":
+            error = error or "it has another section, which may have another byte order"
     elif layout == "pcap":
-        rows, used = _pcap_rows(capture)
-        error = ""
+        rows, used, error = _pcap_rows(capture)
+        if used < len(capture) and may_be_variant(capture[:PEEK], whole=len(capture) <= PEEK):
+            error = error or "it may be a variant of pcap, whose packets end elsewhere"
     else:
         raise UnusualError("only tshark knows its format")
-    if error or used != len(capture):
-        raise UnusualError(error or "it does not end with a whole packet")
-    return rows
+    if error:
+        raise UnusualError(error)
+    return rows, used
 
 
-def _pcap_rows(capture: bytes | bytearray) -> tuple[list[Row], int]:
+def _pcap_rows(capture: bytes | bytearray) -> tuple[list[Row], int, str]:
     order, link = pcap_header(capture)
     sizes = struct.Struct(order + "8xII").unpack_from
     rows: list[Row] = []
@@ -128,11 +135,13 @@ def _pcap_rows(capture: bytes | bytearray) -> tuple[list[Row], int]:
     while at + RECORD <= len(capture):
         captured, length = sizes(capture, at)
         end = at + RECORD + captured
-        if captured > LARGEST_PACKET or end > len(capture):
+        if captured > LARGEST_PACKET:
+            return rows, at, f"a packet of {captured} bytes, more than any capture holds"
+        if end > len(capture):
             break
         rows.append((at, end, at + RECORD, captured, length, link))
         at = end
-    return rows, at
+    return rows, at, ""
 
 
 def _flat(capture: bytes | bytearray, row: Row) -> _Ip | None:
@@ -235,12 +244,14 @@ def _ip_6(capture: bytes | bytearray, at: int, captured_end: int) -> _Ip:
     return _Ip(at, protocol, at + V6_HEADER, min(at + V6_HEADER + length, captured_end))
 
 
-def _traces(capture: bytes | bytearray, rows: list[Row], ip: dict[int, _Ip | None]) -> tuple[Trace, ...]:
-    """Return the first trace of each certificate."""
+def _traces(
+    capture: bytes | bytearray, whole: int, rows: list[Row], ip: dict[int, _Ip | None]
+) -> tuple[Trace, ...]:
+    """Return the first trace of each certificate in the whole packets."""
     found: dict[bytes, Trace] = {}
     starts = [row[0] for row in rows]
     numbers = {start: number for number, start in enumerate(ip, 1)}
-    for at, message in certificates_at(capture, 0, len(capture)):
+    for at, message in certificates_at(capture, 0, whole):
         if bytes(capture[at : at + MOST]) in found:
             continue
         row = rows[bisect_right(starts, at) - 1]
