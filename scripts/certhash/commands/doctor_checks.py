@@ -252,8 +252,8 @@ def _preferences(found: Tshark) -> Check:
         "preferences",
         "mend",
         f"{', '.join(off)}: off, so Wireshark may hide a certificate that an audit finds",
-        "in Wireshark, select the profile certhash (`certhash plugin install` adds it), or enable, under"
-        f" Edit > Preferences: {'; '.join(off.values())}",
+        "in Wireshark, select the profile certhash (`certhash plugin install` adds it), or go to"
+        f" Edit > Preferences and enable {'; '.join(off.values())}",
     )
 
 

@@ -1,7 +1,8 @@
 """Get the certificates of a live head-end, hash them, and compare with what phones expect.
 
-It makes one TLS handshake, like a phone, and sends nothing after it. With --cnf, it checks the phones whose
-files name this head-end: the exit status is 0 for a match and 1 for a mismatch.
+It makes a TLS handshake, like a phone, and sends nothing after it. If the URL contains a name, it asks again
+without SNI. With --cnf, it checks the phones whose files name this head-end: the exit status is 0 for a
+match, 1 for a mismatch, and 2 if it cannot tell.
 """
 
 from __future__ import annotations
@@ -132,7 +133,8 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.cnf or stated) and not comparisons:
         files = (*sources.cnf_files, *stated)
         named = sorted({url.value for cnf in files if cnf.group for url in cnf.group.urls})
-        others = f"; they name {', '.join(named[:5])}" if named else ""
+        more = " and others" if named[5:] else ""
+        others = f"; they name {', '.join(named[:5])}{more}" if named else ""
         status = _fail(arguments.url, f"no URL in --cnf or --expect names this head-end{others}")
     return status
 

@@ -2,8 +2,8 @@
 
 Ctrl-C or SIGTERM stops it. A handshake is printed when the client continues or rejects the certificate, or
 after two seconds of silence: time, verdict, client, server, presented hashes, and the phones that use this
-head-end. cnf files that phones download are used from then on. Of equal handshakes, the summary has the
-newest.
+head-end. Another line reports a new finding, or one that is over. cnf files that phones download are used
+from then on. Of equal handshakes, the summary has the newest.
 
 Examples:
   certhash watch eth0 --cnf /srv/tftp
