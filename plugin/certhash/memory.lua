@@ -162,7 +162,8 @@ function M.using(needs)
     end
 
     -- Record the HTTP requests and responses in a frame; return the status of a response that certainly answers the request
-    -- that Wireshark names, and the frame of that request if it is a GET in the capture.
+    -- that Wireshark names, and the frame of that request, if it is a GET in the capture.  If a request is missing there,
+    -- Wireshark up to 4.2 names the one before.
     local function observe_exchange(pinfo)
         local asks, count, status = read.http_method() ~= nil, final_responses()
         if not asks and count == 0 then
@@ -221,13 +222,13 @@ function M.using(needs)
     local function observe_http(info, tvb, pinfo)
         local status, request = observe_exchange(pinfo)
         local uri = read.http_response_for() or read.http_uri()
-        if not status or not uri or not names.device(uri.value) then
+        if not request or not uri or not names.device(uri.value) then
             return
         end
         local content = (status == 200 or status == 203) and whole_body(info, tvb)
         if content then
             learn(pinfo, uri.value, content, endpoints(pinfo))
-        elseif request then
+        else
             local what = BRINGS_A_FILE[status] and "begins" or status == NOT_MODIFIED and "other" or "error"
             local event = { what = what, protocol = "HTTP", names = { uri.value } }
             event.request, event.code, event.message = request, status, ""

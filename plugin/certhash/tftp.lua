@@ -360,7 +360,8 @@ function Transfers:packet(frame, payload, source, target)
         request.doubted = request.doubted or not told
         return nil, not told and { what = "pipelined", names = { rival.name, request.name } } or nil
     end
-    local answer = (opcode == OPTIONS or opcode == DATA) and answer_of(request, server)
+    -- Data from the client is an upload whose request is not in the capture.
+    local answer = source == server and (opcode == OPTIONS or opcode == DATA) and answer_of(request, server)
     if not answer or answer.ended then
         return nil
     elseif opcode == OPTIONS then

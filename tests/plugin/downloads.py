@@ -133,6 +133,7 @@ LEARNED_NAMES = {
     "its\\sep001f6c81110e.CNF.XML": "sep001f6c81110e.CNF.XML",
 }
 OTHER_NAMES = ("SEP001F6C81110E.cnf", "ringlist.xml", "CTLSEP001F6C81110E.tlv", ".cnf.xml", "cnf.xml")
+UPLOADED = transfer(NAME, FILE, client=TFTP_SERVER, client_port=32769, server=PHONE, server_port=49300)[1:]
 QUOTED = packets.ip(PHONE, TFTP_SERVER, packets.ICMP, b"\3\3\0\0\0\0\0\0" + SIMPLE[3][14:90])
 ONCE = [(NAME, FILE, PHONE)]
 
@@ -179,6 +180,7 @@ TFTP = {
     "it never ends": Case(SIMPLE[:-2], []),
     "a block is missing": Case([*SIMPLE[:3], *SIMPLE[5:]], []),
     "no request": Case(SIMPLE[1:], []),
+    "the request of an upload is missing": Case([asks(NAME), *UPLOADED], []),
     "failed, and sent after that": Case([SIMPLE[0], answers_with_error(1, b"no such file"), *SIMPLE[1:]], []),
     # A short block is not the end if the server announced a longer file.
     "the server announced a longer file": Case(
@@ -309,6 +311,8 @@ SIGNED = b"\x01\0\x02\1\0\x02\0\2\0\x0a" + FILE
 WAYS = [(name, port) for name in (NAME, NAME + ".sgn") for port in (6970, 80, 8123)]
 CHUNKS = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (FILE[:700], FILE[700:], b""))
 CONNECTION = http(f"/{NAME}", plain(FILE), 6970)
+PUT = f"PUT /{NAME} HTTP/1.1\r\nHost: tftp.example.com\r\nContent-Length: {len(FILE)}\r\n\r\n".encode() + FILE
+TWO_FILES = exchange((True, get(NAME)), (False, plain(FILE)), (True, get(OTHER)), (False, plain(FILE[::-1])))
 
 HTTP = {
     "HTTP": Case(
@@ -343,6 +347,12 @@ HTTP = {
     "HTTP: the request is sent again": Case(sent_again(request=True, response=False), ONCE),
     "HTTP: the response is sent again": Case(sent_again(request=False, response=True), ONCE),
     "HTTP: everything is sent again": Case(sent_again(request=True, response=True), ONCE),
+    # Wireshark up to 4.2 takes the response for one to the request before.
+    "HTTP: a request is missing": Case(TWO_FILES[:5] + TWO_FILES[6:], ONCE),
+    "HTTP: the file is brought to the server": Case(
+        exchange((True, PUT), (False, plain(b"<done/>")), (True, get(OTHER)), (False, plain(FILE))),
+        [(OTHER, FILE, PHONE)],
+    ),
     "HTTP: requests for other files at once": Case(
         exchange((True, get("a.xml") + get("b.xml")), (False, plain(b"<a/>") + plain(b"<b/>"))), []
     ),
