@@ -25,7 +25,7 @@ from tests.harness.benchmarks.captures import (
 from tests.harness.fidelity.compare import both
 from tests.harness.fidelity.disturb import answered_twice, counting_padding
 from tests.harness.fidelity.readers import stock
-from tests.harness.packets import pcap
+from tests.harness.packets import Said, conversation, identity, pcap, rejected, talk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,3 +159,18 @@ def test_an_icmp_error_that_was_cut_is_no_missing_packet(tmp_path: Path) -> None
     path.write_bytes(capture)
     seen = both(path)
     assert (seen.status, seen.packets, seen.problems) == ("complete", 3, ())
+
+
+def test_a_rejection_is_seen_where_tshark_recognises_no_tls_and_shows_the_certificate_elsewhere(
+    tmp_path: Path,
+) -> None:
+    server, path = identity("vpn.example"), tmp_path / "rejected.pcap"
+    asks = Said(
+        from_client=True, payload=b"CONNECT vpn.example:443 HTTP/1.1\r\nHost: vpn.example:443\r\n\r\n"
+    )
+    accepts = conversation(talk(server), client_port=40001)
+    path.write_bytes(pcap(accepts + conversation([asks, *rejected(server)], client_port=40002)))
+    seen = both(path)
+    assert [len(each.certificates) for each in seen.handshakes] == [1, 1]
+    assert [[alert.code for alert in each.alerts] for each in seen.handshakes] == [[], [42]]
+    assert seen.problems == ()

@@ -20,13 +20,14 @@ from certhash.capture.first_pass.source import (
     looks_like_capture,
 )
 from certhash.capture.first_pass.traces import not_shown
-from certhash.capture.reading import unreadable
+from certhash.capture.reading import connections, unreadable
 from certhash.capture.runs import Run, Way
 from certhash.model import Observation, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from certhash.capture.again import Place
     from certhash.capture.first_pass.carve import Ends
     from certhash.capture.first_pass.traces import Trace
     from certhash.capture.observe import Settings
@@ -112,6 +113,10 @@ def _look_again(run: Run, read: Callable[[Way], Run], way: Way) -> Observation:
         return seen
     places = run.places(missing) if missing else None
     known = {trace: place for trace in missing if places and (place := places.of.get(trace.frame))}
+    missing = _still_missing(missing, seen, known)
+    known = {trace: known[trace] for trace in missing if trace in known}
+    if not (missing or cut or odd):
+        return seen
     names = {trace: places.above(place) for trace, place in known.items() if places}
     asked = cut | odd | {place.ends for place in known.values() if place.transport}
     asked |= {trace.ends for trace in missing}
@@ -130,10 +135,11 @@ def _look_again(run: Run, read: Callable[[Way], Run], way: Way) -> Observation:
         as_tls = each in {again.MENDED, again.STOCK}
         seen, taken = again.merged(seen, other.observation(), asked - {frozenset()}, missing, as_tls=as_tls)
         notes += [again.note(handshake, each) for handshake in taken]
-        missing = not_shown(missing, seen.certificates.values())
+        missing = _still_missing(missing, seen, known)
         if not missing and (tries or not _cut(seen)):
             break
     left = [t for t in missing if not again.is_told(t, known.get(t), names.get(t, ()), seen.handshakes)]
+    left = list({trace.beginning: trace for trace in reversed(left)}.values())[::-1]
     problems = [
         (f"frame {trace.frame}: " if trace.frame else "")
         + again.words(trace, known.get(trace), cut=places is not None and places.is_cut(trace))
@@ -153,7 +159,19 @@ def _not_seen(run: Run, seen: Observation) -> tuple[list[Trace], Ends, Ends]:
     although nothing of them is missing.
     """
     odd = run.looked_at.odd if run.looked_at is not None else frozenset()
-    return not_shown(run.traces, seen.certificates.values()), _cut(seen), odd
+    missing = not_shown(run.traces, seen.certificates.values(), connections(seen))
+    return missing, _cut(seen), odd
+
+
+def _still_missing(missing: list[Trace], seen: Observation, known: Mapping[Trace, Place]) -> list[Trace]:
+    """Return what is not shown; a connection in a tunnel is shown with other ends, which tshark knows."""
+    shown = connections(seen)
+    nowhere = set(not_shown(missing, seen.certificates.values()))
+    return [
+        trace
+        for trace in not_shown(missing, seen.certificates.values(), shown)
+        if trace in nowhere or trace not in known or known[trace].ends not in shown
+    ]
 
 
 def _cut(seen: Observation) -> Ends:

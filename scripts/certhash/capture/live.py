@@ -211,7 +211,7 @@ class Live:
             stdin.close()
             await stdin.wait_closed()
         if carving:
-            self._traces |= {trace.beginning: trace for trace in carving.traces}
+            self._traces |= {trace.beginning: trace for trace in reversed(carving.traces)}
             # Before the handshakes that explain them are forgotten.
             self._traces = {trace.beginning: trace for trace in self.not_shown}
         if carving and carving.doubtful:

@@ -14,6 +14,7 @@ from certhash.model import Download, NameAnswer, Observation, Problem
 
 if TYPE_CHECKING:
     from certhash.capture import records
+    from certhash.model import Endpoint
 
 TIMELESS = (
     "packets in it have no time: what they show counts as older than everything else; record the capture "
@@ -122,6 +123,11 @@ class Reading:
             notes=notes,
             interrupted=outcome.failed,
         )
+
+
+def connections(seen: Observation) -> frozenset[frozenset[Endpoint]]:
+    """Return the ends of the connections with handshakes."""
+    return frozenset(frozenset((each.client, each.server)) for each in seen.handshakes)
 
 
 def unreadable(path: str, error: str) -> Observation:

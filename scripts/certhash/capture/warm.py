@@ -9,7 +9,7 @@ from certhash.capture import records
 from certhash.capture.first_pass.decompress import Source
 from certhash.capture.first_pass.small import look
 from certhash.capture.first_pass.traces import not_shown
-from certhash.capture.reading import Reading
+from certhash.capture.reading import Reading, connections
 from certhash.capture.tshark import CUT_SHORT, Outcome
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _observe(path: str, source: BinaryIO, engine: Engine, seconds: float) -> Obs
     as_it_should = (
         dissected.packets == seen.packets
         and not lines.failures
-        and not not_shown(seen.traces, observation.certificates.values())
+        and not not_shown(seen.traces, observation.certificates.values(), connections(observation))
         and not any(each.hidden == "packets-missing" for each in observation.handshakes)
     )
     return observation if as_it_should else None

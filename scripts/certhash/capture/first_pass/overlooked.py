@@ -26,10 +26,10 @@ class Traces:
     """Searches the windows of a capture for traces."""
 
     def __init__(self) -> None:
-        self._found: dict[bytes, Trace] = {}
+        self._found: dict[tuple[bytes, frozenset[Endpoint]], Trace] = {}
 
     def all(self) -> tuple[Trace, ...]:
-        """Return the first trace of each certificate."""
+        """Return the first trace of each certificate in each TCP connection, and outside of TCP."""
         return tuple(self._found.values())
 
     def look(self, records: Records, packets: Packets, keep: Bools, frame: NDArray[np.uint32]) -> None:
@@ -37,13 +37,15 @@ class Traces:
         edges = np.flatnonzero(np.diff(keep, prepend=False, append=False))
         begins, ends = records.start[edges[::2]], records.end[edges[1::2] - 1]
         large = ends - begins >= _SMALLEST
-        for begin, end in zip(begins[large].tolist(), ends[large].tolist(), strict=True):
-            for at, message in certificates_at(records.buffer, begin, end, self._found):
-                row = int(np.searchsorted(records.start, at, "right")) - 1
-                if records.data[row] and (trace := _trace(records, packets, row, at)):
-                    self._found.setdefault(
-                        trace.beginning, trace._replace(frame=int(frame[row]), message=message)
-                    )
+        bounds = zip(begins[large].tolist(), ends[large].tolist(), strict=True)
+        found = [pair for begin, end in bounds for pair in certificates_at(records.buffer, begin, end)]
+        # Nearly all handshakes of a capture come here: one search for all costs less than one for each.
+        rows = np.searchsorted(records.start, np.array([at for at, _ in found], np.int64), "right") - 1
+        indexes = np.searchsorted(packets.row, rows)
+        for (at, message), row, index in zip(found, rows.tolist(), indexes.tolist(), strict=True):
+            if records.data[row] and (trace := _trace(records, packets, row, index, at)):
+                trace = trace._replace(frame=int(frame[row]), message=message)
+                self._found.setdefault((trace.beginning, trace.connection), trace)
 
 
 def traces_in_bytes(source: Readable) -> tuple[Trace, ...]:
@@ -56,9 +58,11 @@ def traces_in_bytes(source: Readable) -> tuple[Trace, ...]:
     return tuple(found.values())
 
 
-def _trace(records: Records, packets: Packets, row: int, at: int) -> Trace | None:
-    """Return the trace of a certificate that begins `at` in a record; None if too little is there."""
-    index = int(np.searchsorted(packets.row, row))
+def _trace(records: Records, packets: Packets, row: int, index: int, at: int) -> Trace | None:
+    """Return the trace of a certificate that begins `at` in a record; None if too little is there.
+
+    The packet of the record is at `index`, if it was parsed.
+    """
     known = index < len(packets.row) and packets.row[index] == row
     if known:
         end = int(packets.payload[index] + packets.here[index])

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from certhash.capture.first_pass.layout import Row
+    from certhash.model import Endpoint
 
 MOST_PACKETS = 7000
 """tshark reads more packets faster, behind the first pass. Measured with tshark 4.0.17 by processor time, its
@@ -247,16 +248,18 @@ def _ip_6(capture: bytes | bytearray, at: int, captured_end: int) -> _Ip:
 def _traces(
     capture: bytes | bytearray, whole: int, rows: list[Row], ip: dict[int, _Ip | None]
 ) -> tuple[Trace, ...]:
-    """Return the first trace of each certificate in the whole packets."""
-    found: dict[bytes, Trace] = {}
+    """Return the first trace of each certificate in each TCP connection, and outside of TCP.
+
+    Only whole packets are searched.
+    """
+    found: dict[tuple[bytes, frozenset[Endpoint]], Trace] = {}
     starts = [row[0] for row in rows]
     numbers = {start: number for number, start in enumerate(ip, 1)}
     for at, message in certificates_at(capture, 0, whole):
-        if bytes(capture[at : at + MOST]) in found:
-            continue
         row = rows[bisect_right(starts, at) - 1]
         if row[0] in ip and (trace := _trace(capture, row, ip[row[0]], at)):
-            found.setdefault(trace.beginning, trace._replace(frame=numbers[row[0]], message=message))
+            trace = trace._replace(frame=numbers[row[0]], message=message)
+            found.setdefault((trace.beginning, trace.connection), trace)
     return tuple(found.values())
 
 

@@ -60,21 +60,19 @@ class Trace(NamedTuple):
         """Return the two ends of its connection; empty if they are unknown."""
         return frozenset(end for end in (self.sender, self.receiver) if end is not None)
 
+    @property
+    def connection(self) -> frozenset[Endpoint]:
+        """Return the two ends of its TCP connection; empty for others: UDP may carry a tunnel."""
+        return self.ends if self.transport == "tcp" else frozenset()
 
-def certificates_at(
-    buffer: bytes | bytearray, begin: int, end: int, but: Container[bytes] = ()
-) -> Iterator[tuple[int, int]]:
-    """Yield the offsets of first certificates in a part of a buffer, and the sizes of their messages.
 
-    Those that begin with one of the bytes of `but` may be left out; nearly all are of a few certificates.
-    """
+def certificates_at(buffer: bytes | bytearray, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the offsets of first certificates in a part of a buffer, and the sizes of their messages."""
     for match in _MESSAGE.finditer(buffer, begin, end):
         message = match.start()
         whole = int.from_bytes(buffer[message + 1 : message + 4], "big")
         for header in _HEADERS:
             at = message + header
-            if bytes(buffer[at + 6 : at + 6 + MOST]) in but:
-                continue
             several, one = (int.from_bytes(buffer[n : n + 3], "big") for n in (at, at + 3))
             if whole == several + 3 and one + 3 <= several and one == _size(buffer, at + 6):
                 yield at + 6, whole
@@ -108,8 +106,20 @@ def ends_at(
     return Endpoint(source, source_port), Endpoint(destination, destination_port)
 
 
-def not_shown(traces: Iterable[Trace], certificates: Iterable[bytes]) -> list[Trace]:
-    """Return the traces that match none of the certificates (DER) that were shown."""
+def not_shown(
+    traces: Iterable[Trace],
+    certificates: Iterable[bytes],
+    connections: Container[frozenset[Endpoint]] | None = None,
+) -> list[Trace]:
+    """Return the traces of what was not shown.
+
+    Args:
+        traces: where certificates seem to be.
+        certificates: those that were shown (DER), anywhere.
+        connections: the ends of the connections with handshakes. In any other TCP connection, a certificate
+            was not shown, even if it was shown elsewhere: the client may have rejected it there. None if they
+            are unknown.
+    """
     traces = tuple(traces)
     if not traces:
         return []
@@ -117,5 +127,6 @@ def not_shown(traces: Iterable[Trace], certificates: Iterable[bytes]) -> list[Tr
     return [
         trace
         for trace in traces
-        if trace.beginning not in shown and not any(der.startswith(trace.beginning) for der in shown)
+        if (connections is not None and trace.connection and trace.connection not in connections)
+        or (trace.beginning not in shown and not any(der.startswith(trace.beginning) for der in shown))
     ]
