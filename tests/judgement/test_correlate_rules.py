@@ -225,14 +225,46 @@ def test_a_refusal_concerns_the_phone_that_sent_it_and_no_other() -> None:
         assert set(rows.values()) == {"match"}
 
 
-@pytest.mark.parametrize(("day", "refused", "other"), [(2, FIRST, SECOND), (4, SECOND, FIRST)])
-def test_address_belongs_to_the_phone_that_last_downloaded_its_file_there(
-    day: int, refused: str, other: str
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([fetched(1)], [fetched(5)], {FIRST: "rejected", SECOND: "match"}),
+        # Both may be behind one address.
+        ([fetched(1)], [fetched(2)], {FIRST: "rejected", SECOND: "rejected"}),
+        ([fetched(1), fetched(3, ELSEWHERE)], [fetched(2)], {FIRST: "match", SECOND: "rejected"}),
+        ([fetched(1, ELSEWHERE), fetched(2)], [fetched(3)], {FIRST: "rejected", SECOND: "rejected"}),
+    ],
+)
+def test_an_address_belongs_to_the_phones_that_downloaded_their_files_there_and_since_nowhere_else(
+    first: list[Fetch], second: list[Fetch], expected: dict[str, str]
 ) -> None:
-    files = [told(LEAF, device=FIRST, fetch=fetched(1)), told(LEAF, device=SECOND, fetch=fetched(3))]
+    files = [told(LEAF, device=FIRST, fetch=each) for each in first]
+    files += [told(LEAF, device=SECOND, fetch=each) for each in second]
+    seen = observation(
+        handshake(3, [LEAF], client=Endpoint("192.0.2.99", 50000)), handshake(4, [LEAF], alert=42)
+    )
     for order in (files, files[::-1]):
-        rows = judged([observation(handshake(day, [LEAF], alert=42))], *order).expectations
-        assert {e.device: e.verdict for e in rows} == {refused: "rejected", other: "unverifiable"}
+        rows = judged([seen], *order).expectations
+        assert {row.device: row.verdict for row in rows} == expected
+        for row in rows:
+            several = row.verdict == "rejected" == expected[FIRST] == expected[SECOND]
+            assert ("2 devices fetched" in row.explanation) == several
+
+
+def test_a_phone_with_another_head_end_is_not_the_client() -> None:
+    other = told(LEAF, device=SECOND, url="https://203.0.113.9/x", fetch=fetched(2))
+    for fetch in (fetched(1), None):
+        rows = judged(
+            [
+                observation(
+                    handshake(3, [LEAF], client=Endpoint("192.0.2.99", 50000)),
+                    handshake(4, [LEAF], alert=42),
+                )
+            ],
+            told(LEAF, device=FIRST, fetch=fetch),
+            other,
+        ).expectations
+        assert {row.device: row.verdict for row in rows} == {FIRST: "rejected", SECOND: "unseen"}
 
 
 def test_certificate_of_another_server_from_the_same_ca_is_not_in_the_chain(tmp_path: Path) -> None:

@@ -246,10 +246,14 @@ _MISMATCH_RULES: tuple[Callable[[Case, ExpectedHash | None], Diagnosis | None], 
 
 def _rejected(case: Case) -> Diagnosis:
     fact = f"{name_of(case.expected)} matches {position_of(case.chain, case.certificate)}."
-    if case.evidence.device_of(case.seen) is None:
+    devices = case.evidence.devices_of(case.seen)
+    if not devices:
         fact += (
             " The client's device is not known, so its alert counts for every device that uses this head-end."
         )
+    elif len(devices) > 1:
+        where = f"{len(devices)} devices fetched their files from {case.seen.handshake.client.address}"
+        fact += f" {where}, so its alert counts for each of them."
     cause, why = _why_rejected(case)
     warnings = tuple(text for doubt, text in _doubts(case).items() if doubt != cause)
     return Diagnosis(cause, f"{fact} {why}", CAUSES[cause].advice, warnings)
@@ -291,7 +295,8 @@ def _unverifiable(case: Case) -> Diagnosis:
     if case.decision.on_paper:
         return _unverifiable_on_paper(case)
     if case.decision.certificate is not None:
-        other = case.evidence.device_of(case.seen) if case.seen.rejection else None
+        others = case.evidence.devices_of(case.seen) if case.seen.rejection else ()
+        other = " or ".join(sorted(others))
         why = (
             f"The client that rejected it was {other}, which says nothing about {case.cnf.device}."
             if other

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from certhash.digest import digest_by
-from certhash.headend import HeadEnd, plain_name, read_address
+from certhash.headend import HeadEnd, parse_url, plain_name, read_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -111,6 +111,15 @@ class Configured(NamedTuple):
     place: ServedAt
 
 
+class _Downloaded(NamedTuple):
+    """A download of a device's cnf file."""
+
+    time: int
+    client: str
+    head_ends: tuple[HeadEnd, ...] | None
+    """Those that the file names; None if it is encrypted."""
+
+
 class Evidence:
     """All handshakes, oldest first, with indexes for the queries of the judgement.
 
@@ -141,7 +150,11 @@ class Evidence:
         self._addresses: dict[str, set[str]] = defaultdict(set)
         self._by_address: dict[str, list[Seen]] = defaultdict(list)
         self._of_head_end: dict[HeadEnd, tuple[Seen, ...]] = {}
-        self._fetches: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self._downloads: dict[str, list[_Downloaded]] = defaultdict(list)
+        """Of each device, oldest first."""
+        self._fetchers: dict[str, set[str]] = defaultdict(set)
+        """Of each address, the devices that ever fetched their file from there."""
+        self._clients: dict[Seen, frozenset[str]] = {}
         self._take(observations, resolve or {})
         self._take_fetches(sources.cnf_files)
 
@@ -172,9 +185,11 @@ class Evidence:
     def _take_fetches(self, cnf_files: Iterable[CnfFile]) -> None:
         for cnf in cnf_files:
             if cnf.fetch:
-                self._fetches[cnf.fetch.client].append((cnf.fetch.time, cnf.device))
-        for fetches in self._fetches.values():
-            fetches.sort()
+                downloaded = _Downloaded(cnf.fetch.time, cnf.fetch.client, _head_ends(cnf))
+                self._downloads[cnf.device].append(downloaded)
+                self._fetchers[cnf.fetch.client].add(cnf.device)
+        for several in self._downloads.values():
+            several.sort(key=lambda each: each.time)
 
     def with_head_end(self, head_end: HeadEnd) -> tuple[Seen, ...]:
         """Return the handshakes with a head-end, oldest first.
@@ -193,10 +208,14 @@ class Evidence:
             seen
             for address in self.addresses_of(head_end)
             for seen in self._by_address.get(address, ())
-            if (head_end.is_address or _name(seen) in (None, head_end.host))
-            and self._port_fits(seen.handshake, head_end)
+            if self._fits(seen, head_end)
         ]
         return sorted(found, key=lambda s: s.order)
+
+    def _fits(self, seen: Seen, head_end: HeadEnd) -> bool:
+        """Return whether a handshake at the address of a head-end is with this head-end."""
+        by_name = head_end.is_address or _name(seen) in (None, head_end.host)
+        return by_name and self._port_fits(seen.handshake, head_end)
 
     def _port_fits(self, handshake: Handshake, head_end: HeadEnd) -> bool:
         """Return whether a handshake is at the port of a URL, or over UDP at the head-end's port for DTLS."""
@@ -255,12 +274,34 @@ class Evidence:
         return place.address is not None and (read_address(place.address) or place.address) in addresses
 
     def device_of(self, seen: Seen) -> str | None:
-        """Return the device at a handshake's client address: the last to fetch its cnf file from there."""
-        fetches = self._fetches.get(seen.handshake.client.address)
-        if not fetches:
-            return None
-        position = bisect_right(fetches, seen.handshake.time, key=lambda f: f[0])
-        return fetches[position - 1][1] if position else None
+        """Return the device that is the client of a handshake; None if it is unknown, or one of several."""
+        devices = self.devices_of(seen)
+        return next(iter(devices)) if len(devices) == 1 else None
+
+    def devices_of(self, seen: Seen) -> frozenset[str]:
+        """Return the devices one of which is the client of a handshake; empty if nothing tells.
+
+        Each fetched its cnf file from the client's address, and from no other address since. Several phones
+        share an address behind NAT, or one after the other. A phone whose file names only other head-ends is
+        not the client.
+        """
+        found = self._clients.get(seen)
+        if found is None:
+            fetchers = self._fetchers.get(seen.handshake.client.address, ())
+            found = frozenset(device for device in fetchers if self._may_be(device, seen))
+            self._clients[seen] = found
+        return found
+
+    def _may_be(self, device: str, seen: Seen) -> bool:
+        downloads = self._downloads[device]
+        position = bisect_right(downloads, seen.handshake.time, key=lambda each: each.time)
+        if not position or downloads[position - 1].client != seen.handshake.client.address:
+            return False
+        head_ends = downloads[position - 1].head_ends
+        server = _address(seen.handshake.server)
+        return head_ends is None or any(
+            server in self.addresses_of(each) and self._fits(seen, each) for each in head_ends
+        )
 
     @cached_property
     def presenters(self) -> dict[bytes, list[Seen]]:
@@ -312,6 +353,18 @@ def chooses_by_name(handshakes: Sequence[Seen]) -> bool:
         if certificate not in spans[False]
         for nameless in spans[False].values()
     )
+
+
+def _head_ends(cnf: CnfFile) -> tuple[HeadEnd, ...] | None:
+    if cnf.kind == "encrypted":
+        return None
+    found = []
+    for url in cnf.group.urls if cnf.group else ():
+        try:
+            found.append(parse_url(url.value))
+        except ValueError:
+            continue  # the result says that it cannot be used
+    return tuple(found)
 
 
 def is_before(fetch: Fetch | None, seen: Seen) -> bool:

@@ -129,7 +129,7 @@ def _of_all(told: Told, handshakes: Sequence[Seen], evidence: Evidence) -> Decis
         return _by_configuration(told, evidence)
     if decision.verdict == "match":
         # A client accepted this certificate. If this phone itself rejected the same one, the phone decides.
-        own = [s for s in handshakes if evidence.device_of(s) == told.cnf.device]
+        own = [s for s in handshakes if told.cnf.device in evidence.devices_of(s)]
         own_decision = _newest(told, own, evidence)
         if own_decision.verdict == "rejected" and own_decision.certificate is decision.certificate:
             return own_decision
@@ -198,10 +198,10 @@ def _chains(configured: Iterable[Configured]) -> list[tuple[Configured, ...]]:
 
 def _concerns(seen: Seen, told: Told, evidence: Evidence) -> bool:
     """Return whether a client's rejection is relevant to this device and its current file."""
-    device = evidence.device_of(seen)
-    if device is None:
+    devices = evidence.devices_of(seen)
+    if not devices:
         return True
-    return device == told.cnf.device and not is_before(told.cnf.fetch, seen)
+    return told.cnf.device in devices and not is_before(told.cnf.fetch, seen)
 
 
 def of_handshake(seen: Seen, told: Iterable[Told]) -> HandshakeVerdict:
