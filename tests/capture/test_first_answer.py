@@ -15,12 +15,12 @@ from certhash.archive.cache import SETTLED
 from certhash.capture.engine import Engine, EngineError
 from certhash.capture.workplace import workplace
 from tests.capture.programs import Programs
-from tests.conftest import TOP, certhash
+from tests.conftest import CUT_SHORT, TOP, certhash
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MATCH, CUT = TOP / "captures" / "match.pcapng", TOP / "tests" / "captures" / "cut-short.pcap"
+MATCH, PORT_REUSED = TOP / "captures" / "match.pcapng", TOP / "tests" / "captures" / "port-reuse.pcapng"
 CNF = TOP / "captures" / "cnf" / "SEP00005E005311.cnf.xml"
 
 pytestmark = pytest.mark.skipif(
@@ -100,7 +100,9 @@ def test_what_a_run_starts(programs: Programs, tmp_path: Path) -> None:
     cold = certhash("audit", MATCH, "--cnf", CNF, *how, "--no-warm")
     assert programs.starts == ["tshark --version", "tshark -n"]
     assert warm.out == cold.out
-    certhash("audit", CUT, *how)
+    certhash("audit", CUT_SHORT, *how)
+    assert programs.starts == ["sharkd unix:socket"]
+    certhash("audit", PORT_REUSED, *how)
     assert programs.starts == ["sharkd unix:socket", "tshark -n"]
     certhash("audit", "--cnf", CNF, *how)
     assert programs.starts == ["tshark --version"]
