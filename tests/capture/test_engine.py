@@ -112,7 +112,7 @@ def test_what_was_cut_when_it_was_recorded_is_for_tshark(
 def test_a_file_that_is_cut_short_is_read_up_to_the_cut(
     tmp_path: Path, dissected: list[bytes], settings: Settings
 ) -> None:
-    """So a program that recorded it was ended; many captures of an archive may be like that."""
+    """A recorder that is ended may leave such a file; an archive may have many."""
     path = tmp_path / "cut-short.pcapng"
     with warm(settings) as (_engine, place):
         for end in (1, 150):

@@ -45,8 +45,8 @@ class Screen:
         for program, package in PROGRAMS.items():
             assert shutil.which(program), f"{program} is missing: apt-get install {package}"
         reading, writing = os.pipe()
-        # Without access control, because the programs on it run as another user. Without the reset when the
-        # last of them leaves: who comes during that reset is refused.
+        # Without access control, because the programs on it run as another user. Without a reset when the
+        # last of them ends: a program that starts during the reset cannot connect.
         options = ["-ac", "-noreset", "-screen", "0", f"{SIZE[0]}x{SIZE[1]}x24"]
         self.server = subprocess.Popen(
             ["Xvfb", "-displayfd", str(writing), *options],
