@@ -4,7 +4,8 @@
 -- bytes, since Wireshark itself does not reassemble a file that a plugin could read.
 --
 --   local transfers = tftp.new(device)         device(name) says whose file it is; files of none are not kept
---   transfers:request(frame, payload, source)  a read request, seen in that frame; returns the name of a wanted file
+--   transfers:request(frame, payload, source)  a read request, seen in that frame; returns the name of a wanted file.
+--                                              Requests for other files matter, too: a late answer may be theirs
 --   transfers:packet(request_frame, payload, source, target)   what follows a request, with both its endpoints (any text
 --                                              that tells them apart); returns the transfer when it is now complete, or
 --                                              nil and what happens to it: { what = "begins" } at its first block, "ends"
@@ -21,7 +22,8 @@ local M = { MAX_FILE = 4 * 1024 * 1024, MAX_OPEN = 1024, MAX_OPEN_BYTES = 32 * 1
 local DATA, ERROR, OPTIONS = 3, 5, 6
 local READ = 1
 local MOST_SERIES = 4 -- of one client's port
-local SERIES = 512 -- about what a series or a server in it needs
+local SERIES = 512 -- about what a request, a series or a server in it needs
+local OTHERS = "" -- instead of a device: files of none
 local UNFINISHED, ENDED = "unfinished", "ended" -- instead of the last packet of a server
 
 local Transfers = {}
@@ -29,7 +31,7 @@ Transfers.__index = Transfers
 
 --- Return a new, empty set of transfers.
 function M.new(device)
-    local empty = { device = device, open = {}, latest = {}, series = {}, order = {} }
+    local empty = { device = device, open = {}, latest = {}, series = {}, others = {}, order = {} }
     empty.first, empty.last, empty.count, empty.bytes, empty.series_bytes = 1, 0, 0, 0, 0
     return setmetatable(empty, Transfers)
 end
@@ -66,11 +68,12 @@ function Transfers:trim()
     end
 end
 
--- Count a request in the series of its client's port: the requests for files of one device, the series before, and the
--- last packets of the servers that answered.  It is kept after its transfers, because late packets may belong to it.
+-- Count a request in the series of its client's port: the requests for files of one device, or of none, the series
+-- before, and the last packets of the servers that answered.  It is kept after its transfers, because late packets may
+-- belong to it.
 function Transfers:continue(client, device, name)
     if self.series_bytes > M.MAX_FILE then
-        self.series, self.series_bytes = {}, 0
+        self.series, self.others, self.series_bytes = {}, {}, 0
     end
     local series = self.series[client]
     if not series or series.device ~= device then
@@ -89,18 +92,22 @@ function Transfers:continue(client, device, name)
     return series
 end
 
---- Store a read request and return the file's name; ignore other requests and other files.
+--- Store a read request and return the file's name; ignore other requests.  Of other files, only what tells whose a late
+-- packet may be is stored.
 ---@param frame integer
 ---@param payload string
 ---@param source string
 function Transfers:request(frame, payload, source)
     local high, low = payload:byte(1, 2)
-    if high ~= 0 or low ~= READ or self.open[frame] then
+    if high ~= 0 or low ~= READ or self.open[frame] or self.others[frame] then
         return
     end
     local name, mode, rest = payload:match("^([^\0]+)\0([^\0]+)\0(.*)$", 3)
     local device = name and self.device(name)
     if not device then
+        if name then
+            self.others[frame] = { client = source, series = self:continue(source, OTHERS, name), size = 512 }
+        end
         return
     end
     local asked = options(rest)
@@ -212,20 +219,46 @@ local function rival_of(series, server, payload)
     local rival = series.before
     while rival do
         local sent = rival.servers[server]
-        if sent == UNFINISHED or sent == payload or not sent and not known and rival.answered < rival.asked then
+        local late = sent == UNFINISHED or sent == payload or not sent and not known and rival.answered < rival.asked
+        if late and rival.device ~= series.device then
             return rival
         end
         rival = rival.before
     end
 end
 
--- Record the answer of a server to a request of a series; after an error, the others are errors, too.
-local function record(series, server, opcode)
-    if opcode == ERROR then
-        series.servers[server] = series.servers[server] and ENDED
+-- Record a packet of a server in the series of the request that it answers.  A server that has sent a whole file, and not
+-- only its last packet again, answers another request.  After an error, the other answers are errors, too.
+local function record(series, server, payload)
+    local sent = series.servers[server]
+    if payload:byte(2) == ERROR then
+        series.servers[server] = sent and ENDED
         series.answered = series.asked
-    elseif not series.servers[server] and series.answered < series.asked then
+    elseif sent ~= UNFINISHED and sent ~= payload and series.answered < series.asked then
         series.servers[server], series.answered = UNFINISHED, series.answered + 1
+    end
+end
+
+-- Record the last packet of a server.
+function Transfers:ended(series, server, packet)
+    series.servers[server] = packet
+    self.series_bytes = self.series_bytes + #packet
+end
+
+-- Record a packet from a server to the client of another file: whether it answered, and whether it has sent all.
+function Transfers:follow(other, payload, server)
+    local series, opcode = other.series, payload:byte(2)
+    if rival_of(series, server, payload) then
+        return
+    end
+    record(series, server, payload)
+    if opcode == OPTIONS then
+        other.size = options(payload:sub(3)).blksize or other.size
+    elseif opcode == DATA and series.servers[server] == UNFINISHED then
+        other.size = math.max(other.size, #payload - 4)
+        if #payload - 4 < other.size then
+            self:ended(series, server, payload)
+        end
     end
 end
 
@@ -234,8 +267,7 @@ function Transfers:finish(request, server)
     local answer = request.answers[server]
     local number = answer.highest % 65536
     local last = "\0\3" .. string.char(math.floor(number / 256), number % 256) .. answer.blocks[answer.highest]
-    request.series.servers[server] = last
-    self.series_bytes = self.series_bytes + #last
+    self:ended(request.series, server, last)
     self:drop(request)
 end
 
@@ -328,6 +360,13 @@ function Transfers:packet(frame, payload, source, target)
     if #payload < 4 then
         return nil
     end
+    local other = self.others[frame]
+    if other then
+        if source ~= other.client then
+            self:follow(other, payload, source)
+        end
+        return nil
+    end
     local _, opcode, high, low = payload:byte(1, 4)
     local asked = self.open[frame]
     local server = asked and source == asked.client and target or source
@@ -345,7 +384,7 @@ function Transfers:packet(frame, payload, source, target)
     end
     local rival = source == server and rival_of(request.series, server, payload)
     if source == server and not rival then
-        record(request.series, server, opcode)
+        record(request.series, server, payload)
     end
     if opcode == ERROR then
         if self:fail(request, server) then

@@ -116,6 +116,8 @@ SWAPPED = transfer(NAME, FILE.swapcase())
 CHANGED = FILE.swapcase().replace(b" ", b"_")  # each block of it is another
 DEFAULT = transfer("XMLDefault.cnf.xml", CHANGED, server_port=32770)
 OTHER_ANSWER = transfer(NAME, CHANGED, server_port=32770)
+RINGS = transfer("ringlist.xml", CHANGED, size=1000)
+ONE_RING = transfer("ringlist.xml", FILE[:400].swapcase())
 ENDS_THE_SECOND = {
     "phone": packets.udp(PHONE, 49300, TFTP_SERVER, 32770, b"\0\5\0\5unknown transfer ID\0"),
     "server": packets.udp(TFTP_SERVER, 32770, PHONE, 49300, b"\0\5\0\5unknown transfer ID\0"),
@@ -283,6 +285,40 @@ TFTP = {
     "a server with one port sends two files to one port": Case(
         [*transfer(NAME, FILE, server_port=69), *transfer("XMLDefault.cnf.xml", CHANGED, server_port=69)],
         [*ONCE, ("XMLDefault.cnf.xml", CHANGED, PHONE)],
+    ),
+    # A file of no phone, and then the phone's, for the same port of the phone.
+    "another file, of no phone, is answered late": Case([asks("ringlist.xml"), SIMPLE[0], *ONE_RING[1:]], []),
+    "another file, of no phone, is answered late, and then the phone's": Case(
+        [asks("ringlist.xml"), SIMPLE[0], *RINGS[1:], *OTHER_ANSWER[1:]], []
+    ),
+    "another file, of no phone, ends late": Case(
+        [*RINGS[:4], OTHER_ANSWER[0], *RINGS[3:], *OTHER_ANSWER[1:]], [(NAME, CHANGED, PHONE)]
+    ),
+    "another file, of no phone, and its last block again": Case(
+        [*ONE_RING, OTHER_ANSWER[0], ONE_RING[1], *OTHER_ANSWER[1:]], [(NAME, CHANGED, PHONE)]
+    ),
+    "another file, of no phone, which the server does not have": Case(
+        [asks("ringlist.xml"), answers_with_error(1, b"no such file"), *SIMPLE], ONCE
+    ),
+    **{
+        f"two other files, of no phone, of {size or 512} bytes a block, from port {port} and {last}": Case(
+            [
+                *transfer("ringlist.xml", CHANGED, size=size, server_port=port),
+                *transfer("distinctive.xml", FILE[::-1], size=size, server_port=port),
+                *transfer(NAME, FILE, server_port=last),
+            ],
+            ONCE,
+        )
+        for size in (None, 1000)
+        for port, last in ((69, 69), (32769, 32770))
+    },
+    "a server with one port begins a second file, and then sends it late": Case(
+        [
+            *transfer(NAME, FILE, server_port=69),
+            *transfer(f"{NAME}.sgn", CHANGED, server_port=69)[:2],
+            *transfer(OTHER, CHANGED, server_port=69),
+        ],
+        ONCE,
     ),
     # The first answer continues before another port answers the second request.
     "asked again, and answered again after two blocks": Case(
