@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 CONFIGURATIONS = Path(__file__).parent.parent / "captures" / "config"
 TEXTS = {path.name: decode_text(path.read_bytes()) for path in sorted(CONFIGURATIONS.iterdir())} | SAMPLES
 
+FINGERPRINT = re.compile(r"fingerprint.*?sha1.*?((?:[0-9a-f]{8} ?){5})", re.IGNORECASE)
+HASH = re.compile(r"\W*vpn-trustpoint \d+ \S", re.IGNORECASE)
+SHOWN_HASH = re.compile(r"VPN Trustpoint \d .* (\S{27}=)(?: |$)|certHash\d>([^<]+)<")
 HEX_LINE = re.compile(r"(?:[0-9A-Fa-f]{8} ?){5,}[0-9A-Fa-f]*")
 
 DAMAGES: dict[str, Callable[[str], list[str]]] = {
@@ -95,12 +98,12 @@ def lost(text: str, sources: Sources) -> list[str]:
 
 def facts(line: str) -> Iterator[bytes | str]:
     """Return the content of a line that must not be lost: a SHA-1, a hash in Base64, or the line itself."""
-    found = re.search(r"fingerprint.*?sha1.*?((?:[0-9a-f]{8} ?){5})", line, re.IGNORECASE)
+    found = FINGERPRINT.search(line)
     if found and "request" not in line.lower():
         yield bytes.fromhex(found[1])
-    if re.match(r"\W*vpn-trustpoint \d+ \S", line, re.IGNORECASE):
+    if HASH.match(line):
         yield line
-    if found := re.search(r"VPN Trustpoint \d .* (\S{27}=)(?: |$)|certHash\d>([^<]+)<", line):
+    if found := SHOWN_HASH.search(line):
         yield found[1] or found[2]
 
 

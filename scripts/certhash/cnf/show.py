@@ -203,7 +203,7 @@ def read_pem(lines: list[Line], configuration: Configuration) -> None:
 def read_pkcs12(lines: list[Line], configuration: Configuration) -> None:
     """Report the output of ``crypto pki export NAME pkcs12 terminal`` on IOS, which is not PEM."""
     for line, following in pairwise(lines):
-        if re.match(r"% Exported pkcs12 follows", line.text, re.IGNORECASE):
+        if line.text.lower().startswith("% exported pkcs12 follows"):
             configuration.problems.append(f"line {following.number}: {PKCS12}")
 
 

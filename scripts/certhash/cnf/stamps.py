@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? "
+_WEEKDAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_DAY = rf"{_WEEKDAY},? "
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _DATE = (
     rf"(?:\d{{4}}([-/.])\d{{1,2}}\1\d{{1,2}}|\d{{1,2}}([-/.])\d{{1,2}}\2\d{{2,4}}|\d{{8}}"
@@ -54,6 +55,9 @@ _FORMS = (
 )
 """Possible prefixes by name, the most specific first; each includes one blank."""
 
+_BEGINS = re.compile(rf" *(?:[\d\[({{<*.]|{_WEEKDAY}|{_MONTH})")
+"""How each of these forms begins, and a line number: few lines do, and the forms take long to search."""
+
 _NUMBERS = [
     re.compile(rf" *(\d{{1,7}})(?:{mark}|{mark.rstrip() if mark.strip() else mark}$)")
     for mark in (r"\t", ": ", r"\. ", r"\) ", r" ?\| ", " ", ":", r"\|")
@@ -81,7 +85,7 @@ def without_stamps(text: str) -> str:
     """
     lines = text.split("\n")
     counted = [line for line in lines if line.strip() and not _BANNER.match(line)]
-    for _, form in forms():
+    for _, form in forms() if _on_nearly_all(_BEGINS, counted) else ():
         if _on_nearly_all(form, counted):
             return "\n".join(form.sub("", line, count=1) if form.match(line) else line for line in lines)
     return _without_numbers(lines) or text
@@ -100,6 +104,8 @@ def stamped(lines: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _stamp_of(line: str) -> tuple[str, str] | None:
+    if not _BEGINS.match(line):
+        return None
     for name, form in (*forms(), *(("number", form) for form in _NUMBERS)):
         if found := form.match(line):
             return name, line[found.end() :]

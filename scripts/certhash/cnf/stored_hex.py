@@ -20,6 +20,7 @@ _CERTIFICATE = re.compile(
 )
 """People replace the serial number with ``xxxx`` or ``<removed>``; nothing depends on it."""
 PASTE_IT = "paste it whole, or add the output of `show crypto pki certificates verbose`"
+_HEX = re.compile(r"[0-9A-Fa-f]*")
 _BARE_HEX = re.compile(r"30 ?8[0-4][0-9A-Fa-f ]{28,}")
 """The first line of a certificate's hex without its ``certificate ...`` line: 16 bytes or more."""
 
@@ -60,7 +61,7 @@ class StoredHex:
             return False
         digits, ends, _ = line.text.partition("quit")
         digits = "".join(digits.split())
-        is_hex = not line.typed and re.fullmatch(r"[0-9A-Fa-f]*", digits) is not None
+        is_hex = not line.typed and _HEX.fullmatch(digits) is not None
         if is_hex:
             self._hex.append(digits)
         if ends or not is_hex:

@@ -66,14 +66,17 @@ def unread(lines: list[Line], configuration: Configuration) -> list[str]:
     return found + _without_fingerprint(lines, configuration) + _without_status(lines, configuration)
 
 
+_STATUS_OF = re.compile(r"Trustpoint (\S+):")
+
+
 def _without_status(lines: list[Line], configuration: Configuration) -> list[str]:
     """Return the advice what to type instead of ``show crypto pki trustpoints``."""
     known = {item.trustpoint for item in configuration.stored if item.sha1}
     name, at = "", 0
     for line in lines:
-        if found := re.fullmatch(r"Trustpoint (\S+):", line.text):
+        if found := _STATUS_OF.fullmatch(line.text):
             name, at = found[1], line.number
-        elif re.fullmatch(r"Certificate configured\.", line.text) and name and name not in known:
+        elif line.text == "Certificate configured." and name and name not in known:
             what = "`show crypto pki trustpoints`", "`show crypto pki trustpoints status`"
             return [f"line {at}: this is {what[0]}, which prints no fingerprint: type {what[1]}"]
     return []
