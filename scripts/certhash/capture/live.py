@@ -22,7 +22,7 @@ from certhash.capture.splice import DESCRIPTIONS, PACKET, Blocks, Splice
 from certhash.capture.workplace import Workplace, workplace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from certhash.capture.first_pass.traces import Trace
     from certhash.capture.observe import Settings
@@ -73,7 +73,7 @@ class Live:
         self.dropped = 0
         """Number of packets that the kernel dropped, because they were not read in time; set at the end."""
         self.problems: list[str] = []
-        self._traces: dict[bytes, Trace] = {}
+        self._traces: dict[tuple[bytes, frozenset[Endpoint]], Trace] = {}
         self._shown: set[bytes] = set()
         self._handshakes: deque[frozenset[Endpoint]] = deque(maxlen=_MOST_HANDSHAKES)
         self._interface = interface
@@ -126,15 +126,17 @@ class Live:
 
     @property
     def not_shown(self) -> list[Trace]:
-        """Return traces of certificates that tshark did not show; frame numbers are those of one tshark.
+        """Return a trace of each certificate that tshark did not show; frame numbers are those of one tshark."""
+        return list({trace.beginning: trace for trace in reversed(self._left())}.values())[::-1]
+
+    def _left(self) -> list[Trace]:
+        """Return the traces of what was not shown.
 
         Connections with a handshake are excluded: the handshake itself says why no certificate is seen.
         """
-        return [
-            trace
-            for trace in not_shown(self._traces.values(), self._shown)
-            if trace.ends not in self._handshakes
-        ]
+        known = set(self._handshakes)
+        left = not_shown(self._traces.values(), self._shown, known)
+        return [trace for trace in left if trace.ends not in known]
 
     def stop(self) -> None:
         """End the capture; packets that were already captured are still dissected."""
@@ -211,9 +213,9 @@ class Live:
             stdin.close()
             await stdin.wait_closed()
         if carving:
-            self._traces |= {trace.beginning: trace for trace in reversed(carving.traces)}
+            self._traces |= _by_place(reversed(carving.traces))
             # Before the handshakes that explain them are forgotten.
-            self._traces = {trace.beginning: trace for trace in self.not_shown}
+            self._traces = _by_place(self._left())
         if carving and carving.doubtful:
             self.problems.append(
                 f"{carving.doubtful} connections had gaps that were filled late, so parts of them may be "
@@ -241,3 +243,7 @@ class Live:
         spliced = self._splice.row(row)
         if spliced is not None:
             self._take(spliced)
+
+
+def _by_place(traces: Iterable[Trace]) -> dict[tuple[bytes, frozenset[Endpoint]], Trace]:
+    return {(trace.beginning, trace.connection): trace for trace in traces}
