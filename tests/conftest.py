@@ -46,7 +46,7 @@ RECORDED = sorted(
 CUT_SHORT = TOP / "tests" / "captures" / "cut-short.pcap"
 
 SLOW = (
-    "archive",
+    "archive/",
     "capture/first_pass/test_overlooked.py",
     "capture/first_pass/test_quoted.py",
     "capture/first_pass/test_soundness.py",
@@ -68,7 +68,7 @@ SLOW = (
     "commands/test_probe.py",
     "commands/test_watch.py",
     "commands/test_watch_live.py",
-    "harness",
+    "harness/",
     "judgement/test_diagnosis.py",
     "plugin/test_cnf.py",
     "plugin/test_damaged.py",
@@ -90,7 +90,7 @@ SLOW = (
 
 
 LONGEST = (
-    "harness/fidelity",
+    "harness/fidelity/",
     "capture/test_engine.py",
     "judgement/test_diagnosis.py",
     "test_types.py",
@@ -100,11 +100,11 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of :data:`SLOW`, which ``-m "not slow"`` leaves out, and start with the longest."""
-    longest = tuple(TOP / "tests" / each for each in LONGEST)
-    items.sort(key=lambda item: not any(item.path.is_relative_to(each) for each in longest))
-    slow = tuple(TOP / "tests" / each for each in SLOW)
+    of = {path: str(path).removeprefix(f"{TOP}/tests/") for path in {item.path for item in items}}
+    longest, slow = ({path for path in of if of[path].startswith(names)} for names in (LONGEST, SLOW))
+    items.sort(key=lambda item: item.path not in longest)
     for item in items:
-        if any(item.path.is_relative_to(each) for each in slow):
+        if item.path in slow:
             item.add_marker(pytest.mark.slow)
 
 
