@@ -141,6 +141,8 @@ _HARMLESS = (
     "pkix1implicit",
     "certhash",
 )
+_OF_TLS = {*_HARMLESS, "x509if", "pkcs-1"} - {"data"}
+"""A connection with only these is TLS for tshark from its beginning: as something else it shows no more."""
 _OVER = {"tcp": ("tls", "tds"), "udp": ("dtls", "vxlan", "openvpn", "geneve"), "sctp": ("tls",)}
 """Protocols that may use a port that tshark assigns to another protocol, or to none."""
 _MOST_PORTS = 8
@@ -152,9 +154,10 @@ def ways(places: Sequence[tuple[Place, Sequence[str]]]) -> Iterator[Way]:
     Args:
         places: their locations, each with the protocols that tshark found on its connection.
     """
-    transports = {place.transport for place, _ in places}
-    if "tcp" in transports:
+    if any(place.transport == "tcp" for place, _ in places):
         yield STOCK
+    places = [(place, names) for place, names in places if not _OF_TLS.issuperset(names)]
+    transports = {place.transport for place, _ in places}
     if transports & {"tcp", "udp"}:
         yield _NOT_FIRST
     in_the_way = dict.fromkeys(name for _, names in places for name in names if name not in _HARMLESS)

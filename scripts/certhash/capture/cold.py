@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from msgspec.structs import replace
 
 from certhash.capture import again, tshark
+from certhash.capture.first_pass.carve import carve
 from certhash.capture.first_pass.decompress import Source
 from certhash.capture.first_pass.packets import is_plain
 from certhash.capture.first_pass.pcap import WINDOW
@@ -22,6 +23,7 @@ from certhash.capture.first_pass.source import (
 from certhash.capture.first_pass.traces import not_shown
 from certhash.capture.reading import connections, unreadable
 from certhash.capture.runs import Run, Way
+from certhash.capture.warm import SMALL
 from certhash.model import Observation, Problem
 
 if TYPE_CHECKING:
@@ -48,13 +50,14 @@ def observe_cold(
         place: where tshark runs.
         tsharks: the maximum number of tsharks that share it.
     """
-    carvable = is_carvable(source)
-    carve = settings.carve and carvable
-    plain = carve and not settings.decode_as and _is_plain(source)
+    carved = settings.carve and is_carvable(source)
+    plain = carved and not settings.decode_as and _is_plain(source)
     place = place._replace(manufacturers=not plain)
     # A decode-as rule may be for a tunnel, with inner connections that the first pass does not count.
-    tsharks = tsharks if carve and not settings.decode_as else 1
-    way = Way(settings.tshark.lua is not None, carve, tsharks, monotonic() + settings.timeout)
+    tsharks = tsharks if carved and not settings.decode_as else 1
+    if carved and _is_in_doubt(source, settings):
+        carved, tsharks = False, 1  # tshark would have to read it again
+    way = Way(settings.tshark.lua is not None, carved, tsharks, monotonic() + settings.timeout)
     for last_try in (False, True):
         run = Run(path, source, settings, place, way)
         if run.must_not_be_shared:
@@ -124,7 +127,9 @@ def _look_again(run: Run, read: Callable[[Way], Run], way: Way) -> Observation:
     outside = all(trace in known and trace.ends == known[trace].ends for trace in missing)
     way = way._replace(tsharks=1, only=asked if outside else frozenset())
     notes: list[str] = []
-    tries = again.ways([(place, names[trace]) for trace, place in known.items()]) if missing else ()
+    # No setting shows a message of which the capture does not have enough.
+    whole = [trace for trace in known if places and not places.is_cut(trace)]
+    tries = tuple(again.ways([(known[trace], names[trace]) for trace in whole]))
     for each in (
         *((again.MENDED,) if odd else ()),
         *(tries or ((again.STOCK,) if cut else ())),
@@ -180,6 +185,18 @@ def _cut(seen: Observation) -> Ends:
         for each in seen.handshakes
         if each.hidden == "packets-missing" and each.transport == "tcp"
     )
+
+
+def _is_in_doubt(source: BinaryIO, settings: Settings) -> bool:
+    """Return whether the first pass would drop packets of a small capture that may be relevant."""
+    source.seek(0)
+    try:
+        capture = Source(source)
+        if capture.compressed or os.fstat(source.fileno()).st_size > SMALL:
+            return False
+        return carve(capture, keys=settings.keylog is not None).in_doubt
+    except Exception:  # noqa: BLE001 - the full read reports the error
+        return False
 
 
 def _is_plain(source: BinaryIO) -> bool:
