@@ -13,6 +13,13 @@ from tests.harness.wiresharks import cache_folder
 
 
 def test_types() -> None:
-    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--cache-dir", str(cache_folder() / "mypy")]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--no-error-summary",
+        "--cache-dir",
+        str(cache_folder() / "mypy"),
+    ]
     done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

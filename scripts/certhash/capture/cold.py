@@ -53,11 +53,7 @@ def observe_cold(
     carved = settings.carve and is_carvable(source)
     plain = carved and not settings.decode_as and _is_plain(source)
     place = place._replace(manufacturers=not plain)
-    # A decode-as rule may be for a tunnel, with inner connections that the first pass does not count.
-    tsharks = tsharks if carved and not settings.decode_as else 1
-    if carved and _is_in_doubt(source, settings):
-        carved, tsharks = False, 1  # tshark would have to read it again
-    way = Way(settings.tshark.lua is not None, carved, tsharks, monotonic() + settings.timeout)
+    way = _first_way(source, settings, tsharks, carved=carved)
     for last_try in (False, True):
         run = Run(path, source, settings, place, way)
         if run.must_not_be_shared:
@@ -90,6 +86,16 @@ def observe_cold(
             # tshark accepts any text, and many pictures, as a capture.
             return unreadable(path, NOT_A_CAPTURE)
     return _look_again(run, lambda again: _read_again(path, source, settings, place, again), way)
+
+
+def _first_way(source: BinaryIO, settings: Settings, tsharks: int, *, carved: bool) -> Way:
+    # A decode-as rule may be for a tunnel, with inner connections that the first pass does not count.
+    shared = carved and not settings.decode_as
+    if carved and _is_in_doubt(source, settings):
+        carved = shared = False  # tshark would have to read it again
+    return Way(
+        settings.tshark.lua is not None, carved, tsharks if shared else 1, monotonic() + settings.timeout
+    )
 
 
 def _read_again(path: str, source: BinaryIO, settings: Settings, place: Workplace, way: Way) -> Run:

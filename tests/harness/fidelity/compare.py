@@ -171,10 +171,16 @@ def _base64_sha1(der: bytes) -> str:
     return base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()
 
 
-def read_twice(paths: Iterable[Path]) -> tuple[list[Capture], list[Difference]]:
+def read_twice(
+    paths: Iterable[Path], cold: Callable[[Path], Observation] | None = None
+) -> tuple[list[Capture], list[Difference]]:
     """Read captures after the first pass, and whole; return what certhash shows of each, and what differs.
 
     An engine reads both, unless there is something about a capture that only a tshark of its own can tell.
+
+    Args:
+        paths: the captures.
+        cold: what such a tshark shows after the first pass, where it is known.
     """
     seen, differences = [], []
     settings = Settings(_find())
@@ -186,7 +192,7 @@ def read_twice(paths: Iterable[Path]) -> tuple[list[Capture], list[Difference]]:
             with open_capture(path) as source:
                 found = observe_warm(path, source, engine, settings.timeout)
             if found is None or not _is_carved_the_same(found, engine):
-                found = observe(path, settings, alone)
+                found = cold(Path(path)) if cold else observe(path, settings, alone)
                 if not _is_left_as_it_is(path) and not _is_whole_the_same(found, engine):
                     whole = observe(path, Settings(_find(), carve=False), alone)
                     if whole != found:
@@ -245,14 +251,19 @@ def _shows(
     return reading.observation(Outcome("complete", packets or dissected.packets, None, ())) == seen
 
 
-def compare(captures: Sequence[Path], stock: Callable[[Path], list[Finding]] = stock) -> Comparison:
+def compare(
+    captures: Sequence[Path],
+    stock: Callable[[Path], list[Finding]] = stock,
+    cold: Callable[[Path], Observation] | None = None,
+) -> Comparison:
     """Compare captures with every reader, and with and without carving.
 
     Args:
         captures: files, and folders of them.
         stock: reads the certificates that a tshark without the plugin shows.
+        cold: as for :func:`read_twice`.
     """
-    seen, differences = read_twice(map(Path, find_captures(map(str, captures)).captures))
+    seen, differences = read_twice(map(Path, find_captures(map(str, captures)).captures), cold)
     read: Counter[str] = Counter()
     agreed: Counter[str] = Counter()
     paths = [Path(capture.path) for capture in seen]

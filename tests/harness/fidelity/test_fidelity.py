@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.harness.benchmarks.captures import Turn
     from tests.harness.fidelity.kitchen import Kitchen
 
+    from certhash.model import Observation
+
 GENERATED = range(24)
 """The numbers of the captures that every run makes and reads; any other range may be tried by hand."""
 
@@ -29,11 +31,12 @@ GENERATED = range(24)
     "folder", [TOP / "captures", TOP / "tests" / "captures"], ids=lambda f: f.parent.name
 )
 def test_recorded_captures_read_as_others_read_them(
-    folder: Path, shown: Callable[[Path], dict[int, list[bytes]]]
+    folder: Path, shown: Callable[[Path], dict[int, list[bytes]]], alone: Callable[[Path], Observation]
 ) -> None:
     result = compare(
         [folder],
         lambda path: [Finding(frame, sha1(der)) for frame, ders in shown(path).items() for der in ders],
+        alone,
     )
     assert result.certificates
     assert result.defects == []
