@@ -126,7 +126,7 @@ class Live:
 
     @property
     def not_shown(self) -> list[Trace]:
-        """Return a trace of each certificate that tshark did not show, with the frame number of one tshark."""
+        """Return a trace of each certificate that tshark did not show; its frame number is of one tshark."""
         return list({trace.beginning: trace for trace in reversed(self._left())}.values())[::-1]
 
     def _left(self) -> list[Trace]:
