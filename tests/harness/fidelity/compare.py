@@ -202,6 +202,23 @@ def read_twice(
     return seen, differences
 
 
+def read_by_engine(path: Path, engine: Engine) -> list[Capture]:
+    """Return what an engine shows of a capture, and what after the first pass if that changes the capture.
+
+    The list is empty if only a tshark of its own can read it.
+    """
+    with open_capture(str(path)) as source:
+        contents: list[tuple[bytes | bytearray, Callable[[int], int]]] = [(source.read(), int)]
+        if is_carvable(source):
+            source.seek(0)
+            left = bytearray()
+            carved = carve(Source(source), left.extend)
+            if not carved.in_doubt and left != contents[0][0]:
+                contents.append((left, carved.frames.frame))
+    seen = [_dissected(engine, str(path), *each) for each in contents]
+    return [_captured(each) for each in seen if each] if all(seen) else []
+
+
 def _is_left_as_it_is(path: str) -> bool:
     """Return whether tshark gets the same bytes with and without the first pass."""
     with open_capture(path) as source:
@@ -239,16 +256,27 @@ def _shows(
     packets: int | None = None,
 ) -> bool:
     """Return whether an engine shows what was seen in the content of a capture, or in what is left of it."""
+    return _dissected(engine, seen.path, content, frame_of, packets) == seen
+
+
+def _dissected(
+    engine: Engine,
+    path: str,
+    content: bytes | bytearray,
+    frame_of: Callable[[int], int],
+    packets: int | None = None,
+) -> Observation | None:
+    """Return what an engine shows of the content of a capture; None if it cannot read it."""
     lines = records.Lines(frame_of)
-    reading = Reading(seen.path, plugin=True)
+    reading = Reading(path, plugin=True)
     try:
         dissected = engine.dissect(content)
     except EngineError:
-        return False
+        return None
     for line in dissected.lines:
         if row := lines.parse(line):
             reading.take(row)
-    return reading.observation(Outcome("complete", packets or dissected.packets, None, ())) == seen
+    return reading.observation(Outcome("complete", packets or dissected.packets, None, ()))
 
 
 def compare(
