@@ -228,12 +228,17 @@ local function rival_of(series, server, payload)
 end
 
 -- Record a packet of a server in the series of the request that it answers.  A server that has sent a whole file, and not
--- only its last packet again, answers another request.  After an error, the other answers are errors, too.
+-- only its last packet again, answers another request.  After an error, the other answers for the same device are errors,
+-- too.
 local function record(series, server, payload)
     local sent = series.servers[server]
     if payload:byte(2) == ERROR then
         series.servers[server] = sent and ENDED
-        series.answered = series.asked
+        if series.device ~= OTHERS then
+            series.answered = series.asked
+        elseif not sent then
+            series.answered = math.min(series.asked, series.answered + 1)
+        end
     elseif sent ~= UNFINISHED and sent ~= payload and series.answered < series.asked then
         series.servers[server], series.answered = UNFINISHED, series.answered + 1
     end
@@ -245,9 +250,16 @@ function Transfers:ended(series, server, packet)
     self.series_bytes = self.series_bytes + #packet
 end
 
--- Record a packet from a server to the client of another file: whether it answered, and whether it has sent all.
-function Transfers:follow(other, payload, server)
-    local series, opcode = other.series, payload:byte(2)
+-- Record a packet of the transfer of another file: whether the server answered, and whether it has sent all.  An error of
+-- the client ends the transfer.
+function Transfers:follow(other, payload, source, target)
+    local series, opcode, server = other.series, payload:byte(2), source
+    if source == other.client then
+        if opcode == ERROR and series.servers[target] then
+            series.servers[target] = ENDED
+        end
+        return
+    end
     if rival_of(series, server, payload) then
         return
     end
@@ -362,9 +374,7 @@ function Transfers:packet(frame, payload, source, target)
     end
     local other = self.others[frame]
     if other then
-        if source ~= other.client then
-            self:follow(other, payload, source)
-        end
+        self:follow(other, payload, source, target)
         return nil
     end
     local _, opcode, high, low = payload:byte(1, 4)

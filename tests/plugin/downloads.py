@@ -291,6 +291,24 @@ TFTP = {
     "another file, of no phone, is answered late, and then the phone's": Case(
         [asks("ringlist.xml"), SIMPLE[0], *RINGS[1:], *OTHER_ANSWER[1:]], []
     ),
+    "another file, of no phone, is answered late, after an error for a third": Case(
+        [
+            asks("backup.xml"),
+            asks("ringlist.xml"),
+            answers_with_error(1, b"no such file"),
+            SIMPLE[0],
+            *transfer("backup.xml", CHANGED, server_port=32770)[1:],
+        ],
+        [],
+    ),
+    "another file, of no phone, is ended by the phone": Case(
+        [
+            *transfer("ringlist.xml", CHANGED, server_port=69)[:2],
+            packets.udp(PHONE, 49300, TFTP_SERVER, 69, b"\0\5\0\0enough\0"),
+            *transfer(NAME, FILE, server_port=69),
+        ],
+        ONCE,
+    ),
     "another file, of no phone, ends late": Case(
         [*RINGS[:4], OTHER_ANSWER[0], *RINGS[3:], *OTHER_ANSWER[1:]], [(NAME, CHANGED, PHONE)]
     ),

@@ -197,10 +197,10 @@ function target.openvpn(text)
     end
 end
 
--- Two clients fetch files of two phones, and one of none, from servers that answer late, twice, from other ports, in any
+-- Two clients fetch files of two phones, and two of none, from servers that answer late, twice, from other ports, in any
 -- order.  A file that comes out was sent, under that name, by one port.
 local FILES = {}
-for i, name in ipairs({ "SEP00005E005311.cnf.xml", "SEP00005E005312.cnf.xml", "ringlist.xml" }) do
+for i, name in ipairs({ "SEP00005E005311.cnf.xml", "SEP00005E005312.cnf.xml", "ringlist.xml", "b.xml" }) do
     FILES[i] = { name = name }
 end
 
