@@ -25,7 +25,7 @@ from tests.harness.benchmarks.captures import (
 from tests.harness.fidelity.compare import both
 from tests.harness.fidelity.disturb import answered_twice, counting_padding
 from tests.harness.fidelity.readers import stock
-from tests.harness.packets import Said, conversation, identity, pcap, rejected, talk
+from tests.harness.packets import HEAD_END, PHONE, Said, Stream, conversation, identity, pcap, rejected, talk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +93,29 @@ def test_certificate_found_on_a_second_reading_is_used_and_the_setting_named(
     assert says in note
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_where_tshark_finds_no_protocol_settings_are_tried(tmp_path: Path, backwards: bool) -> None:
+    """The dissector of a port may take packets and name nothing, and the end of a message may come first."""
+    own = identity("vpn.example", padding=2500)
+    hello, flight, answer = (said.payload for said in talk(own)[:3])
+    stream = Stream(PHONE, 49200, HEAD_END, 1433)
+    frames = stream.open()
+    for from_client, said in (
+        (False, b"220 mx ESMTP\r\n"),
+        (True, b"STARTTLS\r\n"),
+        (False, b"220 go\r\n"),
+        (True, hello),
+    ):
+        frames += stream.send(said, from_client=from_client)
+    segments = stream.send(flight, from_client=False, segment=600)
+    frames += segments[::-1] if backwards else segments
+    path = tmp_path / "mail.pcap"
+    path.write_bytes(pcap([*frames, *stream.send(answer, from_client=True)]))
+    seen = both(path)
+    assert len(seen.certificates) == 1
+    assert seen.problems == ()
+
+
 def test_a_format_that_only_tshark_reads_is_mended_too(tmp_path: Path) -> None:
     turns = tls_transcript(make_identity(tmp_path, "vpn.example"), version=ssl.TLSVersion.TLSv1_2)
     path, snoop = tmp_path / "twice.pcap", tmp_path / "twice.snoop"
@@ -121,9 +144,12 @@ def test_a_resumed_session_is_not_taken_for_one_with_missing_packets(
 
 def test_a_certificate_whose_end_was_not_captured_is_named_with_this_reason(tmp_path: Path) -> None:
     """Without the hellos before it there is no handshake that could give the reason."""
-    turns = tls_transcript(make_identity(tmp_path, "vpn.example"), version=ssl.TLSVersion.TLSv1_2)
-    said = next(turn for turn in turns if b"\x30\x82" in turn.data)
-    record_of_certificate = said.data[said.data.index(b"\x0b\x00") - 5 :]
+    own = make_identity(tmp_path, "vpn.example")
+    turns = tls_transcript(own, version=ssl.TLSVersion.TLSv1_2)
+    der = ssl.PEM_cert_to_DER_cert(own.certificate.read_text())
+    said = next(turn for turn in turns if der in turn.data)
+    # Before it are the lengths of itself and of the list, and the headers of the message and of the record.
+    record_of_certificate = said.data[said.data.index(der) - 3 - 3 - 4 - 5 :]
     sent = list(tcp_segments([said._replace(data=record_of_certificate)], mss=400))
     path = tmp_path / "cut.pcap"
     path.write_bytes(pcap([tcp_frame(ENDS, segment) for segment in sent if segment.payload][:1]))

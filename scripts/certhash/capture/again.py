@@ -93,6 +93,13 @@ class Places:
             self.of[frame] = place
             self._sent_before[frame] = before
 
+    def lacks(self, trace: Trace) -> bool:
+        """Return whether all segments of a direction, in any order, have too few bytes for a message."""
+        place = self.of.get(trace.frame)
+        if place is None or place.transport != "tcp":
+            return False
+        return self._sent[place.sender, place.receiver] < trace.message
+
     def is_cut(self, trace: Trace) -> bool:
         """Return whether a connection has too few bytes, from a trace on, for the whole message."""
         place = self.of.get(trace.frame)
@@ -142,7 +149,6 @@ _HARMLESS = (
     "certhash",
 )
 _OF_TLS = {*_HARMLESS, "x509if", "pkcs-1"} - {"data"}
-"""A connection with only these is TLS for tshark from its beginning: as something else it shows no more."""
 _OVER = {"tcp": ("tls", "tds"), "udp": ("dtls", "vxlan", "openvpn", "geneve"), "sctp": ("tls",)}
 """Protocols that may use a port that tshark assigns to another protocol, or to none."""
 _MOST_PORTS = 8
@@ -156,7 +162,7 @@ def ways(places: Sequence[tuple[Place, Sequence[str]]]) -> Iterator[Way]:
     """
     if any(place.transport == "tcp" for place, _ in places):
         yield STOCK
-    places = [(place, names) for place, names in places if not _OF_TLS.issuperset(names)]
+    places = [(place, names) for place, names in places if not _is_all_tls(names)]
     transports = {place.transport for place, _ in places}
     if transports & {"tcp", "udp"}:
         yield _NOT_FIRST
@@ -188,6 +194,11 @@ def ways(places: Sequence[tuple[Place, Sequence[str]]]) -> Iterator[Way]:
                 tuple(word for rule in rules for word in ("-d", rule)),
                 "only with " + " ".join(f"--decode-as {rule}" for rule in rules),
             )
+
+
+def _is_all_tls(names: Sequence[str]) -> bool:
+    """Return whether a connection is nothing but TLS for tshark: as something else it shows no more."""
+    return not {"tls", "dtls"}.isdisjoint(names) and _OF_TLS.issuperset(names)
 
 
 class Merged(NamedTuple):

@@ -134,7 +134,7 @@ def _look_again(run: Run, read: Callable[[Way], Run], way: Way) -> Observation:
     way = way._replace(tsharks=1, only=asked if outside else frozenset())
     notes: list[str] = []
     # No setting shows a message of which the capture does not have enough.
-    whole = [trace for trace in known if places and not places.is_cut(trace)]
+    whole = [trace for trace in known if places and not places.lacks(trace)]
     tries = tuple(again.ways([(known[trace], names[trace]) for trace in whole]))
     for each in (
         *((again.MENDED,) if odd else ()),

@@ -34,8 +34,9 @@ SHIFT_BYTES = 32 << 20
 """Amount of input after which a tshark is replaced, as soon as no handshake is in progress."""
 PATIENCE = 2
 """After this multiple of it, tshark is replaced even during a handshake."""
-_MOST_HANDSHAKES = 20_000
-"""Number of handshakes to remember: the certificates on their connections need no report of their own."""
+_MOST_CONNECTIONS = 25_000
+"""Number of connections with handshakes to remember: their certificates need no report of their own. A tshark
+does not see more, because each has two packets or more."""
 AGAIN_PACKETS = 5_000
 AGAIN_BYTES = 4 << 20
 """Maximum amount of input that its successor gets again."""
@@ -74,8 +75,12 @@ class Live:
         """Number of packets that the kernel dropped, because they were not read in time; set at the end."""
         self.problems: list[str] = []
         self._traces: dict[tuple[bytes, frozenset[Endpoint]], Trace] = {}
+        """Those that the present tshark and its predecessor got."""
+        self._not_shown: dict[bytes, Trace] = {}
+        """One of each certificate that an earlier tshark got, and no tshark showed."""
         self._shown: set[bytes] = set()
-        self._handshakes: deque[frozenset[Endpoint]] = deque(maxlen=_MOST_HANDSHAKES)
+        self._handshakes: dict[frozenset[Endpoint], None] = {}
+        """The ends of connections, the latest last."""
         self._interface = interface
         self._settings = settings
         self._plugin = plugin
@@ -127,16 +132,16 @@ class Live:
     @property
     def not_shown(self) -> list[Trace]:
         """Return a trace of each certificate that tshark did not show; its frame number is of one tshark."""
-        return list({trace.beginning: trace for trace in reversed(self._left())}.values())[::-1]
+        left = self._left((*self._not_shown.values(), *self._traces.values()))
+        return list({trace.beginning: trace for trace in reversed(left)}.values())[::-1]
 
-    def _left(self) -> list[Trace]:
+    def _left(self, traces: Iterable[Trace]) -> list[Trace]:
         """Return the traces of what was not shown.
 
         Connections with a handshake are excluded: the handshake itself says why no certificate is seen.
         """
-        known = set(self._handshakes)
-        left = not_shown(self._traces.values(), self._shown, known)
-        return [trace for trace in left if trace.ends not in known]
+        left = not_shown(traces, self._shown, self._handshakes)
+        return [trace for trace in left if trace.ends not in self._handshakes]
 
     def stop(self) -> None:
         """End the capture; packets that were already captured are still dissected."""
@@ -213,9 +218,10 @@ class Live:
             stdin.close()
             await stdin.wait_closed()
         if carving:
-            self._traces |= _by_place(reversed(carving.traces))
-            # Before the handshakes that explain them are forgotten.
-            self._traces = _by_place(self._left())
+            # By now, all rows of the predecessor have come, also of handshakes that it did not see whole.
+            left = self._left(self._traces.values())
+            self._not_shown |= {trace.beginning: trace for trace in left}
+            self._traces = {(each.beginning, each.connection): each for each in reversed(carving.traces)}
         if carving and carving.doubtful:
             self.problems.append(
                 f"{carving.doubtful} connections had gaps that were filled late, so parts of them may be "
@@ -239,11 +245,11 @@ class Live:
     def _row(self, row: Row) -> None:
         self._shown |= {certificate.der[:MOST] for certificate in row.certificates}
         if row.types:
-            self._handshakes.append(frozenset((row.source, row.destination)))
+            ends = frozenset((row.source, row.destination))
+            self._handshakes.pop(ends, None)
+            self._handshakes[ends] = None
+            if len(self._handshakes) > _MOST_CONNECTIONS:
+                del self._handshakes[next(iter(self._handshakes))]
         spliced = self._splice.row(row)
         if spliced is not None:
             self._take(spliced)
-
-
-def _by_place(traces: Iterable[Trace]) -> dict[tuple[bytes, frozenset[Endpoint]], Trace]:
-    return {(trace.beginning, trace.connection): trace for trace in traces}
