@@ -93,19 +93,19 @@ class Places:
             self.of[frame] = place
             self._sent_before[frame] = before
 
-    def lacks(self, trace: Trace) -> bool:
-        """Return whether all segments of a direction, in any order, have too few bytes for a message."""
-        place = self.of.get(trace.frame)
-        if place is None or place.transport != "tcp":
-            return False
-        return self._sent[place.sender, place.receiver] < trace.message
+    def is_cut(self, trace: Trace, *, in_any_order: bool = False) -> bool:
+        """Return whether a TCP connection has too few bytes for a whole message, in its sender's direction.
 
-    def is_cut(self, trace: Trace) -> bool:
-        """Return whether a connection has too few bytes, from a trace on, for the whole message."""
+        Args:
+            trace: the location of the message.
+            in_any_order: the end of the message may be captured before its beginning, so all bytes count, and
+                not only those from the trace on.
+        """
         place = self.of.get(trace.frame)
         if place is None or place.transport != "tcp":
             return False
-        return self._sent[place.sender, place.receiver] - self._sent_before[trace.frame] < trace.message
+        before = 0 if in_any_order else self._sent_before[trace.frame]
+        return self._sent[place.sender, place.receiver] - before < trace.message
 
     def above(self, place: Place) -> list[str]:
         """Return all protocols that tshark found above the transport of a connection."""

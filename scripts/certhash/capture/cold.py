@@ -89,6 +89,7 @@ def observe_cold(
 
 
 def _first_way(source: BinaryIO, settings: Settings, tsharks: int, *, carved: bool) -> Way:
+    """Return how to read a capture at first, behind the first pass if it is of use."""
     # A decode-as rule may be for a tunnel, with inner connections that the first pass does not count.
     shared = carved and not settings.decode_as
     if carved and _is_in_doubt(source, settings):
@@ -134,7 +135,7 @@ def _look_again(run: Run, read: Callable[[Way], Run], way: Way) -> Observation:
     way = way._replace(tsharks=1, only=asked if outside else frozenset())
     notes: list[str] = []
     # No setting shows a message of which the capture does not have enough.
-    whole = [trace for trace in known if places and not places.lacks(trace)]
+    whole = [trace for trace in known if places and not places.is_cut(trace, in_any_order=True)]
     tries = tuple(again.ways([(known[trace], names[trace]) for trace in whole]))
     for each in (
         *((again.MENDED,) if odd else ()),

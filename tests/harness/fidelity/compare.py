@@ -13,7 +13,7 @@ import sys
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from tests.conftest import TOP
 from tests.harness.fidelity.readers import Finding, ndpi, repeats, separate, stock
@@ -21,7 +21,7 @@ from tests.harness.fidelity.readers import Finding, ndpi, repeats, separate, sto
 from certhash.archive.walk import find_captures
 from certhash.capture import records, tshark
 from certhash.capture.engine import EngineError
-from certhash.capture.first_pass.carve import carve
+from certhash.capture.first_pass.carve import Carved, carve
 from certhash.capture.first_pass.decompress import Source
 from certhash.capture.first_pass.source import is_carvable, open_capture
 from certhash.capture.observe import Settings, observe, with_engine
@@ -210,13 +210,18 @@ def read_by_engine(path: Path, engine: Engine) -> list[Capture]:
     with open_capture(str(path)) as source:
         contents: list[tuple[bytes | bytearray, Callable[[int], int]]] = [(source.read(), int)]
         if is_carvable(source):
-            source.seek(0)
-            left = bytearray()
-            carved = carve(Source(source), left.extend)
+            left, carved = _carved(source)
             if not carved.in_doubt and left != contents[0][0]:
                 contents.append((left, carved.frames.frame))
     seen = [_dissected(engine, str(path), *each) for each in contents]
     return [_captured(each) for each in seen if each] if all(seen) else []
+
+
+def _carved(source: BinaryIO) -> tuple[bytearray, Carved]:
+    """Return what the first pass leaves of a capture, and its result."""
+    source.seek(0)
+    left = bytearray()
+    return left, carve(Source(source), left.extend)
 
 
 def _is_left_as_it_is(path: str) -> bool:
@@ -224,8 +229,7 @@ def _is_left_as_it_is(path: str) -> bool:
     with open_capture(path) as source:
         if not is_carvable(source):
             return True
-        left = bytearray()
-        carved = carve(Source(source), left.extend)
+        left, carved = _carved(source)
         source.seek(0)
         return not carved.in_doubt and left == source.read()
 
@@ -235,8 +239,7 @@ def _is_carved_the_same(whole: Observation, engine: Engine) -> bool:
     with open_capture(whole.path) as source:
         if not is_carvable(source):
             return True
-        content = bytearray()
-        carved = carve(Source(source), content.extend)
+        content, carved = _carved(source)
     if carved.doubtful or carved.status != "complete":
         return False
     return _shows(engine, whole, content, carved.frames.frame, carved.packets)
